@@ -1,0 +1,45 @@
+"""Live server-rendered pages for Quart: server-sent events, htmx and Jinja macros."""
+
+from .broker import Broker
+from .channel import Channel, Published, Topic
+from .config import Config
+from .errors import (
+    BrokerUnavailable,
+    ConfigError,
+    DeclarationError,
+    EventError,
+    FragmentError,
+    MissingSecretKeyError,
+    ParameterError,
+    RenderError,
+    SetupError,
+    SSEError,
+    UnknownChannelError,
+    UnknownFragmentError,
+)
+from .event import Event
+from .extension import SSE
+from .presence import Presence
+
+__all__ = [
+    "SSE",
+    "Broker",
+    "BrokerUnavailable",
+    "Channel",
+    "Config",
+    "ConfigError",
+    "DeclarationError",
+    "Event",
+    "EventError",
+    "FragmentError",
+    "MissingSecretKeyError",
+    "ParameterError",
+    "Presence",
+    "Published",
+    "RenderError",
+    "SSEError",
+    "SetupError",
+    "Topic",
+    "UnknownChannelError",
+    "UnknownFragmentError",
+]

@@ -1,0 +1,153 @@
+"""What wraps ``app.asgi_app``: remembers where a page starts, ends streams from outside."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any
+
+from .connection import holdoff, stop
+from .errors import BrokerUnavailable
+from .shutdown import Shutdown
+from .state import KEY, State, Visit
+from .stream import HEADERS
+
+logger = logging.getLogger("quart_sse")
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Any, Any, Any], Awaitable[None]]
+
+#: Statuses after which coming back later may help; others are final.
+_TRANSIENT = frozenset({408, 425, 429})
+
+
+class Wrapper:
+    """The ASGI app around Quart's.
+
+    Args:
+        state: Of the app.
+        shutdown: Learns from each request how its server stops.
+        inner: Quart's own ``asgi_app``.
+    """
+
+    def __init__(self, state: State, shutdown: Shutdown, inner: App) -> None:
+        self._state = state
+        self._shutdown = shutdown
+        self._inner = inner
+        self._warned: set[frozenset[str]] = set()
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self._inner(scope, receive, send)
+            return
+        if not self._state.is_started:
+            await self._state.start()
+        visit = scope[KEY] = Visit(await self._since())
+        headers = scope["headers"]
+        if self._state.base is None:
+            host = _header(headers, b"host") or "localhost"
+            self._state.base = (scope["scheme"], host, scope.get("root_path", ""))
+        if scope["method"] == "GET" and "text/event-stream" in _header(headers, b"accept"):
+            self._shutdown.watch(send)
+            receive = _kickable(receive, visit)
+            if self._is_ours(scope):
+                send = _softened(send, visit)
+        await self._inner(scope, receive, send)
+        if visit.uncovered:
+            self._warn(visit)
+
+    async def _since(self) -> Any:
+        """Return the position that a page of this request starts at; never the local clock."""
+        known = self._state.broker.known
+        if known is None:
+            try:
+                known = await self._state.broker.position()
+            except BrokerUnavailable:
+                logger.warning("The broker is away; a page is told that its start is unknown.")
+        return known
+
+    def _is_ours(self, scope: Any) -> bool:
+        path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+        prefix = self._state.config.url_prefix
+        return path == prefix or path.startswith(f"{prefix}/")
+
+    def _warn(self, visit: Visit) -> None:
+        names = frozenset(
+            f"{topic.partition('?')[0]}.{name}"
+            for topic, fragments in visit.uncovered.items()
+            for name in fragments
+        )
+        if names not in self._warned:
+            self._warned.add(names)
+            logger.warning(
+                "A page shows the fragments %s and never connects, so they will not change. Put "
+                "{{ sse_connect() }} after them, or use sse_live. This is said once.",
+                ", ".join(sorted(names)),
+            )
+
+
+def _header(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str:
+    return ", ".join(value.decode("latin1") for key, value in headers if key.lower() == name)
+
+
+def _kickable(receive: Receive, visit: Visit) -> Receive:
+    """Let ``visit.kick`` make ``receive`` say that the client has gone.
+
+    A client that takes nothing parks the whole request in ``send``, where nothing of ours runs.
+    """
+    is_kicked = False
+    waiting: asyncio.Task[Any] | None = None
+
+    def kick() -> None:
+        nonlocal is_kicked
+        is_kicked = True
+        if waiting is not None:
+            waiting.cancel()
+
+    async def kickable() -> Message:
+        nonlocal waiting
+        waiting = asyncio.current_task()
+        try:
+            return {"type": "http.disconnect"} if is_kicked else await receive()
+        except asyncio.CancelledError:
+            if not is_kicked or waiting is None:
+                raise
+            waiting.uncancel()
+            return {"type": "http.disconnect"}
+        finally:
+            waiting = None
+
+    visit.kick = kick
+    return kickable
+
+
+def _softened(send: Send, visit: Visit) -> Send:
+    """Turn every answer that is no stream (a login redirect, a limiter's) into a short stream.
+
+    Any other status makes htmx 2 lose its position, and htmx 4 show the answer in the page.
+    """
+    is_replaced = False
+
+    async def softened(message: Message) -> None:
+        nonlocal is_replaced
+        if is_replaced:
+            return
+        if message["type"] == "http.response.start" and not visit.is_foreign:
+            status = message["status"]
+            is_stream = _header(message["headers"], b"content-type").startswith("text/event-stream")
+            if status != 200 or not is_stream:
+                is_replaced = True
+                again = status >= 500 or status in _TRANSIENT
+                await _send_whole(send, holdoff("error", 5.0) if again else stop("refused"))
+                return
+        await send(message)
+
+    return softened
+
+
+async def _send_whole(send: Send, body: bytes) -> None:
+    headers = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})

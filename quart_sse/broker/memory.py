@@ -1,0 +1,142 @@
+"""The broker of a single process: its history lives as long as the process does."""
+
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from ..position import ZERO, Id, Position, new_epoch
+from . import Broker, Keep, Kind, Message, Past, Receiver, Replay, Start, State, judge
+
+#: Seconds that history outlives its lifetime, so that a position of just that age still finds it.
+GRACE = 10.0
+
+
+@dataclass(slots=True)
+class _Record:
+    """What is kept of one topic."""
+
+    expires: float
+    events: deque[Message] = field(default_factory=deque)
+    before: Id = ZERO  #: the event before the oldest one kept
+    tip: Id | None = None
+    changes: dict[str, Id] = field(default_factory=dict)
+
+
+class MemoryBroker(Broker):
+    """Delivers within ``publish`` itself: no task, no queue, nothing to wait for.
+
+    Args:
+        clock: Seconds since 1970; tests bring their own.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._epoch = new_epoch()
+        self._last = ZERO.next(self._now_ms())
+        # Ordered by the last write, so that what has expired is found at the front.
+        self._records: OrderedDict[str, _Record] = OrderedDict()
+        self._present: dict[str, dict[str, str]] = {}
+        self._receiver: Receiver | None = None
+
+    def _now_ms(self) -> int:
+        return int(self._clock() * 1000)
+
+    async def start(self, receiver: Receiver) -> None:
+        """Begin to deliver to a hub."""
+        self._receiver = receiver
+        self.state = State.READY
+
+    async def stop(self) -> None:
+        """Stop delivering."""
+        self._receiver = None
+        self.state = State.STOPPED
+
+    @property
+    def known(self) -> Position:
+        """The newest position: a process that is its own broker always knows it."""
+        return Position(self._epoch, self._last, self._last)
+
+    async def position(self) -> Position:
+        """Return the newest position."""
+        return self.known
+
+    async def publish(self, message: Message, keep: Keep) -> Id:
+        """Give a message its id, keep it, and hand it to the hub."""
+        self._last = self._last.next(self._now_ms())
+        message = replace(message, id=self._last)
+        if message.kind is Kind.EVENT and keep.events:
+            self._keep_event(self._touch(message.topic, keep), message, keep)
+        elif message.kind in (Kind.REFRESH, Kind.PUSH):
+            record = self._touch(message.topic, keep)
+            record.changes[message.name or ""] = message.id
+        if self._receiver is not None:
+            self._receiver.receive(message)
+        return message.id
+
+    def _touch(self, topic: str, keep: Keep) -> _Record:
+        now = self._clock()
+        while self._records:
+            oldest = next(iter(self._records))
+            if self._records[oldest].expires > now:
+                break
+            del self._records[oldest]
+        record = self._records.get(topic)
+        if record is None or record.expires <= now:
+            record = self._records[topic] = _Record(0.0)
+        record.expires = now + keep.ttl + GRACE
+        self._records.move_to_end(topic)
+        return record
+
+    def _keep_event(self, record: _Record, message: Message, keep: Keep) -> None:
+        if not record.events:
+            record.before = record.tip or ZERO
+        record.events.append(message)
+        record.tip = message.id
+        while len(record.events) > keep.events:
+            record.before = record.events.popleft().id
+
+    async def subscribe(self, topics: Iterable[str]) -> None:
+        """Do nothing: the hub is handed every message."""
+
+    async def unsubscribe(self, topics: Iterable[str]) -> None:
+        """Do nothing: the hub is handed every message."""
+
+    async def resume(self, starts: Mapping[str, Start]) -> Replay:
+        """Return what was missed since each topic's start."""
+        # The clock, not the last message, says how old a position is. Through the ordinary way,
+        # so that the hub stands where the snapshot does.
+        await self.probe()
+        replay = Replay(self.known)
+        for topic, start in starts.items():
+            judge(replay, topic, start, self._past(topic, start))
+        replay.events.sort(key=lambda message: message.id)
+        return replay
+
+    def _past(self, topic: str, start: Start) -> Past:
+        record = self._records.get(topic)
+        if record is None or record.expires <= self._clock():
+            return Past((), None, None, {})
+        after = start.position.events if start.position else ZERO
+        missed = [message for message in record.events if message.id > after]
+        kept_before = len(record.events) - len(missed)
+        before = record.events[kept_before - 1].id if kept_before else record.before
+        changes = {
+            name: change for name, change in record.changes.items() if name in start.fragments
+        }
+        return Past(missed, before, record.tip, changes)
+
+    async def enter(self, topic: str, member: str, identity: str) -> None:
+        """Note that a connection is present."""
+        self._present.setdefault(topic, {})[member] = identity
+
+    async def exit(self, topic: str, member: str) -> None:
+        """Note that a connection has left."""
+        members = self._present.get(topic, {})
+        members.pop(member, None)
+        if not members:
+            self._present.pop(topic, None)
+
+    async def present(self, topic: str) -> Mapping[str, str]:
+        """Return who is present: connection -> identity."""
+        return dict(self._present.get(topic, {}))

@@ -1,0 +1,457 @@
+"""Channels and topics: what applications declare, publish to and refresh."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import unquote
+
+from markupsafe import Markup, escape
+from quart import Quart, render_template
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import BaseConverter, BuildError, Map, RequestRedirect, Rule
+
+from . import presence
+from .broker import Keep, Kind, Message
+from .config import Config
+from .errors import (
+    DeclarationError,
+    EventError,
+    FragmentError,
+    ParameterError,
+    UnknownFragmentError,
+)
+from .event import check_html, encode_body
+from .fragment import FragmentSpec
+from .naming import check_event_name, check_name, parse_topic, topic_name
+from .position import ZERO
+from .presence import Presence
+from .state import State
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+#: Parameters that would be taken for something else in a URL or a macro.
+_RESERVED_PARAMETERS = frozenset({"fragment", "t", "since", "tag", "attrs", "caller"})
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What became of an event."""
+
+    id: str  #: its place in the broker's order; opaque
+    local_receivers: int  #: connections of this process that listened; others are not counted
+
+
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """A declared fragment: how it behaves and what renders it."""
+
+    spec: FragmentSpec
+    renderer: Callable[..., Any]
+
+
+class Channel:
+    """Something that pages can listen to: a name, and a URL rule whose parameters pick a topic.
+
+    Made by ``sse.channel(...)``, which documents the arguments.
+
+    Example:
+        .. code-block:: python
+
+            comments = sse.channel("comments", "/discussion/<int:discussion_id>/comments")
+
+            @comments.fragment("list")
+            async def comment_list(discussion_id: int) -> str:
+                return await render_template("_comments.html", ...)
+
+            await comments.topic(discussion_id=7).refresh("list")
+    """
+
+    def __init__(
+        self,
+        name: str,
+        rule: str,
+        *,
+        public: bool,
+        history: int | None,
+        history_ttl: float | None,
+        default_state: Callable[[], State],
+    ) -> None:
+        self.name = check_name("channel", name)
+        self.rule = rule
+        self.public = public
+        self.authorizer: Callable[..., Any] | None = None
+        self.fragments: dict[str, Fragment] = {}
+        self._history = history
+        self._history_ttl = history_ttl
+        self._state = default_state
+        self.parameters = _check_rule(name, rule)
+
+    @property
+    def specs(self) -> Mapping[str, FragmentSpec]:
+        """Fragment -> how it was declared."""
+        return {name: fragment.spec for name, fragment in self.fragments.items()}
+
+    def keep(self, config: Config) -> Keep:
+        """Return how the history of this channel's topics is kept."""
+        return Keep(
+            config.history if self._history is None else self._history,
+            config.history_ttl if self._history_ttl is None else self._history_ttl,
+        )
+
+    # -- declaring -------------------------------------------------------------------------------
+
+    def authorize(self, function: Function) -> Function:
+        """Ask this function whether whoever connects may listen to a topic.
+
+        It runs in the request of whoever connects, with the topic's parameters as keyword
+        arguments, and may be sync or async. False, or ``abort(4xx)``, is a no. It has the last
+        word: also over topics that one of the app's own pages signed, at every connect and
+        whenever a stream reaches its maximum age.
+
+        Raises:
+            DeclarationError: If the channel is public or has such a function already.
+
+        Example:
+            .. code-block:: python
+
+                @comments.authorize
+                async def may_read(discussion_id: int) -> bool:
+                    return await is_member(current_user.auth_id, discussion_id)
+        """
+        if self.public:
+            raise DeclarationError(
+                f"Channel {self.name!r} is public=True, so nobody would be asked. Remove one."
+            )
+        if self.authorizer is not None:
+            raise DeclarationError(
+                f"Channel {self.name!r} has an authorize function already. Join the two into one."
+            )
+        self.authorizer = function
+        return function
+
+    def fragment(
+        self,
+        name: str,
+        *,
+        personal: bool = False,
+        every: float | None = None,
+        debounce: float | None = None,
+        presence: bool = False,
+        includes: Iterable[str] = (),
+    ) -> Callable[[Function], Function]:
+        """Declare a fragment: HTML that is a function of the channel's parameters.
+
+        The decorated function gets the topic's parameters as keyword arguments, may be sync or
+        async, and returns HTML. A shared fragment is rendered once, as an anonymous GET of its
+        own URL, and everybody gets the same bytes; it must not depend on who looks.
+
+        Args:
+            name: Letters, digits, ``_`` and ``-``.
+            personal: Whether it depends on who looks. It is then rendered in each viewer's own
+                request: at first in the page's, after a change in one of its own.
+            every: Seconds between refreshes while the topic has viewers; None for none.
+            debounce: Seconds in which it is rendered at most once; None for
+                ``QUART_SSE_DEBOUNCE``.
+            presence: Whether it shows who is present, so that it is refreshed when somebody
+                joins or leaves the topic.
+            includes: Fragments of other topics that it may contain, as ``"channel.fragment"``;
+                those of its own topic need not be named.
+
+        Raises:
+            DeclarationError: If the name cannot be used or is taken, or ``every`` or
+                ``debounce`` is not a number of seconds.
+
+        Example:
+            .. code-block:: python
+
+                @board.fragment("chart", every=5.0)
+                async def chart() -> str:
+                    return await render_template("_chart.svg", points=await load_points())
+        """
+        check_name("fragment", name)
+        if name in self.fragments:
+            raise DeclarationError(
+                f"Channel {self.name!r} has a fragment {name!r} already. Choose another name."
+            )
+        for option, seconds in (("every", every), ("debounce", debounce)):
+            if seconds is not None and not 0 <= seconds < float("inf"):
+                raise DeclarationError(f"{option} is {seconds!r}. It must be a number of seconds.")
+        if every == 0 or (every is not None and personal):
+            raise DeclarationError(
+                f"every={every!r} cannot be used for fragment {name!r}: it must be more than 0, "
+                "and a personal fragment is refreshed by topic.refresh() alone."
+            )
+
+        def declare(function: Function) -> Function:
+            spec = FragmentSpec(name, personal, every, debounce, presence, frozenset(includes))
+            self.fragments[name] = Fragment(spec, function)
+            return function
+
+        return declare
+
+    def find(self, fragment: str) -> Fragment:
+        """Return a declared fragment.
+
+        Raises:
+            UnknownFragmentError: If there is none of that name.
+        """
+        try:
+            return self.fragments[fragment]
+        except KeyError:
+            raise UnknownFragmentError(self.name, fragment, self.fragments) from None
+
+    # -- topics ----------------------------------------------------------------------------------
+
+    def topic(self, **params: Any) -> "Topic":
+        """Return the topic that these parameters pick.
+
+        The parameters are sent through the rule's converters, built into a URL and matched back,
+        so that what is published to and what is subscribed to can never be two things.
+
+        Raises:
+            ParameterError: If parameters are missing, unknown, or come back from the URL as
+                anything else (an empty string, ``1.0`` for an int, ``/`` in a string).
+            SetupError: If it is not known which app is meant.
+
+        Example:
+            ``comments.topic(discussion_id=7).name == "comments?discussion_id=7"``
+        """
+        if params.keys() != self.parameters:
+            wanted = ", ".join(sorted(self.parameters)) or "no parameters"
+            raise ParameterError(
+                f"A topic of channel {self.name!r} takes {wanted}, not "
+                f"{', '.join(sorted(params)) or 'none'}. Its rule is {self.rule!r}."
+            )
+        state = self._state()
+        back, _ = self._there_and_back(state.app, params)
+        for name, value in params.items():
+            if back is None or not _is_same(value, back[name]):
+                got = "nothing" if back is None else repr(back[name])
+                raise ParameterError(
+                    f"The parameter {name}={value!r} of channel {self.name!r} comes back from "
+                    f"its URL as {got}. Pass what the converter in {self.rule!r} takes."
+                )
+        assert back is not None  # else the loop would have raised, or there are no parameters
+        return Topic(self, state, topic_name(self.name, self._texts(state.app, back)), back)
+
+    def values(self, topic: str) -> dict[str, Any] | None:
+        """Return the parameters of a topic by its name; None if there can be no such topic."""
+        name, texts = parse_topic(topic)
+        if name != self.name or texts.keys() != self.parameters:
+            return None
+        app = self._state().app
+        back, _ = self._there_and_back(app, texts)
+        if back is None or topic_name(name, self._texts(app, back)) != topic:
+            return None
+        return back
+
+    def fragment_url(self, topic: str, fragment: str) -> str:
+        """Return the path of a fragment of one of this channel's topics."""
+        app = self._state().app
+        path = _adapter(app).build(
+            f"sse.{self.name}.fragment", {**(self.values(topic) or {}), "fragment": fragment}
+        )
+        return str(path)
+
+    def _there_and_back(
+        self, app: Quart, params: Mapping[str, Any]
+    ) -> tuple[dict[str, Any] | None, str]:
+        """Build a URL and match it; returns what came back, if it came back here."""
+        adapter = _adapter(app)
+        try:
+            path = adapter.build(f"sse.{self.name}.stream", dict(params))
+            endpoint, values = adapter.match(path.partition("?")[0], method="GET")
+        except (BuildError, HTTPException, RequestRedirect, ValueError, TypeError):
+            return None, ""
+        if endpoint != f"sse.{self.name}.stream" or values.keys() != self.parameters:
+            return None, path
+        return dict(values), path
+
+    def _texts(self, app: Quart, values: Mapping[str, Any]) -> dict[str, str]:
+        """Return parameters as they stand in a topic's name."""
+        if not values:
+            return {}
+        (rule,) = app.url_map.iter_rules(f"sse.{self.name}.stream")
+        converters = rule._converters
+        return {name: unquote(converters[name].to_url(value)) for name, value in values.items()}
+
+
+class Topic:
+    """A channel with its parameters filled in: what is published to and subscribed to.
+
+    Attributes:
+        name: The topic's name, such as ``comments?discussion_id=7``.
+        params: Its parameters, as the rule's converters give them.
+    """
+
+    def __init__(
+        self, channel: Channel, state: State, name: str, params: Mapping[str, Any]
+    ) -> None:
+        self.channel = channel
+        self.name = name
+        self.params = params
+        self._state = state
+
+    def __repr__(self) -> str:
+        """Show the topic's name."""
+        return f"<Topic {self.name!r}>"
+
+    async def publish(
+        self, name: str, data: Any = None, *, retry_ms: int | None = None
+    ) -> Published:
+        """Publish an event: a fact, kept in order and replayed to those who come back.
+
+        Args:
+            name: The event's name; ``message``, ``open``, ``error``, ``sse-*`` and ``htmx*`` are
+                reserved.
+            data: Text is sent as it is; anything else as JSON, by the app's own JSON provider
+                (which takes dataclasses, dates and UUIDs). None is sent as ``null``.
+            retry_ms: Milliseconds that clients shall from now on wait before they reconnect.
+
+        Returns:
+            The event's id, and how many connections of this process listened.
+
+        Raises:
+            EventError: If the name is reserved, or the data cannot be sent.
+            BrokerUnavailable: If the event was not, or may not have been, published.
+
+        Example:
+            ``await topic.publish("comment-added", {"id": 12})``
+        """
+        check_event_name(name)
+        text = data if isinstance(data, str) else self._json(name, data)
+        size, most = len(encode_body(text, name, retry_ms)), self._state.config.pending_bytes
+        if size > most:
+            raise EventError(
+                f"The event {name!r} has {size} bytes; a connection may hold {most} "
+                "(QUART_SSE_PENDING_BYTES). Publish a reference, and let clients fetch the rest."
+            )
+        message = Message(Kind.EVENT, ZERO, self.name, name, text, retry_ms)
+        id = await self._publish(message)
+        return Published(id, self._state.hub.receivers(self.name))
+
+    def _json(self, name: str, data: Any) -> str:
+        try:
+            return self._state.app.json.dumps(data)
+        except (TypeError, ValueError) as error:
+            raise EventError(
+                f"The data of event {name!r} cannot be written as JSON: {error}. Publish text, "
+                "or something that app.json can write."
+            ) from None
+
+    async def refresh(self, *fragments: str) -> None:
+        """Say that fragments have changed: whoever shows them is sent the new HTML.
+
+        Commit before refreshing, for the renderer may run at once.
+
+        Args:
+            fragments: Their names; none means all of the channel.
+
+        Raises:
+            UnknownFragmentError: If the channel declares no such fragment.
+            BrokerUnavailable: If the broker cannot be reached; it is safe to try again.
+
+        Example:
+            ``await comments.topic(discussion_id=7).refresh("list", "count")``
+        """
+        for name in fragments or self.channel.fragments:
+            self.channel.find(name)
+        for name in fragments or self.channel.fragments:
+            await self._publish(Message(Kind.REFRESH, ZERO, self.name, name))
+
+    async def push(
+        self,
+        fragment: str,
+        html: str | None = None,
+        *,
+        template: str | None = None,
+        **context: Any,
+    ) -> None:
+        """Publish a fragment's HTML, rendered here: spares every process its own render.
+
+        Args:
+            fragment: The fragment's name.
+            html: ``Markup`` is sent as it is; a plain ``str`` is escaped.
+            template: Name of a template to render instead.
+            context: For the template.
+
+        Raises:
+            UnknownFragmentError: If the channel declares no such fragment.
+            FragmentError: If the fragment is personal, neither or both of ``html`` and
+                ``template`` are given, or the HTML cannot be sent.
+            BrokerUnavailable: If the broker cannot be reached; it is safe to try again.
+
+        Example:
+            ``await topic.push("count", html=Markup("<b>3</b>"))``
+        """
+        if self.channel.find(fragment).spec.personal:
+            raise FragmentError(
+                f"Fragment {fragment!r} of channel {self.channel.name!r} is personal: no one HTML "
+                f"is right for everybody. Use topic.refresh({fragment!r})."
+            )
+        if (html is None) == (template is None):
+            raise FragmentError("push() takes either html= or template=.")
+        if template is not None:
+            html = Markup(await render_template(template, **context))
+        text = str(escape(html))
+        check_html(f"{self.channel.name}.{fragment}", text)
+        await self._publish(Message(Kind.PUSH, ZERO, self.name, fragment, text))
+
+    async def presence(self) -> Presence:
+        """Return who is present on the topic, over all processes.
+
+        Raises:
+            BrokerUnavailable: If the broker cannot be asked.
+
+        Example:
+            ``(await topic.presence()).people``
+        """
+        return presence.count(await self._state.broker.present(self.name))
+
+    async def _publish(self, message: Message) -> str:
+        keep = self.channel.keep(self._state.config)
+        return str(await self._state.broker.publish(message, keep))
+
+
+class _DeclaredRule(Rule):
+    """A rule whose converters are not known yet: the app may bring its own."""
+
+    def get_converter(self, *args: Any, **kwargs: Any) -> BaseConverter:
+        """Return a converter that takes anything."""
+        return BaseConverter(self.map)
+
+
+def _check_rule(channel: str, rule: str) -> frozenset[str]:
+    """Return the parameters of a URL rule.
+
+    Raises:
+        DeclarationError: If a channel cannot be reached by it.
+    """
+    if not rule.startswith("/") or rule.startswith("/~"):
+        raise DeclarationError(
+            f"The rule {rule!r} of channel {channel!r} must begin with '/' and not with '/~', "
+            "which begins the URLs of fragments."
+        )
+    parsed = _DeclaredRule(rule, endpoint=channel)
+    try:
+        Map([parsed])
+    except (ValueError, TypeError) as error:
+        raise DeclarationError(f"The rule {rule!r} of channel {channel!r}: {error}") from None
+    reserved = parsed.arguments & _RESERVED_PARAMETERS
+    if reserved:
+        raise DeclarationError(
+            f"The rule {rule!r} of channel {channel!r} has a parameter {min(reserved)!r}, which "
+            "means something else in the extension's URLs or macros. Choose another name."
+        )
+    return frozenset(parsed.arguments)
+
+
+def _is_same(given: Any, back: Any) -> bool:
+    """Whether a parameter came back as what was given; True and 1.0 are not 1."""
+    if isinstance(given, bool) is not isinstance(back, bool):
+        return False
+    return bool(given == back) and isinstance(given, type(back))
+
+
+def _adapter(app: Quart) -> Any:
+    return app.url_map.bind("localhost")

@@ -1,0 +1,219 @@
+"""How a request becomes a stream: what it asks for, what it may have, where it starts."""
+
+import logging
+import random
+import secrets
+from collections.abc import Mapping
+from urllib.parse import quote
+
+from quart import Request, Response, abort, request
+
+from .access import Admission, admit, is_foreign
+from .broker import Start
+from .connection import Connection, Personal
+from .event import Event, encode_loader
+from .naming import member_key
+from .position import Position
+from .signer import Token
+from .state import State, current_identity, current_state, current_visit
+from .stream import EventStream, Refusal, StreamBody
+
+logger = logging.getLogger("quart_sse")
+
+#: Seconds after which a browser comes back that found us overloaded, or an error of the app's.
+OVERLOADED = 10.0
+FAILED = 5.0
+#: Viewers of a personal fragment fetch it within this many milliseconds each, up to the last.
+SPREAD_MS = 5
+LAST_SPREAD_MS = 2000
+
+
+def wants_stream(request: Request) -> bool:
+    """Whether a client asks for an event stream, as ``EventSource`` and htmx 4 do."""
+    return "text/event-stream" in request.headers.get("Accept", "")
+
+
+async def answer_connect() -> Response:
+    """Answer a request for a stream of the topics of its tokens: the endpoint ``sse.connect``."""
+    config = current_state().config
+    texts = request.args.getlist("t")
+    return await _answer(texts, bare=False, too_much=len(texts) > config.max_tokens or not texts)
+
+
+async def answer_channel(topic: str, fragments: frozenset[str]) -> Response:
+    """Answer a request for a stream of one topic at its channel's own URL.
+
+    A token in the query must name the topic; without one the channel must be public or its
+    ``authorize`` agree.
+    """
+    texts = request.args.getlist("t")
+    return await _answer(
+        texts, bare=True, too_much=len(texts) > 1, topic=topic, fragments=fragments
+    )
+
+
+async def _answer(
+    texts: list[str],
+    *,
+    bare: bool,
+    too_much: bool,
+    topic: str | None = None,
+    fragments: frozenset[str] = frozenset(),
+) -> Response:
+    if request.method == "HEAD":
+        return EventStream()
+    state = current_state()
+    try:
+        _check_request(state, too_much)
+        identity = await current_identity()
+        tokens = [state.signer.verify(text, identity) for text in texts]
+        if topic is not None:
+            tokens = [_narrow(tokens[0] if tokens else None, topic, fragments)]
+        if sum(len(token.topics) for token in tokens if token) > state.config.max_topics:
+            raise Refusal.stop(400, "too-long")
+        try:
+            admission = await admit(state, tokens)
+        except Exception:
+            logger.exception("authorize raised, so a stream was told to come back later.")
+            raise Refusal.holdoff("error", FAILED, 500) from None
+        if not admission.subscription:
+            raise Refusal.stop()
+        return _stream(state, admission, texts, identity, bare)
+    except Refusal as refusal:
+        if wants_stream(request):
+            return EventStream(refusal.message)
+        abort(refusal.status)
+
+
+def _check_request(state: State, too_much: bool) -> None:
+    """Refuse what needs no look at tokens, before anything is verified or counted."""
+    if is_foreign(request, state.config.origins):
+        current_visit().is_foreign = True
+        abort(403)
+    if state.is_closing:
+        raise Refusal.holdoff("shutdown", 1.0)
+    if too_much or len(request.query_string) > state.config.max_query:
+        raise Refusal.stop(400, "too-long")
+    if len(state.hub.connections) >= state.config.max_connections:
+        logger.warning("QUART_SSE_MAX_CONNECTIONS streams are open; a further one must wait.")
+        raise Refusal.holdoff("overloaded", OVERLOADED)
+
+
+def _narrow(token: Token | None, topic: str, fragments: frozenset[str]) -> Token:
+    """Return a token for one topic: signed if the given one is and names it."""
+    if token is not None and topic in token.topics:
+        return token._replace(topics={topic: fragments})
+    return Token({topic: fragments}, "", 0.0, is_signed=False, is_expired=False)
+
+
+def _stream(
+    state: State, admission: Admission, texts: list[str], identity: str | None, bare: bool
+) -> Response:
+    config = state.config
+    for topic in admission.subscription:
+        if state.hub.receivers(topic) >= config.max_per_topic:
+            raise Refusal.holdoff("overloaded", OVERLOADED)
+    browser = state.signer.read_browser(request.cookies.get(config.browser_cookie))
+    address = request.remote_addr
+    if browser is None and len(state.limits.of("address", address)) >= config.max_per_address:
+        raise Refusal.holdoff("overloaded", OVERLOADED)
+
+    connection = Connection(
+        admission.subscription,
+        config,
+        loader=_loader(state, request.root_path, admission, texts),
+        identity=identity,
+        browser=browser,
+        address=address,
+        bare=bare,
+    )
+    connection.kick = current_visit().kick
+    if admission.refused_topics or admission.refused_tokens:
+        connection.ahead([_refused(admission)])
+    starts, granted = find_starts(state, admission, request)
+    multiplexed = request.http_version[:1] not in {"0", "1"}
+    response = EventStream(StreamBody(state, connection, starts, granted, multiplexed))
+    if browser is None and config.browser_cookie and state.signer.has_key:
+        response.set_cookie(
+            config.browser_cookie,
+            state.signer.sign_browser(secrets.token_urlsafe(12)),
+            path=request.root_path or "/",
+            httponly=True,
+            samesite="Lax",
+            secure=request.is_secure,
+        )
+    return response
+
+
+def _refused(admission: Admission) -> bytes:
+    data = {"tokens": admission.refused_tokens, "topics": admission.refused_topics}
+    return Event(current_state().app.json.dumps(data), "sse-refused").encode()
+
+
+def find_starts(
+    state: State, admission: Admission, request: Request
+) -> tuple[dict[str, Start], int | None]:
+    """Return where each topic starts, and the position's note of what was granted.
+
+    One token: ``Last-Event-ID`` where it covers the topic, else the page's ``since``. Several:
+    each its own ``since``, for one id cannot say where each of them stood. Only a client that
+    sends neither starts at now.
+    """
+    sinces = request.args.getlist("since")
+    last = request.headers.get("Last-Event-ID")
+    is_single = len(request.args.getlist("t")) <= 1
+    resumed = Position.parse(last) if is_single else None
+    has_last = is_single and bool(last)
+
+    starts = {}
+    for topic in admission.subscription:
+        channel = state.channel_of(topic)
+        assert channel is not None  # it was admitted
+        number = admission.token_of[topic]
+        since = sinces[number] if number < len(sinces) else None
+        covered = (
+            resumed is None or resumed.granted is None or resumed.granted & admission.bits[topic]
+        )
+        use_last = has_last and covered
+        starts[topic] = Start(
+            resumed if use_last else Position.parse(since),
+            admission.subscription[topic],
+            channel.keep(state.config),
+            now=not has_last and since is None and is_single,
+        )
+    some_refused = bool(admission.refused_topics) and is_single
+    return starts, sum(set(admission.bits.values())) if some_refused else None
+
+
+def _loader(state: State, root: str, admission: Admission, texts: list[str]) -> "Loader":
+    urls = {}
+    for topic in admission.subscription:
+        number = admission.token_of[topic]
+        urls[topic] = f"?t={quote(texts[number], safe='~')}" if number < len(texts) else ""
+    return Loader(state, root, urls)
+
+
+class Loader:
+    """Makes the messages by which one connection's viewer fetches personal fragments.
+
+    Args:
+        state: Of the app.
+        root: The app's root path as the viewer sees it.
+        queries: Topic -> the query that lets the viewer fetch its fragments.
+    """
+
+    def __init__(self, state: State, root: str, queries: Mapping[str, str]) -> None:
+        self._state = state
+        self._root = root
+        self._queries = queries
+
+    def __call__(self, personal: Personal) -> bytes:
+        """Return the message, with a random delay: viewers do not all come at once."""
+        topic, fragment = personal.topic, personal.fragment
+        channel = self._state.channel_of(topic)
+        assert channel is not None  # its change was announced
+        path = channel.fragment_url(topic, fragment)
+        spread = min(SPREAD_MS * personal.viewers, LAST_SPREAD_MS)
+        url = f"{self._root}{path}{self._queries.get(topic, '')}"
+        key = member_key(topic, fragment)
+        return personal.id_line + encode_loader(key, url, random.randint(0, spread))

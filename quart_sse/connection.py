@@ -1,0 +1,205 @@
+"""One open stream of one browser: what it listens to, what it has still to be sent, its end."""
+
+import asyncio
+import random
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from .config import Config
+from .event import PREAMBLE, Event
+
+#: Topic -> the fragments of it that the page shows.
+Subscription = Mapping[str, frozenset[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Personal:
+    """A change of a personal fragment: each connection's viewer fetches it for himself."""
+
+    id_line: bytes
+    topic: str
+    fragment: str
+    viewers: int  #: how many fetch it; decides over how long a time they are spread
+
+
+class Part(NamedTuple):
+    """One message of a wave."""
+
+    key: str | None  #: the fragment's key: a newer version takes its place; None for events
+    data: bytes | Personal
+
+
+@dataclass(frozen=True, slots=True)
+class Wave:
+    """What goes to many connections in one write; the bytes are shared by all of them."""
+
+    parts: tuple[Part, ...]
+    #: all parts joined; None if a part differs between connections
+    data: bytes | None
+
+    @classmethod
+    def of(cls, parts: list[Part]) -> "Wave":
+        """Join messages, with only the newest version of each fragment."""
+        if len(parts) > 1:
+            newest = {part.key: number for number, part in enumerate(parts) if part.key}
+            parts = [part for i, part in enumerate(parts) if newest.get(part.key or "", i) == i]
+        chunks = [part.data for part in parts if isinstance(part.data, bytes)]
+        shared = len(chunks) == len(parts)
+        data = (chunks[0] if len(chunks) == 1 else b"".join(chunks)) if shared else None
+        return cls(tuple(parts), data)
+
+
+class Connection:
+    """A stream's pending buffer, and the async iterator that the server drains it by.
+
+    Facts are kept in order up to a bound; of a fragment only the newest version is kept. Over
+    the bound the stream ends, and its browser comes back and resumes from history, so a slow
+    client can never hold memory, delay another, or end up with a stale page.
+
+    Args:
+        subscription: Topic -> the fragments of it that the page shows.
+        config: The bounds.
+        loader: Makes the message by which this connection's viewer fetches a personal fragment.
+        identity: Who it is, or None.
+        browser: Something that tells this browser from others, or None.
+        address: Where it comes from, or None.
+        bare: Event names go out without topic: the stream is of one topic alone.
+        metadata: What the application wants to remember of it.
+    """
+
+    def __init__(
+        self,
+        subscription: Subscription,
+        config: Config,
+        *,
+        loader: Callable[[Personal], bytes],
+        identity: str | None = None,
+        browser: str | None = None,
+        address: str | None = None,
+        bare: bool = False,
+        metadata: Mapping[str, object] | None = None,
+    ) -> None:
+        self.id = secrets.token_urlsafe(12)
+        self.subscription = subscription
+        self.identity = identity
+        self.browser = browser
+        self.address = address
+        self.bare = bare
+        self.metadata = dict(metadata or {})
+        self.is_ended = False
+        #: Loop time at which it ends, so that it comes back and is judged anew.
+        self.ends_at = float("inf")
+        #: Ends the request from outside, for a client that takes nothing; None if that can't be.
+        self.kick: Callable[[], None] | None = None
+        #: Loop time since when the server has not come back for more; None while it waits.
+        self.busy_since: float | None = None
+        self._loader = loader
+        self._max_events = config.pending_events
+        self._max_bytes = config.pending_bytes
+        # Fragment key, or a number for an event -> bytes, in the order of sending.
+        self._pending: dict[str | int, bytes] = {}
+        self._events = 0  #: of those, how many are events, and their bytes
+        self._bytes = 0
+        self._number = 0
+        self._ahead: list[bytes] = [PREAMBLE]
+        self._farewell = b""
+        self._waiter: asyncio.Future[bytes | None] | None = None
+        self._loop = asyncio.get_running_loop()
+
+    def feed(self, wave: Wave) -> None:
+        """Give the connection a wave: at once if the server waits for it, else into the buffer."""
+        if self.is_ended:
+            return
+        waiter = self._waiter
+        if waiter is not None and wave.data is not None:
+            self._waiter = None
+            self._wake(waiter, wave.data)
+            return
+        for key, data in wave.parts:
+            self._hold(key, data if isinstance(data, bytes) else self._loader(data))
+        if waiter is not None:
+            self._waiter = None
+            self._wake(waiter, self._take())
+        elif self._events > self._max_events or self._bytes > self._max_bytes:
+            self._pending.clear()
+            self.end(holdoff("overflow", 1.0))
+
+    def _hold(self, key: str | None, data: bytes) -> None:
+        if key is None:
+            self._number += 1
+            self._events += 1
+            self._bytes += len(data)
+            self._pending[self._number] = data
+        else:
+            # Not counted against the bounds: there is one version of each fragment at most.
+            self._pending.pop(key, None)
+            self._pending[key] = data
+
+    def _take(self) -> bytes:
+        data = b"".join(self._pending.values())
+        self._pending.clear()
+        self._events = self._bytes = 0
+        return data
+
+    def _wake(self, waiter: "asyncio.Future[bytes | None]", data: bytes | None) -> None:
+        if not waiter.done():
+            self.busy_since = self._loop.time()
+            waiter.set_result(data)
+
+    def ahead(self, chunks: list[bytes]) -> None:
+        """Send these before all else; they do not count against the bounds."""
+        self._ahead.extend(chunks)
+        if self._ahead and self._waiter is not None:
+            waiter, self._waiter = self._waiter, None
+            self._wake(waiter, self._ahead.pop(0))
+
+    def end(self, farewell: bytes = b"") -> None:
+        """End the stream after what is pending: the server gets the farewell, then the end."""
+        if self.is_ended:
+            return
+        self.is_ended = True
+        self._farewell = farewell
+        if self._waiter is not None:
+            waiter, self._waiter = self._waiter, None
+            self._wake(waiter, None)
+
+    def __aiter__(self) -> "Connection":
+        """Return the iterator over the stream's bytes, of which there is one."""
+        return self
+
+    async def __anext__(self) -> bytes:
+        """Return the next bytes to send."""
+        if self._ahead:
+            self.busy_since = self._loop.time()
+            return self._ahead.pop(0)
+        if self._pending:
+            self.busy_since = self._loop.time()
+            return self._take()
+        if not self.is_ended:
+            self.busy_since = None
+            self._waiter = self._loop.create_future()
+            data = await self._waiter
+            if data is not None:
+                return data
+        if self._farewell:
+            farewell, self._farewell = self._farewell, b""
+            return farewell
+        raise StopAsyncIteration
+
+
+def holdoff(reason: str, seconds: float) -> bytes:
+    """Return the message after which a browser comes back in about ``seconds``.
+
+    The delay is random between half and one and a half of that, so that browsers that were sent
+    away together do not return together. It stands in the same block as an event with data:
+    htmx 4 ignores a lone ``retry:``.
+    """
+    retry_ms = int(seconds * random.uniform(500, 1500))
+    return Event(reason, "sse-holdoff", retry_ms=retry_ms).encode()
+
+
+def stop(reason: str) -> bytes:
+    """Return the message after which a browser never comes back."""
+    return Event(reason, "sse-stop").encode()

@@ -1,0 +1,140 @@
+"""One message of an event stream and its wire form.
+
+See https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
+for the format: fields end at CRLF, CR or LF and at nothing else, so ``str.splitlines`` (which
+also splits at U+2028, form feed and others) must not be used.
+"""
+
+import re
+from dataclasses import dataclass
+from html import escape
+
+from .errors import EventError, FragmentError
+from .naming import selector
+from .position import Position
+
+_LINE_END = re.compile(r"\r\n|\r|\n")
+_BREAKS_FIELD = re.compile(r"[\r\n\0]")
+_PARTIAL_TAG = re.compile(r"</?hx-partial", re.IGNORECASE)
+
+#: Bytes that a client ignores; sent first so that headers leave every proxy at once.
+PREAMBLE = b":\n\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    r"""A message of an event stream.
+
+    Args:
+        data: What the client gets; None sends no data field, and a client then dispatches
+            nothing. It may have several lines.
+        name: The event's type; None is an unnamed message, which clients call ``message``.
+        id: What the client sends back as ``Last-Event-ID`` when it reconnects; "" makes it
+            forget the last one.
+        retry_ms: Milliseconds that the client shall wait before it reconnects.
+        comment: Text that clients ignore.
+
+    Raises:
+        EventError: On encoding, if ``name`` or ``id`` contains CR, LF or NUL, ``retry_ms`` is
+            negative, or a text is not valid Unicode.
+
+    Example:
+        ``Event("a\nb", name="x").encode() == b"event: x\ndata: a\ndata: b\n\n"``
+    """
+
+    data: str | None = None
+    name: str | None = None
+    id: str | None = None
+    retry_ms: int | None = None
+    comment: str | None = None
+
+    def encode(self) -> bytes:
+        """Return the bytes of this message, with the blank line that ends it."""
+        identity = "" if self.id is None else f"id: {_field('id', self.id)}\n"
+        comment = "" if self.comment is None else _lines(":", self.comment)
+        return _utf8(comment + identity) + encode_body(self.data, self.name, self.retry_ms)
+
+
+def encode_body(data: str | None, name: str | None = None, retry_ms: int | None = None) -> bytes:
+    """Return a message without its id, which differs between streams while this does not."""
+    if retry_ms is not None and (isinstance(retry_ms, bool) or retry_ms < 0):
+        raise EventError(f"retry_ms is {retry_ms!r}. It must be a whole number, 0 or more.")
+    text = "" if retry_ms is None else f"retry: {retry_ms:d}\n"
+    if name is not None:
+        text += f"event: {_field('name', name)}\n"
+    if data is not None:
+        text += _lines("data:", data)
+    return _utf8(text + "\n")
+
+
+def encode_id(position: Position) -> bytes:
+    """Return the id line that tells a client its position."""
+    return f"id: {position}\n".encode()
+
+
+def encode_fragment(key: str, html: str) -> bytes:
+    """Return the message that puts HTML into every element of a fragment, without its id.
+
+    An unnamed message that holds an htmx partial: the same bytes work in htmx 2.0.11 (which
+    takes ``innerMorph`` for ``innerHTML``) and in htmx 4.
+
+    Raises:
+        FragmentError: If the HTML contains an ``hx-partial`` tag, which would end this one.
+    """
+    return encode_body(_partial(key, "innerMorph", check_html(key, html)))
+
+
+def encode_loader(key: str, url: str, delay_ms: int) -> bytes:
+    """Return the message that makes a viewer fetch a personal fragment with its own cookies.
+
+    The element is put beside what is shown, which stays until the answer has come.
+    """
+    target = escape(f"closest {selector(key)}")
+    loader = (
+        f'<span hidden hx-get="{escape(url)}" hx-trigger="load delay:{delay_ms}ms"'
+        f' hx-target="{target}" hx-swap="innerMorph"></span>'
+    )
+    return encode_body(_partial(key, "beforeend", loader))
+
+
+def check_html(key: str, html: str) -> str:
+    """Return a fragment's HTML if a partial can carry it.
+
+    Raises:
+        FragmentError: If the HTML contains an ``hx-partial`` tag.
+    """
+    if _PARTIAL_TAG.search(html):
+        raise FragmentError(
+            f"The HTML of fragment {key!r} contains an <hx-partial> tag, which would end the "
+            "partial that carries it. Escape the text, or use a fragment of its own instead."
+        )
+    return html
+
+
+def _partial(key: str, swap: str, html: str) -> str:
+    # The selector's own quotes are single ones, so only "&" and the like need escaping.
+    target = selector(key).replace("&", "&amp;")
+    return f'<hx-partial hx-target="{target}" hx-swap="{swap}">{html}</hx-partial>'
+
+
+def _field(field: str, value: str) -> str:
+    if _BREAKS_FIELD.search(value):
+        raise EventError(
+            f"The {field} {value!r} of an event contains CR, LF or NUL, which would end the "
+            "field and start another. Remove them, or put the text into data."
+        )
+    return value
+
+
+def _lines(field: str, text: str) -> str:
+    return "".join(f"{field} {line}\n" for line in _LINE_END.split(text))
+
+
+def _utf8(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise EventError(
+            f"An event's text cannot be sent as UTF-8 ({error.reason} at {error.start}). "
+            "Repair it before publishing, for example with text.encode('utf-8', 'replace')."
+        ) from None

@@ -1,0 +1,235 @@
+"""One shared fragment of one topic in this process: debounce, single flight, versions, retries."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from .naming import member_key
+from .position import ZERO, Id
+
+logger = logging.getLogger("quart_sse")
+
+#: Seconds until a renderer that raised is tried again; doubled each time up to the last.
+FIRST_RETRY = 1.0
+LAST_RETRY = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class FragmentSpec:
+    """How a fragment was declared; see ``Channel.fragment``."""
+
+    name: str
+    personal: bool = False
+    every: float | None = None
+    debounce: float | None = None  #: None: as the app's config says
+    presence: bool = False
+    includes: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """The outcome of one render."""
+
+    html: str
+    #: fragments inside this one: (topic, fragment)
+    nested: frozenset[tuple[str, str]] = frozenset()
+
+
+class SharedFragment:
+    """The current HTML of a fragment that looks the same to everybody.
+
+    A render's version is the newest refresh that was received **before the renderer was
+    called**; one that comes while it runs causes another. Whoever needs the state of a moment
+    shares only a render begun after it.
+
+    Args:
+        topic: The topic's name.
+        spec: How the fragment was declared.
+        debounce: Seconds in which it is rendered at most once.
+        render: Renders it, from above.
+        deliver: Takes what was rendered for the viewers.
+        is_viewed: Tells whether anybody looks at it.
+    """
+
+    def __init__(
+        self,
+        topic: str,
+        spec: FragmentSpec,
+        debounce: float,
+        render: Callable[[], Awaitable[Rendered]],
+        deliver: Callable[["SharedFragment"], None],
+        is_viewed: Callable[[], bool],
+    ) -> None:
+        self.topic = topic
+        self.spec = spec
+        self.key = member_key(topic, spec.name)
+        self.is_viewed = is_viewed
+        self.rendered: Rendered | None = None
+        self.version: Id = ZERO  #: the newest refresh that ``rendered`` contains
+        self._debounce = debounce
+        self._render = render
+        self._deliver = deliver
+        self._requested: Id = ZERO
+        # Where the hub stood before the oldest refresh that the running (or failed) render
+        # answers, and before the oldest one that only the next render will answer.
+        self._floor_now: Id | None = None
+        self._floor_next: Id | None = None
+        self._again = False
+        self._waiters: list[asyncio.Future[Rendered]] = []
+        self._task: asyncio.Task[None] | None = None
+        self._nudge = asyncio.Event()
+        self._not_before = 0.0
+        self._failures = 0
+        self._every: asyncio.TimerHandle | None = None
+
+    @property
+    def floor(self) -> Id | None:
+        """The hub's position before the oldest refresh whose HTML viewers have not been sent."""
+        return self._floor_next if self._floor_now is None else self._floor_now
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody looks at it or waits for it, so that it can be forgotten."""
+        return self._task is None and not self.is_viewed()
+
+    # -- what asks for a render ----------------------------------------------------------------
+
+    def refresh(self, id: Id, seen: Id) -> None:
+        """Note that the fragment changed at ``id``, when the hub stood at ``seen``."""
+        self._requested = max(self._requested, id)
+        if self.is_viewed():
+            self._floor_next = seen if self._floor_next is None else self._floor_next
+            self._start()
+
+    def push(self, id: Id, html: str) -> None:
+        """Take HTML that a publisher rendered at ``id``."""
+        self._requested = max(self._requested, id)
+        if id > self.version:
+            self.rendered, self.version = Rendered(html), id
+            if self._requested <= id:
+                self.forget_floor()
+            self._deliver(self)
+
+    def forget_floor(self) -> None:
+        """Owe nobody anything: nobody looks any more, or all have been sent the newest."""
+        self._floor_now = self._floor_next = None
+
+    def is_current(self, needed: Id) -> bool:
+        """Whether what is rendered contains the change ``needed`` and all that came since."""
+        return self.rendered is not None and self.version >= max(needed, self._requested)
+
+    def require(self, needed: Id) -> None:
+        """Render for a viewer who lacks the change ``needed``."""
+        self._requested = max(self._requested, needed)
+        self.rerender()
+
+    def rerender(self) -> None:
+        """Render for the viewers although nothing is known to have changed."""
+        self._again = True
+        self._start()
+
+    async def fresh(self) -> Rendered:
+        """Return the outcome of a render that begins after this call.
+
+        Raises:
+            Exception: Whatever the renderer raised.
+        """
+        waiter: asyncio.Future[Rendered] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        self._start()
+        self._nudge.set()
+        return await waiter
+
+    def start_every(self) -> None:
+        """Begin to refresh regularly, if it was declared so, while there are viewers."""
+        if self.spec.every is not None and self._every is None and self.is_viewed():
+            self._every = asyncio.get_running_loop().call_later(self.spec.every, self._tick)
+
+    def _tick(self) -> None:
+        self._every = None
+        if self.is_viewed():
+            self.rerender()
+            self.start_every()
+
+    # -- the one task that renders ---------------------------------------------------------------
+
+    def _start(self) -> None:
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._work())
+
+    def _is_wanted(self) -> bool:
+        behind = self._again or self._requested > self.version
+        return bool(self._waiters) or (behind and self.is_viewed())
+
+    async def _work(self) -> None:
+        try:
+            while self._is_wanted():
+                await self._pause()
+                if self._is_wanted():
+                    await self._render_once()
+        finally:
+            self._task = None
+
+    async def _pause(self) -> None:
+        """Wait for the debounce or the next try; somebody who waits for HTML ends the pause."""
+        delay = self._not_before - asyncio.get_running_loop().time()
+        if delay <= 0 or self._waiters:
+            return
+        self._nudge.clear()
+        try:
+            async with asyncio.timeout(delay):
+                await self._nudge.wait()
+        except TimeoutError:
+            pass
+
+    async def _render_once(self) -> None:
+        loop = asyncio.get_running_loop()
+        waiters, self._waiters = self._waiters, []
+        version = self._requested
+        self._floor_now, self._floor_next = self.floor, None
+        was_wanted = self._again or version > self.version
+        self._again = False
+        self._not_before = loop.time() + self._debounce
+        try:
+            rendered = await self._render()
+        except Exception as error:
+            self._fail(error, waiters)
+            self._again = self._again or was_wanted
+            return
+        self._failures = 0
+        if version >= self.version:
+            self.rendered, self.version = rendered, version
+            self._floor_now = None
+            if was_wanted and self.is_viewed():
+                self._deliver(self)
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(rendered)
+
+    def _fail(self, error: Exception, waiters: list["asyncio.Future[Rendered]"]) -> None:
+        delay = min(FIRST_RETRY * 2**self._failures, LAST_RETRY)
+        self._failures += 1
+        self._not_before = asyncio.get_running_loop().time() + delay
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_exception(error)
+        if self.is_viewed():
+            logger.error(
+                "Rendering fragment %r of topic %r failed. Viewers keep the last good HTML; "
+                "next try in %g s.",
+                self.spec.name,
+                self.topic,
+                delay,
+                exc_info=error,
+            )
+
+    async def close(self) -> None:
+        """Stop rendering for good."""
+        if self._every is not None:
+            self._every.cancel()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        for waiter in self._waiters:
+            waiter.cancel()

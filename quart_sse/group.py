@@ -1,0 +1,134 @@
+"""Connections that get the same bytes, and the one that still has a debt of its own."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from .connection import Connection, Part, Personal, Subscription, Wave
+from .event import encode_id
+from .position import ZERO, Id, Position
+
+#: The part that only moves a client's position; a newer one takes its place.
+HEARTBEAT = " "
+
+
+@dataclass(slots=True)
+class Item:
+    """One message on its way to connections, with the position that it carries."""
+
+    position: Position  #: of every connection that owes nothing, once it has this message
+    topic: str
+    fragment: str | None  #: None for events and heartbeats
+    key: str | None  #: see Part
+    body: bytes = b""  #: without id; b"" for a change of a personal fragment
+    bare: bytes | None = None  #: as ``body`` with the event's bare name, where that differs
+    version: Id = ZERO  #: of a fragment's HTML
+    viewers: int = 0  #: of a personal fragment
+    _parts: dict[tuple[bool, int | None], Part] = field(default_factory=dict)
+
+    def part(self, bare: bool, granted: int | None) -> Part:
+        """Return the message as all connections of a kind get it, encoded once."""
+        kind = (bare, granted)
+        part = self._parts.get(kind)
+        if part is None:
+            part = self._parts[kind] = self.part_at(self.position._replace(granted=granted), bare)
+        return part
+
+    def part_at(self, position: Position, bare: bool) -> Part:
+        """Return the message with a position of its own."""
+        line = encode_id(position)
+        if self.body or self.fragment is None:
+            return Part(self.key, line + (self.bare if bare and self.bare else self.body))
+        return Part(self.key, Personal(line, self.topic, self.fragment, self.viewers))
+
+
+class Group:
+    """Connections with the same topics and fragments: a wave is joined once for all of them."""
+
+    def __init__(self, subscription: Subscription, bare: bool, granted: int | None) -> None:
+        self.subscription = subscription
+        self.bare = bare
+        self.granted = granted
+        self.members: set[Connection] = set()
+        self.pending: list[Part] = []
+
+    def wants(self, topic: str, fragment: str, parents: Mapping[str, set[str]]) -> bool:
+        """Whether its pages show a fragment, by itself or inside one of its parents."""
+        names = self.subscription.get(topic, frozenset())
+        return fragment in names or not names.isdisjoint(parents.get(fragment, ()))
+
+    def add(self, item: Item) -> bool:
+        """Put a message into the next wave; returns whether there is now something to send."""
+        self.pending.append(item.part(self.bare, self.granted))
+        return True
+
+    def take(self) -> Wave:
+        """Return what has gathered since the last wave."""
+        wave = Wave.of(self.pending)
+        self.pending = []
+        return wave
+
+
+class Solo(Group):
+    """The group of one connection that has just come and may still owe its page something.
+
+    At first it only holds what comes, while the broker is asked what was missed. Then its
+    messages carry a position of their own, whose fragments stay where the page was until every
+    fragment that the page lacks has been sent.
+    """
+
+    def __init__(self, connection: Connection, granted: int | None) -> None:
+        super().__init__(connection.subscription, connection.bare, granted)
+        self.connection = connection
+        self.members = {connection}
+        self.is_holding = True
+        self.owed: dict[str, Id] = {}  #: fragment key -> the least version that it lacks
+        self._held: list[Item] = []
+        self._held_bytes = 0
+        self._floor: Id | None = None
+        self.last: Id = ZERO  #: events are delivered up to here
+
+    def add(self, item: Item) -> bool:
+        """Hold a message, or put it into the next wave with this connection's position."""
+        if self.is_holding:
+            self._held.append(item)
+            return False
+        if item.key in self.owed and item.version >= self.owed[item.key]:
+            del self.owed[item.key]
+        if not self.owed:
+            self._floor = None
+        self.last = max(self.last, item.position.events)
+        self.pending.append(item.part_at(self._at(item.position), self.bare))
+        return True
+
+    def _at(self, position: Position) -> Position:
+        floor = position.fragments if self._floor is None else self._floor
+        return Position(position.epoch, self.last, min(floor, position.fragments), self.granted)
+
+    def settle(self) -> None:
+        """Owe nothing: positions say what is true of everybody."""
+        self._floor = None
+
+    def lag(self, floor: Id) -> None:
+        """Let positions say that fragments are current up to ``floor`` alone."""
+        self._floor = floor
+
+    def replayed(self, item: Item) -> bytes:
+        """Return a message of the replay."""
+        self.last = max(self.last, item.position.events)
+        data = item.part_at(self._at(item.position), self.bare).data
+        assert isinstance(data, bytes)  # events are no personal fragments
+        return data
+
+    def release(self, snapshot: Id) -> None:
+        """Stop holding: go on with what came after the snapshot that the replay was made of."""
+        self.is_holding = False
+        self.last = max(self.last, snapshot)
+        held, self._held = self._held, []
+        for item in held:
+            if item.fragment is not None or item.position.events > snapshot:
+                self.add(item)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it owes nothing and everything was sent, so that it may share bytes."""
+        return not self.is_holding and not self.owed and not self.pending

@@ -1,0 +1,398 @@
+"""The hub of a process: takes the broker's messages and fans them out to connections."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Mapping
+from typing import Protocol
+
+from .broker import Broker, Kind, Message, Replay, Start, bound
+from .config import Config
+from .connection import Connection
+from .errors import BrokerUnavailable
+from .event import encode_body, encode_fragment
+from .fragment import FragmentSpec, Rendered, SharedFragment
+from .group import HEARTBEAT, Group, Item, Solo
+from .naming import member_key
+from .position import ZERO, Id, Position
+from .waves import Waves
+
+logger = logging.getLogger("quart_sse")
+
+#: A personal fragment changed this shortly before a client left is signalled again when it comes
+#: back: its fetch may have failed in the very deploy that cut the stream.
+PERSONAL_AGAIN_MS = 60_000
+
+
+class Source(Protocol):
+    """What the hub asks of the layers above."""
+
+    def spec(self, topic: str, fragment: str) -> FragmentSpec | None:
+        """Return how a fragment was declared; None if this process knows no such fragment."""
+
+    async def render(self, topic: str, fragment: str) -> Rendered:
+        """Render a shared fragment."""
+
+    def control(self, order: str, data: str) -> None:
+        """Carry out an order that was sent to every process."""
+
+
+class Route:
+    """One topic in this process."""
+
+    def __init__(self, topic: str) -> None:
+        self.topic = topic
+        self.groups: set[Group] = set()
+        #: fragment -> the fragments that contain it, as far as renders have shown
+        self.parents: dict[str, set[str]] = {}
+        self.empty_since: float | None = None
+
+    @property
+    def connections(self) -> int:
+        """How many connections listen to the topic."""
+        return sum(len(group.members) for group in self.groups)
+
+
+class Hub:
+    """Topic -> connections, for one process and one app.
+
+    Args:
+        broker: Where messages come from.
+        config: The app's settings.
+        source: The layers above.
+    """
+
+    def __init__(self, broker: Broker, config: Config, source: Source) -> None:
+        self.connections: dict[str, Connection] = {}
+        self.emptied = asyncio.Event()  #: set while there are no connections
+        self.emptied.set()
+        self._broker = broker
+        self._config = config
+        self._source = source
+        self._epoch = ""
+        self._seen: Id = ZERO  #: the newest id that came from the broker
+        self._routes: dict[str, Route] = {}
+        self._groups: dict[object, Group] = {}
+        self._group_of: dict[Connection, Group] = {}
+        self._solos: set[Solo] = set()
+        self._shared: dict[str, SharedFragment] = {}
+        self._behind: set[SharedFragment] = set()
+        self._waves = Waves(self._settle)
+
+    # -- what comes from the broker ------------------------------------------------------------
+
+    def receive(self, message: Message) -> None:
+        """Take one message from the broker and hand it to whoever listens."""
+        before, self._seen = self._seen, max(self._seen, message.id)
+        route = self._routes.get(message.topic)
+        if message.kind is Kind.CONTROL:
+            self._source.control(message.name or "", message.data or "")
+        elif message.kind is Kind.PROBE:
+            self._settle()
+        elif route is None:
+            return
+        elif message.kind is Kind.EVENT:
+            item = self._event_item(message)
+            for group in route.groups:
+                self._add(group, item)
+        else:
+            self._change(route, message, before)
+
+    def _change(self, route: Route, message: Message, before: Id) -> None:
+        name = message.name or ""
+        spec = self._source.spec(route.topic, name)
+        if spec is None:
+            logger.warning(
+                "Topic %r got a change of fragment %r, which this process does not declare. "
+                "Another release of the app is running beside this one.",
+                route.topic,
+                name,
+            )
+        elif spec.personal:
+            wanting = self._wanting(route, name)
+            item = self._item(route.topic, name)
+            item.viewers = sum(len(group.members) for group in wanting)
+            for group in wanting:
+                self._add(group, item)
+        else:
+            shared = self._shared_fragment(route.topic, spec)
+            if message.kind is Kind.PUSH:
+                shared.push(message.id, message.data or "")
+            else:
+                shared.refresh(message.id, before)
+            if shared.floor is not None:
+                self._behind.add(shared)
+
+    def _deliver(self, shared: SharedFragment) -> None:
+        """Fan out the HTML of a fragment that has just been rendered or pushed."""
+        route = self._routes.get(shared.topic)
+        if route is None or shared.rendered is None:
+            return
+        for topic, name in shared.rendered.nested:
+            if topic == shared.topic:
+                route.parents.setdefault(name, set()).add(shared.spec.name)
+        item = self._html_item(shared, shared.rendered)
+        for group in self._wanting(route, shared.spec.name):
+            self._add(group, item)
+
+    # -- items ---------------------------------------------------------------------------------
+
+    @property
+    def position(self) -> Position:
+        """Where every connection that owes nothing stands once it was sent all that is here."""
+        self._behind = {shared for shared in self._behind if shared.floor is not None}
+        floors = (shared.floor for shared in self._behind if shared.floor is not None)
+        return Position(self._epoch, self._seen, min(floors, default=self._seen))
+
+    def _item(self, topic: str, fragment: str) -> Item:
+        return Item(self.position, topic, fragment, member_key(topic, fragment))
+
+    def _html_item(self, shared: SharedFragment, rendered: Rendered) -> Item:
+        item = self._item(shared.topic, shared.spec.name)
+        item.body = encode_fragment(shared.key, rendered.html)
+        item.version = shared.version
+        return item
+
+    def _event_item(self, message: Message) -> Item:
+        name = message.name or ""
+        full = encode_body(message.data, member_key(message.topic, name), message.retry_ms)
+        bare = encode_body(message.data, name, message.retry_ms)
+        position = self.position
+        position = Position(self._epoch, message.id, min(position.fragments, message.id), None)
+        return Item(position, message.topic, None, None, full, bare)
+
+    def _add(self, group: Group, item: Item) -> None:
+        if group.add(item):
+            self._waves.add(group)
+
+    def _wanting(self, route: Route, fragment: str) -> list[Group]:
+        parents = route.parents
+        return [group for group in route.groups if group.wants(route.topic, fragment, parents)]
+
+    # -- shared fragments ------------------------------------------------------------------------
+
+    def _shared_fragment(self, topic: str, spec: FragmentSpec) -> SharedFragment:
+        key = member_key(topic, spec.name)
+        shared = self._shared.get(key)
+        if shared is None:
+            shared = self._shared[key] = SharedFragment(
+                topic,
+                spec,
+                self._config.debounce if spec.debounce is None else spec.debounce,
+                lambda: self._source.render(topic, spec.name),
+                self._deliver,
+                lambda: self._is_viewed(topic, spec.name),
+            )
+        return shared
+
+    def _is_viewed(self, topic: str, fragment: str) -> bool:
+        route = self._routes.get(topic)
+        return route is not None and any(
+            group.wants(topic, fragment, route.parents) for group in route.groups
+        )
+
+    async def render(self, topic: str, spec: FragmentSpec) -> Rendered:
+        """Return a fragment's HTML by a render that begins after this call; pages use it.
+
+        Raises:
+            Exception: Whatever the renderer raised.
+        """
+        shared = self._shared_fragment(topic, spec)
+        try:
+            return await shared.fresh()
+        finally:
+            if topic not in self._routes and shared.is_idle:
+                self._shared.pop(shared.key, None)
+
+    # -- connections -----------------------------------------------------------------------------
+
+    async def join(
+        self, connection: Connection, starts: Mapping[str, Start], granted: int | None = None
+    ) -> None:
+        """Let a connection listen to its topics, beginning with what it has missed.
+
+        Whatever happens after this call began, :meth:`leave` must follow it.
+
+        Args:
+            connection: The connection.
+            starts: Where each of its topics starts.
+            granted: For the position, if some topics of its URL were refused.
+
+        Raises:
+            BrokerUnavailable: If the broker did not answer within ``QUART_SSE_JOIN_TIMEOUT``.
+        """
+        solo = Solo(connection, granted)
+        self.connections[connection.id] = connection
+        self.emptied.clear()
+        self._group_of[connection] = solo
+        self._solos.add(solo)
+        for topic in connection.subscription:
+            route = self._routes.setdefault(topic, Route(topic))
+            route.groups.add(solo)
+            route.empty_since = None
+        try:
+            async with asyncio.timeout(self._config.join_timeout):
+                await self._broker.subscribe(connection.subscription)
+                replay = await self._broker.resume(starts)
+        except TimeoutError:
+            raise BrokerUnavailable(
+                f"The broker did not answer within {self._config.join_timeout} s."
+            ) from None
+        bound(replay, self._config.replay_events, self._config.replay_bytes)
+        self._admit(solo, starts, replay)
+
+    def _admit(self, solo: Solo, starts: Mapping[str, Start], replay: Replay) -> None:
+        """Send what a connection missed, note what it is owed, and let it go live."""
+        self._epoch = replay.position.epoch
+        positions = [start.position for start in starts.values() if start.position is not None]
+        known = not replay.unknown and not any(start.now for start in starts.values())
+        solo.lag(min((p.fragments for p in positions), default=ZERO) if known else ZERO)
+        chunks = [encode_body(json.dumps({"id": solo.connection.id}), "sse-open")]
+        for message in replay.events:
+            item = self._event_item(message)
+            chunks.append(solo.replayed(item))
+        if replay.incomplete:
+            solo.lag(ZERO)
+            lost = encode_body(json.dumps(sorted(replay.incomplete)), "sse-reset")
+            chunks.append(solo.replayed(Item(replay.position, "", None, None, lost)))
+        solo.connection.ahead(chunks)
+
+        ready = self._owe(solo, starts, replay)
+        solo.release(replay.position.events)
+        for item in ready:
+            self._add(solo, item)
+        if solo.pending:
+            solo.connection.feed(solo.take())
+        if not solo.owed:
+            solo.settle()
+        for topic, names in solo.subscription.items():
+            for name in names:
+                spec = self._source.spec(topic, name)
+                if spec is not None and spec.every is not None and not spec.personal:
+                    self._shared_fragment(topic, spec).start_every()
+        self._settle()
+
+    def _owe(self, solo: Solo, starts: Mapping[str, Start], replay: Replay) -> list[Item]:
+        """Note which fragments a connection lacks; return those that can be sent at once."""
+        ready = []
+        for topic, start in starts.items():
+            for name in sorted(start.fragments):
+                spec = self._source.spec(topic, name)
+                change = replay.changes.get((topic, name))
+                if spec is None or not _lacks(spec, start, change, topic, replay):
+                    continue
+                if spec.personal:
+                    ready.append(self._item(topic, name))
+                    continue
+                shared = self._shared_fragment(topic, spec)
+                needed = change or ZERO
+                solo.owed[shared.key] = needed
+                if shared.rendered is not None and shared.is_current(needed):
+                    ready.append(self._html_item(shared, shared.rendered))
+                else:
+                    shared.require(needed)
+        return ready
+
+    def leave(self, connection: Connection) -> None:
+        """Forget a connection; harmless if it is not here."""
+        group = self._group_of.pop(connection, None)
+        self.connections.pop(connection.id, None)
+        if not self.connections:
+            self.emptied.set()
+        if group is None:
+            return
+        group.members.discard(connection)
+        if isinstance(group, Solo):
+            self._solos.discard(group)
+        if not group.members:
+            self._drop_group(group)
+
+    def _drop_group(self, group: Group) -> None:
+        self._groups.pop(_group_key(group), None)
+        now = asyncio.get_running_loop().time()
+        for topic in group.subscription:
+            route = self._routes.get(topic)
+            if route is None:
+                continue
+            route.groups.discard(group)
+            if not route.groups:
+                route.empty_since = now
+        for shared in list(self._behind):
+            if shared.topic in group.subscription and not shared.is_viewed():
+                shared.forget_floor()
+
+    def _settle(self) -> None:
+        """Let connections that owe nothing any more share bytes with others."""
+        for solo in [solo for solo in self._solos if solo.is_settled]:
+            # Another position than the hub's must never be followed by a smaller one.
+            if solo.last > self._seen:
+                continue
+            key = _group_key(solo)
+            group = self._groups.get(key)
+            if group is None:
+                group = self._groups[key] = Group(solo.subscription, solo.bare, solo.granted)
+            elif group.pending:
+                continue
+            for topic in solo.subscription:
+                route = self._routes[topic]
+                route.groups.discard(solo)
+                route.groups.add(group)
+            group.members.add(solo.connection)
+            self._group_of[solo.connection] = group
+            self._solos.discard(solo)
+
+    # -- regular work, called by the sweeper -----------------------------------------------------
+
+    def heartbeat(self) -> None:
+        """Send every connection its position, which keeps it fresh and finds dead ones."""
+        item = Item(self.position, "", None, HEARTBEAT, b"\n")
+        for group in set(self._group_of.values()):
+            self._add(group, item)
+
+    async def forget(self, now: float) -> None:
+        """Unsubscribe topics whose last viewer has been gone for ``QUART_SSE_LINGER``."""
+        limit = now - self._config.linger
+        gone = [
+            topic
+            for topic, route in self._routes.items()
+            if not route.groups and (route.empty_since or 0.0) <= limit
+        ]
+        for topic in gone:
+            del self._routes[topic]
+        if gone:
+            await self._broker.unsubscribe(gone)
+        for key, shared in list(self._shared.items()):
+            if shared.topic not in self._routes and shared.is_idle:
+                del self._shared[key]
+
+    def receivers(self, topic: str) -> int:
+        """Return how many connections of this process listen to a topic."""
+        route = self._routes.get(topic)
+        return 0 if route is None else route.connections
+
+    def listeners(self, topic: str) -> list[Connection]:
+        """Return the connections of this process that listen to a topic."""
+        route = self._routes.get(topic)
+        return [] if route is None else [c for group in route.groups for c in group.members]
+
+    async def close(self) -> None:
+        """Stop rendering."""
+        for shared in list(self._shared.values()):
+            await shared.close()
+
+
+def _group_key(group: Group) -> object:
+    return frozenset(group.subscription.items()), group.bare, group.granted
+
+
+def _lacks(spec: FragmentSpec, start: Start, change: Id | None, topic: str, replay: Replay) -> bool:
+    """Whether a client that starts there has to be sent a fragment."""
+    if start.now:
+        return False
+    position = start.position
+    if replay.incomplete or topic in replay.unknown or position is None:
+        return True
+    if change is None:
+        return topic in replay.stale
+    again = PERSONAL_AGAIN_MS if spec.personal else 0
+    return change > Id(position.fragments.ms - again, position.fragments.n)

@@ -1,0 +1,73 @@
+"""The empty element that holds a page's connection.
+
+An empty leaf whose attributes never change in place, with an id that is new in each render:
+changing it in place leaks connections in htmx 2 and in htmx 4.
+"""
+
+import secrets
+from collections.abc import Iterable, Mapping
+from urllib.parse import quote
+
+from markupsafe import Markup
+
+from .access import private
+from .errors import ConfigError
+from .position import Position
+from .signer import UNSIGNED, write_topics
+from .state import State
+
+#: Bytes of a list of topics that stand in the URL as they are; longer ones are compressed.
+LONG = 2048
+
+_HTMX_2 = Markup(
+    '<div id="sse-{id}" hx-ext="sse" sse-connect="{url}" sse-swap="message"'
+    ' sse-close="sse-stop" hx-swap="none" hidden></div>'
+)
+# htmx 4 never retries a failed first connect by itself, so a trigger does.
+_HTMX_4 = Markup(
+    '<div id="sse-{id}" hx-sse:connect="{url}" hx-sse:close="sse-stop" hx-swap="none"'
+    ' hx-trigger="load, every 10s, visibilitychange from:document" hx-sync="this:drop"'
+    " hidden></div>"
+)
+
+
+def connect_element(
+    state: State,
+    topics: Mapping[str, Iterable[str]],
+    *,
+    root: str,
+    since: Position | None,
+    identity: str | None,
+) -> tuple[Markup, bool]:
+    """Return the element that opens one connection for topics and their fragments.
+
+    And whether it holds a signed token, so that no shared cache may keep the page.
+
+    Args:
+        state: Of the app.
+        topics: Topic -> the fragments that the page shows.
+        root: The app's root path.
+        since: What the page contains; None if that is not known.
+        identity: Who the page was made for.
+
+    Raises:
+        ConfigError: If there are more topics than one connection may have.
+        MissingSecretKeyError: If topics must be signed and the app has no secret key.
+    """
+    if len(topics) > state.config.max_topics:
+        raise ConfigError(
+            "QUART_SSE_MAX_TOPICS",
+            state.config.max_topics,
+            f"at least {len(topics)}, which is what this page shows; or show fewer topics",
+        )
+    page = secrets.token_urlsafe(9)
+    shown = {topic: frozenset(names) for topic, names in topics.items()}
+    text = write_topics(shown)
+    is_signed = private(shown, state) or (len(text) > LONG and state.signer.has_key)
+    token = state.signer.sign(shown, identity, page) if is_signed else UNSIGNED + text
+    url = (
+        f"{root}{state.config.url_prefix}?t={quote(token, safe='~')}"
+        f"&since={'0' if since is None else quote(str(since), safe='~')}"
+    )
+    template = _HTMX_4 if state.config.htmx == 4 else _HTMX_2
+    return template.format(id=page, url=url), is_signed

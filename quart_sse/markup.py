@@ -1,0 +1,263 @@
+"""What the macros call: the markup of scripts, fragments and connect elements."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from markupsafe import Markup, escape
+from quart import Response, has_request_context, request, url_for
+from quart.wrappers.response import DataBody
+
+from .assets import ASSETS
+from .channel import Channel, Topic
+from .errors import FragmentError, UnknownChannelError
+from .leaf import connect_element
+from .naming import check_event_name, member_key
+from .render import base_of, call_renderer
+from .state import State, Visit, current_identity, current_visit
+
+#: htmx version -> the scripts that a page needs, in their order, by their names in vendor.json.
+_SCRIPTS = {2: ("htmx2", "htmx2-sse"), 4: ("htmx4", "htmx4-sse")}
+
+VENDOR: Mapping[str, Mapping[str, str]] = json.loads((ASSETS / "static/vendor.json").read_text())
+
+
+def static_version(filename: str) -> str:
+    """Return a hash of a static file's content, for its URL; "" if there is no such file."""
+    path = (ASSETS / "static" / filename).resolve()
+    if not path.is_relative_to((ASSETS / "static").resolve()) or not path.is_file():
+        return ""
+    version = _versions.get(filename)
+    if version is None:
+        version = _versions[filename] = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    return version
+
+
+_versions: dict[str, str] = {}
+
+
+class Macros:
+    """The functions behind ``quart_sse/macros.html``, one object per app.
+
+    They keep what they must remember between calls in the request's scope (outside a request in
+    ``g``), so they work however a template is put together: extended, included, imported with or
+    without context, or streamed.
+
+    Args:
+        state: Of the app.
+        channels: name -> channel.
+    """
+
+    def __init__(self, state: State, channels: Mapping[str, Channel]) -> None:
+        self._state = state
+        self._channels = channels
+        # (topic, fragment) -> the fragments whose HTML its render waits for at the moment
+        self._waiting: dict[tuple[str, str], set[tuple[str, str]]] = {}
+
+    def scripts(self, nonce: str | None = None) -> Markup:
+        """Return the script elements for the htmx version that ``QUART_SSE_HTMX`` names.
+
+        They block, as they must: with ``defer`` or ``async`` htmx 4 may never connect.
+        """
+        with_nonce = Markup(' nonce="{}"').format(nonce) if nonce else Markup()
+        return Markup("\n").join(
+            Markup('<script src="{}" integrity="{}"{}></script>').format(
+                self._static_url(VENDOR[name]["file"]), VENDOR[name]["integrity"], with_nonce
+            )
+            for name in _SCRIPTS[self._state.config.htmx]
+        )
+
+    def _static_url(self, filename: str) -> str:
+        version = static_version(filename)
+        if has_request_context():
+            return url_for("sse.static", filename=filename, v=version)
+        _, _, root = base_of(self._state)
+        return f"{root}{self._state.config.url_prefix}/~static/{filename}?v={version}"
+
+    async def fragment(
+        self,
+        name: str,
+        params: Mapping[str, Any],
+        tag: str = "div",
+        attrs: Mapping[str, Any] | None = None,
+    ) -> Markup:
+        """Return a fragment in its element, rendered now, and note that the page shows it."""
+        topic, fragment = self._find(name, params)
+        element = await self._element(topic, fragment, tag, attrs)
+        visit = current_visit()
+        nested = {pair for pair in visit.rendered if pair not in visit.covered}
+        for nested_topic, nested_name in nested:
+            visit.uncovered.setdefault(nested_topic, set()).add(nested_name)
+        visit.covered |= nested
+        return element
+
+    async def live(
+        self,
+        name: str,
+        params: Mapping[str, Any],
+        tag: str = "div",
+        attrs: Mapping[str, Any] | None = None,
+    ) -> Markup:
+        """Return a fragment with a connection of its own: nothing else is needed in the page."""
+        topic, fragment = self._find(name, params)
+        element = await self._element(topic, fragment, tag, attrs)
+        visit = current_visit()
+        shown: dict[str, set[str]] = {}
+        for nested_topic, nested_name in visit.rendered - visit.covered:
+            shown.setdefault(nested_topic, set()).add(nested_name)
+        visit.covered |= visit.rendered
+        shown.setdefault(topic.name, set()).add(fragment)
+        return element + await self._leaf(visit, shown)
+
+    async def connect(self, topics: Iterable[Any] = ()) -> Markup:
+        """Return the element that opens one connection for every fragment above.
+
+        Args:
+            topics: Further topics, whose events the page wants: channel names, pairs of channel
+                name and parameters, or ``Topic`` objects.
+        """
+        visit = current_visit()
+        shown, visit.uncovered = visit.uncovered, {}
+        for topic in topics:
+            shown.setdefault(self._topic(topic).name, set())
+        return await self._leaf(visit, shown) if shown else Markup()
+
+    def event(self, name: str, params: Mapping[str, Any]) -> str:
+        """Return the name by which an event of a topic reaches the page, and connect the topic."""
+        channel, _, event = name.partition(".")
+        topic = self._channel(channel).topic(**params).name
+        current_visit().uncovered.setdefault(topic, set())
+        return member_key(topic, check_event_name(event))
+
+    async def append_to(self, response: Response) -> Response:
+        """Give an answer to an htmx request the connection that its fragments need."""
+        visit = current_visit()
+        is_html = response.mimetype == "text/html" and isinstance(response.response, DataBody)
+        if visit.uncovered and is_htmx_part() and is_html and response.status_code == 200:
+            body = await response.get_data(as_text=True)
+            response.set_data(body + await self.connect())
+        if visit.is_private and "Cache-Control" not in response.headers:
+            # No shared cache may keep what only one visitor may use. It also keeps the page
+            # out of the back-forward cache, where its stream would stay open.
+            response.headers["Cache-Control"] = "private, no-store"
+        return response
+
+    # -- inner -------------------------------------------------------------------------------------
+
+    def _channel(self, name: str) -> Channel:
+        try:
+            return self._channels[name]
+        except KeyError:
+            raise UnknownChannelError(name, self._channels) from None
+
+    def _find(self, name: str, params: Mapping[str, Any]) -> tuple[Topic, str]:
+        channel_name, dot, fragment = name.partition(".")
+        if not dot:
+            raise FragmentError(
+                f"{name!r} does not name a fragment. Write 'channel.fragment', such as "
+                "'comments.list'."
+            )
+        channel = self._channel(channel_name)
+        channel.find(fragment)
+        return channel.topic(**params), fragment
+
+    def _topic(self, topic: Any) -> Topic:
+        if isinstance(topic, Topic):
+            return topic
+        name, params = (topic, {}) if isinstance(topic, str) else topic
+        return self._channel(name).topic(**params)
+
+    async def _leaf(self, visit: Visit, shown: Mapping[str, set[str]]) -> Markup:
+        if visit.rendering is not None:
+            raise FragmentError(
+                f"The shared fragment {visit.rendering[1]!r} opens a connection, but its HTML goes "
+                "to everybody. Put sse_connect() or sse_live() into the page instead."
+            )
+        identity = await current_identity()
+        element, is_private = connect_element(
+            self._state,
+            shown,
+            root=request.root_path if has_request_context() else base_of(self._state)[2],
+            since=visit.since,
+            identity=identity,
+        )
+        visit.is_private = visit.is_private or is_private
+        return element
+
+    async def _element(
+        self, topic: Topic, fragment: str, tag: str, attrs: Mapping[str, Any] | None
+    ) -> Markup:
+        html = await self._html(topic, fragment)
+        attributes = Markup().join(
+            Markup(' {}="{}"').format(name, value)
+            for name, value in (attrs or {}).items()
+            if value is not None
+        )
+        key = escape(member_key(topic.name, fragment))
+        return Markup('<{0} data-sse="{1}"{2}>{3}</{0}>').format(tag, key, attributes, Markup(html))
+
+    async def _html(self, topic: Topic, fragment: str) -> str:
+        visit = current_visit()
+        declared = topic.channel.find(fragment)
+        self._check_nesting(visit, topic, fragment)
+        visit.rendered.add((topic.name, fragment))
+        if declared.spec.personal:
+            return await call_renderer(
+                self._state, topic.name, fragment, declared.renderer, topic.params
+            )
+        inside, inner = visit.rendering, (topic.name, fragment)
+        if inside is not None:
+            self._waiting.setdefault(inside, set()).add(inner)
+        try:
+            rendered = await self._state.hub.render(topic.name, declared.spec)
+        finally:
+            if inside is not None:
+                self._waiting[inside].discard(inner)
+                if not self._waiting[inside]:
+                    del self._waiting[inside]
+        visit.rendered |= rendered.nested
+        return rendered.html
+
+    def _check_nesting(self, visit: Visit, topic: Topic, fragment: str) -> None:
+        """Refuse a fragment inside another one where it could not be kept current."""
+        if visit.rendering is None:
+            return
+        outer_topic, outer = visit.rendering
+        name = f"{topic.channel.name}.{fragment}"
+        if topic.channel.find(fragment).spec.personal:
+            raise FragmentError(
+                f"The shared fragment {outer!r} contains the personal fragment {name!r}, whose "
+                "HTML would go to everybody. Put it beside, not inside."
+            )
+        outer_channel = self._channel(outer_topic.partition("?")[0])
+        if topic.name != outer_topic and name not in outer_channel.find(outer).spec.includes:
+            raise FragmentError(
+                f"Fragment {outer!r} contains {name!r} of another topic. Declare it: "
+                f"@{outer_channel.name}.fragment({outer!r}, includes=[{name!r}])."
+            )
+        if self._reaches((topic.name, fragment), visit.rendering):
+            raise FragmentError(f"Fragment {name!r} contains itself. Break the circle.")
+
+    def _reaches(self, start: tuple[str, str], goal: tuple[str, str]) -> bool:
+        """Whether a fragment's render waits, directly or not, for another's."""
+        found, open_ = {start}, [start]
+        while open_:
+            here = open_.pop()
+            if here == goal:
+                return True
+            for other in self._waiting.get(here, set()) - found:
+                found.add(other)
+                open_.append(other)
+        return False
+
+
+def is_htmx_part() -> bool:
+    """Whether the current request is htmx's for a part of a page, not for a whole one."""
+    headers = request.headers
+    return (
+        headers.get("HX-Request") == "true"
+        and headers.get("HX-Boosted") != "true"
+        and headers.get("HX-History-Restore-Request") != "true"
+        and headers.get("HX-Request-Type") != "full"
+    )

@@ -1,0 +1,100 @@
+"""Ending streams when the server stops.
+
+No server tells an ASGI app that it wants to stop before it has waited for all responses, and a
+stream never ends by itself. So its stop is learned by chaining its own signal handlers, from
+Hypercorn's ``terminated`` event, and from Uvicorn's listeners. Each look into a server is a
+``getattr`` that degrades to that server's default.
+"""
+
+import asyncio
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+from .state import State
+
+Handler = Callable[[int, FrameType | None], Any]
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Shutdown:
+    """Notices that the server of one app stops, and ends the app's streams.
+
+    Args:
+        state: Of the app.
+    """
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._chained: dict[signal.Signals, tuple[Handler, Any]] = {}
+        self._uvicorn: Any = None
+        self._terminated: Any = None
+        self._watcher: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Chain the server's signal handlers; servers install theirs before they start the app."""
+        self._loop = asyncio.get_running_loop()
+        self._state.is_closing = False
+        if threading.current_thread() is not threading.main_thread():
+            return  # only the main thread may; close_all() is there for such servers
+        for number in _SIGNALS:
+            previous = signal.getsignal(number)
+            if not callable(previous):
+                continue  # nobody handles it here: a Hypercorn worker, which is told otherwise
+            handler = self._chain(previous)
+            signal.signal(number, handler)
+            self._chained[number] = (handler, previous)
+            server = getattr(previous, "__self__", None)
+            if hasattr(server, "should_exit"):
+                self._uvicorn = server
+
+    def _chain(self, previous: Handler) -> Handler:
+        def handler(number: int, frame: FrameType | None) -> Any:
+            if self._loop is not None and not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(self.close)
+            return previous(number, frame)
+
+        return handler
+
+    def watch(self, send: Any) -> None:
+        """Learn from a request of Hypercorn's how its worker is told to stop."""
+        context = getattr(getattr(send, "__self__", None), "context", None)
+        terminated = getattr(context, "terminated", None)
+        if terminated is not None and terminated is not self._terminated:
+            self._terminated = terminated
+            self._watcher = asyncio.get_running_loop().create_task(self._wait(terminated))
+
+    async def _wait(self, terminated: Any) -> None:
+        await terminated.wait()
+        self.close()
+
+    def poll(self) -> None:
+        """Notice that Uvicorn stops without a signal, as with ``--limit-max-requests``."""
+        server = self._uvicorn
+        if server is None or self._state.is_closing:
+            return
+        listeners = getattr(server, "servers", ())
+        if server.should_exit or any(not listener.is_serving() for listener in listeners):
+            self.close()
+
+    def close(self) -> None:
+        """End all streams: browsers come back after a moment, to whoever serves then."""
+        if self._state.is_closing:
+            return
+        self._state.is_closing = True
+        self._state.end_all()
+
+    async def stop(self) -> None:
+        """Give the signals back, and end what is still open."""
+        self.close()
+        for number, (handler, previous) in self._chained.items():
+            if signal.getsignal(number) is handler:
+                signal.signal(number, previous)
+        self._chained.clear()
+        watcher, self._watcher, self._terminated = self._watcher, None, None
+        if watcher is not None:
+            watcher.cancel()
+            await asyncio.gather(watcher, return_exceptions=True)

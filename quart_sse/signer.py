@@ -1,0 +1,158 @@
+"""Signed topics and cookies: what a page was allowed to listen to, and for whom."""
+
+import hashlib
+import hmac
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+from itsdangerous import BadSignature, URLSafeSerializer, URLSafeTimedSerializer
+
+from .errors import MissingSecretKeyError
+
+logger = logging.getLogger("quart_sse")
+
+#: Marks a list of topics that nobody signed.
+UNSIGNED = "~"
+
+
+def write_topics(topics: Mapping[str, Iterable[str]]) -> str:
+    """Write topics and their fragments: ``comments?discussion_id=7:count,list board``."""
+    return " ".join(
+        f"{topic}:{','.join(sorted(names))}" if names else topic
+        for topic, names in ((topic, set(topics[topic])) for topic in sorted(topics))
+    )
+
+
+def read_topics(text: str) -> dict[str, frozenset[str]]:
+    """Read what :func:`write_topics` wrote; the text may come from anybody."""
+    topics: dict[str, frozenset[str]] = {}
+    for part in text.split(" "):
+        topic, _, names = part.partition(":")
+        if topic:
+            topics[topic] = frozenset(filter(None, names.split(",")))
+    return topics
+
+
+class Token(NamedTuple):
+    """What a page was allowed to listen to when it was made."""
+
+    topics: Mapping[str, frozenset[str]]
+    page: str  #: id of the page
+    issued: float  #: seconds since 1970
+    is_signed: bool
+    is_expired: bool
+
+
+class Signer:
+    """Signs the topics of pages and the cookies that tell browsers apart.
+
+    Args:
+        keys: Returns the keys, the one that signs first; the others only verify.
+        lifetime: Seconds that a token is good for.
+        clock: Seconds since 1970; tests bring their own.
+    """
+
+    def __init__(
+        self,
+        keys: Callable[[], list[bytes]],
+        lifetime: float,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._read_keys = keys
+        self._lifetime = lifetime
+        self._clock = clock
+        self._has_warned = False
+
+    def _keys(self) -> list[bytes]:
+        keys = self._read_keys()
+        if not keys:
+            raise MissingSecretKeyError
+        # itsdangerous signs with the last key and verifies with all.
+        return keys[::-1]
+
+    def _serializer(self) -> URLSafeTimedSerializer:
+        return URLSafeTimedSerializer(
+            self._keys(),
+            salt="quart_sse.topics",
+            signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256},
+        )
+
+    def _cookie_serializer(self) -> URLSafeSerializer:
+        return URLSafeSerializer(
+            self._keys(),
+            salt="quart_sse.browser",
+            signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256},
+        )
+
+    @property
+    def has_key(self) -> bool:
+        """Whether anything can be signed."""
+        return bool(self._read_keys())
+
+    def sign(self, topics: Mapping[str, Iterable[str]], identity: str | None, page: str) -> str:
+        """Return a token that lets a page listen to topics.
+
+        Args:
+            topics: Topic -> the fragments that the page shows.
+            identity: Who it is for; nobody else can use it. None: anybody can, for it shows what
+                an anonymous visitor saw.
+            page: Id of the page.
+
+        Raises:
+            MissingSecretKeyError: If the app has no secret key.
+        """
+        bound = None if identity is None else _digest(self._keys()[-1], identity)
+        return str(self._serializer().dumps([write_topics(topics), bound, page]))
+
+    def verify(self, text: str, identity: str | None) -> Token | None:
+        """Return what a token allows whoever asks; None if nothing.
+
+        Args:
+            text: What stood in the URL; it may be anything.
+            identity: Who asks.
+        """
+        if text.startswith(UNSIGNED):
+            return Token(read_topics(text[1:]), "", self._clock(), False, False)
+        if not self.has_key:
+            return None
+        try:
+            (topics, bound, page), issued = self._serializer().loads(text, return_timestamp=True)
+        except BadSignature:
+            self._warn()
+            return None
+        if bound is not None and (
+            identity is None
+            or not any(hmac.compare_digest(bound, _digest(k, identity)) for k in self._keys())
+        ):
+            return None
+        age = self._clock() - issued.timestamp()
+        return Token(read_topics(topics), page, issued.timestamp(), True, age > self._lifetime)
+
+    def _warn(self) -> None:
+        if not self._has_warned:
+            self._has_warned = True
+            logger.warning(
+                "A page's topics carry a signature that this process did not make. If "
+                "app.secret_key differs between processes or restarts, give all of them the same "
+                "one; else somebody tampered with a URL. This is said once."
+            )
+
+    def sign_browser(self, browser: str) -> str:
+        """Return the value of the cookie that holds a browser's random id."""
+        return str(self._cookie_serializer().dumps(browser))
+
+    def read_browser(self, cookie: str | None) -> str | None:
+        """Return a browser's id if we signed it."""
+        if not cookie or not self.has_key:
+            return None
+        try:
+            return str(self._cookie_serializer().loads(cookie))
+        except BadSignature:
+            return None
+
+
+def _digest(key: bytes, identity: str) -> str:
+    """Return what stands for an identity in a token, which anybody can read."""
+    return hmac.new(key, b"quart_sse.identity:" + identity.encode(), "sha256").hexdigest()[:24]

@@ -1,0 +1,159 @@
+"""What the extension holds for one app, and for one request."""
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, cast
+
+from quart import Quart, current_app, g, has_app_context, has_request_context, request
+
+from .broker import Broker, Keep
+from .config import Config
+from .connection import Connection, holdoff
+from .errors import SetupError
+from .fragment import FragmentSpec
+from .hub import Hub
+from .limits import Limits
+from .position import Position
+from .signer import Signer
+
+KEY = "quart_sse"
+
+
+class ChannelLike(Protocol):
+    """What the rooms below the channel must know of one."""
+
+    @property
+    def name(self) -> str:
+        """The channel's name."""
+
+    @property
+    def public(self) -> bool:
+        """Whether anybody may listen."""
+
+    @property
+    def authorizer(self) -> Callable[..., Any] | None:
+        """Asked at every connect, with the topic's parameters."""
+
+    @property
+    def specs(self) -> Mapping[str, FragmentSpec]:
+        """Fragment -> how it was declared."""
+
+    def keep(self, config: Config) -> Keep:
+        """How the history of its topics is kept."""
+
+    def values(self, topic: str) -> dict[str, Any] | None:
+        """The parameters of one of its topics; None if there can be no such topic."""
+
+    def fragment_url(self, topic: str, fragment: str) -> str:
+        """The path of a fragment of one of its topics, without the app's root path."""
+
+
+@dataclass(slots=True)
+class State:
+    """The extension's state of one app: ``app.extensions["quart_sse"]``."""
+
+    app: Quart
+    config: Config
+    broker: Broker
+    hub: Hub
+    #: name -> channel; shared by all apps of one extension
+    channels: Mapping[str, ChannelLike]
+    signer: Signer
+    #: Tells who the current user is; None if the app never said how.
+    identify: Callable[[], Awaitable[str | None]]
+    #: Sees to it that the regular work is done while a stream is open.
+    wake_sweeper: Callable[[], None]
+    #: scheme, host and root path that shared fragments are rendered for; None: not known yet
+    base: tuple[str, str, str] | None = None
+    is_started: bool = False
+    is_closing: bool = False
+    limits: Limits = field(default_factory=Limits)
+    #: connections that have gone and still count as present, with the loop time until when
+    departed: deque[tuple[float, Connection]] = field(default_factory=deque)
+
+    async def start(self) -> None:
+        """Begin to receive from the broker: before serving, or with the first request."""
+        if not self.is_started:
+            self.is_started = True
+            await self.broker.start(self.hub)
+
+    def end_all(self) -> None:
+        """End every stream; browsers come back after a moment, to whoever serves then."""
+        for connection in list(self.hub.connections.values()):
+            connection.end(holdoff("shutdown", 1.0))
+
+    def channel_of(self, topic: str) -> ChannelLike | None:
+        """Return the channel that a topic belongs to; None if none is declared."""
+        return self.channels.get(topic.partition("?")[0])
+
+
+@dataclass(slots=True)
+class Visit:
+    """What the extension remembers of one request; lives in the ASGI scope.
+
+    The scope and not ``g``, because streamed templates see another ``g``.
+    """
+
+    #: The process's position before the view ran: nothing after it can be missed by the page.
+    since: Position | None
+    identity: str | None = None
+    is_identified: bool = False
+    #: topic -> fragments that the page shows and no connect element covers yet
+    uncovered: dict[str, set[str]] = field(default_factory=dict)
+    #: (topic, fragment) of everything rendered so far, and what of it was noted elsewhere
+    rendered: set[tuple[str, str]] = field(default_factory=set)
+    covered: set[tuple[str, str]] = field(default_factory=set)
+    #: the shared fragment that this request renders, if it is none of a browser
+    rendering: tuple[str, str] | None = None
+    #: whether the page holds a token, which no shared cache may keep
+    is_private: bool = False
+    #: ends the request as if its client had gone; None if it cannot become a stream
+    kick: Callable[[], None] | None = None
+    #: whether a page of another origin asks
+    is_foreign: bool = False
+
+
+def current_state() -> State:
+    """Return the state of the current app.
+
+    Raises:
+        SetupError: Outside an app context, or if the app was never initialised.
+    """
+    if not has_app_context() and not has_request_context():
+        raise SetupError(
+            "quart_sse was used outside an app context, so it cannot know which app is meant. "
+            "Wrap the call in 'async with app.app_context():'."
+        )
+    state = current_app.extensions.get(KEY)
+    if not isinstance(state, State):
+        raise SetupError(
+            "This app was not initialised for quart_sse. Call sse.init_app(app) or SSE(app)."
+        )
+    return state
+
+
+def current_visit() -> Visit:
+    """Return what is remembered of the current request, or of the app context outside one."""
+    if has_request_context():
+        visit = request.scope.get(KEY)
+        if isinstance(visit, Visit):
+            return visit
+    elif KEY in g:
+        kept: Visit = g.get(KEY)
+        return kept
+    visit = Visit(current_state().broker.known, is_identified=not has_request_context())
+    if has_request_context():
+        cast("dict[str, object]", request.scope)[KEY] = visit
+    else:
+        setattr(g, KEY, visit)
+    return visit
+
+
+async def current_identity() -> str | None:
+    """Return who makes the current request, asked once per request."""
+    visit = current_visit()
+    if not visit.is_identified:
+        visit.identity = await current_state().identify()
+        visit.is_identified = True
+    return visit.identity

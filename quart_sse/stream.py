@@ -1,0 +1,121 @@
+"""The response that is an event stream."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+
+from quart import Response
+from quart.wrappers.response import ResponseBody
+
+from . import presence
+from .broker import Start
+from .connection import Connection, holdoff, stop
+from .errors import BrokerUnavailable
+from .state import State
+
+logger = logging.getLogger("quart_sse")
+
+HEADERS = {
+    "Content-Type": "text/event-stream; charset=utf-8",
+    "Cache-Control": "no-store, no-transform",
+    "X-Accel-Buffering": "no",
+    "X-Content-Type-Options": "nosniff",
+}
+#: Seconds after which a browser comes back that found the broker away.
+AWAY = 3.0
+
+
+class Refusal(Exception):  # noqa: N818 - an answer, not an error
+    """What a client is told instead of being given a stream.
+
+    Args:
+        status: The HTTP status for clients that did not ask for an event stream.
+        message: What those get that did, with status 200: any other status makes htmx 2 lose
+            its position, and htmx 4 show the answer in the page.
+    """
+
+    def __init__(self, status: int, message: bytes) -> None:
+        super().__init__(status)
+        self.status = status
+        self.message = message
+
+    @classmethod
+    def stop(cls, status: int = 403, reason: str = "refused") -> "Refusal":
+        """Return the answer after which a browser never comes back."""
+        return cls(status, stop(reason))
+
+    @classmethod
+    def holdoff(cls, reason: str, seconds: float, status: int = 503) -> "Refusal":
+        """Return the answer after which a browser comes back later."""
+        return cls(status, holdoff(reason, seconds))
+
+
+class EventStream(Response):
+    """A response that is an event stream; it never times out and is never stored.
+
+    Args:
+        body: What gives the stream's bytes; a whole short stream, or b"" for an answer to HEAD.
+    """
+
+    automatically_set_content_length = False
+
+    def __init__(self, body: ResponseBody | bytes = b"") -> None:
+        super().__init__(body, headers=HEADERS)
+        # Quart would cut the stream after RESPONSE_TIMEOUT, or (0.23) leave it open and silent.
+        self.timeout = None
+
+
+@dataclass(slots=True)
+class StreamBody(ResponseBody):
+    """The body of a stream: joins the hub when the server begins to send, and always leaves it.
+
+    Nothing is registered before that, because a response that is never sent is never ended.
+    """
+
+    state: State
+    connection: Connection
+    starts: Mapping[str, Start]
+    granted: int | None = None
+    is_multiplexed: bool = False
+
+    async def __aenter__(self) -> Connection:
+        """Join the hub and return the iterator over the stream's bytes."""
+        try:
+            await self._join()
+        except BaseException:
+            self._leave()
+            raise
+        return self.connection
+
+    async def _join(self) -> None:
+        state, connection = self.state, self.connection
+        state.wake_sweeper()
+        now = asyncio.get_running_loop().time()
+        connection.ends_at = now + state.config.max_age * random.uniform(0.8, 1.0)
+        state.limits.enter(connection, state.config, self.is_multiplexed)
+        try:
+            await state.hub.join(connection, self.starts, self.granted)
+            await presence.enter(state, connection)
+        except BrokerUnavailable as error:
+            logger.warning("A stream was told to come back later: %s", error)
+            connection.end(holdoff("broker-away", AWAY))
+        if state.is_closing:
+            connection.end(holdoff("shutdown", 1.0))
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        """Leave the hub, however the stream ended."""
+        self._leave()
+
+    def _leave(self) -> None:
+        self.connection.end()
+        self.state.limits.leave(self.connection)
+        self.state.hub.leave(self.connection)
+        presence.leave(self.state, self.connection, asyncio.get_running_loop().time())

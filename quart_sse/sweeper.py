@@ -1,0 +1,96 @@
+"""The one task per process that does what is due: heartbeats, ends, probes, forgetting."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from . import presence
+from .connection import Connection, holdoff
+from .errors import BrokerUnavailable
+from .state import State
+
+logger = logging.getLogger("quart_sse")
+
+#: Seconds between two looks.
+TICK = 0.25
+
+
+class Sweeper:
+    """Does the regular work of one app in one process.
+
+    Args:
+        state: Of the app.
+        poll: Looks whether the server stops.
+    """
+
+    def __init__(self, state: State, poll: Callable[[], None]) -> None:
+        self._state = state
+        self._poll = poll
+        self._task: asyncio.Task[None] | None = None
+        self._is_serving = False
+        self._probe_at = 0.0
+        self._heartbeat_at = 0.0
+
+    def start(self) -> None:
+        """Sweep until :meth:`stop`."""
+        self._is_serving = True
+        self.wake()
+
+    def wake(self) -> None:
+        """Sweep at least until no stream is open, for apps that run without a lifespan."""
+        loop = asyncio.get_running_loop()
+        if self._task is None or self._task.done() or self._task.get_loop() is not loop:
+            now = loop.time()
+            self._probe_at = now + self._state.config.probe
+            self._heartbeat_at = now + self._state.config.heartbeat
+            self._task = loop.create_task(self._run())
+
+    async def stop(self) -> None:
+        """Stop sweeping."""
+        self._is_serving = False
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._is_serving or self._state.hub.connections or self._state.departed:
+            await asyncio.sleep(TICK)
+            try:
+                await self._sweep(loop.time())
+            except BrokerUnavailable as error:
+                logger.debug("The broker was away while sweeping: %s", error)
+            except Exception:
+                logger.exception("The regular work failed; it goes on in %g s.", TICK)
+
+    async def _sweep(self, now: float) -> None:
+        state = self._state
+        self._poll()
+        self._end_old(now)
+        if now >= self._heartbeat_at:
+            self._heartbeat_at = now + state.config.heartbeat
+            state.hub.heartbeat()
+        if now >= self._probe_at:
+            self._probe_at = now + state.config.probe
+            await state.broker.probe()
+        await presence.sweep(state, now)
+        await state.hub.forget(now)
+
+    def _end_old(self, now: float) -> None:
+        stalled_before = now - self._state.config.send_timeout
+        for connection in list(self._state.hub.connections.values()):
+            if connection.busy_since is not None and connection.busy_since < stalled_before:
+                self._cut(connection)
+            elif now >= connection.ends_at:
+                connection.end(holdoff("max-age", 1.0))
+
+    def _cut(self, connection: Connection) -> None:
+        logger.warning(
+            "A client took nothing for %g s (QUART_SSE_SEND_TIMEOUT); its stream is cut.",
+            self._state.config.send_timeout,
+        )
+        connection.busy_since = None
+        connection.end()
+        if connection.kick is not None:
+            connection.kick()

@@ -1,0 +1,79 @@
+"""The extension's endpoints: ``sse.connect``, ``sse.static``, and each channel's own two."""
+
+from typing import Any
+
+from quart import Blueprint, Response, abort, request
+from quart.helpers import send_from_directory
+
+from .access import is_foreign, may_listen
+from .assets import ASSETS
+from .channel import Channel
+from .connect import answer_channel, answer_connect
+from .markup import static_version
+from .render import call_renderer
+from .state import current_identity, current_state, current_visit
+
+#: Seconds that a file may be kept whose URL holds a hash of its content.
+LONG = 31_536_000
+
+
+def extension_blueprint() -> Blueprint:
+    """Return the blueprint of what belongs to no channel, and of the templates."""
+    blueprint = Blueprint("sse", __name__, template_folder=str(ASSETS / "templates"))
+    blueprint.add_url_rule("", "connect", answer_connect, methods=["GET"])
+    blueprint.add_url_rule("/~static/<path:filename>", "static", _static, methods=["GET"])
+    return blueprint
+
+
+def channel_blueprint(channel: Channel) -> Blueprint:
+    """Return the blueprint of a channel: its stream at its rule, its fragments beside it."""
+    blueprint = Blueprint(channel.name, __name__)
+
+    async def stream(**params: Any) -> Response:
+        topic = channel.topic(**params).name
+        shown = request.args.get("fragments")
+        names = channel.fragments if shown is None else shown.split(",")
+        return await answer_channel(topic, frozenset(names) & channel.fragments.keys())
+
+    async def fragment(fragment: str, **params: Any) -> Response:
+        if fragment not in channel.fragments:
+            abort(404)
+        return await _fragment(channel, fragment, params)
+
+    blueprint.add_url_rule(channel.rule, "stream", stream, methods=["GET"])
+    blueprint.add_url_rule(f"/~<fragment>{channel.rule}", "fragment", fragment, methods=["GET"])
+    return blueprint
+
+
+async def _static(filename: str) -> Response:
+    response = await send_from_directory(ASSETS / "static", filename)
+    if request.args.get("v") == static_version(filename):
+        response.cache_control.max_age = LONG
+        response.cache_control.public = True
+        response.cache_control.immutable = True
+        response.cache_control.no_cache = None
+        response.expires = None
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response
+
+
+async def _fragment(channel: Channel, name: str, params: dict[str, Any]) -> Response:
+    """Answer with a fragment's HTML, behind the same gate as the stream."""
+    state = current_state()
+    if is_foreign(request, state.config.origins):
+        abort(403)
+    topic = channel.topic(**params)
+    text = request.args.get("t")
+    token = state.signer.verify(text, await current_identity()) if text else None
+    if token is not None and topic.name not in token.topics:
+        token = None
+    if not await may_listen(state, topic.name, token):
+        abort(403)
+    declared = channel.find(name)
+    if declared.spec.personal:
+        html = await call_renderer(state, topic.name, name, declared.renderer, topic.params)
+    else:
+        html = (await state.hub.render(topic.name, declared.spec)).html
+    # What is inside was connected by the page that this HTML goes into.
+    current_visit().uncovered.clear()
+    return Response(html, headers={"Cache-Control": "private, no-store"})
