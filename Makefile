@@ -1,0 +1,56 @@
+# Everything a person needs to try, check and test quart_sse. A virtual environment is made by the
+# first target that needs it, and brought up to date when pyproject.toml has changed.
+#   make demo PORT=8001 QUART_SSE_BROKER_URL=redis://localhost
+#   make test ARGS="-k resume -x"
+#   make clean test PYTHON=/path/to/python3.12
+# PYTHON counts when the environment is made; without it the scripts look for one that runs.
+
+.PHONY: help demo test test-all check format bench clean
+.DEFAULT_GOAL := help
+
+RUN := .venv/bin/python -m
+ARGS :=
+
+help: ## Show this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+demo: .venv/.stamp-run ## Run the example; PORT and QUART_SSE_BROKER_URL are passed on
+	@$(RUN) example $(ARGS)
+
+test: .venv/.stamp-dev ## Run the tests, with a real Redis and a real browser
+	@scripts/tools.sh
+	$(RUN) pytest $(ARGS)
+
+test-all: ## Run the tests on each of Python 3.11, 3.12 and 3.13 that is here
+	@scripts/tools.sh
+	@scripts/test-all.sh $(ARGS)
+
+check: .venv/.stamp-dev ## Check format, lint and types
+	$(RUN) ruff format --check
+	$(RUN) ruff check
+	$(RUN) mypy
+
+format: .venv/.stamp-dev ## Format the code, and fix what ruff can fix
+	$(RUN) ruff check --fix-only
+	$(RUN) ruff format
+
+bench: .venv/.stamp-dev ## Run the benchmarks
+	$(RUN) benchmarks $(ARGS)
+
+clean: ## Remove environments, caches and builds
+	rm -rf .venv .venv-* .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# What the demo needs. The development environment has all of it, so making that one settles this
+# stamp too.
+.venv/.stamp-run: pyproject.toml
+	@scripts/venv.sh .venv run
+	@touch $@
+
+.venv/.stamp-dev: pyproject.toml
+	@scripts/venv.sh .venv dev
+	@touch .venv/.stamp-run $@
+
+.venv-%/.stamp-dev: pyproject.toml
+	@scripts/venv.sh .venv-$* dev $*
+	@touch $@
