@@ -114,9 +114,13 @@ def _stream(
         if state.hub.receivers(topic) >= config.max_per_topic:
             raise Refusal.holdoff("overloaded", OVERLOADED)
     browser = state.signer.read_browser(request.cookies.get(config.browser_cookie))
-    address = request.remote_addr
-    if browser is None and len(state.limits.of("address", address)) >= config.max_per_address:
+    # A browser that is not known yet may be any number of them, so its address counts too.
+    address = request.remote_addr if browser is None else None
+    if len(state.limits.of("address", address)) >= config.max_per_address:
         raise Refusal.holdoff("overloaded", OVERLOADED)
+    is_new = browser is None and bool(config.browser_cookie) and state.signer.has_key
+    if is_new:
+        browser = secrets.token_urlsafe(12)
 
     connection = Connection(
         admission.subscription,
@@ -133,10 +137,10 @@ def _stream(
     starts, granted = find_starts(state, admission, request)
     multiplexed = request.http_version[:1] not in {"0", "1"}
     response = EventStream(StreamBody(state, connection, starts, granted, multiplexed))
-    if browser is None and config.browser_cookie and state.signer.has_key:
+    if is_new and browser is not None:
         response.set_cookie(
             config.browser_cookie,
-            state.signer.sign_browser(secrets.token_urlsafe(12)),
+            state.signer.sign_browser(browser),
             path=request.root_path or "/",
             httponly=True,
             samesite="Lax",

@@ -24,7 +24,7 @@ class Limits:
             yield "identity", connection.identity
         if connection.browser is not None:
             yield "browser", connection.browser
-        elif connection.address is not None:
+        if connection.address is not None:
             yield "address", connection.address
 
     def enter(self, connection: Connection, config: Config, is_multiplexed: bool) -> None:
