@@ -107,7 +107,10 @@ class Signer:
         return str(self._serializer().dumps([write_topics(topics), bound, page]))
 
     def verify(self, text: str, identity: str | None) -> Token | None:
-        """Return what a token allows whoever asks; None if nothing.
+        """Return what a token allows whoever asks; None if it is none of ours.
+
+        A token that was signed for somebody else counts as a list that nobody signed: what is
+        public in a page stays live when its viewer has signed out in another tab.
 
         Args:
             text: What stood in the URL; it may be anything.
@@ -122,13 +125,14 @@ class Signer:
         except BadSignature:
             self._warn()
             return None
-        if bound is not None and (
-            identity is None
-            or not any(hmac.compare_digest(bound, _digest(k, identity)) for k in self._keys())
-        ):
-            return None
         age = self._clock() - issued.timestamp()
-        return Token(read_topics(topics), page, issued.timestamp(), True, age > self._lifetime)
+        is_own = bound is None or self._is_bound(bound, identity)
+        return Token(read_topics(topics), page, issued.timestamp(), is_own, age > self._lifetime)
+
+    def _is_bound(self, bound: str, identity: str | None) -> bool:
+        return identity is not None and any(
+            hmac.compare_digest(bound, _digest(key, identity)) for key in self._keys()
+        )
 
     def _warn(self) -> None:
         if not self._has_warned:

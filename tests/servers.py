@@ -72,16 +72,18 @@ class Server:
 
 @asynccontextmanager
 async def serve(
-    command: Callable[[int], Sequence[str]], environ: Mapping[str, str] | None = None
+    command: Callable[[int], Sequence[str]],
+    environ: Mapping[str, str] | None = None,
+    port: int | None = None,
 ) -> AsyncIterator[Server]:
     """Run a server until the block ends; it has answered once when the block begins."""
-    port = free_port()
+    port = free_port() if port is None else port
     with tempfile.NamedTemporaryFile() as log:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             *command(port),
             cwd=ROOT,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", **(environ or {})},
+            env={**os.environ, "PYTHONUNBUFFERED": "1", "PORT": str(port), **(environ or {})},
             stdout=log,
             stderr=log,
         )
