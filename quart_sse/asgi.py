@@ -71,7 +71,9 @@ class Wrapper:
     def _is_ours(self, scope: Any) -> bool:
         path: str = scope["path"].removeprefix(scope.get("root_path", ""))
         prefix = self._state.config.url_prefix
-        return path == prefix or path.startswith(f"{prefix}/")
+        # Not fragments and static files: htmx 4 takes event streams for an answer to anything.
+        is_below = path.startswith(f"{prefix}/") and not path.startswith(f"{prefix}/~")
+        return path == prefix or is_below
 
     def _warn(self, visit: Visit) -> None:
         names = frozenset(

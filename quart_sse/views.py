@@ -57,18 +57,23 @@ async def _static(filename: str) -> Response:
     return response
 
 
+def _refused() -> Response:
+    # htmx 4 swaps error pages in; what is shown shall stay.
+    return Response("", 403, headers={"HX-Reswap": "none", "Cache-Control": "private, no-store"})
+
+
 async def _fragment(channel: Channel, name: str, params: dict[str, Any]) -> Response:
     """Answer with a fragment's HTML, behind the same gate as the stream."""
     state = current_state()
     if is_foreign(request, state.config.origins):
-        abort(403)
+        return _refused()
     topic = channel.topic(**params)
     text = request.args.get("t")
     token = state.signer.verify(text, await current_identity()) if text else None
     if token is not None and topic.name not in token.topics:
         token = None
     if not await may_listen(state, topic.name, token):
-        abort(403)
+        return _refused()
     declared = channel.find(name)
     if declared.spec.personal:
         html = await call_renderer(state, topic.name, name, declared.renderer, topic.params)

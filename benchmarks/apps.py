@@ -1,0 +1,70 @@
+"""The two apps that are compared: quart_sse, and the how-to of the Quart docs."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from quart import Quart, Response, make_response, request
+
+from quart_sse import SSE
+
+PAYLOAD = "x" * 88  # makes an event of about 120 bytes
+
+Publish = Callable[[str], Awaitable[None]]
+
+
+def add_publisher(app: Quart, publish: Publish) -> None:
+    """Let ``POST /go?count=&rate=`` publish events; rate 0 is all at once."""
+
+    @app.post("/go")
+    async def go() -> dict[str, float]:
+        count, rate = int(request.args["count"]), float(request.args["rate"])
+        begun = time.monotonic()
+        for number in range(count):
+            if rate:
+                await asyncio.sleep(max(0.0, begun + number / rate - time.monotonic()))
+            await publish(f"{number} {PAYLOAD}")
+        return {"seconds": time.monotonic() - begun}
+
+
+def ours() -> Quart:
+    """Serve one public channel."""
+    app = Quart(__name__)
+    sse = SSE(app)
+    news = sse.channel("news", "/news", public=True)
+
+    async def publish(text: str) -> None:
+        await news.topic().publish("news", text)
+
+    add_publisher(app, publish)
+    return app
+
+
+def docs() -> Quart:
+    """Serve the queue per client that the Quart docs and most applications use."""
+    app = Quart(__name__)
+    queues: set[asyncio.Queue[str]] = set()
+
+    @app.get("/sse/news")
+    async def stream() -> Response:
+        async def events() -> AsyncIterator[bytes]:
+            queue: asyncio.Queue[str] = asyncio.Queue()
+            queues.add(queue)
+            try:
+                yield b"event: sse-open\ndata:\n\n"
+                while True:
+                    yield f"event: news\ndata: {await queue.get()}\n\n".encode()
+            finally:
+                queues.discard(queue)
+
+        response = await make_response(events(), 200, {"Content-Type": "text/event-stream"})
+        assert isinstance(response, Response)
+        response.timeout = None
+        return response
+
+    async def publish(text: str) -> None:
+        for queue in queues:
+            await queue.put(text)
+
+    add_publisher(app, publish)
+    return app

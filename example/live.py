@@ -1,0 +1,184 @@
+"""Everything that is live: the channels, their fragments, and what to refresh after a change.
+
+The rest of the example is a plain Quart application.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from quart import current_app, render_template
+
+from example.chart import SPANS, draw
+from example.models import Comment, Discussion
+from example.people import may_read, signed_in_as, voter
+from example.store import store
+from quart_sse import SSE, BrokerUnavailable
+
+sse = SSE()
+
+
+@sse.identity
+def identity() -> str | None:
+    """Say who is connected: tokens in pages are then good for this person only."""
+    person = signed_in_as()
+    return person.nickname if person else None
+
+
+# The forum as a whole: the front page, and the footer of every page. Public: anybody may see it.
+
+forum = sse.channel("forum", "/forum", public=True)
+
+
+# `every` keeps "5 min ago" true; `debounce` bounds the work when the whole forum is busy.
+@forum.fragment("discussions", every=60.0, debounce=0.5)
+async def discussion_list() -> str:
+    return await render_template("_discussions.html", discussions=await store().summaries())
+
+
+@forum.fragment("people", presence=True)
+async def people_online() -> str:
+    return await render_template("_online.html", here=await forum.topic().presence())
+
+
+# One discussion. `authorize` asks whoever connects; the fragments are rendered once, for nobody in
+# particular, so they must not depend on who looks.
+
+discussion = sse.channel("discussion", "/discussion/<int:discussion_id>")
+comments = sse.channel("comments", "/discussion/<int:discussion_id>/comments")
+
+
+@discussion.authorize
+@comments.authorize
+async def may_follow(discussion_id: int) -> bool:
+    found = await store().discussion(discussion_id)
+    return found is not None and may_read(found.moderators_only)
+
+
+@comments.fragment("list", every=60.0)
+async def comment_list(discussion_id: int) -> str:
+    return await render_template("_comments.html", comments=await store().comments(discussion_id))
+
+
+@discussion.fragment("votes")
+async def vote_count(discussion_id: int) -> str:
+    return await render_template("_votes.html", votes=await store().votes(discussion_id))
+
+
+@discussion.fragment("people", presence=True)
+async def people_here(discussion_id: int) -> str:
+    here = await discussion.topic(discussion_id=discussion_id).presence()
+    return await render_template("_people.html", here=here)
+
+
+# Personal: whether the button gives a vote or takes it back depends on who looks, so each viewer
+# fetches this one with their own cookies. The count beside it is the same for all, and sent to all.
+@discussion.fragment("vote_button", personal=True)
+async def vote_button(discussion_id: int) -> str:
+    return await render_vote_button(discussion_id)
+
+
+async def render_vote_button(discussion_id: int) -> str:
+    """Return the button as the person of the current request sees it."""
+    by = voter()
+    voted = by is not None and await store().has_voted(discussion_id, by)
+    return await render_template("_vote_button.html", discussion_id=discussion_id, voted=voted)
+
+
+# One member's topic: only they may listen, and only their tabs are touched when it changes.
+
+member = sse.channel("member", "/member/<nickname>")
+
+
+@member.authorize
+def is_me(nickname: str) -> bool:
+    person = signed_in_as()
+    return person is not None and person.nickname == nickname
+
+
+@member.fragment("replies")
+async def replies(nickname: str) -> str:
+    return await render_template("_replies.html", unread=await store().unread(nickname))
+
+
+# The dashboard. The tiles know of people who come and go only by looking, hence `every`.
+
+dashboard = sse.channel("dashboard", "/dashboard", public=True)
+activity = sse.channel("activity", "/dashboard/<any(hour, day):span>", public=True)
+
+
+@dashboard.fragment("tiles", every=5.0)
+async def tiles() -> str:
+    now = time.time()
+    happened = await store().activity(since=now - 86400)
+    here = await forum.topic().presence()
+    return await render_template("_tiles.html", happened=happened, now=now, here=here)
+
+
+@dashboard.fragment("latest", every=60.0)
+async def latest() -> str:
+    happened = await store().activity(since=time.time() - 86400)
+    written = [item for item in happened if item.kind == "comment"]
+    return await render_template("_latest.html", happened=written[:4])
+
+
+@dashboard.fragment("ranking")
+async def ranking() -> str:
+    happened = await store().activity(since=time.time() - 86400)
+    votes = Counter((item.discussion_id, item.title) for item in happened if item.kind == "vote")
+    return await render_template("_ranking.html", ranking=votes.most_common())
+
+
+@activity.fragment("chart", every=5.0)
+async def chart(span: str) -> str:
+    period, now = SPANS[span], time.time()
+    happened = await store().activity(since=now - period.bars * period.seconds)
+    return await render_template("_chart.html", chart=draw(happened, period, now), period=period)
+
+
+# What has changed. Views call these after the commit, so nobody is told of what may yet fail.
+
+
+async def comment_added(where: Discussion, comment: Comment) -> None:
+    topic = comments.topic(discussion_id=where.id)
+    with telling():
+        await topic.refresh("list")
+        # A fragment is for pages; an event is for programs: `curl -N` the channel's URL to see it.
+        await topic.publish(
+            "comment-added", {"id": comment.id, "author": comment.author, "text": comment.text}
+        )
+        for nickname in await store().participants(where.id):
+            if nickname != comment.author:
+                await member.topic(nickname=nickname).refresh("replies")
+        await something_happened(where)
+
+
+async def vote_changed(where: Discussion) -> None:
+    with telling():
+        await discussion.topic(discussion_id=where.id).refresh("votes", "vote_button")
+        await something_happened(where)
+
+
+async def replies_seen(nickname: str) -> None:
+    with telling():
+        await member.topic(nickname=nickname).refresh("replies")
+
+
+async def something_happened(where: Discussion) -> None:
+    # Public pages say nothing about the moderators' room, not even when it is busy.
+    if where.moderators_only:
+        return
+    await forum.topic().refresh("discussions")
+    await dashboard.topic().refresh()  # all of it
+    for span in SPANS:
+        await activity.topic(span=span).refresh("chart")
+
+
+@contextmanager
+def telling() -> Iterator[None]:
+    """Let what is saved count as done, even if open pages cannot be told of it just now."""
+    try:
+        yield
+    except BrokerUnavailable:
+        current_app.logger.warning("Saved; but the broker is away, so open pages were not told.")
