@@ -132,19 +132,25 @@ def _softened(send: Send, visit: Visit) -> Send:
     """
     is_replaced = False
 
-    async def softened(message: Message) -> None:
+    async def begin(message: Message) -> None:
         nonlocal is_replaced
-        if is_replaced:
+        status = message["status"]
+        is_stream = _header(message["headers"], b"content-type").startswith("text/event-stream")
+        if visit.is_foreign or (status == 200 and is_stream):
+            await send(message)
             return
-        if message["type"] == "http.response.start" and not visit.is_foreign:
-            status = message["status"]
-            is_stream = _header(message["headers"], b"content-type").startswith("text/event-stream")
-            if status != 200 or not is_stream:
-                is_replaced = True
-                again = status >= 500 or status in _TRANSIENT
-                await _send_whole(send, holdoff("error", 5.0) if again else stop("refused"))
-                return
-        await send(message)
+        is_replaced = True
+        again = status >= 500 or status in _TRANSIENT
+        await _send_whole(send, holdoff("error", 5.0) if again else stop("refused"))
+
+    async def drop() -> None:
+        """Send nothing: the answer was replaced."""
+
+    # No coroutine of our own around each delivery: that of the server is handed on.
+    def softened(message: Message) -> Awaitable[None]:
+        if message["type"] == "http.response.start":
+            return begin(message)
+        return drop() if is_replaced else send(message)
 
     return softened
 

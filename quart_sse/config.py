@@ -134,8 +134,9 @@ class Config:
     max_per_identity: int = _key(64, "a whole number, 1 or more", _int(1))
     #: On HTTP/1 a browser opens 6 connections per host; the oldest stream makes room.
     max_per_browser: int = _key(4, "a whole number, 1 or more", _int(1))
-    #: Connections of one address that has no browser cookie yet; over it they wait.
-    max_per_address: int = _key(256, "a whole number, 1 or more", _int(1))
+    #: Connections that one address has without a browser cookie; over it they wait. As high as
+    #: the process's own limit, because behind a proxy all browsers may seem to share one address.
+    max_per_address: int = _key(10_000, "a whole number, 1 or more", _int(1))
     #: Name of the signed random cookie that tells browsers apart; "" sets none.
     browser_cookie: str = _key("sse_browser", "a cookie name, or ''", _text(r"[\w-]*"))
 
