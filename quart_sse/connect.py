@@ -1,5 +1,6 @@
 """How a request becomes a stream: what it asks for, what it may have, where it starts."""
 
+import asyncio
 import logging
 import random
 import secrets
@@ -11,7 +12,8 @@ from quart import Request, Response, abort, request
 from .access import Admission, admit, is_foreign
 from .broker import Start
 from .connection import Connection, Personal
-from .event import Event, encode_loader
+from .event import Event, encode_loader, encode_replacement
+from .leaf import connect_element
 from .naming import member_key
 from .position import Position
 from .signer import Token
@@ -23,6 +25,8 @@ logger = logging.getLogger("quart_sse")
 #: Seconds after which a browser comes back that found us overloaded, or an error of the app's.
 OVERLOADED = 10.0
 FAILED = 5.0
+#: The part of a token's lifetime after which its page gets another.
+RENEW = 0.8
 #: Viewers of a personal fragment fetch it within this many milliseconds each, up to the last.
 SPREAD_MS = 5
 LAST_SPREAD_MS = 2000
@@ -78,7 +82,7 @@ async def _answer(
             raise Refusal.holdoff("error", FAILED, 500) from None
         if not admission.subscription:
             raise Refusal.stop()
-        return _stream(state, admission, texts, identity, bare)
+        return _stream(state, admission, tokens, texts, identity, bare)
     except Refusal as refusal:
         if wants_stream(request):
             return EventStream(refusal.message)
@@ -107,7 +111,12 @@ def _narrow(token: Token | None, topic: str, fragments: frozenset[str]) -> Token
 
 
 def _stream(
-    state: State, admission: Admission, texts: list[str], identity: str | None, bare: bool
+    state: State,
+    admission: Admission,
+    tokens: list[Token | None],
+    texts: list[str],
+    identity: str | None,
+    bare: bool,
 ) -> Response:
     config = state.config
     for topic in admission.subscription:
@@ -132,6 +141,8 @@ def _stream(
         bare=bare,
     )
     connection.kick = current_visit().kick
+    if len(tokens) == 1 and tokens[0] is not None and tokens[0].is_signed and not bare:
+        _renew_in_time(state, connection, tokens[0], request.root_path)
     if admission.refused_topics or admission.refused_tokens:
         connection.ahead([_refused(admission)])
     starts, granted = find_starts(state, admission, request)
@@ -147,6 +158,24 @@ def _stream(
             secure=request.is_secure,
         )
     return response
+
+
+def _renew_in_time(state: State, connection: Connection, token: Token, root: str) -> None:
+    """Let the page of a stream that stays open get a new token at 80 % of the old one's life."""
+
+    def renew(position: Position) -> bytes:
+        element, _ = connect_element(
+            state,
+            connection.subscription,
+            root=root,
+            since=position,
+            identity=connection.identity,
+        )
+        return encode_replacement(f"sse-{token.page}", str(element))
+
+    left = RENEW * state.config.token_lifetime - state.signer.age(token)
+    connection.renew_at = asyncio.get_running_loop().time() + max(left, 0.0)
+    connection.renew = renew
 
 
 def _refused(admission: Admission) -> bytes:

@@ -97,6 +97,12 @@ def encode_loader(key: str, url: str, delay_ms: int) -> bytes:
     return encode_body(_partial(key, "beforeend", loader))
 
 
+def encode_replacement(element_id: str, html: str) -> bytes:
+    """Return the message that replaces one element by another."""
+    partial = f'<hx-partial hx-target="#{element_id}" hx-swap="outerHTML">{html}</hx-partial>'
+    return encode_body(partial)
+
+
 def check_html(key: str, html: str) -> str:
     """Return a fragment's HTML if a partial can carry it.
 

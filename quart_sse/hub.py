@@ -349,6 +349,11 @@ class Hub:
         for group in set(self._group_of.values()):
             self._add(group, item)
 
+    def position_of(self, connection: Connection) -> Position | None:
+        """Return what a connection was sent up to; None while that is not the same for all."""
+        is_own = isinstance(self._group_of.get(connection), Solo)
+        return None if is_own or self._waves.is_busy else self.position
+
     async def forget(self, now: float) -> None:
         """Unsubscribe topics whose last viewer has been gone for ``QUART_SSE_LINGER``."""
         limit = now - self._config.linger

@@ -136,7 +136,8 @@ class Macros:
         is_html = response.mimetype == "text/html" and isinstance(response.response, DataBody)
         if visit.uncovered and is_htmx_part() and is_html and response.status_code == 200:
             body = await response.get_data(as_text=True)
-            response.set_data(body + await self.connect())
+            # Not Markup: adding one would escape the other.
+            response.set_data(body + str(await self.connect()))
         if visit.is_private and "Cache-Control" not in response.headers:
             # No shared cache may keep what only one visitor may use. It also keeps the page
             # out of the back-forward cache, where its stream would stay open.

@@ -129,6 +129,10 @@ class Signer:
         is_own = bound is None or self._is_bound(bound, identity)
         return Token(read_topics(topics), page, issued.timestamp(), is_own, age > self._lifetime)
 
+    def age(self, token: Token) -> float:
+        """Return the seconds since a token was signed."""
+        return self._clock() - token.issued
+
     def _is_bound(self, bound: str, identity: str | None) -> bool:
         return identity is not None and any(
             hmac.compare_digest(bound, _digest(key, identity)) for key in self._keys()

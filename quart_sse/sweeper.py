@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 
 from . import presence
-from .connection import Connection, holdoff
+from .connection import Connection, Part, Wave, holdoff
 from .errors import BrokerUnavailable
 from .state import State
 
@@ -84,6 +84,15 @@ class Sweeper:
                 self._cut(connection)
             elif now >= connection.ends_at:
                 connection.end(holdoff("max-age", 1.0))
+            elif now >= connection.renew_at:
+                self._renew(connection)
+
+    def _renew(self, connection: Connection) -> None:
+        """Give a page that stays open a new token, before its old one expires."""
+        position = self._state.hub.position_of(connection)
+        if connection.renew is not None and position is not None:
+            connection.renew_at = float("inf")
+            connection.feed(Wave.of([Part("leaf", connection.renew(position))]))
 
     def _cut(self, connection: Connection) -> None:
         logger.warning(

@@ -29,6 +29,11 @@ class Waves:
         self._begun = 0.0
         self._not_before = 0.0
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether anything has gathered that has not been fed to every connection."""
+        return self._is_busy
+
     def add(self, group: Group) -> None:
         """Send a group's pending messages with the next wave."""
         self._dirty[group] = None

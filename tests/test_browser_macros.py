@@ -1,0 +1,107 @@
+"""What the macros promise, in a real browser."""
+
+import re
+from collections.abc import AsyncIterator
+
+import pytest
+from playwright.async_api import Browser, Request, expect
+
+from tests.servers import Server, serve
+from tests.test_browser import browser, visit
+
+__all__ = ["browser"]
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(90)]
+
+#: Short enough to see a page outlive its token.
+TOKEN_SECONDS = 3
+
+
+@pytest.fixture(params=[2, 4], ids=["htmx2", "htmx4"])
+async def pages(request: pytest.FixtureRequest) -> AsyncIterator[Server]:
+    """An app of pages made for these tests."""
+    environ = {
+        "QUART_SSE_HTMX": str(request.param),
+        "QUART_SSE_TOKEN_LIFETIME": str(TOKEN_SECONDS),
+    }
+    command = [
+        *("-m", "uvicorn", "tests.browser_app:app", "--log-level", "warning"),
+        *("--timeout-graceful-shutdown", "5", "--port"),
+    ]
+    async with serve(lambda port: [*command, str(port)], environ) as server:
+        yield server
+
+
+async def test_live_fragment_needs_nothing_else(browser: Browser, pages: Server) -> None:
+    """sse_live shows a fragment and keeps it current, with a connection of its own."""
+    async with visit(browser, pages, "/live") as page:
+        await pages.post("/raise/a")
+        await pages.post("/raise/b")
+
+        await expect(page.locator("#a")).to_have_text("a is 1")
+        await expect(page.locator("#b")).to_have_text("b is 1")
+
+
+async def test_fragment_in_an_htmx_answer_is_live(browser: Browser, pages: Server) -> None:
+    """A fragment that htmx brings into a page brings its own connection."""
+    context = await browser.new_context()
+    page = await context.new_page()
+    await page.goto(f"http://127.0.0.1:{pages.port}/late")
+    async with page.expect_response(re.compile(r"/sse\?t=")):
+        await page.click("button")
+    await expect(page.locator("#a")).to_be_visible()
+
+    await pages.post("/raise/a")
+
+    await expect(page.locator("#a")).to_have_text("a is 1")
+    await context.close()
+
+
+async def test_fragment_that_appears_inside_another_is_live(
+    browser: Browser, pages: Server
+) -> None:
+    """A nested fragment is kept current although the page did not show it when it was made."""
+    async with visit(browser, pages, "/nested") as page:
+        await pages.post("/grow")
+        await expect(page.locator("#inner")).to_have_text("inner is 0")
+
+        await pages.post("/raise/inner")
+
+        await expect(page.locator("#inner")).to_have_text("inner is 1")
+
+
+async def test_personal_fragment_is_fetched_with_own_cookies(
+    browser: Browser, pages: Server
+) -> None:
+    """After a change everybody sees their own version, and what fetched it leaves nothing."""
+    async with visit(browser, pages, "/mine") as first, visit(browser, pages, "/mine") as second:
+        for page, who in ((first, "mira"), (second, "kip")):
+            await page.context.add_cookies(
+                [{"name": "who", "value": who, "url": f"http://127.0.0.1:{pages.port}"}]
+            )
+
+        for _ in range(3):
+            await pages.post("/raise/a")
+
+        await expect(first.locator("u")).to_have_text("mira sees 3")
+        await expect(second.locator("u")).to_have_text("kip sees 3")
+        await expect(first.locator("[data-sse^='board.mine'] span")).to_have_count(0)
+
+
+async def test_page_outlives_its_token(browser: Browser, pages: Server) -> None:
+    """A page that stays open gets a new token in time, and misses nothing over it."""
+    async with visit(browser, pages, "/live") as page:
+        tokens: set[str] = set()
+
+        def note(request: Request) -> None:
+            tokens.update(re.findall(r"/sse\?t=([^&]+)", request.url))
+
+        page.on("request", note)
+        async with page.expect_request(lambda _: len(tokens) >= 4, timeout=30_000):
+            await pages.post("/raise/a")
+
+        await pages.post("/raise/a")
+
+        await expect(page.locator("#a")).to_have_text("a is 2")
+        leaves = page.locator("[id^='sse-'][hidden]")
+        await expect(leaves).to_have_count(2)
