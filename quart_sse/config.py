@@ -104,6 +104,8 @@ class Config:
 
     #: Idle streams get their position this often; proxies cut silent ones after 60 s.
     heartbeat: float = _key(15.0, "a number of seconds, at least 0.1", _seconds(0.1))
+    #: How long one call to Redis may take; publishing raises BrokerUnavailable then.
+    broker_timeout: float = _key(2.0, "a number of seconds, at least 0.05", _seconds(0.05))
     #: How often the broker's liveness is proved, which also keeps positions fresh.
     probe: float = _key(5.0, "a number of seconds, at least 0.1", _seconds(0.1))
     #: A stream ends at 80 to 100 % of this age; its browser comes back and is judged anew.

@@ -357,9 +357,15 @@ def make_broker(config: Config) -> Broker:
     """Return the broker that ``QUART_SSE_BROKER_URL`` names."""
     if config.broker_url == "memory://":
         return MemoryBroker()
-    raise SetupError(
-        f"QUART_SSE_BROKER_URL is {config.broker_url!r}, but this release has no Redis broker yet. "
-        "Use 'memory://'."
+    # Only here, so that apps of one process need not load it.
+    from .broker.redis import RedisBroker
+
+    return RedisBroker(
+        config.broker_url,
+        prefix=config.redis_prefix,
+        timeout=config.broker_timeout,
+        probe=config.probe,
+        most=config.replay_events,
     )
 
 
@@ -404,6 +410,11 @@ class _Source:
         path = channel.fragment_url(topic, fragment)
         renderer = channel.find(fragment).renderer
         return await render_shared(self.state, topic, fragment, renderer, values, path)
+
+    def keep(self, topic: str) -> Keep:
+        channel = self._channel(topic)
+        config = self.state.config
+        return channel.keep(config) if channel is not None else Keep(0, config.history_ttl)
 
     def control(self, order: str, data: str) -> None:
         told = json.loads(data)

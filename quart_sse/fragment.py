@@ -81,6 +81,7 @@ class SharedFragment:
         self._nudge = asyncio.Event()
         self._not_before = 0.0
         self._failures = 0
+        self._generation = 0
         self._every: asyncio.TimerHandle | None = None
 
     @property
@@ -114,6 +115,12 @@ class SharedFragment:
     def forget_floor(self) -> None:
         """Owe nobody anything: nobody looks any more, or all have been sent the newest."""
         self._floor_now = self._floor_next = None
+
+    def forget(self) -> None:
+        """Trust nothing rendered so far: the order of ids has begun anew."""
+        self._generation += 1
+        self.rendered, self.version, self._requested = None, ZERO, ZERO
+        self.forget_floor()
 
     def is_current(self, needed: Id) -> bool:
         """Whether what is rendered contains the change ``needed`` and all that came since."""
@@ -186,7 +193,7 @@ class SharedFragment:
     async def _render_once(self) -> None:
         loop = asyncio.get_running_loop()
         waiters, self._waiters = self._waiters, []
-        version = self._requested
+        version, generation = self._requested, self._generation
         self._floor_now, self._floor_next = self.floor, None
         was_wanted = self._again or version > self.version
         self._again = False
@@ -198,7 +205,7 @@ class SharedFragment:
             self._again = self._again or was_wanted
             return
         self._failures = 0
-        if version >= self.version:
+        if version >= self.version and generation == self._generation:
             self.rendered, self.version = rendered, version
             self._floor_now = None
             if was_wanted and self.is_viewed():

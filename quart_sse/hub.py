@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from typing import Protocol
 
-from .broker import Broker, Kind, Message, Replay, Start, bound
+from .broker import Broker, Keep, Kind, Message, Replay, Start, bound
 from .config import Config
 from .connection import Connection
 from .errors import BrokerUnavailable
@@ -32,6 +32,9 @@ class Source(Protocol):
 
     async def render(self, topic: str, fragment: str) -> Rendered:
         """Render a shared fragment."""
+
+    def keep(self, topic: str) -> Keep:
+        """Return how a topic's history is kept."""
 
     def control(self, order: str, data: str) -> None:
         """Carry out an order that was sent to every process."""
@@ -83,7 +86,9 @@ class Hub:
 
     def receive(self, message: Message) -> None:
         """Take one message from the broker and hand it to whoever listens."""
-        before, self._seen = self._seen, max(self._seen, message.id)
+        if message.id <= self._seen:
+            return  # came by catching up
+        before, self._seen = self._seen, message.id
         route = self._routes.get(message.topic)
         if message.kind is Kind.CONTROL:
             self._source.control(message.name or "", message.data or "")
@@ -238,16 +243,20 @@ class Hub:
             raise BrokerUnavailable(
                 f"The broker did not answer within {self._config.join_timeout} s."
             ) from None
+        if replay.position.epoch != self._epoch:
+            await self._broker.probe()  # tells every process, this one too
+            raise BrokerUnavailable("The broker's data set has just become another.")
         bound(replay, self._config.replay_events, self._config.replay_bytes)
-        self._admit(solo, starts, replay)
+        opening = encode_body(json.dumps({"id": connection.id}), "sse-open")
+        self._admit(solo, starts, replay, [opening])
 
-    def _admit(self, solo: Solo, starts: Mapping[str, Start], replay: Replay) -> None:
+    def _admit(
+        self, solo: Solo, starts: Mapping[str, Start], replay: Replay, chunks: list[bytes]
+    ) -> None:
         """Send what a connection missed, note what it is owed, and let it go live."""
-        self._epoch = replay.position.epoch
         positions = [start.position for start in starts.values() if start.position is not None]
         known = not replay.unknown and not any(start.now for start in starts.values())
         solo.lag(min((p.fragments for p in positions), default=ZERO) if known else ZERO)
-        chunks = [encode_body(json.dumps({"id": solo.connection.id}), "sse-open")]
         for message in replay.events:
             item = self._event_item(message)
             chunks.append(solo.replayed(item))
@@ -293,6 +302,73 @@ class Hub:
                     shared.require(needed)
         return ready
 
+    # -- after a gap -----------------------------------------------------------------------------
+
+    async def catch_up(self) -> None:
+        """Ask the broker what this process has not seen, and hand it on.
+
+        Connections whose topics' history does not reach are told so, and sent every fragment.
+        """
+        position = Position(self._epoch, self._seen, self._seen)
+        starts = {
+            topic: Start(position, self._shown(route), self._source.keep(topic))
+            for topic, route in self._routes.items()
+        }
+        replay = await self._broker.resume(starts)
+        bound(replay, self._config.replay_events, self._config.replay_bytes)
+        snapshot = replay.position
+        if snapshot.epoch != self._epoch:
+            for shared in self._shared.values():
+                shared.forget()
+            lost = set(starts)
+        else:
+            lost = replay.incomplete
+            for message in sorted(replay.events + self._missed(replay, starts), key=_by_id):
+                self.receive(message)
+        # What is on its way belongs before a reset.
+        await self._waves.idle.wait()
+        self._epoch, self._seen = snapshot.epoch, snapshot.events
+        for connection in list(self._group_of):
+            topics = lost.intersection(connection.subscription)
+            if topics:
+                self._restart(connection, Replay(snapshot, incomplete=topics, unknown=topics))
+
+    def _shown(self, route: Route) -> frozenset[str]:
+        names = (group.subscription[route.topic] for group in route.groups)
+        return frozenset().union(*names, route.parents)
+
+    def _missed(self, replay: Replay, starts: Mapping[str, Start]) -> list[Message]:
+        """Return the changes of fragments that this process did not see, as messages."""
+        missed = []
+        for topic, start in starts.items():
+            for name in start.fragments:
+                change = replay.changes.get((topic, name))
+                if change is None and topic in replay.stale:
+                    change = replay.position.events
+                if change is not None and change > self._seen:
+                    missed.append(Message(Kind.REFRESH, change, topic, name))
+        return missed
+
+    def _restart(self, connection: Connection, replay: Replay) -> None:
+        """Tell a connection that it has lost events, and bring its page up to date."""
+        group = self._group_of[connection]
+        if isinstance(group, Solo) and group.is_holding:
+            return  # its own joining will say so
+        group.members.discard(connection)
+        if not group.members:
+            self._drop_group(group)
+        solo = Solo(connection, group.granted)
+        self._group_of[connection] = solo
+        self._solos.discard(group)
+        self._solos.add(solo)
+        starts = {}
+        for topic, fragments in connection.subscription.items():
+            route = self._routes[topic]
+            route.groups.add(solo)
+            route.empty_since = None
+            starts[topic] = Start(replay.position, fragments, self._source.keep(topic))
+        self._admit(solo, starts, replay, [])
+
     def leave(self, connection: Connection) -> None:
         """Forget a connection; harmless if it is not here."""
         group = self._group_of.pop(connection, None)
@@ -308,7 +384,8 @@ class Hub:
             self._drop_group(group)
 
     def _drop_group(self, group: Group) -> None:
-        self._groups.pop(_group_key(group), None)
+        if self._groups.get(_group_key(group)) is group:
+            del self._groups[_group_key(group)]
         now = asyncio.get_running_loop().time()
         for topic in group.subscription:
             route = self._routes.get(topic)
@@ -352,7 +429,7 @@ class Hub:
     def position_of(self, connection: Connection) -> Position | None:
         """Return what a connection was sent up to; None while that is not the same for all."""
         is_own = isinstance(self._group_of.get(connection), Solo)
-        return None if is_own or self._waves.is_busy else self.position
+        return None if is_own or not self._waves.idle.is_set() else self.position
 
     async def forget(self, now: float) -> None:
         """Unsubscribe topics whose last viewer has been gone for ``QUART_SSE_LINGER``."""
@@ -384,6 +461,10 @@ class Hub:
         """Stop rendering."""
         for shared in list(self._shared.values()):
             await shared.close()
+
+
+def _by_id(message: Message) -> Id:
+    return message.id
 
 
 def _group_key(group: Group) -> object:

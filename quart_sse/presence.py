@@ -1,10 +1,10 @@
 """Who is here: which connections listen to a topic, over all processes."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .broker import Kind, Message
 from .connection import Connection
+from .errors import BrokerUnavailable
 from .position import ZERO
 from .state import State
 
@@ -18,8 +18,12 @@ class Presence:
     identities: frozenset[str]  #: those that the application gave; anonymous ones are not here
 
 
-def count(members: Mapping[str, str]) -> Presence:
-    """Count what a broker says is present: connection -> who."""
+async def look(state: State, topic: str) -> Presence:
+    """Return who is present on a topic; of this process alone, while the broker is away."""
+    try:
+        members = await state.broker.present(topic)
+    except BrokerUnavailable:
+        members = {connection.id: _who(connection) for connection in state.hub.listeners(topic)}
     who = set(members.values())
     named = frozenset(name[1:] for name in who if name.startswith("+"))
     return Presence(len(who), len(members), named)
@@ -45,8 +49,18 @@ def _watched(state: State, connection: Connection) -> dict[str, list[str]]:
 async def enter(state: State, connection: Connection) -> None:
     """Note that a connection is present on its topics."""
     for topic, fragments in _watched(state, connection).items():
-        await state.broker.enter(topic, connection.id, _who(connection))
+        await state.broker.enter(topic, {connection.id: _who(connection)})
         await _refresh(state, topic, fragments)
+
+
+async def announce(state: State) -> None:
+    """Say again who is here, for a broker that forgets those of whom it hears no more."""
+    topics: dict[str, dict[str, str]] = {}
+    for connection in state.hub.connections.values():
+        for topic in connection.subscription:
+            topics.setdefault(topic, {})[connection.id] = _who(connection)
+    for topic, members in topics.items():
+        await state.broker.enter(topic, members)
 
 
 def leave(state: State, connection: Connection, now: float) -> None:

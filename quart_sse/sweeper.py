@@ -13,6 +13,8 @@ logger = logging.getLogger("quart_sse")
 
 #: Seconds between two looks.
 TICK = 0.25
+#: Seconds after which it is said again who is present; a third of what brokers remember.
+ANNOUNCE = 20.0
 
 
 class Sweeper:
@@ -30,6 +32,7 @@ class Sweeper:
         self._is_serving = False
         self._probe_at = 0.0
         self._heartbeat_at = 0.0
+        self._announce_at = 0.0
 
     def start(self) -> None:
         """Sweep until :meth:`stop`."""
@@ -74,6 +77,9 @@ class Sweeper:
         if now >= self._probe_at:
             self._probe_at = now + state.config.probe
             await state.broker.probe()
+        if now >= self._announce_at:
+            self._announce_at = now + ANNOUNCE
+            await presence.announce(state)
         await presence.sweep(state, now)
         await state.hub.forget(now)
 

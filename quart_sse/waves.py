@@ -25,20 +25,16 @@ class Waves:
     def __init__(self, after: Callable[[], None]) -> None:
         self._after = after
         self._dirty: dict[Group, None] = {}
-        self._is_busy = False
+        self.idle = asyncio.Event()  #: set while nothing waits to be fed to a connection
+        self.idle.set()
         self._begun = 0.0
         self._not_before = 0.0
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether anything has gathered that has not been fed to every connection."""
-        return self._is_busy
 
     def add(self, group: Group) -> None:
         """Send a group's pending messages with the next wave."""
         self._dirty[group] = None
-        if not self._is_busy:
-            self._is_busy = True
+        if self.idle.is_set():
+            self.idle.clear()
             self._plan()
 
     def _plan(self) -> None:
@@ -72,6 +68,7 @@ class Waves:
     def _finish(self) -> None:
         now = asyncio.get_running_loop().time()
         self._not_before = now + (now - self._begun)
-        self._is_busy = bool(self._dirty)
-        if self._is_busy:
+        if self._dirty:
             self._plan()
+        else:
+            self.idle.set()

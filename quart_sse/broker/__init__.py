@@ -148,6 +148,12 @@ class Receiver(Protocol):
     def receive(self, message: Message) -> None:
         """Take one message; they come in the order of their ids."""
 
+    async def catch_up(self) -> None:
+        """Ask for what was missed: the broker begins to deliver, or does so again after a gap.
+
+        Nothing is delivered until this returns.
+        """
+
 
 class Broker(ABC):
     """Carries messages between processes and keeps their history."""
@@ -215,13 +221,13 @@ class Broker(ABC):
         """
 
     @abstractmethod
-    async def enter(self, topic: str, member: str, identity: str) -> None:
-        """Say that a connection is present on a topic.
+    async def enter(self, topic: str, members: Mapping[str, str]) -> None:
+        """Say that connections are present on a topic, or still are.
 
         Args:
             topic: The topic's name.
-            member: The connection's id.
-            identity: Who it is; anonymous connections bring something of their browser's.
+            members: The connections' ids -> who they are; anonymous ones bring something of
+                their browser's.
         """
 
     @abstractmethod

@@ -45,6 +45,7 @@ class MemoryBroker(Broker):
     async def start(self, receiver: Receiver) -> None:
         """Begin to deliver to a hub."""
         self._receiver = receiver
+        await receiver.catch_up()
         self.state = State.READY
 
     async def stop(self) -> None:
@@ -90,7 +91,9 @@ class MemoryBroker(Broker):
 
     def _keep_event(self, record: _Record, message: Message, keep: Keep) -> None:
         if not record.events:
-            record.before = record.tip or ZERO
+            # Of what was before a topic's first known event only this is certain: it expired.
+            expired = Id(message.id.ms - int(keep.ttl * 1000), 0)
+            record.before = record.tip or expired
         record.events.append(message)
         record.tip = message.id
         while len(record.events) > keep.events:
@@ -126,9 +129,9 @@ class MemoryBroker(Broker):
         }
         return Past(missed, before, record.tip, changes)
 
-    async def enter(self, topic: str, member: str, identity: str) -> None:
-        """Note that a connection is present."""
-        self._present.setdefault(topic, {})[member] = identity
+    async def enter(self, topic: str, members: Mapping[str, str]) -> None:
+        """Note that connections are present."""
+        self._present.setdefault(topic, {}).update(members)
 
     async def exit(self, topic: str, member: str) -> None:
         """Note that a connection has left."""

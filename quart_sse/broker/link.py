@@ -1,0 +1,153 @@
+"""The two ways of talking to Redis: calls that know what became of them, and a subscription.
+
+redis-py's own client is not used for either: it stores an event twice when it repeats a call
+whose answer was lost, and its pub/sub subscribes again silently, so that nobody knows of a gap.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+from collections.abc import Iterable
+from importlib.resources import files
+from typing import Any
+
+from redis.asyncio.connection import AbstractConnection, ConnectionPool
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError, RedisError, ResponseError
+
+from ..errors import BrokerUnavailable
+
+#: Topics that are subscribed with one command.
+BATCH = 500
+
+
+class Script:
+    """One of the Lua scripts that are atomic, one round trip each."""
+
+    def __init__(self, name: str) -> None:
+        self.source = (files("quart_sse.broker") / f"scripts/{name}.lua").read_text()
+        self.sha = hashlib.sha1(self.source.encode()).hexdigest()
+
+
+class Link:
+    """Calls to one Redis server.
+
+    Args:
+        url: ``redis://``, ``rediss://`` or ``unix://``.
+        timeout: Seconds that one call may take, connecting included.
+    """
+
+    def __init__(self, url: str, timeout: float) -> None:
+        self._timeout = timeout
+        self._pool = ConnectionPool.from_url(
+            url,
+            retry=Retry(NoBackoff(), 0),
+            retry_on_error=[],
+            socket_timeout=timeout,
+            socket_connect_timeout=timeout,
+            protocol=2,
+        )
+
+    async def call(self, script: Script, keys: list[str], arguments: list[Any]) -> Any:
+        """Run a script once.
+
+        Raises:
+            BrokerUnavailable: If it did not run (``maybe_published`` is false) or may have run
+                without an answer reaching us.
+        """
+        return await self._once("EVALSHA", script.sha, len(keys), *keys, *arguments, script=script)
+
+    async def ask(self, *command: str) -> Any:
+        """Run a command that changes nothing."""
+        return await self._once(*command)
+
+    async def _once(self, *command: Any, script: Script | None = None) -> Any:
+        is_sent = False
+        connection: AbstractConnection | None = None
+        try:
+            async with asyncio.timeout(self._timeout):
+                connection = await self._pool.get_connection()  # type: ignore[no-untyped-call]
+                is_sent = True
+                try:
+                    return await _exchange(connection, command)
+                except NoScriptError:
+                    is_sent = False
+                    assert script is not None
+                    await _exchange(connection, ("SCRIPT", "LOAD", script.source))
+                    is_sent = True
+                    return await _exchange(connection, command)
+        except ResponseError as error:
+            # The server said no: loading its data, a replica, out of memory.
+            raise BrokerUnavailable(f"Redis refused: {error}.") from error
+        except (RedisError, OSError, TimeoutError) as error:
+            # An answer that comes late must not be taken for the next call's.
+            if connection is not None:
+                await connection.disconnect(nowait=True)
+            fate = "It may have been published." if is_sent else "Nothing was published."
+            raise BrokerUnavailable(
+                f"Redis did not answer ({type(error).__name__}: {error}). {fate}",
+                maybe_published=is_sent,
+            ) from error
+        except asyncio.CancelledError:
+            if connection is not None:
+                await connection.disconnect(nowait=True)
+            raise
+        finally:
+            if connection is not None:
+                await self._pool.release(connection)
+
+    def subscription(self) -> "Subscription":
+        """Return a new, unconnected subscription."""
+        options = {**self._pool.connection_kwargs, "socket_timeout": None}
+        return Subscription(self._pool.connection_class(**options), self._timeout)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._pool.disconnect()
+
+
+async def _exchange(connection: AbstractConnection, command: tuple[Any, ...]) -> Any:
+    await connection.send_command(*command)
+    return await connection.read_response()
+
+
+class Subscription:
+    """One pub/sub connection; it never connects again by itself.
+
+    Args:
+        connection: Unconnected.
+        timeout: Seconds that connecting may take.
+    """
+
+    def __init__(self, connection: AbstractConnection, timeout: float) -> None:
+        self._connection = connection
+        self._timeout = timeout
+
+    async def connect(self) -> None:
+        """Connect."""
+        async with asyncio.timeout(self._timeout):
+            await self._connection.connect()  # type: ignore[no-untyped-call]
+
+    async def subscribe(self, channels: Iterable[str]) -> None:
+        """Ask for channels; each is confirmed in the stream of messages."""
+        await self._send("SUBSCRIBE", list(channels))
+
+    async def unsubscribe(self, channels: Iterable[str]) -> None:
+        """Ask for channels no longer."""
+        await self._send("UNSUBSCRIBE", list(channels))
+
+    async def _send(self, command: str, channels: list[str]) -> None:
+        for at in range(0, len(channels), BATCH):
+            await self._connection.send_command(command, *channels[at : at + BATCH])
+
+    async def read(self) -> tuple[str, str, bytes]:
+        """Return the next thing that was said: kind, channel, payload."""
+        answer = await self._connection.read_response()
+        kind, channel, payload = answer
+        return kind.decode(), channel.decode(), payload if isinstance(payload, bytes) else b""
+
+    async def close(self) -> None:
+        """Close the connection, which ends a waiting :meth:`read` with an error."""
+        with contextlib.suppress(RedisError, OSError):
+            await self._connection.disconnect(nowait=True)

@@ -1,0 +1,372 @@
+"""The broker of many processes and machines: Redis 6.2 and later, or Valkey.
+
+Live messages come over one pub/sub connection per process; history is read only by those who
+come back. The connection is supervised: whatever ends it, it is made again, and the hub catches
+up from what it has seen before anything new is delivered.
+"""
+
+import asyncio
+import logging
+import random
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from redis.exceptions import RedisError
+
+from ..errors import BrokerUnavailable
+from ..position import Id, Position, new_epoch
+from . import Broker, Keep, Kind, Message, Past, Receiver, Replay, Start, State, judge
+from .link import Link, Script, Subscription
+
+logger = logging.getLogger("quart_sse")
+
+#: Version of keys and messages. Releases with different ones share a Redis without meeting.
+FORMAT = 1
+#: Seconds between tries to connect, doubled each time from the first to the last.
+FIRST_RETRY, LAST_RETRY = 0.05, 5.0
+#: Probes that may go unheard before the subscription is taken for dead.
+UNHEARD = 3
+#: Milliseconds that somebody counts as present whose process says nothing more.
+PRESENT_MS = 60_000
+
+_PUBLISH, _CHANGE, _RESUME, _PRESENT = map(Script, ("publish", "change", "resume", "present"))
+
+
+class RedisBroker(Broker):
+    """Carries messages through Redis.
+
+    Args:
+        url: ``redis://``, ``rediss://`` or ``unix://``.
+        prefix: Begins every key and pub/sub channel.
+        timeout: Seconds that one call may take.
+        probe: Seconds between two probes, which come back over the subscription.
+        most: Events of one topic that a replay holds at most.
+        clock_offset_ms: Added to the server's clock; for tests.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        prefix: str = "sse",
+        timeout: float = 2.0,
+        probe: float = 5.0,
+        most: int = 1000,
+        clock_offset_ms: int = 0,
+    ) -> None:
+        self.clock_offset_ms = clock_offset_ms
+        self._link = Link(url, timeout)
+        # In braces, so that all keys are in one slot of a cluster.
+        self._prefix = f"{{{prefix}:{FORMAT}}}"
+        self._service = f"{self._prefix}!"
+        self._probe = probe
+        self._most = most
+        self._known: Position | None = None
+        self._receiver: Receiver | None = None
+        self._epoch: str | None = None  #: that the hub has caught up with
+        self._replid = ""  #: of the server, when it was last connected to
+        self._wanted: set[str] = set()
+        self._confirmed: set[str] = set()
+        self._requested: Counter[str] = Counter()
+        self._changed = asyncio.Event()  #: set, and made anew, when confirmed or state change
+        self._subscription: Subscription | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._heard = 0.0
+
+    # -- life --------------------------------------------------------------------------------------
+
+    async def start(self, receiver: Receiver) -> None:
+        """Begin to deliver; returns when Redis is there, or soon if it is not."""
+        self._receiver = receiver
+        self.state = State.STARTING
+        self._task = asyncio.get_running_loop().create_task(self._supervise())
+        try:
+            async with asyncio.timeout(1.0):
+                while self.state is State.STARTING:
+                    await self._changed.wait()
+        except TimeoutError:
+            logger.warning("Redis has not answered yet; the app starts without it.")
+
+    async def stop(self) -> None:
+        """Close the connections."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        await self._link.close()
+        self._set_state(State.STOPPED)
+
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def _set_state(self, state: State) -> None:
+        if state is not self.state:
+            self.state = state
+            self._notify()
+
+    # -- the supervised subscription ---------------------------------------------------------------
+
+    async def _supervise(self) -> None:
+        delay = FIRST_RETRY
+        while True:
+            subscription = self._link.subscription()
+            try:
+                await self._serve(subscription)
+            except (RedisError, OSError, TimeoutError, BrokerUnavailable) as error:
+                if self.state is not State.AWAY:
+                    logger.warning("Redis is away (%s); trying again until it is back.", error)
+                elif delay == FIRST_RETRY:
+                    logger.info("Redis was there and went away again (%s).", error)
+            except Exception:
+                logger.exception("The subscription failed; it is made anew.")
+            finally:
+                await subscription.close()
+                self._subscription = None
+                self._confirmed.clear()
+                self._requested.clear()
+            delay = FIRST_RETRY if self.state is not State.AWAY else min(delay * 2, LAST_RETRY)
+            self._set_state(State.AWAY)
+            await asyncio.sleep(delay * random.uniform(0.5, 1.5))
+
+    async def _serve(self, subscription: Subscription) -> None:
+        """Connect, catch up, and deliver until the connection ends."""
+        await subscription.connect()
+        state, self._replid = await self._inspect()
+        await self._resume({}, self._replid)
+        self._subscription = subscription
+        topics = [self._service, *map(self._channel, self._wanted)]
+        self._requested.update(topics)
+        await subscription.subscribe(topics)
+        held: list[tuple[str, bytes]] = []
+        async with asyncio.timeout(UNHEARD * self._probe):
+            while not self._confirmed.issuperset(topics):
+                said, channel, payload = await subscription.read()
+                self._note(said, channel)
+                if said == "message":
+                    held.append((channel, payload))
+        await self._catch_up()
+        for channel, payload in held:
+            await self._deliver(channel, payload)
+        if self.state is State.AWAY:
+            logger.info("Redis is back; every stream has been brought up to date.")
+        self._set_state(state)
+        self._notify()
+        while True:
+            said, channel, payload = await subscription.read()
+            self._note(said, channel)
+            if said == "message":
+                await self._deliver(channel, payload)
+
+    async def _inspect(self) -> tuple[State, str]:
+        """Ask which data set this is, and whether it keeps what it is given."""
+        info = _parse_info(await self._link.ask("INFO"))
+        policy = info.get("maxmemory_policy", "noeviction")
+        if policy == "noeviction" or info.get("maxmemory") == "0":
+            return State.READY, info.get("master_replid", "")
+        logger.warning(
+            "Redis may evict keys (maxmemory-policy is %r), so history can be lost. Set "
+            "maxmemory-policy noeviction.",
+            policy,
+        )
+        return State.DEGRADED, info.get("master_replid", "")
+
+    def _note(self, said: str, channel: str) -> None:
+        """Keep count of what the server has confirmed."""
+        self._heard = asyncio.get_running_loop().time()
+        if said == "subscribe":
+            self._requested[channel] -= 1
+            # One that was given up and asked for again is confirmed by the last answer alone.
+            if self._requested[channel] <= 0:
+                del self._requested[channel]
+                self._confirmed.add(channel)
+                self._notify()
+
+    async def _catch_up(self) -> None:
+        assert self._receiver is not None and self._known is not None  # noqa: PT018
+        self._epoch = self._known.epoch
+        await self._receiver.catch_up()
+
+    async def _deliver(self, channel: str, payload: bytes) -> None:
+        topic = "" if channel == self._service else channel.removeprefix(f"{self._prefix}:")
+        message, epoch = _parse_message(topic, payload)
+        if epoch != self._epoch:
+            # Somebody found the data set gone and began another: FLUSHALL, or a lost key.
+            self._known = Position(epoch, message.id, message.id)
+            await self._catch_up()
+            return
+        self._learn(epoch, message.id)
+        assert self._receiver is not None
+        self._receiver.receive(message)
+
+    # -- positions ---------------------------------------------------------------------------------
+
+    @property
+    def known(self) -> Position | None:
+        """The newest position that this process has heard of, from anywhere."""
+        return self._known
+
+    def _learn(self, epoch: str, id: Id) -> Position:
+        known = self._known
+        if known is None or known.epoch != epoch or known.events < id:
+            known = self._known = Position(epoch, id, id)
+        return known
+
+    async def position(self) -> Position:
+        """Ask Redis where its order stands."""
+        if self.state is State.AWAY:
+            raise BrokerUnavailable("Redis is away.")
+        return (await self._resume({}, "")).position
+
+    # -- publishing --------------------------------------------------------------------------------
+
+    def _key(self, kind: str, topic: str = "") -> str:
+        return f"{self._prefix}:{kind}:{topic}" if topic else f"{self._prefix}:{kind}"
+
+    def _channel(self, topic: str) -> str:
+        return f"{self._prefix}:{topic}"
+
+    async def publish(self, message: Message, keep: Keep) -> Id:
+        """Publish through Redis, once."""
+        topic = message.topic
+        channel = self._channel(topic) if topic else self._service
+        retry = "" if message.retry_ms is None else str(message.retry_ms)
+        payload = f"{message.name or ''}|{retry}|{message.data or ''}"
+        common = [self.clock_offset_ms, new_epoch(), channel, message.kind.value, payload]
+        keys = [self._key("last"), self._key("epoch")]
+        ttl_ms = int(keep.ttl * 1000)
+        if message.kind in (Kind.REFRESH, Kind.PUSH):
+            keys += [self._key("fragments", topic), self._key("replid")]
+            what = [ttl_ms, message.name, self._replid]
+            answer = await self._link.call(_CHANGE, keys, [*common, *what])
+        else:
+            kept = keep.events if message.kind is Kind.EVENT else 0
+            keys += [self._key(kind, topic) for kind in ("events", "tip")] + [self._key("replid")]
+            answer = await self._link.call(_PUBLISH, keys, [*common, kept, ttl_ms, self._replid])
+        epoch, id = answer[0].decode(), Id.parse(answer[1].decode())
+        self._learn(epoch, id)
+        return id
+
+    async def probe(self) -> None:
+        """Send a probe, and end a subscription over which earlier ones did not come back."""
+        silent = asyncio.get_running_loop().time() - self._heard
+        if self._subscription is not None and silent > UNHEARD * self._probe:
+            logger.warning("Redis says nothing over a connection that is open; it is made anew.")
+            await self._subscription.close()
+        await super().probe()
+
+    # -- subscribing and resuming ------------------------------------------------------------------
+
+    async def subscribe(self, topics: Iterable[str]) -> None:
+        """Subscribe, and wait until Redis has confirmed every topic."""
+        self._wanted.update(topics)
+        channels = [self._channel(topic) for topic in topics]
+        while not self._confirmed.issuperset(channels):
+            if self._subscription is None and self.state is not State.STARTING:
+                raise BrokerUnavailable("Redis is away.")
+            changed = self._changed
+            if self._subscription is not None:
+                missing = [
+                    c for c in channels if c not in self._confirmed and not self._requested[c]
+                ]
+                self._requested.update(missing)
+                try:
+                    await self._subscription.subscribe(missing)
+                except (RedisError, OSError) as error:
+                    raise BrokerUnavailable(f"Redis is away ({error}).") from error
+            if not self._confirmed.issuperset(channels):
+                await changed.wait()
+
+    async def unsubscribe(self, topics: Iterable[str]) -> None:
+        """Unsubscribe; from this moment nothing that comes counts."""
+        channels = [self._channel(topic) for topic in topics]
+        self._wanted.difference_update(topics)
+        self._confirmed.difference_update(channels)
+        if self._subscription is not None:
+            try:
+                await self._subscription.unsubscribe(channels)
+            except (RedisError, OSError) as error:
+                raise BrokerUnavailable(f"Redis is away ({error}).") from error
+
+    async def resume(self, starts: Mapping[str, Start]) -> Replay:
+        """Ask what was missed, in one atomic snapshot."""
+        return await self._resume(starts, "")
+
+    async def _resume(self, starts: Mapping[str, Start], replid: str) -> Replay:
+        keys = [self._key("last"), self._key("epoch"), self._key("replid")]
+        arguments: list[object] = [self.clock_offset_ms, new_epoch(), replid, self._most + 1]
+        for topic, start in starts.items():
+            keys += [self._key(kind, topic) for kind in ("events", "tip", "fragments")]
+            position = None if start.now or not start.keep.events else start.position
+            arguments += ["", ""] if position is None else [position.epoch, str(position.events)]
+        epoch, last, *pasts = await self._link.call(_RESUME, keys, arguments)
+        name, id = epoch.decode(), Id.parse(last.decode())
+        self._learn(name, id)
+        replay = Replay(Position(name, id, id))
+        for (topic, start), past in zip(starts.items(), pasts, strict=True):
+            judge(replay, topic, start, _parse_past(topic, name, start, *past))
+        replay.events.sort(key=lambda message: message.id)
+        return replay
+
+    # -- presence ----------------------------------------------------------------------------------
+
+    async def _presence(self, topic: str, *arguments: object) -> dict[str, str]:
+        keys = [self._key("expiries", topic), self._key("members", topic)]
+        flat = await self._link.call(_PRESENT, keys, [PRESENT_MS, *arguments])
+        texts = [value.decode() for value in flat]
+        return dict(zip(texts[::2], texts[1::2], strict=True))
+
+    async def enter(self, topic: str, members: Mapping[str, str]) -> None:
+        """Note who is present, or still is."""
+        pairs = [text for pair in members.items() for text in pair]
+        await self._presence(topic, len(members), *pairs)
+
+    async def exit(self, topic: str, member: str) -> None:
+        """Note that a connection has left."""
+        await self._presence(topic, 0, member)
+
+    async def present(self, topic: str) -> Mapping[str, str]:
+        """Return who is present, over all processes."""
+        return await self._presence(topic, 0)
+
+
+def _parse_info(text: bytes) -> dict[str, str]:
+    lines = (line.partition(":") for line in text.decode().splitlines())
+    return {name: value.strip() for name, mark, value in lines if mark}
+
+
+def _parse_payload(kind: Kind, id: Id, topic: str, payload: str) -> Message:
+    name, retry, data = payload.split("|", 2)
+    return Message(kind, id, topic, name, data, int(retry) if retry else None)
+
+
+def _parse_message(topic: str, payload: bytes) -> tuple[Message, str]:
+    """Read what a script published; returns the message and its epoch."""
+    _, epoch, kind, id, rest = payload.decode().split("|", 4)
+    return _parse_payload(Kind(kind), Id.parse(id), topic, rest), epoch
+
+
+def _parse_past(
+    topic: str,
+    epoch: str,
+    start: Start,
+    entries: list[tuple[bytes, list[bytes]]],
+    tip: bytes | None,
+    changes: list[bytes],
+) -> Past:
+    """Read what was kept of a topic, without what is left of another epoch."""
+    events: list[Message] = []
+    before: Id | None = None
+    for raw_id, (_, raw_before, _, raw) in entries:
+        entry_epoch, _, payload = raw.decode().partition("|")
+        if entry_epoch == epoch:
+            before = Id.parse(raw_before.decode()) if before is None else before
+            id = Id.parse(raw_id.decode())
+            events.append(_parse_payload(Kind.EVENT, id, topic, payload))
+    known = {}
+    for name, value in zip(changes[::2], changes[1::2], strict=True):
+        change_epoch, _, change = value.decode().partition("|")
+        if change_epoch == epoch and name.decode() in start.fragments:
+            known[name.decode()] = Id.parse(change)
+    tip_epoch, _, last = tip.decode().partition("|") if tip else ("", "", "")
+    return Past(events, before, Id.parse(last) if tip_epoch == epoch else None, known)
