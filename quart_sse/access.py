@@ -33,8 +33,8 @@ class Admission:
     """What a connection may listen to."""
 
     subscription: dict[str, frozenset[str]] = field(default_factory=dict)
-    #: topic -> which token of the URL granted it
-    token_of: dict[str, int] = field(default_factory=dict)
+    #: topic -> which tokens of the URL granted it
+    tokens_of: dict[str, list[int]] = field(default_factory=dict)
     #: which tokens were refused wholly, and which topics of others
     refused_tokens: list[int] = field(default_factory=list)
     refused_topics: list[str] = field(default_factory=list)
@@ -70,7 +70,7 @@ async def admit(state: State, tokens: list[Token | None]) -> Admission:
                 known = fragments & channel.specs.keys()
                 held = admission.subscription.get(topic, frozenset())
                 admission.subscription[topic] = held | known
-                admission.token_of.setdefault(topic, number)
+                admission.tokens_of.setdefault(topic, []).append(number)
                 admission.bits.setdefault(topic, bit)
             else:
                 admission.refused_topics.append(topic)
@@ -85,7 +85,7 @@ async def may_listen(state: State, topic: str, token: Token | None) -> bool:
     ours signed. ``authorize``, where there is one, has the last word over tokens too.
     """
     channel = state.channel_of(topic)
-    values = channel.values(topic) if channel is not None else None
+    values = channel.values(state.app, topic) if channel is not None else None
     if channel is None or values is None:
         return False
     if channel.authorizer is not None:

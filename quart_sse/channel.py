@@ -7,8 +7,7 @@ from urllib.parse import unquote
 
 from markupsafe import Markup, escape
 from quart import Quart, render_template
-from werkzeug.exceptions import HTTPException
-from werkzeug.routing import BaseConverter, BuildError, Map, RequestRedirect, Rule
+from werkzeug.routing import BaseConverter, Map, Rule
 
 from . import presence
 from .broker import Keep, Kind, Message
@@ -30,7 +29,7 @@ from .state import State
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 #: Parameters that would be taken for something else in a URL or a macro.
-_RESERVED_PARAMETERS = frozenset({"fragment", "t", "since", "tag", "attrs", "caller"})
+_RESERVED_PARAMETERS = frozenset({"fragment", "t", "since", "tag", "attrs", "caller", "self"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +89,11 @@ class Channel:
     def specs(self) -> Mapping[str, FragmentSpec]:
         """Fragment -> how it was declared."""
         return {name: fragment.spec for name, fragment in self.fragments.items()}
+
+    @property
+    def shared(self) -> frozenset[str]:
+        """The fragments that look the same to everybody."""
+        return frozenset(name for name, spec in self.specs.items() if not spec.personal)
 
     def keep(self, config: Config) -> Keep:
         """Return how the history of this channel's topics is kept."""
@@ -202,7 +206,7 @@ class Channel:
 
     # -- topics ----------------------------------------------------------------------------------
 
-    def topic(self, **params: Any) -> "Topic":
+    def topic(self, /, **params: Any) -> "Topic":
         """Return the topic that these parameters pick.
 
         The parameters are sent through the rule's converters, built into a URL and matched back,
@@ -223,7 +227,7 @@ class Channel:
                 f"{', '.join(sorted(params)) or 'none'}. Its rule is {self.rule!r}."
             )
         state = self._state()
-        back, _ = self._there_and_back(state.app, params)
+        back = self._there_and_back(state.app, params)
         for name, value in params.items():
             if back is None or not _is_same(value, back[name]):
                 got = "nothing" if back is None else repr(back[name])
@@ -234,45 +238,50 @@ class Channel:
         assert back is not None  # else the loop would have raised, or there are no parameters
         return Topic(self, state, topic_name(self.name, self._texts(state.app, back)), back)
 
-    def values(self, topic: str) -> dict[str, Any] | None:
-        """Return the parameters of a topic by its name; None if there can be no such topic."""
+    def values(self, app: Quart, topic: str) -> dict[str, Any] | None:
+        """Return the parameters of a topic by its name; None if there can be no such topic.
+
+        Args:
+            app: The app, whose URL map has the converters.
+            topic: A topic's name, which may come from anybody.
+        """
         name, texts = parse_topic(topic)
         if name != self.name or texts.keys() != self.parameters:
             return None
-        app = self._state().app
-        back, _ = self._there_and_back(app, texts)
+        converters = self._converters(app)
+        try:
+            given = {name: converters[name].to_python(text) for name, text in texts.items()}
+        except Exception:  # an app's own converter may raise anything at what is not its own
+            return None
+        back = self._there_and_back(app, given)
         if back is None or topic_name(name, self._texts(app, back)) != topic:
             return None
         return back
 
-    def fragment_url(self, topic: str, fragment: str) -> str:
+    def fragment_url(self, app: Quart, topic: str, fragment: str) -> str:
         """Return the path of a fragment of one of this channel's topics."""
-        app = self._state().app
-        path = _adapter(app).build(
-            f"sse.{self.name}.fragment", {**(self.values(topic) or {}), "fragment": fragment}
-        )
-        return str(path)
+        values = {**(self.values(app, topic) or {}), "fragment": fragment}
+        return str(_adapter(app).build(f"sse.{self.name}.fragment", values))
 
-    def _there_and_back(
-        self, app: Quart, params: Mapping[str, Any]
-    ) -> tuple[dict[str, Any] | None, str]:
-        """Build a URL and match it; returns what came back, if it came back here."""
+    def _there_and_back(self, app: Quart, params: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Build a URL and match it; returns the parameters that came back, if they did."""
         adapter = _adapter(app)
         try:
             path = adapter.build(f"sse.{self.name}.stream", dict(params))
-            endpoint, values = adapter.match(path.partition("?")[0], method="GET")
-        except (BuildError, HTTPException, RequestRedirect, ValueError, TypeError):
-            return None, ""
+            endpoint, values = adapter.match(unquote(path.partition("?")[0]), method="GET")
+        except Exception:  # an app's own converter may raise anything at what is not its own
+            return None
         if endpoint != f"sse.{self.name}.stream" or values.keys() != self.parameters:
-            return None, path
-        return dict(values), path
+            return None
+        return dict(values)
+
+    def _converters(self, app: Quart) -> Mapping[str, BaseConverter]:
+        (rule,) = app.url_map.iter_rules(f"sse.{self.name}.stream")
+        return rule._converters
 
     def _texts(self, app: Quart, values: Mapping[str, Any]) -> dict[str, str]:
         """Return parameters as they stand in a topic's name."""
-        if not values:
-            return {}
-        (rule,) = app.url_map.iter_rules(f"sse.{self.name}.stream")
-        converters = rule._converters
+        converters = self._converters(app) if values else {}
         return {name: unquote(converters[name].to_url(value)) for name, value in values.items()}
 
 
@@ -435,7 +444,7 @@ def _check_rule(channel: str, rule: str) -> frozenset[str]:
     parsed = _DeclaredRule(rule, endpoint=channel)
     try:
         Map([parsed])
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, SyntaxError) as error:
         raise DeclarationError(f"The rule {rule!r} of channel {channel!r}: {error}") from None
     reserved = parsed.arguments & _RESERVED_PARAMETERS
     if reserved:

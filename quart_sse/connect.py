@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from urllib.parse import quote
 
 from quart import Request, Response, abort, request
@@ -12,13 +12,14 @@ from quart import Request, Response, abort, request
 from .access import Admission, admit, is_foreign
 from .broker import Start
 from .connection import Connection, Personal
+from .errors import BrokerUnavailable
 from .event import Event, encode_loader, encode_replacement
-from .leaf import connect_element
+from .leaf import make_leaf
 from .naming import member_key
 from .position import Position
-from .signer import Token
+from .signer import Token, read_topics
 from .state import State, current_identity, current_state, current_visit
-from .stream import EventStream, Refusal, StreamBody
+from .stream import AWAY, EventStream, Refusal, StreamBody
 
 logger = logging.getLogger("quart_sse")
 
@@ -70,7 +71,7 @@ async def _answer(
     try:
         _check_request(state, too_much)
         identity = await current_identity()
-        tokens = [state.signer.verify(text, identity) for text in texts]
+        tokens = [await _verify(state, text, identity) for text in texts]
         if topic is not None:
             tokens = [_narrow(tokens[0] if tokens else None, topic, fragments)]
         if sum(len(token.topics) for token in tokens if token) > state.config.max_topics:
@@ -101,6 +102,18 @@ def _check_request(state: State, too_much: bool) -> None:
     if len(state.hub.connections) >= state.config.max_connections:
         logger.warning("QUART_SSE_MAX_CONNECTIONS streams are open; a further one must wait.")
         raise Refusal.holdoff("overloaded", OVERLOADED)
+
+
+async def _verify(state: State, text: str, identity: str | None) -> Token | None:
+    """Return what a token allows, with the topics that are kept at the broker for it."""
+    token = state.signer.verify(text, identity)
+    if token is None or not token.reference:
+        return token
+    try:
+        topics = await state.broker.kept_text(token.reference)
+    except BrokerUnavailable:
+        raise Refusal.holdoff("broker-away", AWAY) from None
+    return None if topics is None else token._replace(topics=read_topics(topics))
 
 
 def _narrow(token: Token | None, topic: str, fragments: frozenset[str]) -> Token:
@@ -163,15 +176,11 @@ def _stream(
 def _renew_in_time(state: State, connection: Connection, token: Token, root: str) -> None:
     """Let the page of a stream that stays open get a new token at 80 % of the old one's life."""
 
-    def renew(position: Position) -> bytes:
-        element, _ = connect_element(
-            state,
-            connection.subscription,
-            root=root,
-            since=position,
-            identity=connection.identity,
+    async def renew() -> Callable[[Position], bytes]:
+        leaf = await make_leaf(
+            state, connection.subscription, root=root, identity=connection.identity
         )
-        return encode_replacement(f"sse-{token.page}", str(element))
+        return lambda since: encode_replacement(f"sse-{token.page}", str(leaf.element(since)))
 
     left = RENEW * state.config.token_lifetime - state.signer.age(token)
     connection.renew_at = asyncio.get_running_loop().time() + max(left, 0.0)
@@ -202,26 +211,37 @@ def find_starts(
     for topic in admission.subscription:
         channel = state.channel_of(topic)
         assert channel is not None  # it was admitted
-        number = admission.token_of[topic]
-        since = sinces[number] if number < len(sinces) else None
+        numbers = admission.tokens_of[topic]
+        given = [sinces[number] for number in numbers if number < len(sinces)]
         covered = (
             resumed is None or resumed.granted is None or resumed.granted & admission.bits[topic]
         )
         use_last = has_last and covered
         starts[topic] = Start(
-            resumed if use_last else Position.parse(since),
+            resumed if use_last else _oldest(given),
             admission.subscription[topic],
             channel.keep(state.config),
-            now=not has_last and since is None and is_single,
+            now=not has_last and not given and is_single,
         )
     some_refused = bool(admission.refused_topics) and is_single
     return starts, sum(set(admission.bits.values())) if some_refused else None
 
 
+def _oldest(texts: list[str]) -> Position | None:
+    """Return the position from which all pages that show a topic can be given what they lack."""
+    positions = [Position.parse(text) for text in texts]
+    known = [position for position in positions if position is not None]
+    if not known or len(known) < len(positions) or len({p.epoch for p in known}) > 1:
+        return None
+    events = min(position.events for position in known)
+    fragments = min(position.fragments for position in known)
+    return Position(known[0].epoch, events, fragments)
+
+
 def _loader(state: State, root: str, admission: Admission, texts: list[str]) -> "Loader":
     urls = {}
     for topic in admission.subscription:
-        number = admission.token_of[topic]
+        number = admission.tokens_of[topic][0]
         urls[topic] = f"?t={quote(texts[number], safe='~')}" if number < len(texts) else ""
     return Loader(state, root, urls)
 
@@ -245,7 +265,7 @@ class Loader:
         topic, fragment = personal.topic, personal.fragment
         channel = self._state.channel_of(topic)
         assert channel is not None  # its change was announced
-        path = channel.fragment_url(topic, fragment)
+        path = channel.fragment_url(self._state.app, topic, fragment)
         spread = min(SPREAD_MS * personal.viewers, LAST_SPREAD_MS)
         url = f"{self._root}{path}{self._queries.get(topic, '')}"
         key = member_key(topic, fragment)

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -94,10 +94,10 @@ class Connection:
         self.is_ended = False
         #: Loop time at which it ends, so that it comes back and is judged anew.
         self.ends_at = float("inf")
-        #: Loop time at which the page needs a new token, and what gives it one that starts at a
-        #: position.
+        #: Loop time at which the page needs a new token, and what makes one: it returns what
+        #: writes the message that starts from a position.
         self.renew_at = float("inf")
-        self.renew: Callable[[Position], bytes] | None = None
+        self.renew: Callable[[], Awaitable[Callable[[Position], bytes]]] | None = None
         #: Ends the request from outside, for a client that takes nothing; None if that can't be.
         self.kick: Callable[[], None] | None = None
         #: Loop time since when the server has not come back for more; None while it waits.

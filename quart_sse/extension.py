@@ -242,7 +242,7 @@ class SSE:
         """The current app's broker; its ``state`` says whether it can be used."""
         return self._state().broker
 
-    def topic(self, name: str, **params: Any) -> Topic:
+    def topic(self, name: str, /, **params: Any) -> Topic:
         """Return the topic of a channel by the channel's name.
 
         Raises:
@@ -299,9 +299,11 @@ class SSE:
         state = current_state()
         if state.is_closing:
             return EventStream(holdoff("shutdown", 1.0))
-        shown = {topic.name: frozenset(topic.channel.fragments) for topic in topics}
+        shown = {topic.name: topic.channel.shared for topic in topics}
         admission = Admission(
-            shown, dict.fromkeys(shown, 0), bits={name: 1 << i for i, name in enumerate(shown)}
+            shown,
+            {name: [0] for name in shown},
+            bits={name: 1 << i for i, name in enumerate(shown)},
         )
         connection = Connection(
             shown,
@@ -406,8 +408,8 @@ class _Source:
     async def render(self, topic: str, fragment: str) -> Rendered:
         channel = self._channel(topic)
         assert channel is not None  # spec() knew it
-        values = channel.values(topic) or {}
-        path = channel.fragment_url(topic, fragment)
+        values = channel.values(self.state.app, topic) or {}
+        path = channel.fragment_url(self.state.app, topic, fragment)
         renderer = channel.find(fragment).renderer
         return await render_shared(self.state, topic, fragment, renderer, values, path)
 

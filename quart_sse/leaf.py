@@ -6,6 +6,7 @@ changing it in place leaks connections in htmx 2 and in htmx 4.
 
 import secrets
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 from urllib.parse import quote
 
 from markupsafe import Markup
@@ -13,11 +14,13 @@ from markupsafe import Markup
 from .access import private
 from .errors import ConfigError
 from .position import Position
-from .signer import UNSIGNED, write_topics
+from .signer import KEPT, UNSIGNED, write_topics
 from .state import State
 
 #: Bytes of a list of topics that stand in the URL as they are; longer ones are compressed.
 LONG = 2048
+#: Bytes of a query that are left for all but the token.
+MARGIN = 256
 
 _HTMX_2 = Markup(
     '<div id="sse-{id}" hx-ext="sse" sse-connect="{url}" sse-swap="message"'
@@ -31,27 +34,38 @@ _HTMX_4 = Markup(
 )
 
 
-def connect_element(
-    state: State,
-    topics: Mapping[str, Iterable[str]],
-    *,
-    root: str,
-    since: Position | None,
-    identity: str | None,
-) -> tuple[Markup, bool]:
-    """Return the element that opens one connection for topics and their fragments.
+class Leaf(NamedTuple):
+    """A connect element that only lacks the position that it starts at."""
 
-    And whether it holds a signed token, so that no shared cache may keep the page.
+    id: str
+    template: Markup
+    url: str
+    is_signed: bool  #: no shared cache may keep a page that holds it
+
+    def element(self, since: Position | None) -> Markup:
+        """Return the element.
+
+        Args:
+            since: What the page contains; None if that is not known.
+        """
+        text = "0" if since is None else quote(str(since), safe="~")
+        return self.template.format(id=self.id, url=f"{self.url}&since={text}")
+
+
+async def make_leaf(
+    state: State, topics: Mapping[str, Iterable[str]], *, root: str, identity: str | None
+) -> Leaf:
+    """Return the element that opens one connection for topics and their fragments.
 
     Args:
         state: Of the app.
         topics: Topic -> the fragments that the page shows.
         root: The app's root path.
-        since: What the page contains; None if that is not known.
         identity: Who the page was made for.
 
     Raises:
         ConfigError: If there are more topics than one connection may have.
+        BrokerUnavailable: If the list of topics must be kept at the broker, and it is away.
         MissingSecretKeyError: If topics must be signed and the app has no secret key.
     """
     if len(topics) > state.config.max_topics:
@@ -64,10 +78,10 @@ def connect_element(
     shown = {topic: frozenset(names) for topic, names in topics.items()}
     text = write_topics(shown)
     is_signed = private(shown, state) or (len(text) > LONG and state.signer.has_key)
-    token = state.signer.sign(shown, identity, page) if is_signed else UNSIGNED + text
-    url = (
-        f"{root}{state.config.url_prefix}?t={quote(token, safe='~')}"
-        f"&since={'0' if since is None else quote(str(since), safe='~')}"
-    )
+    token = state.signer.sign(text, identity, page) if is_signed else UNSIGNED + text
+    if is_signed and len(token) > state.config.max_query - MARGIN:
+        reference = await state.broker.keep_text(text, state.config.token_lifetime)
+        token = state.signer.sign(KEPT + reference, identity, page)
     template = _HTMX_4 if state.config.htmx == 4 else _HTMX_2
-    return template.format(id=page, url=url), is_signed
+    url = f"{root}{state.config.url_prefix}?t={quote(token, safe='~')}"
+    return Leaf(page, template, url, is_signed)

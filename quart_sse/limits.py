@@ -42,7 +42,8 @@ class Limits:
             held = self._open.setdefault(owner, {})
             live = [other for other in held if not other.is_ended]
             held[connection] = None
-            for other in live[: len(live) + 1 - limits.get(owner[0], len(live) + 1)]:
+            too_many = len(live) + 1 - limits.get(owner[0], len(live) + 1)
+            for other in live[: max(too_many, 0)]:
                 other.end(holdoff("evicted", EVICTED))
 
     def leave(self, connection: Connection) -> None:

@@ -12,7 +12,7 @@ from quart.wrappers.response import DataBody
 from .assets import ASSETS
 from .channel import Channel, Topic
 from .errors import FragmentError, UnknownChannelError
-from .leaf import connect_element
+from .leaf import make_leaf
 from .naming import check_event_name, member_key
 from .render import base_of, call_renderer
 from .state import State, Visit, current_identity, current_visit
@@ -176,15 +176,14 @@ class Macros:
                 "to everybody. Put sse_connect() or sse_live() into the page instead."
             )
         identity = await current_identity()
-        element, is_private = connect_element(
+        leaf = await make_leaf(
             self._state,
             shown,
             root=request.root_path if has_request_context() else base_of(self._state)[2],
-            since=visit.since,
             identity=identity,
         )
-        visit.is_private = visit.is_private or is_private
-        return element
+        visit.is_private = visit.is_private or leaf.is_signed
+        return leaf.element(visit.since)
 
     async def _element(
         self, topic: Topic, fragment: str, tag: str, attrs: Mapping[str, Any] | None

@@ -50,7 +50,7 @@ async def render_shared(
     async def work() -> str:
         scheme, host, root = base_of(state)
         context = state.app.test_request_context(
-            root + path if root else path,
+            path,
             scheme=scheme,
             root_path=root,
             headers={"Host": host},

@@ -13,8 +13,9 @@ from .errors import MissingSecretKeyError
 
 logger = logging.getLogger("quart_sse")
 
-#: Marks a list of topics that nobody signed.
+#: Marks a list of topics that nobody signed, and one that is kept at the broker.
 UNSIGNED = "~"
+KEPT = "&"
 
 
 def write_topics(topics: Mapping[str, Iterable[str]]) -> str:
@@ -43,6 +44,8 @@ class Token(NamedTuple):
     issued: float  #: seconds since 1970
     is_signed: bool
     is_expired: bool
+    #: what the topics are kept under at the broker; "" if they are here
+    reference: str = ""
 
 
 class Signer:
@@ -91,11 +94,11 @@ class Signer:
         """Whether anything can be signed."""
         return bool(self._read_keys())
 
-    def sign(self, topics: Mapping[str, Iterable[str]], identity: str | None, page: str) -> str:
+    def sign(self, topics: str, identity: str | None, page: str) -> str:
         """Return a token that lets a page listen to topics.
 
         Args:
-            topics: Topic -> the fragments that the page shows.
+            topics: As :func:`write_topics` writes them, or ``KEPT`` and a reference to that.
             identity: Who it is for; nobody else can use it. None: anybody can, for it shows what
                 an anonymous visitor saw.
             page: Id of the page.
@@ -104,7 +107,7 @@ class Signer:
             MissingSecretKeyError: If the app has no secret key.
         """
         bound = None if identity is None else _digest(self._keys()[-1], identity)
-        return str(self._serializer().dumps([write_topics(topics), bound, page]))
+        return str(self._serializer().dumps([topics, bound, page]))
 
     def verify(self, text: str, identity: str | None) -> Token | None:
         """Return what a token allows whoever asks; None if it is none of ours.
@@ -127,7 +130,10 @@ class Signer:
             return None
         age = self._clock() - issued.timestamp()
         is_own = bound is None or self._is_bound(bound, identity)
-        return Token(read_topics(topics), page, issued.timestamp(), is_own, age > self._lifetime)
+        reference = topics[1:] if topics.startswith(KEPT) else ""
+        read = {} if reference else read_topics(topics)
+        is_expired = age > self._lifetime
+        return Token(read, page, issued.timestamp(), is_own, is_expired, reference)
 
     def age(self, token: Token) -> float:
         """Return the seconds since a token was signed."""

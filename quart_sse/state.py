@@ -42,10 +42,10 @@ class ChannelLike(Protocol):
     def keep(self, config: Config) -> Keep:
         """How the history of its topics is kept."""
 
-    def values(self, topic: str) -> dict[str, Any] | None:
+    def values(self, app: Quart, topic: str) -> dict[str, Any] | None:
         """The parameters of one of its topics; None if there can be no such topic."""
 
-    def fragment_url(self, topic: str, fragment: str) -> str:
+    def fragment_url(self, app: Quart, topic: str, fragment: str) -> str:
         """The path of a fragment of one of its topics, without the app's root path."""
 
 

@@ -70,7 +70,7 @@ class Sweeper:
     async def _sweep(self, now: float) -> None:
         state = self._state
         self._poll()
-        self._end_old(now)
+        await self._end_old(now)
         if now >= self._heartbeat_at:
             self._heartbeat_at = now + state.config.heartbeat
             state.hub.heartbeat()
@@ -83,7 +83,7 @@ class Sweeper:
         await presence.sweep(state, now)
         await state.hub.forget(now)
 
-    def _end_old(self, now: float) -> None:
+    async def _end_old(self, now: float) -> None:
         stalled_before = now - self._state.config.send_timeout
         for connection in list(self._state.hub.connections.values()):
             if connection.busy_since is not None and connection.busy_since < stalled_before:
@@ -91,14 +91,18 @@ class Sweeper:
             elif now >= connection.ends_at:
                 connection.end(holdoff("max-age", 1.0))
             elif now >= connection.renew_at:
-                self._renew(connection)
+                await self._renew(connection)
 
-    def _renew(self, connection: Connection) -> None:
+    async def _renew(self, connection: Connection) -> None:
         """Give a page that stays open a new token, before its old one expires."""
+        if connection.renew is None:
+            return
+        write = await connection.renew()
+        # Taken and sent in one go: what comes between would be sent twice.
         position = self._state.hub.position_of(connection)
-        if connection.renew is not None and position is not None:
+        if position is not None:
             connection.renew_at = float("inf")
-            connection.feed(Wave.of([Part("leaf", connection.renew(position))]))
+            connection.feed(Wave.of([Part("leaf", write(position))]))
 
     def _cut(self, connection: Connection) -> None:
         logger.warning(

@@ -4,6 +4,7 @@
 ``docs/protocol.md``; one suite of tests runs against both.
 """
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -142,6 +143,11 @@ def bound(replay: Replay, max_events: int, max_bytes: int) -> None:
         events.clear()
 
 
+def reference_of(text: str) -> str:
+    """Return what stands for a kept text: the same for the same text, so it is kept once."""
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
 class Receiver(Protocol):
     """Who takes a broker's messages: the hub of the process."""
 
@@ -219,6 +225,14 @@ class Broker(ABC):
         Raises:
             BrokerUnavailable: If it cannot be asked.
         """
+
+    @abstractmethod
+    async def keep_text(self, text: str, seconds: float) -> str:
+        """Keep a text that is too long for a URL; returns a reference that every process knows."""
+
+    @abstractmethod
+    async def kept_text(self, reference: str) -> str | None:
+        """Return a text that was kept; None if it is not known, or no longer."""
 
     @abstractmethod
     async def enter(self, topic: str, members: Mapping[str, str]) -> None:

@@ -59,7 +59,7 @@ class Link:
         return await self._once("EVALSHA", script.sha, len(keys), *keys, *arguments, script=script)
 
     async def ask(self, *command: str) -> Any:
-        """Run a command that changes nothing."""
+        """Run a command that may be run twice."""
         return await self._once(*command)
 
     async def _once(self, *command: Any, script: Script | None = None) -> Any:

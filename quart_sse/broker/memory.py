@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from ..position import ZERO, Id, Position, new_epoch
-from . import Broker, Keep, Kind, Message, Past, Receiver, Replay, Start, State, judge
+from . import Broker, Keep, Kind, Message, Past, Receiver, Replay, Start, State, judge, reference_of
 
 #: Seconds that history outlives its lifetime, so that a position of just that age still finds it.
 GRACE = 10.0
+#: Lists of topics, too long for a URL, that are kept at most.
+MAX_TEXTS = 10_000
 
 
 @dataclass(slots=True)
@@ -37,6 +39,7 @@ class MemoryBroker(Broker):
         # Ordered by the last write, so that what has expired is found at the front.
         self._records: OrderedDict[str, _Record] = OrderedDict()
         self._present: dict[str, dict[str, str]] = {}
+        self._texts: OrderedDict[str, tuple[str, float]] = OrderedDict()
         self._receiver: Receiver | None = None
 
     def _now_ms(self) -> int:
@@ -128,6 +131,20 @@ class MemoryBroker(Broker):
             name: change for name, change in record.changes.items() if name in start.fragments
         }
         return Past(missed, before, record.tip, changes)
+
+    async def keep_text(self, text: str, seconds: float) -> str:
+        """Keep a text, among a bounded number of them."""
+        reference = reference_of(text)
+        self._texts[reference] = (text, self._clock() + seconds)
+        self._texts.move_to_end(reference)
+        while len(self._texts) > MAX_TEXTS:
+            self._texts.popitem(last=False)
+        return reference
+
+    async def kept_text(self, reference: str) -> str | None:
+        """Return a text that was kept."""
+        text, expires = self._texts.get(reference, ("", 0.0))
+        return text if expires > self._clock() else None
 
     async def enter(self, topic: str, members: Mapping[str, str]) -> None:
         """Note that connections are present."""

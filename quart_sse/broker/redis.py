@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 
 from ..errors import BrokerUnavailable
 from ..position import Id, Position, new_epoch
-from . import Broker, Keep, Kind, Message, Past, Receiver, Replay, Start, State, judge
+from . import Broker, Keep, Kind, Message, Past, Receiver, Replay, Start, State, judge, reference_of
 from .link import Link, Script, Subscription
 
 logger = logging.getLogger("quart_sse")
@@ -307,6 +307,20 @@ class RedisBroker(Broker):
             judge(replay, topic, start, _parse_past(topic, name, start, *past))
         replay.events.sort(key=lambda message: message.id)
         return replay
+
+    # -- texts -----------------------------------------------------------------------------------
+
+    async def keep_text(self, text: str, seconds: float) -> str:
+        """Keep a text for every process."""
+        reference = reference_of(text)
+        key = self._key("text", reference)
+        await self._link.ask("SET", key, text, "EX", str(int(seconds) + 1))
+        return reference
+
+    async def kept_text(self, reference: str) -> str | None:
+        """Return a text that was kept."""
+        text = await self._link.ask("GET", self._key("text", reference))
+        return None if text is None else text.decode()
 
     # -- presence ----------------------------------------------------------------------------------
 
