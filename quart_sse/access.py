@@ -9,7 +9,7 @@ from quart import Quart, Request
 from werkzeug.exceptions import HTTPException
 
 from .connection import Subscription
-from .signer import Token
+from .signer import Token, read_topics
 from .state import State
 
 
@@ -26,6 +26,24 @@ def is_foreign(request: Request, allowed: tuple[str, ...]) -> bool:
     if site is not None:
         return site not in ("same-origin", "none")
     return origin is not None and urlsplit(origin).netloc != request.host
+
+
+async def verify(state: State, text: str, identity: str | None) -> Token | None:
+    """Return what a token allows whoever asks, with topics that are kept at the broker for it.
+
+    Args:
+        state: Of the app.
+        text: What stood in the URL; it may be anything.
+        identity: Who asks.
+
+    Raises:
+        BrokerUnavailable: If the topics are kept at the broker, and it is away.
+    """
+    token = state.signer.verify(text, identity)
+    if token is None or not token.reference:
+        return token
+    topics = await state.broker.kept_text(token.reference)
+    return None if topics is None else token._replace(topics=read_topics(topics))
 
 
 @dataclass(slots=True)

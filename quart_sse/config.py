@@ -53,10 +53,9 @@ def _htmx(value: Any) -> int:
 
 
 def _base_url(value: Any) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.netloc or parts.query or parts.fragment:
-        raise ValueError
-    return str(value).rstrip("/")
+    url = _text(r"https?://[^\s/?#]+(/[^\s?#]*)?")(value).rstrip("/")
+    urlsplit(url)  # raises for a host in brackets that is no IPv6 address
+    return url
 
 
 def _origins(value: Any) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from quart import Request, Response, abort, request
 
-from .access import Admission, admit, is_foreign
+from .access import Admission, admit, is_foreign, verify
 from .broker import Start
 from .connection import Connection, Personal
 from .errors import BrokerUnavailable
@@ -17,7 +17,7 @@ from .event import Event, encode_loader, encode_replacement
 from .leaf import make_leaf
 from .naming import member_key
 from .position import Position
-from .signer import Token, read_topics
+from .signer import Token
 from .state import State, current_identity, current_state, current_visit
 from .stream import AWAY, EventStream, Refusal, StreamBody
 
@@ -71,7 +71,7 @@ async def _answer(
     try:
         _check_request(state, too_much)
         identity = await current_identity()
-        tokens = [await _verify(state, text, identity) for text in texts]
+        tokens = await _verified(state, texts, identity)
         if topic is not None:
             tokens = [_narrow(tokens[0] if tokens else None, topic, fragments)]
         if sum(len(token.topics) for token in tokens if token) > state.config.max_topics:
@@ -104,16 +104,11 @@ def _check_request(state: State, too_much: bool) -> None:
         raise Refusal.holdoff("overloaded", OVERLOADED)
 
 
-async def _verify(state: State, text: str, identity: str | None) -> Token | None:
-    """Return what a token allows, with the topics that are kept at the broker for it."""
-    token = state.signer.verify(text, identity)
-    if token is None or not token.reference:
-        return token
+async def _verified(state: State, texts: list[str], identity: str | None) -> list[Token | None]:
     try:
-        topics = await state.broker.kept_text(token.reference)
+        return [await verify(state, text, identity) for text in texts]
     except BrokerUnavailable:
         raise Refusal.holdoff("broker-away", AWAY) from None
-    return None if topics is None else token._replace(topics=read_topics(topics))
 
 
 def _narrow(token: Token | None, topic: str, fragments: frozenset[str]) -> Token:

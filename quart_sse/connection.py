@@ -119,15 +119,13 @@ class Connection:
         """Give the connection a wave: at once if the server waits for it, else into the buffer."""
         if self.is_ended:
             return
-        waiter = self._waiter
+        waiter = self._waiting()
         if waiter is not None and wave.data is not None:
-            self._waiter = None
             self._wake(waiter, wave.data)
             return
         for key, data in wave.parts:
             self._hold(key, data if isinstance(data, bytes) else self._loader(data))
         if waiter is not None:
-            self._waiter = None
             self._wake(waiter, self._take())
         elif self._events > self._max_events or self._bytes > self._max_bytes:
             self._pending.clear()
@@ -150,16 +148,20 @@ class Connection:
         self._events = self._bytes = 0
         return data
 
+    def _waiting(self) -> "asyncio.Future[bytes | None] | None":
+        """Return who waits for bytes, once; None if nobody does, or he was cancelled."""
+        waiter, self._waiter = self._waiter, None
+        return None if waiter is None or waiter.done() else waiter
+
     def _wake(self, waiter: "asyncio.Future[bytes | None]", data: bytes | None) -> None:
-        if not waiter.done():
-            self.busy_since = self._loop.time()
-            waiter.set_result(data)
+        self.busy_since = self._loop.time()
+        waiter.set_result(data)
 
     def ahead(self, chunks: list[bytes]) -> None:
         """Send these before all else; they do not count against the bounds."""
         self._ahead.extend(chunks)
-        if self._ahead and self._waiter is not None:
-            waiter, self._waiter = self._waiter, None
+        waiter = self._waiting() if self._ahead else None
+        if waiter is not None:
             self._wake(waiter, self._ahead.pop(0))
 
     def end(self, farewell: bytes = b"") -> None:
@@ -168,9 +170,17 @@ class Connection:
             return
         self.is_ended = True
         self._farewell = farewell
-        if self._waiter is not None:
-            waiter, self._waiter = self._waiter, None
+        waiter = self._waiting()
+        if waiter is not None:
             self._wake(waiter, None)
+
+    def _take_back(self, waiter: "asyncio.Future[bytes | None]") -> None:
+        """Keep what was handed to somebody who was cancelled before he could take it."""
+        if self._waiter is waiter:
+            self._waiter = None
+        data = None if waiter.cancelled() or not waiter.done() else waiter.result()
+        if data is not None:
+            self._ahead.insert(0, data)
 
     def __aiter__(self) -> "Connection":
         """Return the iterator over the stream's bytes, of which there is one."""
@@ -186,8 +196,12 @@ class Connection:
             return self._take()
         if not self.is_ended:
             self.busy_since = None
-            self._waiter = self._loop.create_future()
-            data = await self._waiter
+            waiter = self._waiter = self._loop.create_future()
+            try:
+                data: bytes | None = await waiter
+            except asyncio.CancelledError:
+                self._take_back(waiter)
+                raise
             if data is not None:
                 return data
         if self._farewell:

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from .errors import RenderError
 from .naming import member_key
 from .position import ZERO, Id
 
@@ -76,7 +77,9 @@ class SharedFragment:
         self._floor_now: Id | None = None
         self._floor_next: Id | None = None
         self._again = False
+        #: who waits for the next render, and for the one that runs
         self._waiters: list[asyncio.Future[Rendered]] = []
+        self._answering: list[asyncio.Future[Rendered]] = []
         self._task: asyncio.Task[None] | None = None
         self._nudge = asyncio.Event()
         self._not_before = 0.0
@@ -192,7 +195,7 @@ class SharedFragment:
 
     async def _render_once(self) -> None:
         loop = asyncio.get_running_loop()
-        waiters, self._waiters = self._waiters, []
+        self._answering, self._waiters = self._waiters, []
         version, generation = self._requested, self._generation
         self._floor_now, self._floor_next = self.floor, None
         was_wanted = self._again or version > self.version
@@ -200,27 +203,36 @@ class SharedFragment:
         self._not_before = loop.time() + self._debounce
         try:
             rendered = await self._render()
-        except Exception as error:
-            self._fail(error, waiters)
+        except (Exception, asyncio.CancelledError) as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            # Or the renderer cancelled itself, which is a failure like any other.
+            self._fail(error)
             self._again = self._again or was_wanted
             return
         self._failures = 0
+        for waiter in self._answering:
+            if not waiter.done():
+                waiter.set_result(rendered)
+        self._answering = []
         if version >= self.version and generation == self._generation:
             self.rendered, self.version = rendered, version
             self._floor_now = None
             if was_wanted and self.is_viewed():
                 self._deliver(self)
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(rendered)
 
-    def _fail(self, error: Exception, waiters: list["asyncio.Future[Rendered]"]) -> None:
-        delay = min(FIRST_RETRY * 2**self._failures, LAST_RETRY)
+    def _fail(self, error: BaseException) -> None:
+        # The exponent has an end, too: a float does not hold 2 to the power of any number.
+        delay = min(FIRST_RETRY * 2 ** min(self._failures, 16), LAST_RETRY)
         self._failures += 1
         self._not_before = asyncio.get_running_loop().time() + delay
-        for waiter in waiters:
+        if isinstance(error, asyncio.CancelledError):
+            error = RenderError(f"The renderer of fragment {self.key!r} was cancelled.")
+        for waiter in self._answering:
             if not waiter.done():
                 waiter.set_exception(error)
+        self._answering = []
         if self.is_viewed():
             logger.error(
                 "Rendering fragment %r of topic %r failed. Viewers keep the last good HTML; "
@@ -238,5 +250,5 @@ class SharedFragment:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        for waiter in self._waiters:
+        for waiter in self._waiters + self._answering:
             waiter.cancel()

@@ -86,6 +86,7 @@ class Solo(Group):
         self._held_bytes = 0
         self._floor: Id | None = None
         self.last: Id = ZERO  #: events are delivered up to here
+        self.told: Id = ZERO  #: fragments are current up to here, as the client was told
 
     def add(self, item: Item) -> bool:
         """Hold a message, or put it into the next wave with this connection's position."""
@@ -101,8 +102,10 @@ class Solo(Group):
         return True
 
     def _at(self, position: Position) -> Position:
-        floor = position.fragments if self._floor is None else self._floor
-        return Position(position.epoch, self.last, min(floor, position.fragments), self.granted)
+        # The page's own claim stands, also where the hub lags behind it.
+        current = position.fragments if self._floor is None else self._floor
+        self.told = min(max(self.told, current), self.last)
+        return Position(position.epoch, self.last, self.told, self.granted)
 
     def settle(self) -> None:
         """Owe nothing: positions say what is true of everybody."""
@@ -110,7 +113,7 @@ class Solo(Group):
 
     def lag(self, floor: Id) -> None:
         """Let positions say that fragments are current up to ``floor`` alone."""
-        self._floor = floor
+        self._floor = self.told = floor
 
     def replayed(self, item: Item) -> bytes:
         """Return a message of the replay."""

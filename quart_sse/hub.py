@@ -402,7 +402,7 @@ class Hub:
         """Let connections that owe nothing any more share bytes with others."""
         for solo in [solo for solo in self._solos if solo.is_settled]:
             # Another position than the hub's must never be followed by a smaller one.
-            if solo.last > self._seen:
+            if solo.last > self._seen or solo.told > self.position.fragments:
                 continue
             key = _group_key(solo)
             group = self._groups.get(key)

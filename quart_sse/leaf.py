@@ -79,9 +79,9 @@ async def make_leaf(
     text = write_topics(shown)
     is_signed = private(shown, state) or (len(text) > LONG and state.signer.has_key)
     token = state.signer.sign(text, identity, page) if is_signed else UNSIGNED + text
-    if is_signed and len(token) > state.config.max_query - MARGIN:
-        reference = await state.broker.keep_text(text, state.config.token_lifetime)
-        token = state.signer.sign(KEPT + reference, identity, page)
+    if len(token) > state.config.max_query - MARGIN:
+        kept = KEPT + await state.broker.keep_text(text, state.config.token_lifetime)
+        token = state.signer.sign(kept, identity, page) if is_signed else UNSIGNED + kept
     template = _HTMX_4 if state.config.htmx == 4 else _HTMX_2
     url = f"{root}{state.config.url_prefix}?t={quote(token, safe='~')}"
     return Leaf(page, template, url, is_signed)

@@ -123,7 +123,7 @@ class Macros:
             shown.setdefault(self._topic(topic).name, set())
         return await self._leaf(visit, shown) if shown else Markup()
 
-    def event(self, name: str, params: Mapping[str, Any]) -> str:
+    def event(self, name: str, /, **params: Any) -> str:
         """Return the name by which an event of a topic reaches the page, and connect the topic."""
         channel, _, event = name.partition(".")
         topic = self._channel(channel).topic(**params).name
@@ -133,8 +133,11 @@ class Macros:
     async def append_to(self, response: Response) -> Response:
         """Give an answer to an htmx request the connection that its fragments need."""
         visit = current_visit()
-        is_html = response.mimetype == "text/html" and isinstance(response.response, DataBody)
-        if visit.uncovered and is_htmx_part() and is_html and response.status_code == 200:
+        is_page = response.mimetype == "text/html" and response.status_code == 200
+        if is_page and not isinstance(response.response, DataBody):
+            # A streamed template sees another g, so who it is for must be asked now.
+            await current_identity()
+        elif is_page and visit.uncovered and is_htmx_part():
             body = await response.get_data(as_text=True)
             # Not Markup: adding one would escape the other.
             response.set_data(body + str(await self.connect()))

@@ -13,9 +13,10 @@ from typing import NamedTuple
 #: Milliseconds that a position may lie ahead of the broker's clock before it is disbelieved.
 MAX_AHEAD_MS = 1000
 
+_ID = re.compile(r"(\d{1,15})-(\d{1,9})", re.ASCII)
 _POSITION = re.compile(
     r"(?P<epoch>[a-z0-9]{1,16})\.(?P<e>\d{1,15}-\d{1,9})"
-    r"(?:~(?P<s>0|\d{1,15}-\d{1,9}))?(?:@(?P<granted>[0-9a-f]{1,32}))?",
+    r"(?:~(?P<s>0|\d{1,15}-\d{1,9}))?(?:@(?P<granted>[0-9a-f]{1,256}))?",
     re.ASCII,
 )
 
@@ -37,8 +38,10 @@ class Id(NamedTuple):
         Raises:
             ValueError: If the text is anything else.
         """
-        ms, _, n = text.partition("-")
-        return cls(int(ms), int(n))
+        found = _ID.fullmatch(text)
+        if found is None:
+            raise ValueError(f"{text!r} is no id such as '1795302000123-0'.")
+        return cls(int(found[1]), int(found[2]))
 
     def next(self, now_ms: int) -> "Id":
         """Return the id that follows this one at the time ``now_ms``, never a smaller one."""

@@ -120,7 +120,8 @@ class Signer:
             identity: Who asks.
         """
         if text.startswith(UNSIGNED):
-            return Token(read_topics(text[1:]), "", self._clock(), False, False)
+            topics, reference = _read(text[1:])
+            return Token(topics, "", self._clock(), False, False, reference)
         if not self.has_key:
             return None
         try:
@@ -130,8 +131,7 @@ class Signer:
             return None
         age = self._clock() - issued.timestamp()
         is_own = bound is None or self._is_bound(bound, identity)
-        reference = topics[1:] if topics.startswith(KEPT) else ""
-        read = {} if reference else read_topics(topics)
+        read, reference = _read(topics)
         is_expired = age > self._lifetime
         return Token(read, page, issued.timestamp(), is_own, is_expired, reference)
 
@@ -165,6 +165,11 @@ class Signer:
             return str(self._cookie_serializer().loads(cookie))
         except BadSignature:
             return None
+
+
+def _read(topics: str) -> tuple[dict[str, frozenset[str]], str]:
+    """Return the topics of a list, or the reference to one that is kept at the broker."""
+    return ({}, topics[1:]) if topics.startswith(KEPT) else (read_topics(topics), "")
 
 
 def _digest(key: bytes, identity: str) -> str:

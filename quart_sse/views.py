@@ -5,7 +5,7 @@ from typing import Any
 from quart import Blueprint, Response, abort, request
 from quart.helpers import send_from_directory
 
-from .access import is_foreign, may_listen
+from .access import is_foreign, may_listen, verify
 from .assets import ASSETS
 from .channel import Channel
 from .connect import answer_channel, answer_connect
@@ -41,7 +41,7 @@ def channel_blueprint(channel: Channel) -> Blueprint:
         return await _fragment(channel, fragment, params)
 
     blueprint.add_url_rule(channel.rule, "stream", stream, methods=["GET"])
-    blueprint.add_url_rule(f"/~<fragment>{channel.rule}", "fragment", fragment, methods=["GET"])
+    blueprint.add_url_rule(f"/~/<fragment>{channel.rule}", "fragment", fragment, methods=["GET"])
     return blueprint
 
 
@@ -69,7 +69,7 @@ async def _fragment(channel: Channel, name: str, params: dict[str, Any]) -> Resp
         return _refused()
     topic = channel.topic(**params)
     text = request.args.get("t")
-    token = state.signer.verify(text, await current_identity()) if text else None
+    token = await verify(state, text, await current_identity()) if text else None
     if token is not None and topic.name not in token.topics:
         token = None
     if not await may_listen(state, topic.name, token):

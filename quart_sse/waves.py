@@ -6,10 +6,13 @@ of each fragment.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 
-from .connection import Connection, Wave
+from .connection import Connection, Wave, holdoff
 from .group import Group
+
+logger = logging.getLogger("quart_sse")
 
 #: Connections that are fed before other callbacks of the event loop have their turn.
 SLICE = 1000
@@ -57,7 +60,11 @@ class Waves:
 
     def _feed(self, feeds: list[tuple[Connection, Wave]], at: int) -> None:
         for connection, wave in feeds[at : at + SLICE]:
-            connection.feed(wave)
+            try:
+                connection.feed(wave)
+            except Exception:
+                logger.exception("A stream could not be fed and ends; its browser comes back.")
+                connection.end(holdoff("error", 1.0))
         loop = asyncio.get_running_loop()
         if at + SLICE < len(feeds):
             loop.call_soon(self._feed, feeds, at + SLICE)
