@@ -189,12 +189,12 @@ def test_token_may_carry_a_reference(asking: str | None, is_signed: bool) -> Non
     assert token.is_signed is is_signed
 
 
-def test_reference_that_nobody_signed_is_none() -> None:
-    """A kept list is reached by a signed reference alone."""
+def test_reference_that_nobody_signed_gives_no_right() -> None:
+    """A kept list that nobody signed is judged topic by topic, as any that nobody signed."""
     token = signer(b"key").verify(UNSIGNED + KEPT + "r4nd0m", None)
 
     assert token is not None
-    assert token.reference == ""
+    assert (token.reference, token.is_signed) == ("r4nd0m", False)
 
 
 def test_clock_that_was_set_back_does_not_expire_a_token() -> None:
