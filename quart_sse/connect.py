@@ -154,6 +154,7 @@ def _stream(
     if admission.refused_topics or admission.refused_tokens:
         connection.ahead([_refused(admission)])
     starts, granted = find_starts(state, admission, request)
+    _notice_others(state, tokens, starts)
     multiplexed = request.http_version[:1] not in {"0", "1"}
     response = EventStream(StreamBody(state, connection, starts, granted, multiplexed))
     if is_new and browser is not None:
@@ -180,6 +181,27 @@ def _renew_in_time(state: State, connection: Connection, token: Token, root: str
     left = RENEW * state.config.token_lifetime - state.signer.age(token)
     connection.renew_at = asyncio.get_running_loop().time() + max(left, 0.0)
     connection.renew = renew
+
+
+def _notice_others(state: State, tokens: list[Token | None], starts: Mapping[str, Start]) -> None:
+    """Say once that several processes serve the app without a broker that they share.
+
+    A page that was made while this process ran, and begins in another order of messages, was
+    made by another process.
+    """
+    known = state.broker.known
+    if state.has_warned or state.broker.is_shared or known is None:
+        return
+    is_young = any(token and token.page and token.issued > state.began + 1 for token in tokens)
+    epochs = {start.position.epoch for start in starts.values() if start.position is not None}
+    if is_young and epochs - {known.epoch}:
+        state.has_warned = True
+        logger.warning(
+            "Another process serves pages of this app, and %s carries nothing between the two: "
+            "viewers miss whatever the other one publishes. Set QUART_SSE_BROKER_URL to a Redis "
+            "that all processes share, or run one process.",
+            state.config.broker_url,
+        )
 
 
 def _refused(admission: Admission) -> bytes:

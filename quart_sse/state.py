@@ -1,5 +1,6 @@
 """What the extension holds for one app, and for one request."""
 
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -66,6 +67,10 @@ class State:
     wake_sweeper: Callable[[], None]
     #: scheme, host and root path that shared fragments are rendered for; None: not known yet
     base: tuple[str, str, str] | None = None
+    #: seconds since 1970 at which this process began
+    began: float = field(default_factory=time.time)
+    #: whether it was said that another process serves the same pages without a shared broker
+    has_warned: bool = False
     is_started: bool = False
     is_closing: bool = False
     limits: Limits = field(default_factory=Limits)

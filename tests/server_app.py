@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from quart import Quart, Response
+from quart import Quart, Response, render_template_string
 
 from quart_sse import SSE
 
@@ -11,7 +11,14 @@ app = Quart(__name__)
 app.secret_key = "for tests only"
 sse = SSE(app)
 news = sse.channel("news", "/news", public=True)
+inner = sse.channel("inner", "/inner")
 shown = {"count": 0}
+
+
+@inner.fragment("pid")
+async def pid() -> str:
+    """Show which process answers."""
+    return str(os.getpid())
 
 
 @news.fragment("count")
@@ -33,6 +40,15 @@ async def raise_count() -> Response:
     shown["count"] += 1
     await news.topic().refresh("count")
     return Response(status=204)
+
+
+@app.get("/page")
+async def page() -> str:
+    """Show the fragment of a channel that is not public, so that the page holds a token."""
+    return await render_template_string(
+        '{% from "quart_sse/macros.html" import sse_fragment, sse_connect %}'
+        '{{ sse_fragment("inner.pid") }}{{ sse_connect() }}'
+    )
 
 
 @app.get("/ping")

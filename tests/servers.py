@@ -52,8 +52,15 @@ class Server:
 
     async def post(self, path: str) -> bytes:
         """Send a POST without body; returns the whole answer."""
+        return await self._ask("POST", path)
+
+    async def get(self, path: str) -> bytes:
+        """Send a GET; returns the whole answer."""
+        return await self._ask("GET", path)
+
+    async def _ask(self, method: str, path: str) -> bytes:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n"
+        head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n"
         writer.write(f"{head}Connection: close\r\n\r\n".encode())
         try:
             return await reader.read()

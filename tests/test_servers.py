@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.servers import SERVERS, RawStream, serve
+from tests.support import connect_urls
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(90)]
 
@@ -85,3 +86,20 @@ async def test_head_gets_headers_and_no_stream(name: str) -> None:
     assert b" 200 " in head
     assert b"text/event-stream" in head
     assert not body.strip(b"0\r\n")
+
+
+async def test_two_processes_without_redis_are_noticed() -> None:
+    """Pages of one worker that connect to the other make the log name the remedy."""
+    command = [
+        *("-m", "uvicorn", "tests.server_app:app", "--workers", "2", "--log-level", "warning"),
+        "--port",
+    ]
+    async with serve(lambda port: [*command, str(port)]) as server, asyncio.timeout(60):
+        while "QUART_SSE_BROKER_URL" not in server.output:
+            page = (await server.get("/page")).decode()
+            for url in connect_urls(page):
+                stream = await RawStream.open(server.port, url)
+                await stream.close()
+
+        assert "Another process serves pages of this app" in server.output
+        await server.stop()

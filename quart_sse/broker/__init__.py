@@ -165,6 +165,8 @@ class Broker(ABC):
     """Carries messages between processes and keeps their history."""
 
     state: State = State.STARTING
+    #: Whether other processes share its messages.
+    is_shared: bool = True
 
     @abstractmethod
     async def start(self, receiver: Receiver) -> None:

@@ -32,6 +32,8 @@ class MemoryBroker(Broker):
         clock: Seconds since 1970; tests bring their own.
     """
 
+    is_shared = False
+
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._epoch = new_epoch()
