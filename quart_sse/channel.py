@@ -235,7 +235,11 @@ class Channel:
                     f"The parameter {name}={value!r} of channel {self.name!r} comes back from "
                     f"its URL as {got}. Pass what the converter in {self.rule!r} takes."
                 )
-        assert back is not None  # else the loop would have raised, or there are no parameters
+        if back is None:
+            raise ParameterError(
+                f"The URL of channel {self.name!r} does not lead to it. A route of the app's own, "
+                f"or of another channel, hides its rule {self.rule!r}."
+            )
         return Topic(self, state, topic_name(self.name, self._texts(state.app, back)), back)
 
     def values(self, app: Quart, topic: str) -> dict[str, Any] | None:

@@ -5,13 +5,11 @@ import random
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from .config import Config
 from .event import PREAMBLE, Event
-
-if TYPE_CHECKING:
-    from .position import Position
+from .position import ZERO, Id, Position
 
 #: Topic -> the fragments of it that the page shows.
 Subscription = Mapping[str, frozenset[str]]
@@ -32,6 +30,15 @@ class Part(NamedTuple):
 
     key: str | None  #: the fragment's key: a newer version takes its place; None for events
     data: bytes | Personal
+    version: Id = ZERO  #: of a fragment's HTML; zero if what is newer is newer
+
+    def repeats(self, version: Id) -> bool:
+        """Whether a version that is pending already need not be replaced by this one.
+
+        It must not be, either, when a fragment that is rendered regularly comes again without a
+        change: positions that stand behind the pending one rely on its place.
+        """
+        return ZERO < self.version <= version
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +53,23 @@ class Wave:
     def of(cls, parts: list[Part]) -> "Wave":
         """Join messages, with only the newest version of each fragment."""
         if len(parts) > 1:
-            newest = {part.key: number for number, part in enumerate(parts) if part.key}
+            newest: dict[str, int] = {}
+            for i, part in enumerate(parts):
+                if part.key and not part.repeats(parts[newest.setdefault(part.key, i)].version):
+                    newest[part.key] = i
             parts = [part for i, part in enumerate(parts) if newest.get(part.key or "", i) == i]
         chunks = [part.data for part in parts if isinstance(part.data, bytes)]
         shared = len(chunks) == len(parts)
         data = (chunks[0] if len(chunks) == 1 else b"".join(chunks)) if shared else None
         return cls(tuple(parts), data)
+
+    def made_by(self, loader: Callable[[Personal], bytes]) -> "Wave":
+        """Return the wave as one connection gets it, whose parts are all bytes."""
+        parts = (
+            part if isinstance(part.data, bytes) else part._replace(data=loader(part.data))
+            for part in self.parts
+        )
+        return Wave(tuple(parts), None)
 
 
 class Connection:
@@ -107,6 +125,7 @@ class Connection:
         self._max_bytes = config.pending_bytes
         # Fragment key, or a number for an event -> bytes, in the order of sending.
         self._pending: dict[str | int, bytes] = {}
+        self._versions: dict[str, Id] = {}  #: fragment key -> the version that is pending
         self._events = 0  #: of those, how many are events, and their bytes
         self._bytes = 0
         self._number = 0
@@ -119,19 +138,25 @@ class Connection:
         """Give the connection a wave: at once if the server waits for it, else into the buffer."""
         if self.is_ended:
             return
-        waiter = self._waiting()
+        waiter = self._waiting() if wave.data is not None else None
         if waiter is not None and wave.data is not None:
             self._wake(waiter, wave.data)
             return
-        for key, data in wave.parts:
-            self._hold(key, data if isinstance(data, bytes) else self._loader(data))
+        if wave.data is None:
+            wave = wave.made_by(self._loader)
+        for part in wave.parts:
+            self._hold(part)
+        # Only now: what was made above may have raised, and the stream must still be endable.
+        waiter = self._waiting()
         if waiter is not None:
             self._wake(waiter, self._take())
         elif self._events > self._max_events or self._bytes > self._max_bytes:
             self._pending.clear()
             self.end(holdoff("overflow", 1.0))
 
-    def _hold(self, key: str | None, data: bytes) -> None:
+    def _hold(self, part: Part) -> None:
+        key, data, version = part
+        assert isinstance(data, bytes)  # feed() has seen to it
         if key is None:
             self._number += 1
             self._events += 1
@@ -139,12 +164,16 @@ class Connection:
             self._pending[self._number] = data
         else:
             # Not counted against the bounds: there is one version of each fragment at most.
+            if key in self._pending and part.repeats(self._versions[key]):
+                return
             self._pending.pop(key, None)
             self._pending[key] = data
+            self._versions[key] = version
 
     def _take(self) -> bytes:
         data = b"".join(self._pending.values())
         self._pending.clear()
+        self._versions.clear()
         self._events = self._bytes = 0
         return data
 

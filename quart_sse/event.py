@@ -108,7 +108,9 @@ def check_html(key: str, html: str) -> str:
 
     Raises:
         FragmentError: If the HTML contains an ``hx-partial`` tag.
+        EventError: If it cannot be sent as UTF-8.
     """
+    _utf8(html)
     if _PARTIAL_TAG.search(html):
         raise FragmentError(
             f"The HTML of fragment {key!r} contains an <hx-partial> tag, which would end the "

@@ -217,10 +217,15 @@ class SharedFragment:
                 waiter.set_result(rendered)
         self._answering = []
         if version >= self.version and generation == self._generation:
-            self.rendered, self.version = rendered, version
-            self._floor_now = None
+            before = self.rendered, self.version, self._floor_now
+            self.rendered, self.version, self._floor_now = rendered, version, None
             if was_wanted and self.is_viewed():
-                self._deliver(self)
+                try:
+                    self._deliver(self)
+                except Exception as error:
+                    self.rendered, self.version, self._floor_now = before
+                    self._fail(error)
+                    self._again = True
 
     def _fail(self, error: BaseException) -> None:
         # The exponent has an end, too: a float does not hold 2 to the power of any number.

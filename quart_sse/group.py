@@ -37,7 +37,8 @@ class Item:
         """Return the message with a position of its own."""
         line = encode_id(position)
         if self.body or self.fragment is None:
-            return Part(self.key, line + (self.bare if bare and self.bare else self.body))
+            body = self.bare if bare and self.bare else self.body
+            return Part(self.key, line + body, self.version)
         return Part(self.key, Personal(line, self.topic, self.fragment, self.viewers))
 
 
@@ -93,6 +94,9 @@ class Solo(Group):
         if self.is_holding:
             self._held.append(item)
             return False
+        is_event = item.fragment is None and item.key is None
+        if is_event and item.position.events <= self.last:
+            return False  # was in the replay: the process catches up with what this one has
         if item.key in self.owed and item.version >= self.owed[item.key]:
             del self.owed[item.key]
         if not self.owed:

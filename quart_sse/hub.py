@@ -9,19 +9,17 @@ from typing import Protocol
 from .broker import Broker, Keep, Kind, Message, Replay, Start, bound
 from .config import Config
 from .connection import Connection
+from .debts import lacks, missed
 from .errors import BrokerUnavailable
 from .event import encode_body, encode_fragment
 from .fragment import FragmentSpec, Rendered, SharedFragment
+from .fragments import Fragments
 from .group import HEARTBEAT, Group, Item, Solo
 from .naming import member_key
 from .position import ZERO, Id, Position
 from .waves import Waves
 
 logger = logging.getLogger("quart_sse")
-
-#: A personal fragment changed this shortly before a client left is signalled again when it comes
-#: back: its fetch may have failed in the very deploy that cut the stream.
-PERSONAL_AGAIN_MS = 60_000
 
 
 class Source(Protocol):
@@ -78,8 +76,7 @@ class Hub:
         self._groups: dict[object, Group] = {}
         self._group_of: dict[Connection, Group] = {}
         self._solos: set[Solo] = set()
-        self._shared: dict[str, SharedFragment] = {}
-        self._behind: set[SharedFragment] = set()
+        self._fragments = Fragments(config.debounce, self._make_shared)
         self._waves = Waves(self._settle)
 
     # -- what comes from the broker ------------------------------------------------------------
@@ -120,13 +117,11 @@ class Hub:
             for group in wanting:
                 self._add(group, item)
         else:
-            shared = self._shared_fragment(route.topic, spec)
+            shared = self._fragments.get(route.topic, spec)
             if message.kind is Kind.PUSH:
                 shared.push(message.id, message.data or "")
             else:
-                shared.refresh(message.id, before)
-            if shared.floor is not None:
-                self._behind.add(shared)
+                self._fragments.refresh(shared, message.id, before)
 
     def _deliver(self, shared: SharedFragment) -> None:
         """Fan out the HTML of a fragment that has just been rendered or pushed."""
@@ -145,9 +140,7 @@ class Hub:
     @property
     def position(self) -> Position:
         """Where every connection that owes nothing stands once it was sent all that is here."""
-        self._behind = {shared for shared in self._behind if shared.floor is not None}
-        floors = (shared.floor for shared in self._behind if shared.floor is not None)
-        return Position(self._epoch, self._seen, min(floors, default=self._seen))
+        return Position(self._epoch, self._seen, self._fragments.current_up_to(self._seen))
 
     def _item(self, topic: str, fragment: str) -> Item:
         return Item(self.position, topic, fragment, member_key(topic, fragment))
@@ -155,7 +148,8 @@ class Hub:
     def _html_item(self, shared: SharedFragment, rendered: Rendered) -> Item:
         item = self._item(shared.topic, shared.spec.name)
         item.body = encode_fragment(shared.key, rendered.html)
-        item.version = shared.version
+        # Never zero, which is for what has no versions.
+        item.version = max(shared.version, Id(0, 1))
         return item
 
     def _event_item(self, message: Message) -> Item:
@@ -174,21 +168,17 @@ class Hub:
         parents = route.parents
         return [group for group in route.groups if group.wants(route.topic, fragment, parents)]
 
-    # -- shared fragments ------------------------------------------------------------------------
+    # -- fragments -------------------------------------------------------------------------------
 
-    def _shared_fragment(self, topic: str, spec: FragmentSpec) -> SharedFragment:
-        key = member_key(topic, spec.name)
-        shared = self._shared.get(key)
-        if shared is None:
-            shared = self._shared[key] = SharedFragment(
-                topic,
-                spec,
-                self._config.debounce if spec.debounce is None else spec.debounce,
-                lambda: self._source.render(topic, spec.name),
-                self._deliver,
-                lambda: self._is_viewed(topic, spec.name),
-            )
-        return shared
+    def _make_shared(self, topic: str, spec: FragmentSpec, debounce: float) -> SharedFragment:
+        return SharedFragment(
+            topic,
+            spec,
+            debounce,
+            lambda: self._source.render(topic, spec.name),
+            self._deliver,
+            lambda: self._is_viewed(topic, spec.name),
+        )
 
     def _is_viewed(self, topic: str, fragment: str) -> bool:
         route = self._routes.get(topic)
@@ -202,12 +192,7 @@ class Hub:
         Raises:
             Exception: Whatever the renderer raised.
         """
-        shared = self._shared_fragment(topic, spec)
-        try:
-            return await shared.fresh()
-        finally:
-            if topic not in self._routes and shared.is_idle:
-                self._shared.pop(shared.key, None)
+        return await self._fragments.render(topic, spec, is_kept=lambda: topic in self._routes)
 
     # -- connections -----------------------------------------------------------------------------
 
@@ -278,7 +263,7 @@ class Hub:
             for name in names:
                 spec = self._source.spec(topic, name)
                 if spec is not None and spec.every is not None and not spec.personal:
-                    self._shared_fragment(topic, spec).start_every()
+                    self._fragments.get(topic, spec).start_every()
         self._settle()
 
     def _owe(self, solo: Solo, starts: Mapping[str, Start], replay: Replay) -> list[Item]:
@@ -288,12 +273,12 @@ class Hub:
             for name in sorted(start.fragments):
                 spec = self._source.spec(topic, name)
                 change = replay.changes.get((topic, name))
-                if spec is None or not _lacks(spec, start, change, topic, replay):
+                if spec is None or not lacks(spec, start, change, topic, replay):
                     continue
                 if spec.personal:
                     ready.append(self._item(topic, name))
                     continue
-                shared = self._shared_fragment(topic, spec)
+                shared = self._fragments.get(topic, spec)
                 needed = change or ZERO
                 solo.owed[shared.key] = needed
                 if shared.rendered is not None and shared.is_current(needed):
@@ -310,20 +295,21 @@ class Hub:
         Connections whose topics' history does not reach are told so, and sent every fragment.
         """
         position = Position(self._epoch, self._seen, self._seen)
-        starts = {
-            topic: Start(position, self._shown(route), self._source.keep(topic))
-            for topic, route in self._routes.items()
-        }
+        known = self._fragments.names()
+        starts = {}
+        for topic, route in self._routes.items():
+            names = (group.subscription[topic] for group in route.groups)
+            fragments = frozenset().union(*names, route.parents, known.get(topic, ()))
+            starts[topic] = Start(position, fragments, self._source.keep(topic))
         replay = await self._broker.resume(starts)
         bound(replay, self._config.replay_events, self._config.replay_bytes)
         snapshot = replay.position
         if snapshot.epoch != self._epoch:
-            for shared in self._shared.values():
-                shared.forget()
+            self._fragments.distrust()
             lost = set(starts)
         else:
             lost = replay.incomplete
-            for message in sorted(replay.events + self._missed(replay, starts), key=_by_id):
+            for message in missed(replay, starts, self._seen):
                 self.receive(message)
         # What is on its way belongs before a reset.
         await self._waves.idle.wait()
@@ -332,22 +318,6 @@ class Hub:
             topics = lost.intersection(connection.subscription)
             if topics:
                 self._restart(connection, Replay(snapshot, incomplete=topics, unknown=topics))
-
-    def _shown(self, route: Route) -> frozenset[str]:
-        names = (group.subscription[route.topic] for group in route.groups)
-        return frozenset().union(*names, route.parents)
-
-    def _missed(self, replay: Replay, starts: Mapping[str, Start]) -> list[Message]:
-        """Return the changes of fragments that this process did not see, as messages."""
-        missed = []
-        for topic, start in starts.items():
-            for name in start.fragments:
-                change = replay.changes.get((topic, name))
-                if change is None and topic in replay.stale:
-                    change = replay.position.events
-                if change is not None and change > self._seen:
-                    missed.append(Message(Kind.REFRESH, change, topic, name))
-        return missed
 
     def _restart(self, connection: Connection, replay: Replay) -> None:
         """Tell a connection that it has lost events, and bring its page up to date."""
@@ -394,9 +364,7 @@ class Hub:
             route.groups.discard(group)
             if not route.groups:
                 route.empty_since = now
-        for shared in list(self._behind):
-            if shared.topic in group.subscription and not shared.is_viewed():
-                shared.forget_floor()
+        self._fragments.unwatched(frozenset(group.subscription))
 
     def _settle(self) -> None:
         """Let connections that owe nothing any more share bytes with others."""
@@ -443,9 +411,7 @@ class Hub:
             del self._routes[topic]
         if gone:
             await self._broker.unsubscribe(gone)
-        for key, shared in list(self._shared.items()):
-            if shared.topic not in self._routes and shared.is_idle:
-                del self._shared[key]
+        self._fragments.drop(self._routes.__contains__)
 
     def receivers(self, topic: str) -> int:
         """Return how many connections of this process listen to a topic."""
@@ -459,26 +425,8 @@ class Hub:
 
     async def close(self) -> None:
         """Stop rendering."""
-        for shared in list(self._shared.values()):
-            await shared.close()
-
-
-def _by_id(message: Message) -> Id:
-    return message.id
+        await self._fragments.close()
 
 
 def _group_key(group: Group) -> object:
     return frozenset(group.subscription.items()), group.bare, group.granted
-
-
-def _lacks(spec: FragmentSpec, start: Start, change: Id | None, topic: str, replay: Replay) -> bool:
-    """Whether a client that starts there has to be sent a fragment."""
-    if start.now:
-        return False
-    position = start.position
-    if replay.incomplete or topic in replay.unknown or position is None:
-        return True
-    if change is None:
-        return topic in replay.stale
-    again = PERSONAL_AGAIN_MS if spec.personal else 0
-    return change > Id(position.fragments.ms - again, position.fragments.n)

@@ -23,18 +23,12 @@ _SCRIPTS = {2: ("htmx2", "htmx2-sse"), 4: ("htmx4", "htmx4-sse")}
 VENDOR: Mapping[str, Mapping[str, str]] = json.loads((ASSETS / "static/vendor.json").read_text())
 
 
-def static_version(filename: str) -> str:
-    """Return a hash of a static file's content, for its URL; "" if there is no such file."""
-    path = (ASSETS / "static" / filename).resolve()
-    if not path.is_relative_to((ASSETS / "static").resolve()) or not path.is_file():
-        return ""
-    version = _versions.get(filename)
-    if version is None:
-        version = _versions[filename] = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
-    return version
-
-
-_versions: dict[str, str] = {}
+#: static file -> a hash of its content, for its URL; there are no others
+STATIC: Mapping[str, str] = {
+    path.relative_to(ASSETS / "static").as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+    for path in (ASSETS / "static").rglob("*")
+    if path.is_file()
+}
 
 
 class Macros:
@@ -69,7 +63,7 @@ class Macros:
         )
 
     def _static_url(self, filename: str) -> str:
-        version = static_version(filename)
+        version = STATIC[filename][:12]
         if has_request_context():
             return url_for("sse.static", filename=filename, v=version)
         _, _, root = base_of(self._state)
@@ -137,6 +131,8 @@ class Macros:
         if is_page and not isinstance(response.response, DataBody):
             # A streamed template sees another g, so who it is for must be asked now.
             await current_identity()
+            # Its leaf comes when the headers are gone, so nothing tells whether it is signed.
+            visit.is_private = any(not channel.public for channel in self._channels.values())
         elif is_page and visit.uncovered and is_htmx_part():
             body = await response.get_data(as_text=True)
             # Not Markup: adding one would escape the other.

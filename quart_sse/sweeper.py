@@ -91,7 +91,10 @@ class Sweeper:
             elif now >= connection.ends_at:
                 connection.end(holdoff("max-age", 1.0))
             elif now >= connection.renew_at:
-                await self._renew(connection)
+                try:
+                    await self._renew(connection)
+                except BrokerUnavailable:
+                    logger.debug("A page's new token must wait until the broker is back.")
 
     async def _renew(self, connection: Connection) -> None:
         """Give a page that stays open a new token, before its old one expires."""

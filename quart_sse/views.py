@@ -9,7 +9,7 @@ from .access import is_foreign, may_listen, verify
 from .assets import ASSETS
 from .channel import Channel
 from .connect import answer_channel, answer_connect
-from .markup import static_version
+from .markup import STATIC
 from .render import call_renderer
 from .state import current_identity, current_state, current_visit
 
@@ -46,8 +46,10 @@ def channel_blueprint(channel: Channel) -> Blueprint:
 
 
 async def _static(filename: str) -> Response:
+    if filename not in STATIC:
+        abort(404)
     response = await send_from_directory(ASSETS / "static", filename)
-    if request.args.get("v") == static_version(filename):
+    if request.args.get("v") == STATIC[filename][:12]:
         response.cache_control.max_age = LONG
         response.cache_control.public = True
         response.cache_control.immutable = True

@@ -368,6 +368,20 @@ def test_topic_that_another_channel_owns_raises(sse: SSE) -> None:
         rooms.topic(room="attic")
 
 
+@pytest.mark.parametrize(
+    ("rule", "params"), [("/news", {}), ("/news/<int:number>", {"number": 7})], ids=str
+)
+def test_topic_that_the_app_s_own_route_hides_raises(
+    app: Quart, sse: SSE, rule: str, params: dict[str, Any]
+) -> None:
+    """A channel that the app hides behind a route of its own could never be connected."""
+    app.add_url_rule(f"/sse{rule}", "own", nothing)
+    news = sse.channel("news", rule)
+
+    with pytest.raises(ParameterError, match="'news'"):
+        news.topic(**params)
+
+
 def test_topic_of_unknown_channel_names_those_declared(sse: SSE) -> None:
     """A misspelt channel is answered with the names that there are."""
     sse.channel("rooms", "/rooms")

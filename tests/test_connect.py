@@ -1,5 +1,6 @@
 """A request becomes a stream: its caps and limits, several tokens, and where it resumes."""
 
+import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator
@@ -10,6 +11,8 @@ from urllib.parse import quote
 
 import pytest
 from bs4 import BeautifulSoup
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from quart import Quart, render_template_string, request
 from quart.testing import QuartClient, connections
 
@@ -171,6 +174,71 @@ async def test_caps_are_settings(key: str, value: int, url: str) -> None:
     client = QuartClient(make_app(**{key: value}))
 
     assert await verdict(client, url) == ("sse-stop too-long", 400)
+
+
+PIECES = st.sampled_from(
+    [
+        "a",
+        "b",
+        "hidden",
+        "?",
+        "=",
+        "&",
+        ":",
+        ",",
+        " ",
+        "+",
+        "~",
+        "@",
+        "%",
+        "\0",
+        "é",
+        "\n",
+        "9" * 400,
+    ]
+)
+POSITIONS = st.sampled_from(
+    [
+        "0",
+        "x",
+        ".",
+        "1-0",
+        "~",
+        "@",
+        "-",
+        "ff",
+        "9" * 20,
+        "abcdef12.1795302000123-0",
+        "\0",
+        "\u0663",
+    ]
+)
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    # Below "/~" are no streams.
+    path=st.lists(PIECES, max_size=4).map("".join).filter(lambda path: path[:1] != "~"),
+    tokens=st.lists(st.lists(PIECES, max_size=6).map("".join), max_size=3),
+    sinces=st.lists(st.lists(POSITIONS, max_size=4).map("".join), max_size=3),
+    last=st.lists(POSITIONS, max_size=4).map("".join),
+)
+def test_whatever_a_url_says_the_answer_is_a_stream(
+    path: str, tokens: list[str], sinces: list[str], last: str
+) -> None:
+    """Nothing that a client can send makes the gate fail: it is a stream, or is refused."""
+    query = [f"t={quote(token)}" for token in tokens] + [f"since={quote(p)}" for p in sinces]
+    path = f"/{quote(path)}" if path else ""
+
+    async def ask() -> None:
+        headers = {"Last-Event-ID": last.encode("ascii", "ignore").decode()}
+        async with open_stream(make_app(), f"/sse{path}?{'&'.join(query)}", headers) as stream:
+            first = await stream.next()
+
+            assert stream.status == 200
+            assert (first.event, first.data) != ("sse-holdoff", "error")
+
+    asyncio.run(ask())
 
 
 # -- limits ----------------------------------------------------------------------------------------

@@ -460,6 +460,22 @@ async def test_cancelled_wait_loses_nothing(fed: str) -> None:
     assert b"".join(await take_all(connection)) == b"12"
 
 
+async def test_connection_whose_loader_fails_can_still_be_ended() -> None:
+    """After a message that cannot be made, the server still waits, and gets the farewell."""
+
+    def fail(personal: Personal) -> bytes:
+        raise RuntimeError("no URL can be built")
+
+    connection = await begin(connect(loader=fail))
+    waiting = await wait_for_more(connection)
+
+    with pytest.raises(RuntimeError, match="no URL"):
+        connection.feed(Wave.of([Part("notes.mine", PERSONAL)]))
+    connection.end(b"bye")
+
+    assert await waiting == b"bye"
+
+
 # -- what others can see of it ---------------------------------------------------------------------
 
 

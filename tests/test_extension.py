@@ -295,6 +295,23 @@ async def test_other_blueprints_may_be_called_like_channels(app: Quart, sse: SSE
     assert await answer.get_data(as_text=True) == "the app's own"
 
 
+@pytest.mark.parametrize("name", ["static", "connect", "stream", "fragment", "sse", "quart_sse"])
+async def test_channel_may_be_called_like_an_endpoint(app: Quart, sse: SSE, name: str) -> None:
+    """No name of a channel hides what the extension itself has."""
+    channel = sse.channel(name, f"/{name}", public=True)
+    channel.fragment("list")(lambda: "list")
+    client = QuartClient(app)
+
+    fragment = await client.get(channel.fragment_url(app, name, "list"))
+    static = await client.get("/sse/~static/vendor.json")
+    async with open_stream(client, f"/sse/{name}") as own, open_stream(client, f"/sse?t=~{name}"):
+        published = await channel.topic().publish("said", "x")
+        said = await own.next("said")
+
+    assert (fragment.status_code, static.status_code) == (200, 200)
+    assert (said.data, published.local_receivers) == ("x", 2)
+
+
 # -- identity ----------------------------------------------------------------------------------
 
 

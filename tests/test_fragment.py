@@ -806,6 +806,28 @@ async def test_html_that_cannot_be_delivered_keeps_no_page_waiting() -> None:
     assert asked.done()
 
 
+async def test_html_that_cannot_be_delivered_is_a_failure(
+    jump: Jump, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """HTML that viewers cannot be sent is logged by name, still owed, and tried again."""
+    monkeypatch.setattr(fragment_module, "FIRST_RETRY", LONG)
+    stage = Stage()
+    stage.refusal = ValueError("cannot be encoded")
+
+    stage.change()
+    await stage.has_ended(1)
+    await all_quiet()
+    assert [record.name for record in caplog.records] == ["quart_sse"]
+    assert "'list' of topic 'notes?room=7'" in caplog.records[0].getMessage()
+    assert stage.fragment.floor == at(0)
+
+    stage.refusal = None
+    jump(LONG)
+    await stage.has_shown(1)
+    assert stage.shown == ["<p>1</p>"]
+    assert stage.fragment.floor is None
+
+
 # -- the end ---------------------------------------------------------------------------------------
 
 

@@ -19,7 +19,7 @@ FLOORS = [
     {"broker.link", "broker.memory"},
     {"broker.redis"},
     {"connection", "fragment"},
-    {"group", "limits", "signer"},
+    {"debts", "fragments", "group", "limits", "signer"},
     {"waves"},
     {"hub"},
     {"state"},

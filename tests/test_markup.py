@@ -540,17 +540,20 @@ async def test_file_under_another_hash_is_not_kept(query: str) -> None:
         "",
         "nothing.js",
         "vendor.json%00",
+        "x" * 300,
+        "./vendor.json",
+        "vendor/../vendor.json",
     ],
 )
 @pytest.mark.parametrize("query", ["", "?v="])
 async def test_nothing_but_static_files_is_served(path: str, query: str) -> None:
-    """No path leads out of the folder of static files, or to what is no file."""
+    """No path leads out of the folder of static files or to what is no file, and each has one."""
     app = make_app()
 
     answer = await QuartClient(app).get(f"/sse/~static/{path}{query}")
 
     assert answer.status_code in (308, 404)
-    assert b"quart-sse" not in await answer.get_data()
+    assert b"quart-sse" not in await answer.get_data(as_text=False)
 
 
 # -- pages that never connect ----------------------------------------------------------------------

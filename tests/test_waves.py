@@ -292,11 +292,10 @@ async def test_connection_that_has_ended_is_passed_over() -> None:
     assert gone.writes == []
 
 
-async def test_connection_that_cannot_be_fed_stops_nobody_else() -> None:
-    """If one connection's own message cannot be made, the others get theirs, also later ones.
-
-    The error is left to the event loop, which logs it.
-    """
+async def test_connection_that_cannot_be_fed_stops_nobody_else(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """If one connection's own message cannot be made, that one ends, and all others go on."""
 
     def fail(personal: Personal) -> bytes:
         raise RuntimeError("no URL can be built")
@@ -312,4 +311,8 @@ async def test_connection_that_cannot_be_fed_stops_nobody_else() -> None:
 
     async with asyncio.timeout(1):
         await until(lambda: len(client.writes) == 2)
+    assert broken.connection.is_ended
+    await until(lambda: broken.writes)
+    assert b"event: sse-holdoff\ndata: error\n" in broken.writes[0]
+    assert [record.name for record in caplog.records] == ["quart_sse"]
     assert client.writes == [b"data: 1\n\n", b"data: 2\n\n"]

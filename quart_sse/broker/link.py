@@ -11,15 +11,17 @@ from collections.abc import Iterable
 from importlib.resources import files
 from typing import Any
 
-from redis.asyncio.connection import AbstractConnection, ConnectionPool
+from redis.asyncio.connection import AbstractConnection, BlockingConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import ConnectionError, NoScriptError, RedisError, ResponseError
 
 from ..errors import BrokerUnavailable
 
 #: Topics that are subscribed with one command.
 BATCH = 500
+#: Connections for calls; further calls wait for one, within their timeout.
+MAX_CALLS = 50
 
 
 class Script:
@@ -40,8 +42,10 @@ class Link:
 
     def __init__(self, url: str, timeout: float) -> None:
         self._timeout = timeout
-        self._pool = ConnectionPool.from_url(
+        self._pool = BlockingConnectionPool.from_url(
             url,
+            max_connections=MAX_CALLS,
+            timeout=None,
             retry=Retry(NoBackoff(), 0),
             retry_on_error=[],
             socket_timeout=timeout,
@@ -139,6 +143,9 @@ class Subscription:
 
     async def _send(self, command: str, channels: list[str]) -> None:
         for at in range(0, len(channels), BATCH):
+            if not self._connection.is_connected:
+                # It would connect again by itself, and nobody would read it.
+                raise ConnectionError("The subscription has ended.")
             await self._connection.send_command(command, *channels[at : at + BATCH])
 
     async def read(self) -> tuple[str, str, bytes]:

@@ -67,6 +67,8 @@ class RedisBroker(Broker):
         self._replid = ""  #: of the server, when it was last connected to
         self._wanted: set[str] = set()
         self._confirmed: set[str] = set()
+        #: channels asked for and not given up since, and how many answers about each are to come
+        self._asked: set[str] = set()
         self._requested: Counter[str] = Counter()
         self._changed = asyncio.Event()  #: set, and made anew, when confirmed or state change
         self._subscription: Subscription | None = None
@@ -121,8 +123,9 @@ class RedisBroker(Broker):
             except Exception:
                 logger.exception("The subscription failed; it is made anew.")
             finally:
-                await subscription.close()
                 self._subscription = None
+                await subscription.close()
+                self._asked.clear()
                 self._confirmed.clear()
                 self._requested.clear()
             delay = FIRST_RETRY if self.state is not State.AWAY else min(delay * 2, LAST_RETRY)
@@ -134,17 +137,21 @@ class RedisBroker(Broker):
         await subscription.connect()
         state, self._replid = await self._inspect()
         await self._resume({}, self._replid)
+        self._heard = asyncio.get_running_loop().time()
         self._subscription = subscription
-        topics = [self._service, *map(self._channel, self._wanted)]
-        self._requested.update(topics)
-        await subscription.subscribe(topics)
+        channels = [self._service, *map(self._channel, self._wanted)]
+        await self._ask_for(subscription, channels)
+        # Those given up meanwhile are answered all the same.
+        missing = set(channels)
         held: list[tuple[str, bytes]] = []
         async with asyncio.timeout(UNHEARD * self._probe):
-            while not self._confirmed.issuperset(topics):
+            while missing:
                 said, channel, payload = await subscription.read()
                 self._note(said, channel)
                 if said == "message":
                     held.append((channel, payload))
+                elif channel not in self._requested:
+                    missing.discard(channel)
         await self._catch_up()
         for channel, payload in held:
             await self._deliver(channel, payload)
@@ -179,8 +186,14 @@ class RedisBroker(Broker):
             # One that was given up and asked for again is confirmed by the last answer alone.
             if self._requested[channel] <= 0:
                 del self._requested[channel]
-                self._confirmed.add(channel)
+                if channel in self._asked:
+                    self._confirmed.add(channel)
                 self._notify()
+
+    async def _ask_for(self, subscription: Subscription, channels: list[str]) -> None:
+        self._asked.update(channels)
+        self._requested.update(channels)
+        await subscription.subscribe(channels)
 
     async def _catch_up(self) -> None:
         assert self._receiver is not None and self._known is not None  # noqa: PT018
@@ -252,6 +265,7 @@ class RedisBroker(Broker):
         silent = asyncio.get_running_loop().time() - self._heard
         if self._subscription is not None and silent > UNHEARD * self._probe:
             logger.warning("Redis says nothing over a connection that is open; it is made anew.")
+            self._set_state(State.AWAY)
             await self._subscription.close()
         await super().probe()
 
@@ -266,12 +280,9 @@ class RedisBroker(Broker):
                 raise BrokerUnavailable("Redis is away.")
             changed = self._changed
             if self._subscription is not None:
-                missing = [
-                    c for c in channels if c not in self._confirmed and not self._requested[c]
-                ]
-                self._requested.update(missing)
+                missing = [channel for channel in channels if channel not in self._asked]
                 try:
-                    await self._subscription.subscribe(missing)
+                    await self._ask_for(self._subscription, missing)
                 except (RedisError, OSError) as error:
                     raise BrokerUnavailable(f"Redis is away ({error}).") from error
             if not self._confirmed.issuperset(channels):
@@ -281,6 +292,7 @@ class RedisBroker(Broker):
         """Unsubscribe; from this moment nothing that comes counts."""
         channels = [self._channel(topic) for topic in topics]
         self._wanted.difference_update(topics)
+        self._asked.difference_update(channels)
         self._confirmed.difference_update(channels)
         if self._subscription is not None:
             try:

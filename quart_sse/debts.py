@@ -1,0 +1,49 @@
+"""What somebody lacks who starts at a position: the rules for fragments, without any state."""
+
+from collections.abc import Mapping
+
+from .broker import Kind, Message, Replay, Start
+from .fragment import FragmentSpec
+from .position import Id
+
+#: A personal fragment changed this shortly before a client left is signalled again when it comes
+#: back: its fetch may have failed in the very deploy that cut the stream.
+PERSONAL_AGAIN_MS = 60_000
+
+
+def lacks(spec: FragmentSpec, start: Start, change: Id | None, topic: str, replay: Replay) -> bool:
+    """Whether a client that starts there has to be sent a fragment.
+
+    Args:
+        spec: How the fragment was declared.
+        start: Where the client starts.
+        change: The fragment's last change; None if none is on record.
+        topic: The fragment's topic.
+        replay: What the broker said.
+    """
+    if start.now:
+        return False
+    position = start.position
+    if replay.incomplete or topic in replay.unknown or position is None:
+        return True
+    if change is None:
+        return topic in replay.stale
+    again = PERSONAL_AGAIN_MS if spec.personal else 0
+    return change > Id(position.fragments.ms - again, position.fragments.n)
+
+
+def missed(replay: Replay, starts: Mapping[str, Start], seen: Id) -> list[Message]:
+    """Return what a process that saw everything up to ``seen`` has missed, in the order of ids.
+
+    Changes of fragments come back as the messages that announced them; where they are no longer
+    on record, a fragment counts as changed at the snapshot.
+    """
+    messages = list(replay.events)
+    for topic, start in starts.items():
+        for name in start.fragments:
+            change = replay.changes.get((topic, name))
+            if change is None and topic in replay.stale:
+                change = replay.position.events
+            if change is not None and change > seen:
+                messages.append(Message(Kind.REFRESH, change, topic, name))
+    return sorted(messages, key=lambda message: message.id)
