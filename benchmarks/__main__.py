@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import contextlib
 import os
+import signal
 import socket
 import statistics
 import sys
@@ -97,7 +98,7 @@ async def serve(server: str, app: str) -> AsyncIterator[tuple[int, int]]:
     where = f"127.0.0.1:{port}" if server == "hypercorn" else str(port)
     target = f"benchmarks.apps:{app}" + ("()" if server == "hypercorn" else "")
     process = await asyncio.create_subprocess_exec(
-        sys.executable, *COMMANDS[server], where, target, cwd=ROOT
+        sys.executable, *COMMANDS[server], where, target, cwd=ROOT, start_new_session=True
     )
     try:
         async with asyncio.timeout(20):
@@ -109,7 +110,8 @@ async def serve(server: str, app: str) -> AsyncIterator[tuple[int, int]]:
                 await asyncio.sleep(0.05)
         yield port, process.pid
     finally:
-        process.kill()
+        # The whole session: a server that is killed leaves its workers behind.
+        os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
 
 

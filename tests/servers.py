@@ -1,6 +1,7 @@
 """Real servers in processes of their own, and raw clients of theirs."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -93,6 +94,7 @@ async def serve(
             env={**os.environ, "PYTHONUNBUFFERED": "1", "PORT": str(port), **(environ or {})},
             stdout=log,
             stderr=log,
+            start_new_session=True,
         )
         server = Server(process, port, Path(log.name))
         try:
@@ -100,9 +102,10 @@ async def serve(
                 await _answers(server)
             yield server
         finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
+            # The whole session: a server that is killed leaves its workers behind.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
 
 
 async def _answers(server: Server) -> None:
