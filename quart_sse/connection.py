@@ -120,7 +120,7 @@ class Connection:
         self.kick: Callable[[], None] | None = None
         #: Loop time since when the server has not come back for more; None while it waits.
         self.busy_since: float | None = None
-        self._loader = loader
+        self.loader = loader
         self._max_events = config.pending_events
         self._max_bytes = config.pending_bytes
         # Fragment key, or a number for an event -> bytes, in the order of sending.
@@ -143,7 +143,7 @@ class Connection:
             self._wake(waiter, wave.data)
             return
         if wave.data is None:
-            wave = wave.made_by(self._loader)
+            wave = wave.made_by(self.loader)
         for part in wave.parts:
             self._hold(part)
         # Only now: what was made above may have raised, and the stream must still be endable.

@@ -120,11 +120,10 @@ class Solo(Group):
         self._floor = self.told = floor
 
     def replayed(self, item: Item) -> bytes:
-        """Return a message of the replay."""
+        """Return a message of what is sent before all else."""
         self.last = max(self.last, item.position.events)
         data = item.part_at(self._at(item.position), self.bare).data
-        assert isinstance(data, bytes)  # events are no personal fragments
-        return data
+        return data if isinstance(data, bytes) else self.connection.loader(data)
 
     def release(self, snapshot: Id) -> None:
         """Stop holding: go on with what came after the snapshot that the replay was made of."""

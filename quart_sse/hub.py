@@ -242,16 +242,20 @@ class Hub:
         positions = [start.position for start in starts.values() if start.position is not None]
         known = not replay.unknown and not any(start.now for start in starts.values())
         solo.lag(min((p.fragments for p in positions), default=ZERO) if known else ZERO)
-        for message in replay.events:
-            item = self._event_item(message)
-            chunks.append(solo.replayed(item))
         if replay.incomplete:
+            # Nothing else before or after it: a client that is cut in between would take a
+            # position past events that it was neither sent nor told of.
+            replay.incomplete.update(message.topic for message in replay.events)
             solo.lag(ZERO)
+        whole = [] if replay.incomplete else replay.events
+        chunks.extend(solo.replayed(self._event_item(message)) for message in whole)
+        if replay.incomplete:
             lost = encode_body(json.dumps(sorted(replay.incomplete)), "sse-reset")
             chunks.append(solo.replayed(Item(replay.position, "", None, None, lost)))
+        signals, ready = self._owe(solo, starts, replay)
+        # Before anything says that fragments are current.
+        chunks.extend(solo.replayed(signal) for signal in signals)
         solo.connection.ahead(chunks)
-
-        ready = self._owe(solo, starts, replay)
         solo.release(replay.position.events)
         for item in ready:
             self._add(solo, item)
@@ -266,9 +270,15 @@ class Hub:
                     self._fragments.get(topic, spec).start_every()
         self._settle()
 
-    def _owe(self, solo: Solo, starts: Mapping[str, Start], replay: Replay) -> list[Item]:
-        """Note which fragments a connection lacks; return those that can be sent at once."""
-        ready = []
+    def _owe(
+        self, solo: Solo, starts: Mapping[str, Start], replay: Replay
+    ) -> tuple[list[Item], list[Item]]:
+        """Note which fragments a connection lacks.
+
+        Returns:
+            The signals for personal ones, and the HTML that can be sent at once.
+        """
+        signals, ready = [], []
         for topic, start in starts.items():
             for name in sorted(start.fragments):
                 spec = self._source.spec(topic, name)
@@ -276,7 +286,8 @@ class Hub:
                 if spec is None or not lacks(spec, start, change, topic, replay):
                     continue
                 if spec.personal:
-                    ready.append(self._item(topic, name))
+                    key = member_key(topic, name)
+                    signals.append(Item(replay.position, topic, name, key, viewers=1))
                     continue
                 shared = self._fragments.get(topic, spec)
                 needed = change or ZERO
@@ -285,7 +296,7 @@ class Hub:
                     ready.append(self._html_item(shared, shared.rendered))
                 else:
                     shared.require(needed)
-        return ready
+        return signals, ready
 
     # -- after a gap -----------------------------------------------------------------------------
 
@@ -303,21 +314,20 @@ class Hub:
             starts[topic] = Start(position, fragments, self._source.keep(topic))
         replay = await self._broker.resume(starts)
         bound(replay, self._config.replay_events, self._config.replay_bytes)
-        snapshot = replay.position
+        snapshot, lost = replay.position, replay.incomplete
+        # What is on its way belongs before a reset, and a reset before all that is newer: a
+        # position must never pass events of which a client was not told that they are lost.
+        await self._waves.idle.wait()
         if snapshot.epoch != self._epoch:
             self._fragments.distrust()
             lost = set(starts)
-        else:
-            lost = replay.incomplete
-            for message in missed(replay, starts, self._seen):
-                self.receive(message)
-        # What is on its way belongs before a reset.
-        await self._waves.idle.wait()
-        self._epoch, self._seen = snapshot.epoch, snapshot.events
+            self._epoch, self._seen = snapshot.epoch, snapshot.events
         for connection in list(self._group_of):
-            topics = lost.intersection(connection.subscription)
-            if topics:
-                self._restart(connection, Replay(snapshot, incomplete=topics, unknown=topics))
+            if not lost.isdisjoint(connection.subscription):
+                self._restart(connection, replay)
+        for message in missed(replay, starts, self._seen):
+            self.receive(message)
+        self._seen = max(self._seen, snapshot.events)
 
     def _restart(self, connection: Connection, replay: Replay) -> None:
         """Tell a connection that it has lost events, and bring its page up to date."""
@@ -337,7 +347,10 @@ class Hub:
             route.groups.add(solo)
             route.empty_since = None
             starts[topic] = Start(replay.position, fragments, self._source.keep(topic))
-        self._admit(solo, starts, replay, [])
+        topics = set(starts)
+        kept = {topic for topic in topics if starts[topic].keep.events}
+        reset = Replay(replay.position, [], kept, replay.changes, topics)
+        self._admit(solo, starts, reset, [])
 
     def leave(self, connection: Connection) -> None:
         """Forget a connection; harmless if it is not here."""

@@ -19,7 +19,9 @@ CHROMIUM_ARGS = [
     *("--disable-background-networking", "--disable-component-update"),
 ]
 #: What Chromium says when a stream's server goes away; htmx logs it too.
-EXPECTED_NOISE = re.compile(r"net::ERR_|network error|Failed to fetch|\[object Event\]|Failed to load resource")
+EXPECTED_NOISE = re.compile(
+    r"net::ERR_|network error|Failed to fetch|\[object Event\]|Failed to load resource"
+)
 
 
 @pytest.fixture

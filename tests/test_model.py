@@ -138,9 +138,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 class Starts(dict[str, Start]):
-    """Where a stream starts, and the snapshot that the broker compared that with."""
-
-    snapshot: Position | None = None
+    """Where a browser's stream starts, which tells its resuming from the hub's own."""
 
 
 class NearBroker(MemoryBroker):
@@ -158,9 +156,7 @@ class NearBroker(MemoryBroker):
 
     async def resume(self, starts: Mapping[str, Start]) -> Replay:
         replay = await super().resume(starts)
-        if isinstance(starts, Starts):
-            starts.snapshot = replay.position
-        else:
+        if not isinstance(starts, Starts):
             self.catch_ups.append((starts, replay.position))
         return replay
 
@@ -181,9 +177,10 @@ class DistantBroker(NearBroker):
         super().__init__(loop)
         self.is_lagging = False
         self.is_mute = False
-        self.is_broken = False
+        self.is_broken = False  #: and cannot be made again yet
         self.may_arrive = 0
         self.unanswered: list[asyncio.Future[bool]] = []
+        self._is_ended = False
         self._wanted: set[str] = set()
         self._subscribed: set[str] = set()
         self._wire: deque[tuple[str, Message]] = deque()
@@ -221,11 +218,15 @@ class DistantBroker(NearBroker):
     def break_off(self) -> None:
         """Lose the subscription, and what is under way."""
         self.is_broken = True
+        self._end_subscription()
+        self.move()
+
+    def _end_subscription(self) -> None:
+        self._is_ended = True
         for _, message in self._wire:
             self._lose(message)
         self._wire.clear()
         self._subscribed.clear()
-        self.move()
 
     def lose_data(self) -> None:
         """Forget everything, as a server that was restarted without its data."""
@@ -251,45 +252,34 @@ class DistantBroker(NearBroker):
         if message.topic == LOUD and message.kind is Kind.EVENT:
             self.loud_lost.add(int(message.data or ""))
 
-    async def _catch_up(self) -> None:
-        self._hub_epoch = self._epoch
-        await self._hub.catch_up()
-
     async def _deliver(self) -> None:
         while True:
             self._moved.clear()
-            if self.is_broken:
-                await self._mend()
-            elif self._wire and (self.may_arrive or not self.is_lagging):
+            if self._is_ended and not self.is_broken:
+                self._is_ended = False
+                self._subscribed = set(self._wanted)
+                await self._catch_up()
+            elif not self._is_ended and self._wire and (self.may_arrive or not self.is_lagging):
                 self.may_arrive = max(0, self.may_arrive - 1)
                 await self._take(*self._wire.popleft())
             else:
                 await self._moved.wait()
 
-    async def _mend(self) -> None:
-        while self.is_broken:
-            await self._moved.wait()
-            self._moved.clear()
-        self._subscribed = set(self._wanted)
-        try:
-            await self._catch_up()
-        except BrokerUnavailable:
-            self.break_off()
-            self.is_broken = False  # it is made again at once
-
     async def _take(self, epoch: str, message: Message) -> None:
         if epoch != self._hub_epoch:
             self._lose(message)
-            try:
-                await self._catch_up()
-            except BrokerUnavailable:
-                self.break_off()
-                self.is_broken = False
-                await self._mend()
+            await self._catch_up()
             return
         if self.catch_ups and message.id <= self.catch_ups[-1][1].events:
             self._lose(message)
         self._hub.receive(message)
+
+    async def _catch_up(self) -> None:
+        self._hub_epoch = self._epoch
+        try:
+            await self._hub.catch_up()
+        except BrokerUnavailable:
+            self._end_subscription()  # and make it again
 
     # -- what is answered
 
@@ -610,16 +600,15 @@ class Browser:
         assert not lost, f"{LOUD} {lost} never came"
 
     def _reset(self, stream: Stream, position: Position | None, topics: list[str]) -> None:
-        """Start afresh; the position may also come with what else is replayed, after this."""
+        """Start afresh: what is told from now on is what comes after the snapshot."""
         world = self.world
-        snapshot = position or stream.starts.snapshot
-        assert topics, "a reset without a reason"
-        assert snapshot is not None
-        assert position is None or position.fragments == ZERO
-        gaps = [(stream.starts, snapshot), *world.broker.catch_ups[stream.begun :]]
+        assert position is not None
+        assert position.fragments == ZERO
+        gaps = [(stream.starts, position), *world.broker.catch_ups[stream.begun :]]
+        needed = [topic for topic in topics for gap in gaps if world.may_lack(topic, *gap)]
+        assert needed, f"{topics} were reset needlessly"
         for topic in topics:
-            assert any(world.may_lack(topic, *gap) for gap in gaps), f"{topic} was reset needlessly"
-            self.next[topic] = world.first_after(topic, snapshot)
+            self.next[topic] = world.first_after(topic, position)
         if self._told is not None:
             self._told = self._told._replace(fragments=ZERO)
 
@@ -647,6 +636,8 @@ class Browser:
         """Check what must be true after things have quietened."""
         world = self.world
         assert self.stream is not None, "it was sent away for no reason"
+        assert self._told is not None
+        assert self._told.fragments == self._told.events, f"{self._told} never becomes current"
         for topic in self.shown:
             count = len(world.log[topic])
             if KEEPS[topic].events:
@@ -813,8 +804,9 @@ class World:
         self.browsers.clear()
         self.advance(CONFIG.linger + 5.0)
         hub = self.hub
-        left = (hub.connections, hub._routes, hub._groups, hub._group_of, hub._solos, hub._shared)
+        left = (hub.connections, hub._routes, hub._groups, hub._group_of, hub._solos)
         assert not any(left), left
+        assert not hub._fragments.names()
         self.run(self.broker.stop())
         assert not asyncio.all_tasks(self.loop)
 

@@ -88,6 +88,7 @@ class RedisBroker(Broker):
                     await self._changed.wait()
         except TimeoutError:
             logger.warning("Redis has not answered yet; the app starts without it.")
+            self._set_state(State.AWAY)
 
     async def stop(self) -> None:
         """Close the connections."""
@@ -116,10 +117,11 @@ class RedisBroker(Broker):
             try:
                 await self._serve(subscription)
             except (RedisError, OSError, TimeoutError, BrokerUnavailable) as error:
+                why = str(error) or type(error).__name__
                 if self.state is not State.AWAY:
-                    logger.warning("Redis is away (%s); trying again until it is back.", error)
+                    logger.warning("Redis is away (%s); trying again until it is back.", why)
                 elif delay == FIRST_RETRY:
-                    logger.info("Redis was there and went away again (%s).", error)
+                    logger.info("Redis was there and went away again (%s).", why)
             except Exception:
                 logger.exception("The subscription failed; it is made anew.")
             finally:

@@ -14,9 +14,11 @@ end
 local ms, n = last:match("(%d+)-(%d+)")
 ms, n = tonumber(ms), tonumber(n)
 if now > ms then ms, n = now, 0 else n = n + 1 end
+-- While a clock that was set back lags, positions do not age, so what they are owed must stay.
+local lag = ms - now
 local id = string.format("%.0f-%.0f", ms, n)
 redis.call("SET", KEYS[1], id)
 redis.call("HSET", KEYS[3], ARGV[7], epoch .. "|" .. id)
-redis.call("PEXPIRE", KEYS[3], tonumber(ARGV[6]) + 10000)
+redis.call("PEXPIRE", KEYS[3], tonumber(ARGV[6]) + 10000 + lag)
 redis.call("PUBLISH", ARGV[3], "1|" .. epoch .. "|" .. ARGV[4] .. "|" .. id .. "|" .. ARGV[5])
 return {epoch, id}
