@@ -186,6 +186,11 @@ class Connection:
         self.busy_since = self._loop.time()
         waiter.set_result(data)
 
+    def discard(self) -> None:
+        """Drop what is pending: the client is about to be told that it is lost."""
+        self._ahead.clear()
+        self._take()
+
     def ahead(self, chunks: list[bytes]) -> None:
         """Send these before all else; they do not count against the bounds."""
         self._ahead.extend(chunks)

@@ -1,5 +1,6 @@
 """Every error of quart_sse: each names the thing that is wrong, then the remedy."""
 
+import re
 from collections.abc import Iterable
 
 
@@ -16,7 +17,9 @@ class ConfigError(SSEError, ValueError):
     """Raised in ``init_app`` when a ``QUART_SSE_*`` value cannot be used."""
 
     def __init__(self, key: str, value: object, expected: str) -> None:
-        super().__init__(f"{key} is {value!r}. It must be {expected}.")
+        # A URL may hold a password, and errors end in logs.
+        shown = re.sub(r"//[^/@]*@", "//...@", repr(value))
+        super().__init__(f"{key} is {shown}. It must be {expected}.")
 
 
 class SetupError(SSEError, RuntimeError):

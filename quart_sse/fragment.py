@@ -77,6 +77,7 @@ class SharedFragment:
         self._floor_now: Id | None = None
         self._floor_next: Id | None = None
         self._again = False
+        self._outdated = False
         #: who waits for the next render, and for the one that runs
         self._waiters: list[asyncio.Future[Rendered]] = []
         self._answering: list[asyncio.Future[Rendered]] = []
@@ -102,6 +103,8 @@ class SharedFragment:
     def refresh(self, id: Id, seen: Id) -> None:
         """Note that the fragment changed at ``id``, when the hub stood at ``seen``."""
         self._requested = max(self._requested, id)
+        if id <= self.version:
+            return  # rendered before it was heard of here, for somebody who knew of it
         if self.is_viewed():
             self._floor_next = seen if self._floor_next is None else self._floor_next
             self._start()
@@ -125,9 +128,14 @@ class SharedFragment:
         self.rendered, self.version, self._requested = None, ZERO, ZERO
         self.forget_floor()
 
+    def outdate(self) -> None:
+        """Render again for whoever joins next: something inside this fragment has changed."""
+        self._outdated = True
+
     def is_current(self, needed: Id) -> bool:
         """Whether what is rendered contains the change ``needed`` and all that came since."""
-        return self.rendered is not None and self.version >= max(needed, self._requested)
+        is_new = self.version >= max(needed, self._requested)
+        return self.rendered is not None and is_new and not self._outdated
 
     def require(self, needed: Id) -> None:
         """Render for a viewer who lacks the change ``needed``."""
@@ -150,6 +158,12 @@ class SharedFragment:
         self._start()
         self._nudge.set()
         return await waiter
+
+    def stop_every(self) -> None:
+        """Refresh regularly no more: this state of the fragment is forgotten."""
+        if self._every is not None:
+            self._every.cancel()
+            self._every = None
 
     def start_every(self) -> None:
         """Begin to refresh regularly, if it was declared so, while there are viewers."""
@@ -199,7 +213,7 @@ class SharedFragment:
         version, generation = self._requested, self._generation
         self._floor_now, self._floor_next = self.floor, None
         was_wanted = self._again or version > self.version
-        self._again = False
+        self._again = self._outdated = False
         self._not_before = loop.time() + self._debounce
         try:
             rendered = await self._render()
@@ -250,8 +264,7 @@ class SharedFragment:
 
     async def close(self) -> None:
         """Stop rendering for good."""
-        if self._every is not None:
-            self._every.cancel()
+        self.stop_every()
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)

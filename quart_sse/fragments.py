@@ -71,7 +71,7 @@ class Fragments:
             return await shared.fresh()
         finally:
             if not is_kept() and shared.is_idle:
-                self._shared.pop(shared.key, None)
+                self._forget(shared)
 
     def unwatched(self, topics: frozenset[str]) -> None:
         """Owe nobody anything of fragments of these topics that nobody looks at any more."""
@@ -81,9 +81,17 @@ class Fragments:
 
     def drop(self, is_kept: Callable[[str], bool]) -> None:
         """Forget the fragments of topics that are not heard of any more."""
-        for key, shared in list(self._shared.items()):
+        for shared in list(self._shared.values()):
             if not is_kept(shared.topic) and shared.is_idle:
-                del self._shared[key]
+                self._forget(shared)
+
+    def _forget(self, shared: SharedFragment) -> None:
+        shared.stop_every()
+        self._shared.pop(shared.key, None)
+
+    def known(self, topic: str, name: str) -> SharedFragment | None:
+        """Return a fragment's state; None if it is not known."""
+        return self._shared.get(member_key(topic, name))
 
     def distrust(self) -> None:
         """Trust nothing rendered so far: the order of ids has begun anew."""

@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from .connection import Connection, Part, Personal, Subscription, Wave
+from .connection import Connection, Part, Personal, Subscription, Wave, holdoff
 from .event import encode_id
 from .position import ZERO, Id, Position
 
 #: The part that only moves a client's position; a newer one takes its place.
 HEARTBEAT = " "
+#: Messages that are held for a connection while the broker is asked what it missed.
+MAX_HELD = 2000
 
 
 @dataclass(slots=True)
@@ -82,9 +84,9 @@ class Solo(Group):
         self.connection = connection
         self.members = {connection}
         self.is_holding = True
+        self.is_overtaken = False  #: something was lost that may be newer than the answer
         self.owed: dict[str, Id] = {}  #: fragment key -> the least version that it lacks
         self._held: list[Item] = []
-        self._held_bytes = 0
         self._floor: Id | None = None
         self.last: Id = ZERO  #: events are delivered up to here
         self.told: Id = ZERO  #: fragments are current up to here, as the client was told
@@ -93,6 +95,9 @@ class Solo(Group):
         """Hold a message, or put it into the next wave with this connection's position."""
         if self.is_holding:
             self._held.append(item)
+            if len(self._held) > MAX_HELD:
+                self.connection.end(holdoff("overflow", 1.0))
+                self._held.clear()
             return False
         is_event = item.fragment is None and item.key is None
         if is_event and item.position.events <= self.last:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Protocol
 
 from .broker import Broker, Keep, Kind, Message, Replay, Start, bound
@@ -47,6 +48,11 @@ class Route:
         #: fragment -> the fragments that contain it, as far as renders have shown
         self.parents: dict[str, set[str]] = {}
         self.empty_since: float | None = None
+
+    def with_nested(self, names: frozenset[str]) -> frozenset[str]:
+        """Return fragments and what they contain."""
+        inside = (name for name, parents in self.parents.items() if not parents.isdisjoint(names))
+        return names.union(inside)
 
     @property
     def connections(self) -> int:
@@ -117,6 +123,10 @@ class Hub:
             for group in wanting:
                 self._add(group, item)
         else:
+            for parent in route.parents.get(name, ()):
+                outer = self._fragments.known(route.topic, parent)
+                if outer is not None:
+                    outer.outdate()
             shared = self._fragments.get(route.topic, spec)
             if message.kind is Kind.PUSH:
                 shared.push(message.id, message.data or "")
@@ -131,9 +141,15 @@ class Hub:
         for topic, name in shared.rendered.nested:
             if topic == shared.topic:
                 route.parents.setdefault(name, set()).add(shared.spec.name)
-        item = self._html_item(shared, shared.rendered)
+        items = [self._html_item(shared, shared.rendered)]
+        for topic, name in sorted(shared.rendered.nested):
+            inner = self._fragments.known(topic, name) if topic == shared.topic else None
+            # It changed while the outer one was rendered: what was sent of it shall stay.
+            if inner and inner.rendered and inner.rendered.html not in shared.rendered.html:
+                items.append(self._html_item(inner, inner.rendered))
         for group in self._wanting(route, shared.spec.name):
-            self._add(group, item)
+            for item in items:
+                self._add(group, item)
 
     # -- items ---------------------------------------------------------------------------------
 
@@ -220,6 +236,11 @@ class Hub:
             route = self._routes.setdefault(topic, Route(topic))
             route.groups.add(solo)
             route.empty_since = None
+        # What came inside a fragment later is not in the page's own list.
+        starts = {
+            topic: replace(start, fragments=self._routes[topic].with_nested(start.fragments))
+            for topic, start in starts.items()
+        }
         try:
             async with asyncio.timeout(self._config.join_timeout):
                 await self._broker.subscribe(connection.subscription)
@@ -228,6 +249,10 @@ class Hub:
             raise BrokerUnavailable(
                 f"The broker did not answer within {self._config.join_timeout} s."
             ) from None
+        if solo.is_overtaken:
+            raise BrokerUnavailable(
+                "Messages were lost while the broker was asked what was missed."
+            )
         if replay.position.epoch != self._epoch:
             await self._broker.probe()  # tells every process, this one too
             raise BrokerUnavailable("The broker's data set has just become another.")
@@ -333,7 +358,8 @@ class Hub:
         """Tell a connection that it has lost events, and bring its page up to date."""
         group = self._group_of[connection]
         if isinstance(group, Solo) and group.is_holding:
-            return  # its own joining will say so
+            group.is_overtaken = True
+            return
         group.members.discard(connection)
         if not group.members:
             self._drop_group(group)
@@ -341,6 +367,7 @@ class Hub:
         self._group_of[connection] = solo
         self._solos.discard(group)
         self._solos.add(solo)
+        connection.discard()
         starts = {}
         for topic, fragments in connection.subscription.items():
             route = self._routes[topic]

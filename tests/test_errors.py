@@ -88,3 +88,11 @@ def test_unavailable_broker_says_whether_it_may_have_published() -> None:
 
     assert (str(certain), certain.maybe_published) == ("Redis is away.", False)
     assert (str(uncertain), uncertain.maybe_published) == ("No answer.", True)
+
+
+def test_wrong_url_does_not_show_its_password() -> None:
+    """A password in a mistyped URL does not reach the log."""
+    error = ConfigError("QUART_SSE_BROKER_URL", "reddis://:secret@host", "a URL")
+
+    assert "secret" not in str(error)
+    assert "reddis://...@host" in str(error)

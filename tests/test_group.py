@@ -12,7 +12,7 @@ from quart_sse.broker.memory import MemoryBroker
 from quart_sse.config import Config
 from quart_sse.connection import Connection, Personal, Wave
 from quart_sse.fragment import FragmentSpec, Rendered
-from quart_sse.group import HEARTBEAT, Group, Item, Solo
+from quart_sse.group import HEARTBEAT, MAX_HELD, Group, Item, Solo
 from quart_sse.hub import Hub
 from quart_sse.position import ZERO, Id, Position
 
@@ -448,3 +448,13 @@ async def test_html_is_not_promised_before_it_is_sent() -> None:
     before = wire[: wire.index(b"a fact")]
     assert b"the newest" in wire
     assert b"the newest" in before or positions_of(before)[-1].fragments < change
+
+
+async def test_newcomer_holds_a_bounded_number_of_messages() -> None:
+    """Who waits too long for the broker's answer is sent away before it fills the memory."""
+    solo = newcomer()
+
+    for number in range(MAX_HELD + 1):
+        solo.add(event(number + 1))
+
+    assert solo.connection.is_ended
