@@ -52,7 +52,7 @@ def voter(*, remember: bool = False) -> str | None:
     """Whose vote this is: the nickname, or a random mark in a guest's cookie.
 
     Args:
-        remember: Give a guest without a mark a new one. Only a vote does; looking sets no cookie.
+        remember: Give a guest without a mark a new one, as whoever opens a discussion gets.
     """
     if person := signed_in_as():
         return person.nickname

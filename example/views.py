@@ -32,6 +32,9 @@ async def dashboard() -> str:
 @pages.get("/discussion/<int:discussion_id>")
 async def discussion(discussion_id: int) -> str:
     where = await find(discussion_id)
+    # Before the first vote: the button is fetched again as soon as a vote is saved, and that may be
+    # before the answer to the vote has brought the cookie that tells whose it is.
+    voter(remember=True)
     if person := signed_in_as():
         await store().mark_seen(person.nickname, discussion_id)
         # Before the page is painted, so that its own header is right too.
