@@ -14,6 +14,9 @@ from tests.servers import Server, serve
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 
+# A condition is awaited, not a time: this is only when a slow machine is given up.
+expect.set_options(timeout=15_000)
+
 CHROMIUM_ARGS = [
     *("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync", "--disable-quic"),
     *("--disable-background-networking", "--disable-component-update"),
