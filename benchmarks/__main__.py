@@ -1,31 +1,22 @@
-"""Measure: ``python -m benchmarks [--streams 500] [--server uvicorn]``.
+"""Measure: ``python -m benchmarks [--streams 500] [--server uvicorn]``, or ``... sizing``.
 
-Prints the CPU of the whole server process per delivery, paced and in a burst, for quart_sse and
-for the way of the Quart docs, taken in turns so that a change of the machine's speed meets both.
-CPU time, not wall time: other work on the machine then matters little.
+The first prints the CPU of the whole server process per delivery, paced and in a burst, for
+quart_sse and for the way of the Quart docs, taken in turns so that a change of the machine's speed
+meets both. CPU time, not wall time: other work on the machine then matters little.
+
+The second prints what several processes cost their Redis; see ``sizing.py``.
 """
 
 import argparse
 import asyncio
-import contextlib
-import os
-import signal
-import socket
 import statistics
-import sys
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
+
+from . import sizing
+from .servers import COMMANDS, cpu_seconds, memory_kib, serve
 
 #: Events of the two measurements.
 PACED, BURST = 100, 500
-TICKS = os.sysconf("SC_CLK_TCK")
-ROOT = Path(__file__).parents[1]
-COMMANDS = {
-    "uvicorn": ["-m", "uvicorn", "--factory", "--log-level", "warning", "--port"],
-    "hypercorn": ["-m", "hypercorn", "--log-level", "warning", "--bind"],
-    "granian": ["-m", "granian", "--interface", "asgi", "--factory", "--no-access-log", "--port"],
-}
 
 
 class Client(asyncio.Protocol):
@@ -59,60 +50,6 @@ class Figures:
     paced_us: float
     burst_us: float
     kib_per_stream: float
-
-
-def cpu_seconds(pid: int) -> float:
-    """Return the CPU time of a process and its children that are alive."""
-    total = 0.0
-    for path in [Path(f"/proc/{pid}"), *map(Path, children(pid))]:
-        fields = (path / "stat").read_text().rpartition(")")[2].split()
-        total += (int(fields[11]) + int(fields[12])) / TICKS
-    return total
-
-
-def children(pid: int) -> list[str]:
-    """Return the /proc folders of a process's children, at any depth."""
-    found: list[str] = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            found += [f"/proc/{child}", *children(int(child))]
-    return found
-
-
-def memory_kib(pid: int) -> float:
-    """Return the unshared memory of a process and its children."""
-    total = 0.0
-    for path in [Path(f"/proc/{pid}"), *map(Path, children(pid))]:
-        for line in (path / "smaps_rollup").read_text().splitlines():
-            if line.startswith(("Private_Clean", "Private_Dirty")):
-                total += float(line.split()[1])
-    return total
-
-
-@contextlib.asynccontextmanager
-async def serve(server: str, app: str) -> AsyncIterator[tuple[int, int]]:
-    """Serve one of the apps; gives its port and process id."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    where = f"127.0.0.1:{port}" if server == "hypercorn" else str(port)
-    target = f"benchmarks.apps:{app}" + ("()" if server == "hypercorn" else "")
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, *COMMANDS[server], where, target, cwd=ROOT, start_new_session=True
-    )
-    try:
-        async with asyncio.timeout(20):
-            while True:
-                with contextlib.suppress(ConnectionRefusedError):
-                    _, writer = await asyncio.open_connection("127.0.0.1", port)
-                    writer.close()
-                    break
-                await asyncio.sleep(0.05)
-        yield port, process.pid
-    finally:
-        # The whole session: a server that is killed leaves its workers behind.
-        os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
 
 
 async def publish(port: int, count: int, rate: float) -> None:
@@ -157,12 +94,16 @@ async def turn(server: str, app: str, streams: int) -> Figures:
 
 
 async def main() -> None:
-    """Measure both apps in turns and print medians."""
+    """Measure both apps in turns and print medians; or what Redis has to do."""
     options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("what", nargs="?", choices=["delivery", "sizing"], default="delivery")
     options.add_argument("--streams", type=int, default=500)
     options.add_argument("--turns", type=int, default=3)
     options.add_argument("--server", choices=sorted(COMMANDS), default="uvicorn")
     given = options.parse_args()
+    if given.what == "sizing":
+        await sizing.main()
+        return
     results: dict[str, list[Figures]] = {"ours": [], "docs": []}
     for _ in range(given.turns):
         for app, figures in results.items():

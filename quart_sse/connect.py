@@ -148,6 +148,7 @@ def _stream(
         address=address,
         bare=bare,
     )
+    connection.judged_at = current_visit().began
     connection.kick = current_visit().kick
     if len(tokens) == 1 and tokens[0] is not None and tokens[0].is_signed and not bare:
         _renew_in_time(state, connection, tokens[0], request.root_path)

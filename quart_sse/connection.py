@@ -3,6 +3,7 @@
 import asyncio
 import random
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -110,6 +111,8 @@ class Connection:
         self.bare = bare
         self.metadata = dict(metadata or {})
         self.is_ended = False
+        #: ``time.monotonic`` before its viewer was judged: orders since then may mean it.
+        self.judged_at = time.monotonic()
         #: Loop time at which it ends, so that it comes back and is judged anew.
         self.ends_at = float("inf")
         #: Loop time at which the page needs a new token, and what makes one: it returns what
@@ -193,6 +196,8 @@ class Connection:
 
     def ahead(self, chunks: list[bytes]) -> None:
         """Send these before all else; they do not count against the bounds."""
+        if self.is_ended:
+            return
         self._ahead.extend(chunks)
         waiter = self._waiting() if self._ahead else None
         if waiter is not None:

@@ -32,18 +32,29 @@ def lacks(spec: FragmentSpec, start: Start, change: Id | None, topic: str, repla
     return change > Id(position.fragments.ms - again, position.fragments.n)
 
 
-def missed(replay: Replay, starts: Mapping[str, Start], seen: Id) -> list[Message]:
-    """Return what a process that saw everything up to ``seen`` has missed, in the order of ids.
+def missed(replay: Replay, starts: Mapping[str, Start]) -> list[Message]:
+    """Return what a process has missed, in the order of ids.
 
-    Changes of fragments come back as the messages that announced them; where they are no longer
-    on record, a fragment counts as changed at the snapshot.
+    Changes of fragments come back as the messages that announced them, also those that the
+    process has seen.
     """
-    messages = list(replay.events)
-    for topic, start in starts.items():
-        for name in start.fragments:
-            change = replay.changes.get((topic, name))
-            if change is None and topic in replay.stale:
-                change = replay.position.events
-            if change is not None and change > seen:
-                messages.append(Message(Kind.REFRESH, change, topic, name))
-    return sorted(messages, key=lambda message: message.id)
+    changes = (
+        Message(Kind.REFRESH, change, topic, name)
+        for (topic, name), change in replay.changes.items()
+        if name in starts[topic].fragments
+    )
+    return sorted([*replay.events, *changes], key=lambda message: message.id)
+
+
+def unrecorded(replay: Replay, starts: Mapping[str, Start]) -> list[Message]:
+    """Return the changes that a process may have missed, and that are on record no more.
+
+    They count as changes of the snapshot, whose render is sure to show them.
+    """
+    return [
+        Message(Kind.REFRESH, replay.position.events, topic, name)
+        for topic, start in starts.items()
+        if topic in replay.stale
+        for name in sorted(start.fragments)
+        if (topic, name) not in replay.changes
+    ]

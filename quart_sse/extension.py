@@ -2,17 +2,16 @@
 
 import asyncio
 import contextlib
-import json
-import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from quart import Quart, Response, request
 
+from . import orders
 from .access import Admission
 from .asgi import Wrapper
-from .broker import Broker, Keep, Kind, Message
+from .broker import Broker, Keep
 from .broker.memory import MemoryBroker
 from .channel import Channel, Topic
 from .config import Config
@@ -24,7 +23,6 @@ from .fragment import FragmentSpec, Rendered
 from .hub import Hub
 from .markup import Macros
 from .naming import parse_topic
-from .position import ZERO
 from .render import render_shared
 from .shutdown import Shutdown
 from .signer import Signer
@@ -32,8 +30,6 @@ from .state import KEY, State, current_state, current_visit
 from .stream import EventStream, StreamBody
 from .sweeper import Sweeper
 from .views import channel_blueprint, extension_blueprint
-
-logger = logging.getLogger("quart_sse")
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -131,6 +127,12 @@ class SSE:
             await hub.close()
             await broker.stop()
             state.is_started = False
+
+        @app.teardown_appcontext
+        async def release(_: BaseException | None) -> None:
+            # A worker that only publishes: its loop may end with the context.
+            if not state.is_started:
+                await broker.release()
 
         # Documented by Quart as the way to add ASGI middleware; its type says otherwise.
         app.asgi_app = Wrapper(state, shutdown, app.asgi_app)  # type: ignore[method-assign, assignment]
@@ -313,6 +315,7 @@ class SSE:
             bare=len(shown) == 1,
             metadata=metadata,
         )
+        connection.judged_at = current_visit().began
         connection.kick = current_visit().kick
         connection.ahead([event.encode() for event in initial])
         starts, _ = find_starts(state, admission, request)
@@ -327,7 +330,7 @@ class SSE:
         Raises:
             BrokerUnavailable: If other processes could not be told.
         """
-        await self._order("disconnect", {"identity": identity})
+        await orders.give(self._state(), "disconnect", {"identity": identity})
 
     async def recheck(self, topic: Topic) -> None:
         """End every stream of a topic, so that whoever comes back is judged anew.
@@ -335,11 +338,7 @@ class SSE:
         Raises:
             BrokerUnavailable: If other processes could not be told.
         """
-        await self._order("recheck", {"topic": topic.name})
-
-    async def _order(self, order: str, data: Mapping[str, str]) -> None:
-        message = Message(Kind.CONTROL, ZERO, "", order, json.dumps(data))
-        await self._state().broker.publish(message, Keep(0, 0))
+        await orders.give(self._state(), "recheck", {"topic": topic.name})
 
     async def close_all(self) -> None:
         """End every stream of this process, for servers whose stop is not noticed.
@@ -419,13 +418,7 @@ class _Source:
         return channel.keep(config) if channel is not None else Keep(0, config.history_ttl)
 
     def control(self, order: str, data: str) -> None:
-        told = json.loads(data)
-        if order == "disconnect":
-            ending = self.state.limits.of("identity", told["identity"])
-        elif order == "recheck":
-            ending = self.state.hub.listeners(told["topic"])
-        else:
-            logger.warning("Another release of the app sent the order %r, unknown here.", order)
-            return
-        for connection in ending:
-            connection.end(holdoff(order, 0.5))
+        orders.carry_out(self.state, order, data)
+
+    def control_lost(self) -> None:
+        orders.lost(self.state)

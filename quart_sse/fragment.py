@@ -231,13 +231,16 @@ class SharedFragment:
                 waiter.set_result(rendered)
         self._answering = []
         if version >= self.version and generation == self._generation:
-            before = self.rendered, self.version, self._floor_now
+            before = self.rendered, self.version, self._floor_now, self._floor_next
             self.rendered, self.version, self._floor_now = rendered, version, None
+            if version >= self._requested:
+                # Nor is owed what was heard of only after this render had begun with it.
+                self._floor_next = None
             if was_wanted and self.is_viewed():
                 try:
                     self._deliver(self)
                 except Exception as error:
-                    self.rendered, self.version, self._floor_now = before
+                    self.rendered, self.version, self._floor_now, self._floor_next = before
                     self._fail(error)
                     self._again = True
 

@@ -82,8 +82,10 @@ class Fragments:
     def drop(self, is_kept: Callable[[str], bool]) -> None:
         """Forget the fragments of topics that are not heard of any more."""
         for shared in list(self._shared.values()):
-            if not is_kept(shared.topic) and shared.is_idle:
-                self._forget(shared)
+            if not is_kept(shared.topic):
+                shared.forget()  # also what a render that still runs will give
+                if shared.is_idle:
+                    self._forget(shared)
 
     def _forget(self, shared: SharedFragment) -> None:
         shared.stop_every()

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Protocol
 
-from .broker import Broker, Keep, Kind, Message, Replay, Start, bound
+from .broker import ORDERS, Broker, Keep, Kind, Message, Replay, Start, bound
 from .config import Config
 from .connection import Connection
-from .debts import lacks, missed
+from .debts import lacks, missed, unrecorded
 from .errors import BrokerUnavailable
 from .event import encode_body, encode_fragment
 from .fragment import FragmentSpec, Rendered, SharedFragment
@@ -37,6 +37,9 @@ class Source(Protocol):
 
     def control(self, order: str, data: str) -> None:
         """Carry out an order that was sent to every process."""
+
+    def control_lost(self) -> None:
+        """Do what is safe after orders that this process may have missed for good."""
 
 
 class Route:
@@ -332,7 +335,7 @@ class Hub:
         """
         position = Position(self._epoch, self._seen, self._seen)
         known = self._fragments.names()
-        starts = {}
+        starts = {"": Start(position, frozenset(), ORDERS)}
         for topic, route in self._routes.items():
             names = (group.subscription[topic] for group in route.groups)
             fragments = frozenset().union(*names, route.parents, known.get(topic, ()))
@@ -343,14 +346,23 @@ class Hub:
         # What is on its way belongs before a reset, and a reset before all that is newer: a
         # position must never pass events of which a client was not told that they are lost.
         await self._waves.idle.wait()
-        if snapshot.epoch != self._epoch:
+        is_other = snapshot.epoch != self._epoch
+        if self._epoch and (is_other or "" in lost):
+            self._source.control_lost()
+        if is_other:
             self._fragments.distrust()
             lost = set(starts)
             self._epoch, self._seen = snapshot.epoch, snapshot.events
-        for connection in list(self._group_of):
-            if not lost.isdisjoint(connection.subscription):
+        for connection, group in list(self._group_of.items()):
+            # Who came while we asked may have been given an answer that is newer than this one.
+            is_past = isinstance(group, Solo) and group.last >= snapshot.events and not is_other
+            if not is_past and not lost.isdisjoint(connection.subscription):
                 self._restart(connection, replay)
-        for message in missed(replay, starts, self._seen):
+        for message in unrecorded(replay, starts):
+            # Whenever that was: before all that is delivered now.
+            if message.topic in self._routes:
+                self._change(self._routes[message.topic], message, self._seen)
+        for message in missed(replay, starts):
             self.receive(message)
         self._seen = max(self._seen, snapshot.events)
 

@@ -4,7 +4,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 from quart import Quart, current_app, g, has_app_context, has_request_context, request
 
@@ -50,6 +50,15 @@ class ChannelLike(Protocol):
         """The path of a fragment of one of its topics, without the app's root path."""
 
 
+class Order(NamedTuple):
+    """An order to every process, after which whoever it means is judged anew."""
+
+    at: float  #: when this process was given it, by ``time.monotonic``
+    name: str
+    identity: str | None = None
+    topic: str | None = None
+
+
 @dataclass(slots=True)
 class State:
     """The extension's state of one app: ``app.extensions["quart_sse"]``."""
@@ -74,6 +83,8 @@ class State:
     is_started: bool = False
     is_closing: bool = False
     limits: Limits = field(default_factory=Limits)
+    #: the last ones, for streams whose viewers were judged before they came
+    orders: deque[Order] = field(default_factory=lambda: deque(maxlen=256))
     #: connections that have gone and still count as present, with the loop time until when
     departed: deque[tuple[float, Connection]] = field(default_factory=deque)
 
@@ -104,6 +115,8 @@ class Visit:
     since: Position | None
     identity: str | None = None
     is_identified: bool = False
+    #: when it began, by ``time.monotonic``
+    began: float = field(default_factory=time.monotonic)
     #: topic -> fragments that the page shows and no connect element covers yet
     uncovered: dict[str, set[str]] = field(default_factory=dict)
     #: (topic, fragment) of everything rendered so far, and what of it was noted elsewhere

@@ -10,7 +10,7 @@ from types import TracebackType
 from quart import Response
 from quart.wrappers.response import ResponseBody
 
-from . import presence
+from . import orders, presence
 from .broker import Start
 from .connection import Connection, holdoff, stop
 from .errors import BrokerUnavailable
@@ -96,6 +96,9 @@ class StreamBody(ResponseBody):
         now = asyncio.get_running_loop().time()
         connection.ends_at = now + state.config.max_age * random.uniform(0.8, 1.0)
         state.limits.enter(connection, state.config, self.is_multiplexed)
+        orders.obey(state, connection)
+        if connection.is_ended:
+            return
         try:
             await state.hub.join(connection, self.starts, self.granted)
             await presence.enter(state, connection)

@@ -1,7 +1,12 @@
-"""A real Redis for one test: started, frozen, killed and restarted at will."""
+"""A real Redis for one test: started, frozen, killed and restarted at will.
+
+``REDIS_SERVER`` names another program than the first ``redis-server`` of the ``PATH``, such as
+another version's, or Valkey's.
+"""
 
 import asyncio
 import contextlib
+import os
 import signal
 import subprocess
 from collections.abc import AsyncIterator
@@ -12,6 +17,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+PROGRAM = os.environ.get("REDIS_SERVER", "redis-server")
 #: Seconds between two looks whether the server answers.
 POLL = 0.005
 
@@ -33,7 +39,7 @@ class RedisServer:
 
     async def start(self) -> None:
         """Start it, and wait until it has loaded its data and answers."""
-        command = ["redis-server", "--port", "0", "--unixsocket", str(self.socket)]
+        command = [PROGRAM, "--port", "0", "--unixsocket", str(self.socket)]
         command += ["--dir", str(self.directory), "--save", "", "--appendonly", "no"]
         self._process = subprocess.Popen(  # noqa: ASYNC220 - starts it and does not wait
             [*command, *self.options],

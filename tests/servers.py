@@ -133,14 +133,27 @@ class RawStream:
         self.is_chunked_to_the_end = False
 
     @classmethod
-    async def open(cls, port: int, path: str = "/sse/news") -> "RawStream":
-        """Connect and read up to the ``sse-open`` event."""
+    async def open(
+        cls,
+        port: int,
+        path: str = "/sse/news",
+        headers: Mapping[str, str] | None = None,
+        until: str = "sse-open",
+    ) -> "RawStream":
+        """Connect and read up to some text, by default the ``sse-open`` event.
+
+        Args:
+            port: Of the server.
+            path: And query.
+            headers: More than the usual ones, such as ``Last-Event-ID``.
+            until: Where to stop reading.
+        """
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(
-            f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n".encode()
-        )
+        lines = {"Host": "localhost", "Accept": "text/event-stream", **(headers or {})}
+        head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+        writer.write(f"GET {path} HTTP/1.1\r\n{head}\r\n".encode())
         stream = cls(reader, writer)
-        await stream.read_until("sse-open")
+        await stream.read_until(until)
         return stream
 
     async def read_until(self, text: str) -> None:

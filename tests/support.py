@@ -93,7 +93,7 @@ def connect_urls(page: str) -> list[str]:
     return [html.unescape(url) for url in found]
 
 
-async def until(condition: Callable[[], object], seconds: float = 5.0) -> None:
+async def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
     """Wait until a condition is true, looking at it in every turn of the event loop."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - the condition is anything

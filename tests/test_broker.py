@@ -4,13 +4,16 @@ One suite over all brokers; a new one joins it with an entry in ``RIGS``. Nothin
 broker works, and messages are awaited, never expected at once.
 """
 
+import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 
 from quart_sse.broker import (
+    ORDERS,
     Broker,
     Keep,
     Kind,
@@ -23,8 +26,10 @@ from quart_sse.broker import (
     judge,
 )
 from quart_sse.broker.memory import GRACE, MemoryBroker
+from quart_sse.broker.redis import RedisBroker
 from quart_sse.position import MAX_AHEAD_MS, ZERO, Id, Position
 
+from .redis_server import running_redis
 from .support import until
 
 TOPIC, OTHER = "news?room=1", "news?room=2"
@@ -101,7 +106,25 @@ async def memory_rig() -> AsyncIterator[Rig]:
     await broker.stop()
 
 
-RIGS: Mapping[str, Callable[[], AbstractAsyncContextManager[Rig]]] = {"memory": memory_rig}
+@asynccontextmanager
+async def redis_rig() -> AsyncIterator[Rig]:
+    """Run the broker of many processes, on a server of its own."""
+    with tempfile.TemporaryDirectory() as directory:
+        async with running_redis(Path(directory)) as server:
+            broker, ear = RedisBroker(server.url), Ear()
+
+            def wind(seconds: float) -> None:
+                broker.clock_offset_ms += int(seconds * 1000)
+
+            await broker.start(ear)
+            yield Rig(broker, ear, wind)
+            await broker.stop()
+
+
+RIGS: Mapping[str, Callable[[], AbstractAsyncContextManager[Rig]]] = {
+    "memory": memory_rig,
+    "redis": redis_rig,
+}
 
 
 @pytest.fixture(params=list(RIGS.values()), ids=list(RIGS))
@@ -452,6 +475,38 @@ async def test_presence_is_a_copy(rig: Rig) -> None:
 
     assert present == {"1": "+ada"}
     assert await rig.broker.present(TOPIC) == {}
+
+
+async def test_presence_is_of_a_topic_and_harmless_to_leave(rig: Rig) -> None:
+    """Whoever they are, entering twice is once, and who is unknown can exit."""
+    await rig.broker.enter(TOPIC, {"1": "+ada", "2": "-x|y"})
+    await rig.broker.enter(TOPIC, {"1": "+ada"})
+    await rig.broker.exit(TOPIC, "unknown")
+
+    assert await rig.broker.present(TOPIC) == {"1": "+ada", "2": "-x|y"}
+    assert await rig.broker.present(OTHER) == {}
+
+
+async def test_texts_are_kept(rig: Rig) -> None:
+    """A text is found by its reference, the same for the same text."""
+    text = "é\n" * 5000
+    reference = await rig.broker.keep_text(text, 10)
+
+    assert await rig.broker.keep_text(text, 10) == reference
+    assert await rig.broker.kept_text(reference) == text
+    assert await rig.broker.kept_text("unknown") is None
+
+
+async def test_orders_are_replayed_to_processes(rig: Rig) -> None:
+    """A process that was cut off asks for the orders as for events; probes are not among them."""
+    before = await rig.position()
+    order = Message(Kind.CONTROL, ZERO, "", "disconnect", '{"identity": "ada"}')
+    id = await rig.broker.publish(order, ORDERS)
+    await rig.broker.probe()
+    replay = await rig.broker.resume({"": Start(before, frozenset(), ORDERS)})
+
+    assert replay.events == [replace(order, id=id)]
+    assert not replay.incomplete
 
 
 # -- the rules that all brokers share --------------------------------------------------------------

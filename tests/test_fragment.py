@@ -543,6 +543,24 @@ async def test_floor_stays_below_the_oldest_refresh_until_it_was_answered() -> N
     assert stage.fragment.floor is None
 
 
+async def test_refresh_that_comes_after_the_render_that_answers_it_owes_nothing() -> None:
+    """A viewer who joined knew of the change before its message arrived."""
+    stage = Stage()
+    stage.data = stage.now = 1
+    stage.gate.clear()
+    stage.fragment.require(at(1))
+    await until(lambda: stage.begun == [1])
+    stage.fragment.refresh(at(1), at(0))
+    assert stage.fragment.floor == at(0)
+
+    stage.gate.set()
+    await stage.has_shown(1)
+    await all_quiet()
+
+    assert stage.fragment.floor is None
+    assert stage.begun == [1]
+
+
 async def test_push_of_the_newest_state_owes_nothing() -> None:
     """Pushed HTML answers all refreshes before it."""
     stage = Stage()

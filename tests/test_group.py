@@ -423,6 +423,10 @@ class Source:
         """Expect no orders."""
         raise AssertionError(order)
 
+    def control_lost(self) -> None:
+        """Expect no gaps."""
+        raise AssertionError
+
 
 async def test_html_is_not_promised_before_it_is_sent() -> None:
     """A repeated version does not move HTML behind a position that says it was sent already.

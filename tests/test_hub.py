@@ -13,7 +13,7 @@ from httpx_sse._decoders import SSEDecoder
 
 from quart_sse import fragment as fragment_module
 from quart_sse import waves as waves_module
-from quart_sse.broker import Keep, Kind, Message, Replay, Start
+from quart_sse.broker import ORDERS, Keep, Kind, Message, Replay, Start
 from quart_sse.broker.memory import GRACE, MemoryBroker
 from quart_sse.config import Config
 from quart_sse.connection import Connection, Personal
@@ -59,6 +59,9 @@ class Pages:
 
     def control(self, order: str, data: str) -> None:
         self.orders.append((order, data))
+
+    def control_lost(self) -> None:
+        self.orders.append(("lost", ""))
 
     async def render(self, topic: str, fragment: str) -> Rendered:
         self.rendered.append(fragment)
@@ -1159,3 +1162,94 @@ async def test_topic_that_aged_without_a_record_is_rendered(house: House) -> Non
     await viewer.sees("list", "1")
 
     assert [name for name, _ in viewer.named] == ["sse-reset"]
+
+
+async def test_changes_that_aged_during_a_gap_are_all_owed(house: House) -> None:
+    """Of a gap that was longer than changes are remembered nothing shown is trusted."""
+    viewer = await house.viewing("list", "count", topics=(LOUD,))
+    house.hub.heartbeat()
+    await until(lambda: viewer.positions)
+    before = viewer.position
+    house.broker.is_deaf = True
+    house.pages.data |= {"list": "1", "count": "1"}
+    await house.refresh("list", LOUD)
+    await house.refresh("count", LOUD)
+    house.broker.now += KEEPS[LOUD].ttl + GRACE + 1
+    house.pages.gate.clear()
+    await house.catch_up()
+    house.hub.heartbeat()
+    await until(lambda: viewer.position.events > before.events)
+    assert viewer.position.fragments <= before.events
+
+    house.pages.gate.set()
+    keys = {member_key(LOUD, name) for name in ("list", "count")}
+    await until(lambda: set(viewer.shown) == {(key, "1") for key in keys})
+
+
+async def test_who_came_while_a_process_caught_up_is_not_reset(house: House) -> None:
+    """A newcomer's own snapshot is newer than that of the process, which knows of a loss."""
+    await house.viewing(topics=(OTHER,))
+    house.broker.is_deaf = True
+    await house.say("1", "2", "3", topic=OTHER)
+    held = house.broker.answers = asyncio.Event()
+    catching_up = asyncio.create_task(house.hub.catch_up())
+    await until(lambda: house.broker.asked == 2)
+    house.broker.answers = asyncio.Event()
+    house.broker.answers.set()
+    newcomer = house.view(topics=(OTHER,))
+    await until(lambda: house.broker.asked == 3)
+    await house.quiet()
+    held.set()
+    await catching_up
+    house.broker.is_deaf = False
+    await house.say("4", topic=OTHER)
+    await newcomer.hears("4")
+
+    assert newcomer.named == [("news.said?room=2", "4")]
+    assert newcomer.positions == sorted(newcomer.positions)
+
+
+async def test_render_that_outlasts_its_topic_is_not_trusted(house: House) -> None:
+    """While a topic is forgotten nobody hears of changes, so what was rendered before is old."""
+    viewer = await house.viewing("list")
+    house.pages.gate.clear()
+    await house.change("list", "1")
+    await until(lambda: house.pages.rendered == ["list"])
+    await house.leave(viewer)
+    await house.hub.forget(asyncio.get_running_loop().time() + CONFIG.linger + 1)
+    house.pages.data["list"] = "2"  # told before anybody listens again
+    await house.refresh("list")
+    house.broker.now += KEEPS[TOPIC].ttl + GRACE + 1
+    house.pages.gate.set()
+    await house.quiet()
+    late = house.view("list", since=None)
+    await late.sees("list", "2")
+    await house.quiet()
+
+    assert late.shown == [("news.list?room=1", "2")]
+
+
+async def test_orders_are_caught_up_with(house: House) -> None:
+    """An order that was given while the process heard nothing is carried out all the same."""
+    house.broker.is_deaf = True
+    await house.broker.publish(Message(Kind.CONTROL, ZERO, "", "disconnect", "{}"), ORDERS)
+    await house.catch_up()
+    await house.catch_up()
+
+    assert house.pages.orders == [("disconnect", "{}")]
+
+
+async def test_orders_that_may_be_lost_are_told(house: House) -> None:
+    """Neither a gap that is too long nor other data leaves it unsaid."""
+    house.broker.is_deaf = True
+    await house.catch_up()
+    assert house.pages.orders == []
+    house.broker.is_deaf = True
+    await house.broker.publish(Message(Kind.CONTROL, ZERO, "", "disconnect", "{}"), ORDERS)
+    house.broker.now += ORDERS.ttl + GRACE + 1
+    await house.catch_up()
+    assert house.pages.orders == [("lost", "")]
+    house.broker.lose_data()
+    await house.catch_up()
+
+    assert house.pages.orders == [("lost", "")] * 2

@@ -24,6 +24,7 @@ FLOORS = [
     {"hub"},
     {"state"},
     {"access", "presence", "render", "shutdown"},
+    {"orders"},
     {"channel", "leaf", "stream", "sweeper"},
     {"asgi", "connect", "markup", "notifications"},
     {"views"},

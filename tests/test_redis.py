@@ -21,9 +21,9 @@ from markupsafe import Markup
 from quart import Quart, render_template_string, request
 from quart.testing import QuartClient
 
-from quart_sse import SSE, Topic
-from quart_sse.broker import Broker, Keep, Kind, Message, Replay, Start, State
-from quart_sse.broker.memory import MemoryBroker
+from quart_sse import SSE, Topic, orders
+from quart_sse.broker import Keep, Kind, Message, State
+from quart_sse.broker import redis as redis_module
 from quart_sse.broker.redis import FORMAT, RedisBroker
 from quart_sse.errors import BrokerUnavailable
 from quart_sse.position import ZERO, Id, Position
@@ -576,6 +576,59 @@ async def test_evicted_key(scene: Scene, redis: RedisServer, key: str) -> None:
             check(back, scene.published)
 
 
+@pytest.mark.parametrize("other", [False, True], ids=["alone", "and another change"])
+@pytest.mark.parametrize("key", ["fragments", "tip"])
+async def test_evicted_record_of_a_change(
+    boot: Boot, redis: RedisServer, key: str, other: bool
+) -> None:
+    """Who was away when a fragment changed is sent it, although what says so was evicted."""
+    a, b = await boot(), await boot()
+    await a.change()
+    before = str(await a.broker.position())
+    await a.change()
+    assert await redis.ask("DEL", f"{PREFIX}:{key}:rooms?room=1") == 1
+    if other:
+        await a.room.refresh("mine")
+    url = "/sse/rooms/1?fragments=list"
+    async with open_stream(b.app, url, {"Last-Event-ID": before}) as stream:
+        told = Told(stream)
+        async with asyncio.timeout(5):
+            while told.shown != "2":
+                await told.next()
+
+    assert not told.resets
+
+
+async def test_orders_given_during_a_cut_are_carried_out(
+    boot: Boot, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that was cut off ends the streams that were to end meanwhile."""
+    a, b = await boot(), await boot()
+    async with (
+        open_stream(b.client("ada"), "/sse/rooms/1") as ada,
+        open_stream(b.client("bob"), "/sse/rooms/1") as bob,
+    ):
+        monkeypatch.setattr(redis_module, "FIRST_RETRY", 0.5)
+        await redis.ask("CLIENT", "KILL", "TYPE", "pubsub")
+        await until(lambda: b.broker.state is State.AWAY)
+        await a.sse.disconnect(identity="ada")
+        assert b.broker.state is State.AWAY
+        assert [event.event for event in await ada.rest()][-1] == "sse-holdoff"
+        assert not bob.is_over
+
+
+async def test_orders_lost_with_the_data_are_made_up_for(
+    boot: Boot, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Streams that they may have meant end soon, and are judged anew."""
+    monkeypatch.setattr(orders, "SPREAD", 0.1)
+    a, b = await boot(), await boot()
+    async with open_stream(b.client("ada"), "/sse/rooms/1") as ada:
+        await redis.ask("FLUSHALL")
+        await a.sse.disconnect(identity="ada")
+        assert [event.event for event in await ada.rest()][-1] == "sse-holdoff"
+
+
 @pytest.mark.parametrize("seed", range(3))
 async def test_browsers_that_come_and_go_while_connections_are_cut(
     boot: Boot, redis: RedisServer, seed: int
@@ -899,165 +952,3 @@ async def test_prefixes_do_not_meet(redis: RedisServer) -> None:
     finally:
         await one.stop()
         await two.stop()
-
-
-# -- the same promises as in memory ----------------------------------------------------------------
-
-
-@pytest.fixture(params=["memory", "redis"])
-async def broker(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Broker]:
-    """Return a broker of each sort."""
-    if request.param == "memory":
-        memory = MemoryBroker()
-        await memory.start(Inbox())
-        yield memory
-        return
-    async with running_redis(tmp_path) as server:
-        redis = RedisBroker(server.url)
-        await redis.start(Inbox())
-        yield redis
-        await redis.stop()
-
-
-async def told(broker: Broker, topic: str, start: Start) -> Replay:
-    """Ask what one topic's client missed."""
-    return await broker.resume({topic: start})
-
-
-def at(position: Position | None, keep: Keep = KEEP) -> Start:
-    """Return a start."""
-    return Start(position, frozenset({"list", "count"}), keep)
-
-
-async def test_nothing_was_missed(broker: Broker) -> None:
-    """Who has the last event is complete."""
-    await broker.publish(event("1"), KEEP)
-    replay = await told(broker, "t", at(await broker.position()))
-
-    assert (replay.events, replay.incomplete, replay.changes) == ([], set(), {})
-    assert (replay.unknown, replay.stale) == (set(), set())
-
-
-async def test_some_were_missed(broker: Broker) -> None:
-    """What was missed comes as it was published."""
-    await broker.publish(event("1"), KEEP)
-    position = await broker.position()
-    message = Message(Kind.EVENT, ZERO, "t", "said", "a|b\n|é", 500)
-    ids = [await broker.publish(event("2"), KEEP), await broker.publish(message, KEEP)]
-    replay = await told(broker, "t", at(position))
-
-    assert [missed.id for missed in replay.events] == ids
-    assert [missed.data for missed in replay.events] == ["2", "a|b\n|é"]
-    assert [missed.retry_ms for missed in replay.events] == [None, 500]
-    assert not replay.incomplete
-
-
-@pytest.mark.parametrize(("missed", "is_complete"), [(5, True), (6, False)])
-async def test_more_than_is_kept(broker: Broker, missed: int, is_complete: bool) -> None:
-    """Who missed more events than are kept is told; exactly as many is no loss."""
-    await broker.publish(event("0"), KEEP)
-    position = await broker.position()
-    for number in range(missed):
-        await broker.publish(event(str(number)), KEEP)
-    replay = await told(broker, "t", at(position))
-
-    assert len(replay.events) == (5 if is_complete else 0)
-    assert replay.incomplete == (set() if is_complete else {"t"})
-
-
-@pytest.mark.parametrize(("age", "is_complete"), [(1, True), (99, True), (101, False)])
-async def test_topic_without_history(broker: Broker, age: int, is_complete: bool) -> None:
-    """Without a known event the age of the position decides."""
-    now = await broker.position()
-    before = Id(now.events.ms - age * 1000, 0)
-    replay = await told(broker, "t", at(Position(now.epoch, before, before)))
-
-    assert replay.incomplete == (set() if is_complete else {"t"})
-    assert replay.stale == (set() if is_complete else {"t"})
-    assert not replay.unknown
-
-
-async def test_position_that_cannot_be_used(broker: Broker) -> None:
-    """None, another epoch and the future are unknown, never now."""
-    await broker.publish(event("1"), KEEP)
-    now = await broker.position()
-    ahead = Id(now.events.ms + 60_000, 0)
-    for position in (None, now._replace(epoch="other"), Position(now.epoch, ahead, ahead)):
-        replay = await told(broker, "t", at(position))
-        assert (replay.events, replay.incomplete, replay.unknown) == ([], {"t"}, {"t"})
-
-
-async def test_events_that_are_not_kept(broker: Broker) -> None:
-    """Events without history are no facts: never replayed, never missed."""
-    none = Keep(0, 100)
-    position = await broker.position()
-    await broker.publish(event("1"), none)
-    replay = await told(broker, "t", at(position, none))
-
-    assert (replay.events, replay.incomplete) == ([], set())
-
-
-async def test_client_that_starts_now(broker: Broker) -> None:
-    """It misses nothing, whatever there was."""
-    await broker.publish(event("1"), KEEP)
-    replay = await told(broker, "t", Start(None, frozenset(), KEEP, now=True))
-
-    assert (replay.events, replay.incomplete, replay.unknown) == ([], set(), set())
-
-
-async def test_changes_of_fragments(broker: Broker) -> None:
-    """The last change of each fragment that is shown is known, pushed or refreshed."""
-    position = await broker.position()
-    await broker.publish(Message(Kind.REFRESH, ZERO, "t", "list"), KEEP)
-    first = await broker.publish(Message(Kind.REFRESH, ZERO, "t", "list"), KEEP)
-    second = await broker.publish(Message(Kind.PUSH, ZERO, "t", "count", "<b>1</b>"), KEEP)
-    await broker.publish(Message(Kind.REFRESH, ZERO, "t", "hidden"), KEEP)
-    replay = await told(broker, "t", at(position))
-
-    assert replay.changes == {("t", "list"): first, ("t", "count"): second}
-    assert (replay.events, replay.incomplete, replay.stale) == ([], set(), set())
-
-
-async def test_several_topics_come_in_one_order(broker: Broker) -> None:
-    """Events of all topics are one list in the order of publishing; each is judged by itself."""
-    position = await broker.position()
-    for number in range(9):
-        await broker.publish(event(str(number), "abc"[number % 3]), KEEP)
-    starts = {topic: at(position) for topic in "cab"}
-    starts["lost"] = at(None)
-    replay = await broker.resume(starts)
-
-    assert [message.data for message in replay.events] == [str(number) for number in range(9)]
-    assert [message.topic for message in replay.events] == list("abcabcabc")
-    assert (replay.incomplete, replay.unknown) == ({"lost"}, {"lost"})
-    assert replay.position.events > replay.events[-1].id
-
-
-async def test_ids_rise_over_everything(broker: Broker) -> None:
-    """Events, changes, probes and snapshots have one order."""
-    ids = []
-    for _ in range(10):
-        ids.append(await broker.publish(event("1"), KEEP))
-        ids.append(await broker.publish(Message(Kind.REFRESH, ZERO, "t", "list"), KEEP))
-        ids.append((await broker.resume({})).position.events)
-
-    assert ids == sorted(set(ids))
-
-
-async def test_presence_is_kept(broker: Broker) -> None:
-    """Who enters is present until he exits."""
-    await broker.enter("t", {"1": "+ada", "2": "-x|y"})
-    await broker.enter("t", {"1": "+ada"})
-    assert await broker.present("t") == {"1": "+ada", "2": "-x|y"}
-    await broker.exit("t", "1")
-    await broker.exit("t", "unknown")
-    assert await broker.present("t") == {"2": "-x|y"}
-    assert await broker.present("other") == {}
-
-
-async def test_texts_are_kept(broker: Broker) -> None:
-    """A text is found by its reference, the same for the same text."""
-    reference = await broker.keep_text("é\n" * 5000, 10)
-    assert await broker.keep_text("é\n" * 5000, 10) == reference
-    assert await broker.kept_text(reference) == "é\n" * 5000
-    assert await broker.kept_text("unknown") is None

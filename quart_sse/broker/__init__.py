@@ -12,7 +12,7 @@ from enum import Enum
 from typing import NamedTuple, Protocol
 
 from ..errors import BrokerUnavailable as BrokerUnavailable
-from ..position import MAX_AHEAD_MS, Id, Position
+from ..position import MAX_AHEAD_MS, ZERO, Id, Position
 
 
 class Kind(Enum):
@@ -60,6 +60,10 @@ class Keep:
     ttl: float  #: seconds after the topic's last message
 
 
+#: How orders are kept, for processes that are cut off when one is given.
+ORDERS = Keep(events=256, ttl=300.0)
+
+
 @dataclass(frozen=True, slots=True)
 class Start:
     """Where one topic of a connection starts."""
@@ -79,6 +83,7 @@ class Past(NamedTuple):
     before: Id | None
     tip: Id | None  #: the last event's id; None if it was never, or is no longer, known
     changes: Mapping[str, Id]  #: fragment -> its last change
+    unrecorded: Id = ZERO  #: up to here changes may be missing among these
 
 
 @dataclass(slots=True)
@@ -119,7 +124,7 @@ def judge(replay: Replay, topic: str, start: Start, past: Past) -> None:
         return
 
     oldest_ms = snapshot.events.ms - start.keep.ttl * 1000
-    if position.fragments.ms < oldest_ms:
+    if position.fragments.ms < oldest_ms or position.fragments < past.unrecorded:
         replay.stale.add(topic)
     if not start.keep.events:
         return
@@ -175,6 +180,10 @@ class Broker(ABC):
     @abstractmethod
     async def stop(self) -> None:
         """Stop delivering and free what is held."""
+
+    @abstractmethod
+    async def release(self) -> None:
+        """Free what is held between calls; for those who publish without :meth:`start`."""
 
     @property
     @abstractmethod

@@ -7,6 +7,7 @@ whose answer was lost, and its pub/sub subscribes again silently, so that nobody
 import asyncio
 import contextlib
 import hashlib
+import weakref
 from collections.abc import Iterable
 from importlib.resources import files
 from typing import Any
@@ -14,7 +15,14 @@ from typing import Any
 from redis.asyncio.connection import AbstractConnection, BlockingConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError, NoScriptError, RedisError, ResponseError
+from redis.exceptions import (
+    BusyLoadingError,
+    ConnectionError,
+    NoScriptError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
 
 from ..errors import BrokerUnavailable
 
@@ -25,10 +33,15 @@ MAX_CALLS = 50
 
 
 class Script:
-    """One of the Lua scripts that are atomic, one round trip each."""
+    """One of the Lua scripts that are atomic, one round trip each.
 
-    def __init__(self, name: str) -> None:
-        self.source = (files("quart_sse.broker") / f"scripts/{name}.lua").read_text()
+    Args:
+        names: Of the files that it is made of.
+    """
+
+    def __init__(self, *names: str) -> None:
+        folder = files("quart_sse.broker") / "scripts"
+        self.source = "".join((folder / f"{name}.lua").read_text("utf-8") for name in names)
         self.sha = hashlib.sha1(self.source.encode()).hexdigest()
 
 
@@ -41,17 +54,38 @@ class Link:
     """
 
     def __init__(self, url: str, timeout: float) -> None:
+        self._url = url
         self._timeout = timeout
-        self._pool = BlockingConnectionPool.from_url(
-            url,
+        #: A worker runs a loop for each task, and a connection belongs to the loop it was made in.
+        self._pools: weakref.WeakKeyDictionary[
+            asyncio.AbstractEventLoop, BlockingConnectionPool
+        ] = weakref.WeakKeyDictionary()
+        #: The number of the database: it has keys of its own, but shares all pub/sub channels.
+        self.database = int(self._new_pool().connection_kwargs.get("db") or 0)
+
+    def _new_pool(self) -> BlockingConnectionPool:
+        pool = BlockingConnectionPool.from_url(
+            self._url,
             max_connections=MAX_CALLS,
             timeout=None,
             retry=Retry(NoBackoff(), 0),
             retry_on_error=[],
-            socket_timeout=timeout,
-            socket_connect_timeout=timeout,
-            protocol=2,
         )
+        # Whatever the URL says: answers are read as these have them.
+        pool.connection_kwargs.update(
+            socket_timeout=self._timeout,
+            socket_connect_timeout=self._timeout,
+            protocol=2,
+            decode_responses=False,
+        )
+        return pool
+
+    @property
+    def _pool(self) -> BlockingConnectionPool:
+        loop = asyncio.get_running_loop()
+        if loop not in self._pools:
+            self._pools[loop] = self._new_pool()
+        return self._pools[loop]
 
     async def call(self, script: Script, keys: list[str], arguments: list[Any]) -> Any:
         """Run a script once.
@@ -81,16 +115,21 @@ class Link:
                     await _exchange(connection, ("SCRIPT", "LOAD", script.source))
                     is_sent = True
                     return await _exchange(connection, command)
-        except ResponseError as error:
+        except (ResponseError, BusyLoadingError) as error:
             # The server said no: loading its data, a replica, out of memory.
+            if isinstance(error, ReadOnlyError) and connection is not None:
+                # It is a replica now, and the address may lead to another server.
+                await connection.disconnect(nowait=True)
+                await self.release()
             raise BrokerUnavailable(f"Redis refused: {error}.") from error
         except (RedisError, OSError, TimeoutError) as error:
             # An answer that comes late must not be taken for the next call's.
             if connection is not None:
                 await connection.disconnect(nowait=True)
             fate = "It may have been published." if is_sent else "Nothing was published."
+            why = str(error) or f"{type(error).__name__} after {self._timeout:g} s"
             raise BrokerUnavailable(
-                f"Redis did not answer ({type(error).__name__}: {error}). {fate}",
+                f"Redis did not answer ({why}). {fate}",
                 maybe_published=is_sent,
             ) from error
         except asyncio.CancelledError:
@@ -106,9 +145,15 @@ class Link:
         options = {**self._pool.connection_kwargs, "socket_timeout": None}
         return Subscription(self._pool.connection_class(**options), self._timeout)
 
+    async def release(self) -> None:
+        """Close the connections over which no call is under way."""
+        await self._pool.disconnect(inuse_connections=False)
+
     async def close(self) -> None:
-        """Close all connections."""
-        await self._pool.disconnect()
+        """Close all connections of the running loop."""
+        pool = self._pools.pop(asyncio.get_running_loop(), None)
+        if pool is not None:
+            await pool.disconnect()
 
 
 async def _exchange(connection: AbstractConnection, command: tuple[Any, ...]) -> Any:

@@ -62,6 +62,9 @@ class MemoryBroker(Broker):
         self._receiver = None
         self.state = State.STOPPED
 
+    async def release(self) -> None:
+        """Do nothing: nothing is held between calls."""
+
     @property
     def known(self) -> Position:
         """The newest position: a process that is its own broker always knows it."""
@@ -75,7 +78,7 @@ class MemoryBroker(Broker):
         """Give a message its id, keep it, and hand it to the hub."""
         self._last = self._last.next(self._now_ms())
         message = replace(message, id=self._last)
-        if message.kind is Kind.EVENT and keep.events:
+        if message.kind in (Kind.EVENT, Kind.CONTROL) and keep.events:
             self._keep_event(self._touch(message.topic, keep), message, keep)
         elif message.kind in (Kind.REFRESH, Kind.PUSH):
             record = self._touch(message.topic, keep)

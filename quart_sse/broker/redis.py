@@ -11,10 +11,10 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from redis.exceptions import RedisError
+from redis.exceptions import ReadOnlyError, RedisError
 
 from ..errors import BrokerUnavailable
-from ..position import Id, Position, new_epoch
+from ..position import ZERO, Id, Position, new_epoch
 from . import Broker, Keep, Kind, Message, Past, Receiver, Replay, Start, State, judge, reference_of
 from .link import Link, Script, Subscription
 
@@ -29,7 +29,8 @@ UNHEARD = 3
 #: Milliseconds that somebody counts as present whose process says nothing more.
 PRESENT_MS = 60_000
 
-_PUBLISH, _CHANGE, _RESUME, _PRESENT = map(Script, ("publish", "change", "resume", "present"))
+_PUBLISH, _CHANGE, _RESUME = (Script("prelude", name) for name in ("publish", "change", "resume"))
+_PRESENT = Script("present")
 
 
 class RedisBroker(Broker):
@@ -58,7 +59,10 @@ class RedisBroker(Broker):
         self._link = Link(url, timeout)
         # In braces, so that all keys are in one slot of a cluster.
         self._prefix = f"{{{prefix}:{FORMAT}}}"
-        self._service = f"{self._prefix}!"
+        # Databases have keys of their own, but share all pub/sub channels.
+        database = self._link.database
+        self._channels = f"{self._prefix}{database}" if database else self._prefix
+        self._service = f"{self._channels}!"
         self._probe = probe
         self._most = most
         self._known: Position | None = None
@@ -99,6 +103,10 @@ class RedisBroker(Broker):
         await self._link.close()
         self._set_state(State.STOPPED)
 
+    async def release(self) -> None:
+        """Close the connections over which no call is under way."""
+        await self._link.release()
+
     def _notify(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
@@ -120,8 +128,8 @@ class RedisBroker(Broker):
                 why = str(error) or type(error).__name__
                 if self.state is not State.AWAY:
                     logger.warning("Redis is away (%s); trying again until it is back.", why)
-                elif delay == FIRST_RETRY:
-                    logger.info("Redis was there and went away again (%s).", why)
+                else:
+                    logger.debug("Redis is still away (%s).", why)
             except Exception:
                 logger.exception("The subscription failed; it is made anew.")
             finally:
@@ -138,7 +146,7 @@ class RedisBroker(Broker):
         """Connect, catch up, and deliver until the connection ends."""
         await subscription.connect()
         state, self._replid = await self._inspect()
-        await self._resume({}, self._replid)
+        await self._resume({}, compare=True)
         self._heard = asyncio.get_running_loop().time()
         self._subscription = subscription
         channels = [self._service, *map(self._channel, self._wanted)]
@@ -203,7 +211,7 @@ class RedisBroker(Broker):
         await self._receiver.catch_up()
 
     async def _deliver(self, channel: str, payload: bytes) -> None:
-        topic = "" if channel == self._service else channel.removeprefix(f"{self._prefix}:")
+        topic = "" if channel == self._service else channel.removeprefix(f"{self._channels}:")
         message, epoch = _parse_message(topic, payload)
         if epoch != self._epoch:
             # Somebody found the data set gone and began another: FLUSHALL, or a lost key.
@@ -231,7 +239,7 @@ class RedisBroker(Broker):
         """Ask Redis where its order stands."""
         if self.state is State.AWAY:
             raise BrokerUnavailable("Redis is away.")
-        return (await self._resume({}, "")).position
+        return (await self._resume({})).position
 
     # -- publishing --------------------------------------------------------------------------------
 
@@ -239,7 +247,12 @@ class RedisBroker(Broker):
         return f"{self._prefix}:{kind}:{topic}" if topic else f"{self._prefix}:{kind}"
 
     def _channel(self, topic: str) -> str:
-        return f"{self._prefix}:{topic}"
+        return f"{self._channels}:{topic}"
+
+    def _prelude(self, compare: str = "") -> tuple[list[str], list[object]]:
+        """Return the keys and arguments that begin those of every script which takes an id."""
+        keys = [self._key("last"), self._key("epoch"), self._key("replid")]
+        return keys, [self.clock_offset_ms, new_epoch(), self._replid, compare]
 
     async def publish(self, message: Message, keep: Keep) -> Id:
         """Publish through Redis, once."""
@@ -247,17 +260,15 @@ class RedisBroker(Broker):
         channel = self._channel(topic) if topic else self._service
         retry = "" if message.retry_ms is None else str(message.retry_ms)
         payload = f"{message.name or ''}|{retry}|{message.data or ''}"
-        common = [self.clock_offset_ms, new_epoch(), channel, message.kind.value, payload]
-        keys = [self._key("last"), self._key("epoch")]
+        keys, arguments = self._prelude()
+        arguments += [channel, message.kind.value, payload]
         ttl_ms = int(keep.ttl * 1000)
         if message.kind in (Kind.REFRESH, Kind.PUSH):
-            keys += [self._key("fragments", topic), self._key("replid")]
-            what = [ttl_ms, message.name, self._replid]
-            answer = await self._link.call(_CHANGE, keys, [*common, *what])
+            keys += [self._key("fragments", topic), self._key("tip", topic)]
+            answer = await self._link.call(_CHANGE, keys, [*arguments, ttl_ms, message.name])
         else:
-            kept = keep.events if message.kind is Kind.EVENT else 0
-            keys += [self._key(kind, topic) for kind in ("events", "tip")] + [self._key("replid")]
-            answer = await self._link.call(_PUBLISH, keys, [*common, kept, ttl_ms, self._replid])
+            keys += [self._key("events", topic), self._key("tip", topic)]
+            answer = await self._link.call(_PUBLISH, keys, [*arguments, keep.events, ttl_ms])
         epoch, id = answer[0].decode(), Id.parse(answer[1].decode())
         self._learn(epoch, id)
         return id
@@ -269,12 +280,20 @@ class RedisBroker(Broker):
             logger.warning("Redis says nothing over a connection that is open; it is made anew.")
             self._set_state(State.AWAY)
             await self._subscription.close()
-        await super().probe()
+        try:
+            await super().probe()
+        except BrokerUnavailable as error:
+            # A replica passes on what its master publishes, so nothing else would tell that the
+            # server was demoted, and that its successor may know less.
+            if isinstance(error.__cause__, ReadOnlyError) and self._subscription is not None:
+                await self._subscription.close()
+            raise
 
     # -- subscribing and resuming ------------------------------------------------------------------
 
     async def subscribe(self, topics: Iterable[str]) -> None:
         """Subscribe, and wait until Redis has confirmed every topic."""
+        topics = list(topics)
         self._wanted.update(topics)
         channels = [self._channel(topic) for topic in topics]
         while not self._confirmed.issuperset(channels):
@@ -292,6 +311,7 @@ class RedisBroker(Broker):
 
     async def unsubscribe(self, topics: Iterable[str]) -> None:
         """Unsubscribe; from this moment nothing that comes counts."""
+        topics = list(topics)
         channels = [self._channel(topic) for topic in topics]
         self._wanted.difference_update(topics)
         self._asked.difference_update(channels)
@@ -304,11 +324,11 @@ class RedisBroker(Broker):
 
     async def resume(self, starts: Mapping[str, Start]) -> Replay:
         """Ask what was missed, in one atomic snapshot."""
-        return await self._resume(starts, "")
+        return await self._resume(starts)
 
-    async def _resume(self, starts: Mapping[str, Start], replid: str) -> Replay:
-        keys = [self._key("last"), self._key("epoch"), self._key("replid")]
-        arguments: list[object] = [self.clock_offset_ms, new_epoch(), replid, self._most + 1]
+    async def _resume(self, starts: Mapping[str, Start], *, compare: bool = False) -> Replay:
+        keys, arguments = self._prelude("compare" if compare else "")
+        arguments.append(self._most + 1)
         for topic, start in starts.items():
             keys += [self._key(kind, topic) for kind in ("events", "tip", "fragments")]
             position = None if start.now or not start.keep.events else start.position
@@ -379,7 +399,8 @@ def _parse_past(
     epoch: str,
     start: Start,
     entries: list[tuple[bytes, list[bytes]]],
-    tip: bytes | None,
+    last_event: bytes,
+    last_change: bytes,
     changes: list[bytes],
 ) -> Past:
     """Read what was kept of a topic, without what is left of another epoch."""
@@ -390,11 +411,20 @@ def _parse_past(
         if entry_epoch == epoch:
             before = Id.parse(raw_before.decode()) if before is None else before
             id = Id.parse(raw_id.decode())
-            events.append(_parse_payload(Kind.EVENT, id, topic, payload))
+            kind = Kind.EVENT if topic else Kind.CONTROL
+            events.append(_parse_payload(kind, id, topic, payload))
     known = {}
     for name, value in zip(changes[::2], changes[1::2], strict=True):
         change_epoch, _, change = value.decode().partition("|")
-        if change_epoch == epoch and name.decode() in start.fragments:
+        if change_epoch == epoch:
             known[name.decode()] = Id.parse(change)
-    tip_epoch, _, last = tip.decode().partition("|") if tip else ("", "", "")
-    return Past(events, before, Id.parse(last) if tip_epoch == epoch else None, known)
+    # The last change is on record, unless what holds the record was evicted.
+    unrecorded = known.pop("", ZERO)
+    if last_change and _id(last_change) > max(known.values(), default=ZERO):
+        unrecorded = _id(last_change)
+    changes_shown = {name: change for name, change in known.items() if name in start.fragments}
+    return Past(events, before, _id(last_event) if last_event else None, changes_shown, unrecorded)
+
+
+def _id(text: bytes) -> Id:
+    return Id.parse(text.decode())

@@ -1,0 +1,189 @@
+"""Orders to every process: whoever is meant is judged anew, wherever the order finds him."""
+
+import asyncio
+
+import pytest
+from quart import Quart, request
+from quart.testing import QuartClient
+
+from quart_sse import SSE, Channel, orders
+from quart_sse.broker import ORDERS, Broker, Kind, Message
+from quart_sse.config import Config
+from quart_sse.connection import Connection
+from quart_sse.position import ZERO
+from quart_sse.state import KEY, Order, State
+
+from .support import Stream, open_stream, until
+
+
+class Door:
+    """A channel that lets everybody in, as slowly as a test wants."""
+
+    def __init__(self, app: Quart, sse: SSE) -> None:
+        self.app, self.sse = app, sse
+        self.asked = 0
+        self.is_open = asyncio.Event()
+        self.is_open.set()
+        self.rooms: Channel = sse.channel("rooms", "/rooms/<int:room>")
+        self.rooms.authorize(self._may_enter)
+        self.rooms.fragment("list")(lambda room: "<b>list</b>")
+        sse.channel("news", "/news", public=True)
+
+        @sse.identity
+        async def who() -> str | None:
+            return request.cookies.get("who")
+
+    async def _may_enter(self, room: int) -> bool:
+        self.asked += 1
+        await self.is_open.wait()
+        return True
+
+    @property
+    def state(self) -> State:
+        state = self.app.extensions[KEY]
+        assert isinstance(state, State)
+        return state
+
+    def stream(self, who: str, url: str) -> "asyncio.Task[list[str]]":
+        """Come in; returns what is told until the stream ends or is silent."""
+        return asyncio.create_task(self._stream(who, url))
+
+    async def _stream(self, who: str, url: str) -> list[str]:
+        async with open_stream(self.client(who), url) as stream:
+            return await _told(stream)
+
+    def client(self, who: str) -> QuartClient:
+        client = QuartClient(self.app)
+        client.set_cookie("localhost", "who", who)
+        return client
+
+
+async def _told(stream: Stream) -> list[str]:
+    """Return the names of all messages up to the end, or up to the event "last"."""
+    names: list[str] = []
+    while not names or names[-1] != "last":
+        try:
+            names.append((await stream.next()).event)
+        except EOFError:
+            break
+    return names
+
+
+@pytest.fixture
+def door(app: Quart, sse: SSE) -> Door:
+    return Door(app, sse)
+
+
+@pytest.mark.parametrize("order", ["disconnect", "recheck"])
+async def test_order_finds_who_was_judged_before_it_came(door: Door, order: str) -> None:
+    """A stream that is just being opened ends, and nothing that it missed is sent to it."""
+    door.is_open.clear()
+    position = await door.sse.broker.position()
+    topic = door.rooms.topic(room=1)
+    meant = door.stream("ada", f"/sse/rooms/1?since={position}")
+    other = door.stream("bob", f"/sse/rooms/2?since={position}")
+    await until(lambda: door.asked == 2)
+    await topic.publish("secret")
+    if order == "disconnect":
+        await door.sse.disconnect(identity="ada")
+    else:
+        await door.sse.recheck(topic)
+    door.is_open.set()
+    await until(lambda: door.state.hub.receivers("rooms?room=2"))
+    await door.rooms.topic(room=2).publish("last")
+
+    assert await meant == ["sse-holdoff"]
+    assert await other == ["sse-open", "last"]
+
+
+async def test_order_that_came_before_the_request_is_over(door: Door) -> None:
+    """Who comes back after it was judged with what is true now, and may stay."""
+    await door.sse.disconnect(identity="ada")
+    await door.sse.recheck(door.rooms.topic(room=1))
+    stream = door.stream("ada", "/sse/rooms/1")
+    await until(lambda: door.state.hub.receivers("rooms?room=1"))
+    await door.rooms.topic(room=1).publish("last")
+
+    assert await stream == ["sse-open", "last"]
+
+
+async def test_what_is_pending_does_not_outlive_the_right_to_read_it(door: Door) -> None:
+    """An order ends a stream before what has not been sent yet."""
+    async with open_stream(door.client("ada"), "/sse/rooms/1") as stream:
+        await stream.next("sse-open")
+        await door.rooms.topic(room=1).publish("sent")
+        await stream.next("sent")
+        (connection,) = door.state.hub.listeners("rooms?room=1")
+        connection.ahead([b"event: secret\ndata: 1\n\n"] * 2)  # of which the server has one
+        await door.sse.recheck(door.rooms.topic(room=1))
+        rest = await stream.rest()
+
+    assert [event.event for event in rest].count("secret") == 1
+    assert rest[-1].event == "sse-holdoff"
+
+
+async def test_more_orders_than_are_remembered_mean_everybody(door: Door) -> None:
+    """Who was judged before the oldest one that is remembered may have been meant by another."""
+    door.is_open.clear()
+    stream = door.stream("ada", "/sse/rooms/1")
+    await until(lambda: door.asked == 1)
+    assert door.state.orders.maxlen is not None
+    for number in range(door.state.orders.maxlen):
+        await door.sse.disconnect(identity=f"other {number}")
+    door.is_open.set()
+
+    assert await stream == ["sse-holdoff"]
+
+
+def test_order_means_its_identity_or_its_topic_alone() -> None:
+    """An order for an identity means nobody without one."""
+
+    async def judge(order: Order, identity: str | None) -> bool:
+        connection = Connection(
+            {"rooms?room=1": frozenset()}, Config(), loader=lambda _: b"", identity=identity
+        )
+        return orders._means(order, connection)
+
+    def means(order: Order, identity: str | None) -> bool:
+        return asyncio.run(judge(order, identity))
+
+    assert means(Order(0.0, "disconnect", identity="ada"), "ada")
+    assert not means(Order(0.0, "disconnect", identity="ada"), None)
+    assert means(Order(0.0, "recheck", topic="rooms?room=1"), None)
+    assert not means(Order(0.0, "recheck", topic="rooms?room=2"), "ada")
+
+
+async def test_order_of_another_release_is_a_warning(
+    door: Door, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is unknown here is said, and hurts nobody."""
+    broker: Broker = door.sse.broker
+    async with open_stream(door.client("ada"), "/sse/rooms/1") as stream:
+        await stream.next("sse-open")
+        await broker.publish(Message(Kind.CONTROL, ZERO, "", "dance", "{}"), ORDERS)
+        await door.rooms.topic(room=1).publish("last")
+        assert await _told(stream) == ["last"]
+
+    assert "'dance'" in caplog.text
+
+
+async def test_lost_orders_end_the_streams_that_they_may_have_meant(door: Door) -> None:
+    """Streams with an identity or of a channel that is not public end soon, others stay."""
+    now = asyncio.get_running_loop().time()
+    nobody = QuartClient(door.app)
+    async with (
+        open_stream(door.client("ada"), "/sse/news") as named,
+        open_stream(nobody, "/sse/rooms/1") as gated,
+        open_stream(nobody, "/sse/news") as free,
+    ):
+        for stream in (named, gated, free):
+            await stream.next("sse-open")
+        orders.lost(door.state)
+        ends = {
+            (connection.identity, *connection.subscription): connection.ends_at - now
+            for connection in door.state.hub.connections.values()
+        }
+
+    assert ends["ada", "news"] <= orders.SPREAD + 5
+    assert ends[None, "rooms?room=1"] <= orders.SPREAD + 5
+    assert ends[None, "news"] > 0.7 * door.state.config.max_age
