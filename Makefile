@@ -1,11 +1,12 @@
 # Everything a person needs to try, check and test quart_sse. A virtual environment is made by the
 # first target that needs it, and brought up to date when pyproject.toml has changed.
 #   make demo PORT=8001 QUART_SSE_BROKER_URL=redis://localhost
+#   make demo-redis PORTS="8001 8002 8003"
 #   make test ARGS="-k resume -x"
 #   make clean test PYTHON=/path/to/python3.12
 # PYTHON counts when the environment is made; without it the scripts look for one that runs.
 
-.PHONY: help demo test test-all check format bench clean
+.PHONY: help demo demo-redis test test-all check format bench clean
 .DEFAULT_GOAL := help
 
 RUN := .venv/bin/python -m
@@ -16,6 +17,9 @@ help: ## Show this list
 
 demo: .venv/.stamp-run ## Run the example; PORT and QUART_SSE_BROKER_URL are passed on
 	@$(RUN) example $(ARGS)
+
+demo-redis: .venv/.stamp-run ## Run it as two processes, a worker and a Redis; PORTS are passed on
+	@$(RUN) example.redis_demo $(ARGS)
 
 test: .venv/.stamp-dev ## Run the tests, with a real Redis and a real browser
 	@scripts/tools.sh

@@ -10,7 +10,8 @@ from typing import Any
 from quart import Quart, Response, render_template
 from werkzeug.exceptions import Forbidden, HTTPException, NotFound
 
-from example import people, views
+from example import board, people, reports, views
+from example.building import build_while_serving
 from example.live import sse
 from example.store import Store
 
@@ -48,6 +49,8 @@ def create_app(
         # Lax keeps other sites' forms from posting in a visitor's name.
         SESSION_COOKIE_SAMESITE="Lax",
         PERMANENT_SESSION_LIFETIME=timedelta(days=30),
+        EXAMPLE_STEP_SECONDS=float(os.environ.get("EXAMPLE_STEP_SECONDS", "1")),
+        EXAMPLE_LEASE_SECONDS=float(os.environ.get("EXAMPLE_LEASE_SECONDS", "6")),
     )
     store = Store(Path(database or os.environ.get("EXAMPLE_DATABASE") or DATABASE))
     app.secret_key = store.prepare()
@@ -55,7 +58,9 @@ def create_app(
     app.extensions["forum_store"] = store
 
     sse.init_app(app)
-    app.register_blueprint(views.pages)
+    for part in (views, board, reports):
+        app.register_blueprint(part.pages)
+    app.while_serving(build_while_serving)
 
     app.after_request(_guard)
     app.register_error_handler(NotFound, _error_page)

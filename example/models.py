@@ -55,3 +55,37 @@ class Unread:
     count: int
     discussion_id: int = 0
     comment_id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """Something to do, on the board."""
+
+    id: int
+    title: str
+    stage: Literal["todo", "doing", "done"]  # the column it stands in
+    place: int  # 0 is the top
+    owner: str | None  # who has taken it
+    changed: float
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A report that somebody has asked for."""
+
+    id: int
+    asked_by: str | None  # None: a guest
+    asked: float
+    worker: str | None
+    lease: float | None  # until when it is that worker's
+    ended: float | None
+    problem: str | None
+    findings: tuple[str, ...] = ()  # one for each step that is done
+
+    def state(self, now: float) -> Literal["waiting", "running", "interrupted", "done", "failed"]:
+        """Say how it stands; a worker that does not renew its lease has gone."""
+        if self.ended is not None:
+            return "failed" if self.problem else "done"
+        if self.lease is not None and self.lease > now:
+            return "running"
+        return "interrupted" if self.worker or self.findings else "waiting"

@@ -38,3 +38,33 @@ CREATE TABLE IF NOT EXISTS seen (
     comment_id    INTEGER NOT NULL,
     PRIMARY KEY (nickname, discussion_id)
 );
+
+-- The board's cards. The places in a stage (a column) are 0, 1, 2 and so on, from the top.
+CREATE TABLE IF NOT EXISTS card (
+    id      INTEGER PRIMARY KEY,
+    title   TEXT NOT NULL,
+    stage   TEXT NOT NULL CHECK (stage IN ('todo', 'doing', 'done')),
+    place   INTEGER NOT NULL,
+    owner   TEXT,  -- NULL: nobody has taken it
+    changed REAL NOT NULL
+);
+CREATE INDEX IF NOT EXISTS card_by_place ON card (stage, place);
+
+-- The reports that somebody has asked for: a queue, and at its end what is shown.
+CREATE TABLE IF NOT EXISTS job (
+    id       INTEGER PRIMARY KEY,
+    asked_by TEXT,  -- NULL: a guest
+    asked    REAL NOT NULL,
+    worker   TEXT,  -- NULL: none has it
+    lease    REAL,  -- until then it is that worker's, who renews it with every step
+    ended    REAL,
+    problem  TEXT   -- why it could not be done
+);
+
+-- What a job has found out, step by step: how far it is, and where another worker goes on.
+CREATE TABLE IF NOT EXISTS finding (
+    job_id INTEGER NOT NULL REFERENCES job (id) ON DELETE CASCADE,
+    step   INTEGER NOT NULL,
+    text   TEXT NOT NULL,
+    PRIMARY KEY (job_id, step)
+);

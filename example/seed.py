@@ -3,12 +3,13 @@
 import random
 import sqlite3
 import tomllib
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 
 def plant(db: sqlite3.Connection, now: float) -> None:
-    """Insert the discussions of `seed.toml`, dated back from `now`, in the caller's transaction."""
+    """Insert what is in `seed.toml`, dated back from `now`, in the caller's transaction."""
     seed = tomllib.loads(Path(__file__).with_name("seed.toml").read_text("utf-8"))
     comments: list[tuple[int, str, str, float]] = []
     for number, item in enumerate(seed["discussion"], start=1):
@@ -41,6 +42,13 @@ def plant(db: sqlite3.Connection, now: float) -> None:
         "INSERT INTO comment (discussion_id, author, text, created) VALUES (?, ?, ?, ?)",
         comments,
     )
+    places: Counter[str] = Counter()
+    for card in seed["card"]:
+        db.execute(
+            "INSERT INTO card (title, stage, place, owner, changed) VALUES (?, ?, ?, ?, ?)",
+            (card["title"], card["stage"], places[card["stage"]], card.get("owner"), now - 3600),
+        )
+        places[card["stage"]] += 1
 
 
 def _vote_ages(item: dict[str, Any], chance: random.Random) -> list[float]:

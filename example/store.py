@@ -9,14 +9,17 @@ import asyncio
 import secrets
 import sqlite3
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 from quart import current_app
 
 from example.models import Activity, Comment, Discussion, Summary, Unread
 from example.seed import plant
+
+Result = TypeVar("Result")
 
 SUMMARY = """
     SELECT discussion.*,
@@ -93,21 +96,21 @@ class Store:
 
     async def summaries(self) -> list[Summary]:
         """Every discussion with its counts, the latest active first, the moderators' room last."""
-        return [Summary(**row) for row in await self._query(SUMMARY)]
+        return [Summary(**row) for row in await self.query(SUMMARY)]
 
     async def discussion(self, discussion_id: int) -> Discussion | None:
-        rows = await self._query("SELECT * FROM discussion WHERE id = :id", id=discussion_id)
+        rows = await self.query("SELECT * FROM discussion WHERE id = :id", id=discussion_id)
         return Discussion(**rows[0]) if rows else None
 
     async def comments(self, discussion_id: int) -> list[Comment]:
-        rows = await self._query(
+        rows = await self.query(
             "SELECT * FROM comment WHERE discussion_id = :id ORDER BY id", id=discussion_id
         )
         return [Comment(**row) for row in rows]
 
     async def add_comment(self, discussion_id: int, author: str | None, text: str) -> Comment:
         """Keep a comment; `author` is None for a guest."""
-        rows = await self._query(
+        rows = await self.query(
             """INSERT INTO comment (discussion_id, author, text, created)
                VALUES (:id, :author, :text, :now) RETURNING *""",
             id=discussion_id,
@@ -118,14 +121,14 @@ class Store:
         return Comment(**rows[0])
 
     async def votes(self, discussion_id: int) -> int:
-        rows = await self._query(
+        rows = await self.query(
             "SELECT count(*) FROM vote WHERE discussion_id = :id", id=discussion_id
         )
         return int(rows[0][0])
 
     async def has_voted(self, discussion_id: int, voter: str) -> bool:
         query = "SELECT 1 FROM vote WHERE discussion_id = :id AND voter = :voter"
-        return bool(await self._query(query, id=discussion_id, voter=voter))
+        return bool(await self.query(query, id=discussion_id, voter=voter))
 
     async def set_vote(self, discussion_id: int, voter: str, up: bool) -> None:
         """Give or take back a vote; to do it twice, as by a double click, changes nothing."""
@@ -134,11 +137,11 @@ class Store:
             if up
             else "DELETE FROM vote WHERE discussion_id = :id AND voter = :voter"
         )
-        await self._query(query, id=discussion_id, voter=voter, now=time.time())
+        await self.query(query, id=discussion_id, voter=voter, now=time.time())
 
     async def participants(self, discussion_id: int) -> list[str]:
         """Who started the discussion or commented in it, guests aside."""
-        rows = await self._query(
+        rows = await self.query(
             """SELECT author FROM discussion WHERE id = :id
                UNION
                SELECT author FROM comment WHERE discussion_id = :id AND author IS NOT NULL""",
@@ -148,12 +151,12 @@ class Store:
 
     async def unread(self, nickname: str) -> Unread:
         """Replies that `nickname` has not seen."""
-        rows = await self._query(UNREAD, nickname=nickname)
+        rows = await self.query(UNREAD, nickname=nickname)
         return Unread(len(rows), **rows[0]) if rows else Unread(0)
 
     async def mark_seen(self, nickname: str, discussion_id: int) -> None:
         """Remember that `nickname` has read the discussion up to its last comment."""
-        await self._query(
+        await self.query(
             """INSERT OR REPLACE INTO seen
                SELECT :nickname, discussion_id, max(id)
                  FROM comment WHERE discussion_id = :id GROUP BY discussion_id""",
@@ -163,15 +166,27 @@ class Store:
 
     async def activity(self, since: float) -> list[Activity]:
         """Comments and votes after `since`, newest first."""
-        return [Activity(**row) for row in await self._query(ACTIVITY, since=since)]
+        return [Activity(**row) for row in await self.query(ACTIVITY, since=since)]
 
-    async def _query(self, sql: str, **values: object) -> list[sqlite3.Row]:
+    async def query(self, sql: str, **values: object) -> list[sqlite3.Row]:
         """Run one statement; what it writes is committed when this returns."""
 
         def in_thread() -> list[sqlite3.Row]:
             # The inner `with` commits, or rolls back; only `closing` closes.
             with closing(self._open()) as db, db:
                 return db.execute(sql, values).fetchall()
+
+        return await asyncio.to_thread(in_thread)
+
+    async def transact(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
+        """Do several things as one: what `work` reads stays true until what it writes is saved."""
+
+        def in_thread() -> Result:
+            with closing(self._open()) as db:
+                # Takes the write lock before anything is read; other writers wait their turn.
+                db.execute("BEGIN IMMEDIATE")
+                with db:
+                    return work(db)
 
         return await asyncio.to_thread(in_thread)
 

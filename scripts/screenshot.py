@@ -1,10 +1,11 @@
 """Make the pictures of the README from the running example.
 
-    python scripts/screenshot.py
+    python scripts/screenshot.py [NAME ...]
 
 Writes `docs/screenshot-discussion.png`, where two people look at one discussion and a comment has
-just arrived, and `docs/screenshot-dashboard.png`. It starts the example on a free port with a
-database of its own, and drives the Chromium that is on the PATH through Playwright.
+just arrived, and one each of the `dashboard`, the `board` and the `reports`; or only those that are
+named. It starts the example on a free port with a database of its own, and drives the Chromium that
+is on the PATH through Playwright.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ import struct
 import sys
 import tempfile
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -219,8 +220,39 @@ async def take_dashboard(browser: Browser, address: str) -> bytes:
         return await page.screenshot(full_page=True)
 
 
-async def main() -> None:
-    """Take the pictures."""
+async def take_board(browser: Browser, address: str) -> bytes:
+    """The board, the moment after somebody has taken a card."""
+    url, size = f"{address}/board", ViewportSize(width=1040, height=600)
+    async with (
+        window(browser, url, "wren", size) as taker,
+        window(browser, url, "kip", DESKTOP),
+        window(browser, url, "mira", size) as page,
+    ):
+        for count in ("#people", "#online"):
+            await expect(page.locator(count)).to_have_text("3", timeout=15_000)
+        await taker.click('.board-card:has-text("Write down") >> text="Take it"')
+        await expect(page.locator(".is-fresh", has_text="Write down")).to_be_visible()
+        return await page.screenshot(full_page=True)
+
+
+async def take_reports(browser: Browser, address: str) -> bytes:
+    """A report, while it is being built."""
+    async with window(browser, f"{address}/reports", "juno", {**DESKTOP, "height": 600}) as page:
+        await page.click("#build")
+        await expect(page.locator("#state")).to_contain_text("Step 6", timeout=15_000)
+        return await page.screenshot(full_page=True)
+
+
+PICTURES = {
+    "discussion": take_discussion,
+    "dashboard": take_dashboard,
+    "board": take_board,
+    "reports": take_reports,
+}
+
+
+async def main(names: Sequence[str]) -> None:
+    """Take the pictures of these names."""
     path = shutil.which("chromium")
     if path is None:
         sys.exit("Chromium is missing. On Debian and Ubuntu: apt-get install chromium")
@@ -228,8 +260,8 @@ async def main() -> None:
         async with example(folder) as address, async_playwright() as playwright:
             browser = await playwright.chromium.launch(executable_path=path, args=CHROMIUM_ARGS)
             taken = {
-                "discussion": await reduce(browser, await take_discussion(browser, address)),
-                "dashboard": await reduce(browser, await take_dashboard(browser, address)),
+                name: await reduce(browser, await PICTURES[name](browser, address))
+                for name in names
             }
             await browser.close()
     for name, content in taken.items():
@@ -241,4 +273,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(main(sys.argv[1:] or list(PICTURES)))

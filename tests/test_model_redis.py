@@ -110,9 +110,9 @@ class RealBroker(RedisBroker):
     async def publish(self, message: Message, keep: Keep) -> Id:
         channel = self._channel(message.topic) if message.topic else self._service
         is_heard = channel in self._confirmed
+        # It may arrive before the answer does.
+        self._under_way += is_heard and not self._is_cut
         id = await super().publish(message, keep)
-        if is_heard and not self._is_cut:
-            self._under_way += 1
         if not is_heard or self.state is not State.READY:
             self._lose(message)
         return id

@@ -1,0 +1,76 @@
+"""Building reports: what a worker does, be it a process of its own or a task of the only one."""
+
+import asyncio
+import logging
+import secrets
+import sqlite3
+from collections.abc import AsyncGenerator
+
+from quart import current_app
+
+from example.live import sse
+from example.models import Job
+from example.reports import jobs, progress_changed
+from example.store import store
+from example.yearly import QUESTIONS, answer
+
+logger = logging.getLogger(__name__)
+
+POLL = 0.3  # seconds between two looks for a job; cheap, and it needs nobody to call
+
+
+async def build_reports() -> None:
+    """Build what is asked for, in the current app, until this is cancelled."""
+    worker = f"worker-{secrets.token_hex(4)}"
+    while True:
+        job = await claim(worker)
+        if job is None:
+            await asyncio.sleep(POLL)
+        else:
+            await build(job, worker)
+
+
+async def claim(worker: str) -> Job | None:
+    try:
+        return await jobs().claim(worker, lease())
+    except sqlite3.OperationalError as error:
+        logger.warning("The database did not answer (%s); trying again.", error)
+        return None
+
+
+async def build(job: Job, worker: str) -> None:
+    """Take the steps that are still to be taken, unless another worker has the job meanwhile."""
+    try:
+        await progress_changed()
+        for step in range(len(job.findings), len(QUESTIONS)):
+            # So few rows take no time at all: this is for those who watch.
+            await asyncio.sleep(current_app.config["EXAMPLE_STEP_SECONDS"])
+            text = await answer(store(), QUESTIONS[step])
+            if not await jobs().save(job, worker, step, text, lease()):
+                logger.warning("Another worker has the report meanwhile; leaving it alone.")
+                return
+            await progress_changed()
+        await jobs().end(job, worker)
+    except asyncio.CancelledError:
+        await jobs().give_back(job, worker)
+        raise
+    except Exception:
+        logger.exception("The report could not be built.")
+        await jobs().end(job, worker, problem="A step failed; the log says why.")
+    await progress_changed()
+
+
+def lease() -> float:
+    """How long a worker may be silent, in seconds, before another one takes up its job."""
+    return float(current_app.config["EXAMPLE_LEASE_SECONDS"])
+
+
+async def build_while_serving() -> AsyncGenerator[None, None]:
+    """Build reports in this process, if no other one's publishing would reach its pages."""
+    if sse.broker.is_shared:
+        yield
+        return
+    task = asyncio.create_task(build_reports())
+    yield
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

@@ -1,0 +1,53 @@
+"""The reports: a long job, done by a worker, whose progress every open page follows."""
+
+import time
+
+from quart import Blueprint, redirect, render_template, url_for
+from quart.typing import ResponseReturnValue
+
+from example.jobs import Jobs
+from example.live import sse, telling
+from example.people import signed_in_as
+from example.store import store
+from example.views import by_htmx
+from example.yearly import QUESTIONS
+
+pages = Blueprint("reports", __name__, url_prefix="/reports")
+
+reports = sse.channel("reports", "/reports", public=True)
+
+
+# `every` shows a lease that has run out, of which nobody tells, and what a worker could not tell
+# because the broker was away just then.
+@reports.fragment("progress", every=3.0)
+async def progress() -> str:
+    job = await jobs().newest()
+    return await render_template(
+        "_progress.html",
+        job=job,
+        state=job.state(time.time()) if job else "none",
+        questions=QUESTIONS,
+    )
+
+
+async def progress_changed() -> None:
+    """Tell open pages, from whichever process: the web's own, or a worker's."""
+    with telling():
+        await reports.topic().refresh("progress")
+
+
+@pages.get("")
+async def page() -> str:
+    return await render_template("reports.html", has_worker=not sse.broker.is_shared)
+
+
+@pages.post("")
+async def build() -> ResponseReturnValue:
+    person = signed_in_as()
+    await jobs().ask(person.nickname if person else None)
+    await progress_changed()
+    return ("", 204) if by_htmx() else redirect(url_for(".page"), 303)
+
+
+def jobs() -> Jobs:
+    return Jobs(store())
