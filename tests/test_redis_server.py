@@ -154,7 +154,7 @@ async def test_tls_carries_everything(
     ca.cert_pem.write_to_path(str(tmp_path / "ca.crt"))
     async with tls_redis(tmp_path, ca) as port:
         url = f"rediss://localhost:{port}?ssl_ca_certs={tmp_path / 'ca.crt'}"
-        a, b = await boot(url=url), await boot(url=url)
+        a, b = [await boot(url=url, broker_timeout=5.0) for _ in range(2)]
         assert a.broker.state is State.READY
         async with open_stream(a.app, "/sse/rooms/1?fragments=list") as stream:
             await b.room.publish("said", 1)
@@ -175,7 +175,7 @@ async def test_certificate_of_somebody_else_is_refused(
     trustme.CA().cert_pem.write_to_path(str(tmp_path / "other.crt"))
     async with tls_redis(tmp_path, trustme.CA()) as port:
         url = f"rediss://localhost:{port}?ssl_ca_certs={tmp_path / 'other.crt'}"
-        a = await boot(url=url)
+        a = await boot(url=url, broker_timeout=5.0)
 
         assert a.broker.state is State.AWAY
         with pytest.raises(BrokerUnavailable, match="certificate verify failed") as caught:
