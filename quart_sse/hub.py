@@ -18,6 +18,7 @@ from .fragments import Fragments
 from .group import HEARTBEAT, Group, Item, Solo
 from .naming import member_key
 from .position import ZERO, Id, Position
+from .replays import Replays
 from .waves import Waves
 
 logger = logging.getLogger("quart_sse")
@@ -87,6 +88,7 @@ class Hub:
         self._solos: set[Solo] = set()
         self._fragments = Fragments(config.debounce, self._make_shared)
         self._waves = Waves(self._settle)
+        self._replays = Replays(self._resume)
 
     # -- what comes from the broker ------------------------------------------------------------
 
@@ -171,13 +173,19 @@ class Hub:
         item.version = max(shared.version, Id(0, 1))
         return item
 
-    def _event_item(self, message: Message) -> Item:
-        name = message.name or ""
-        full = encode_body(message.data, member_key(message.topic, name), message.retry_ms)
-        bare = encode_body(message.data, name, message.retry_ms)
+    def _event_item(
+        self, message: Message, bodies: dict[Id, tuple[bytes, bytes]] | None = None
+    ) -> Item:
+        made = None if bodies is None else bodies.get(message.id)
+        if made is None:
+            name = message.name or ""
+            full = encode_body(message.data, member_key(message.topic, name), message.retry_ms)
+            made = full, encode_body(message.data, name, message.retry_ms)
+            if bodies is not None:
+                bodies[message.id] = made
         position = self.position
         position = Position(self._epoch, message.id, min(position.fragments, message.id), None)
-        return Item(position, message.topic, None, None, full, bare)
+        return Item(position, message.topic, None, None, *made)
 
     def _add(self, group: Group, item: Item) -> None:
         if group.add(item):
@@ -247,7 +255,7 @@ class Hub:
         try:
             async with asyncio.timeout(self._config.join_timeout):
                 await self._broker.subscribe(connection.subscription)
-                replay = await self._broker.resume(starts)
+                replay = await self._replays.ask(starts)
         except TimeoutError:
             raise BrokerUnavailable(
                 f"The broker did not answer within {self._config.join_timeout} s."
@@ -259,7 +267,6 @@ class Hub:
         if replay.position.epoch != self._epoch:
             await self._broker.probe()  # tells every process, this one too
             raise BrokerUnavailable("The broker's data set has just become another.")
-        bound(replay, self._config.replay_events, self._config.replay_bytes)
         opening = encode_body(json.dumps({"id": connection.id}), "sse-open")
         self._admit(solo, starts, replay, [opening])
 
@@ -273,13 +280,13 @@ class Hub:
         if replay.incomplete:
             # Nothing else before or after it: a client that is cut in between would take a
             # position past events that it was neither sent nor told of.
-            replay.incomplete.update(message.topic for message in replay.events)
             solo.lag(ZERO)
-        whole = [] if replay.incomplete else replay.events
-        chunks.extend(solo.replayed(self._event_item(message)) for message in whole)
-        if replay.incomplete:
-            lost = encode_body(json.dumps(sorted(replay.incomplete)), "sse-reset")
+            topics = replay.incomplete.union(message.topic for message in replay.events)
+            lost = encode_body(json.dumps(sorted(topics)), "sse-reset")
             chunks.append(solo.replayed(Item(replay.position, "", None, None, lost)))
+        else:
+            items = (self._event_item(message, replay.bodies) for message in replay.events)
+            chunks.extend(solo.replayed(item) for item in items)
         signals, ready = self._owe(solo, starts, replay)
         # Before anything says that fragments are current.
         chunks.extend(solo.replayed(signal) for signal in signals)
@@ -326,6 +333,11 @@ class Hub:
                     shared.require(needed)
         return signals, ready
 
+    async def _resume(self, starts: Mapping[str, Start]) -> Replay:
+        replay = await self._broker.resume(starts)
+        bound(replay, self._config.replay_events, self._config.replay_bytes)
+        return replay
+
     # -- after a gap -----------------------------------------------------------------------------
 
     async def catch_up(self) -> None:
@@ -340,8 +352,7 @@ class Hub:
             names = (group.subscription[topic] for group in route.groups)
             fragments = frozenset().union(*names, route.parents, known.get(topic, ()))
             starts[topic] = Start(position, fragments, self._source.keep(topic))
-        replay = await self._broker.resume(starts)
-        bound(replay, self._config.replay_events, self._config.replay_bytes)
+        replay = await self._resume(starts)
         snapshot, lost = replay.position, replay.incomplete
         # What is on its way belongs before a reset, and a reset before all that is newer: a
         # position must never pass events of which a client was not told that they are lost.

@@ -19,7 +19,7 @@ FLOORS = [
     {"broker.link", "broker.memory"},
     {"broker.redis"},
     {"connection", "fragment"},
-    {"debts", "fragments", "group", "limits", "signer"},
+    {"debts", "fragments", "group", "limits", "replays", "signer"},
     {"waves"},
     {"hub"},
     {"state"},

@@ -100,6 +100,8 @@ class Replay:
     unknown: set[str] = field(default_factory=set)
     #: topics whose position is older than the record of changes reaches
     stale: set[str] = field(default_factory=set)
+    #: event -> its bytes with the full and the bare name, made once for all who share this
+    bodies: dict[Id, tuple[bytes, bytes]] = field(default_factory=dict)
 
 
 def judge(replay: Replay, topic: str, start: Start, past: Past) -> None:
