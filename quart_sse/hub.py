@@ -7,18 +7,20 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Protocol
 
+from .arrivals import Arrivals
 from .broker import ORDERS, Broker, Keep, Kind, Message, Replay, Start, bound
 from .config import Config
 from .connection import Connection
-from .debts import lacks, missed, unrecorded
+from .debts import missed, unrecorded
 from .errors import BrokerUnavailable
-from .event import encode_body, encode_fragment
+from .event import encode_body
 from .fragment import FragmentSpec, Rendered, SharedFragment
 from .fragments import Fragments
-from .group import HEARTBEAT, Group, Item, Solo
-from .naming import member_key
+from .group import Group, Item, Solo
+from .items import Items
 from .position import ZERO, Id, Position
 from .replays import Replays
+from .routes import Route, Routes
 from .waves import Waves
 
 logger = logging.getLogger("quart_sse")
@@ -43,27 +45,6 @@ class Source(Protocol):
         """Do what is safe after orders that this process may have missed for good."""
 
 
-class Route:
-    """One topic in this process."""
-
-    def __init__(self, topic: str) -> None:
-        self.topic = topic
-        self.groups: set[Group] = set()
-        #: fragment -> the fragments that contain it, as far as renders have shown
-        self.parents: dict[str, set[str]] = {}
-        self.empty_since: float | None = None
-
-    def with_nested(self, names: frozenset[str]) -> frozenset[str]:
-        """Return fragments and what they contain."""
-        inside = (name for name, parents in self.parents.items() if not parents.isdisjoint(names))
-        return names.union(inside)
-
-    @property
-    def connections(self) -> int:
-        """How many connections listen to the topic."""
-        return sum(len(group.members) for group in self.groups)
-
-
 class Hub:
     """Topic -> connections, for one process and one app.
 
@@ -82,13 +63,20 @@ class Hub:
         self._source = source
         self._epoch = ""
         self._seen: Id = ZERO  #: the newest id that came from the broker
-        self._routes: dict[str, Route] = {}
+        self._routes = Routes()
         self._groups: dict[object, Group] = {}
         self._group_of: dict[Connection, Group] = {}
         self._solos: set[Solo] = set()
         self._fragments = Fragments(config.debounce, self._make_shared)
         self._waves = Waves(self._settle)
         self._replays = Replays(self._resume)
+        self._items = Items(lambda: self.position)
+        self._arrivals = Arrivals(self._items, self._fragments, source.spec, self._add)
+
+    @property
+    def position(self) -> Position:
+        """Where every connection that owes nothing stands once it was sent all that is here."""
+        return Position(self._epoch, self._seen, self._fragments.current_up_to(self._seen))
 
     # -- what comes from the broker ------------------------------------------------------------
 
@@ -105,7 +93,7 @@ class Hub:
         elif route is None:
             return
         elif message.kind is Kind.EVENT:
-            item = self._event_item(message)
+            item = self._items.event(message)
             for group in route.groups:
                 self._add(group, item)
         else:
@@ -122,9 +110,9 @@ class Hub:
                 name,
             )
         elif spec.personal:
-            wanting = self._wanting(route, name)
-            item = self._item(route.topic, name)
-            item.viewers = sum(len(group.members) for group in wanting)
+            wanting = route.wanting(name)
+            viewers = sum(len(group.members) for group in wanting)
+            item = self._items.signal(route.topic, name, viewers)
             for group in wanting:
                 self._add(group, item)
         else:
@@ -146,54 +134,19 @@ class Hub:
         for topic, name in shared.rendered.nested:
             if topic == shared.topic:
                 route.parents.setdefault(name, set()).add(shared.spec.name)
-        items = [self._html_item(shared, shared.rendered)]
+        items = [self._items.html(shared, shared.rendered)]
         for topic, name in sorted(shared.rendered.nested):
             inner = self._fragments.known(topic, name) if topic == shared.topic else None
             # It changed while the outer one was rendered: what was sent of it shall stay.
             if inner and inner.rendered and inner.rendered.html not in shared.rendered.html:
-                items.append(self._html_item(inner, inner.rendered))
-        for group in self._wanting(route, shared.spec.name):
+                items.append(self._items.html(inner, inner.rendered))
+        for group in route.wanting(shared.spec.name):
             for item in items:
                 self._add(group, item)
-
-    # -- items ---------------------------------------------------------------------------------
-
-    @property
-    def position(self) -> Position:
-        """Where every connection that owes nothing stands once it was sent all that is here."""
-        return Position(self._epoch, self._seen, self._fragments.current_up_to(self._seen))
-
-    def _item(self, topic: str, fragment: str) -> Item:
-        return Item(self.position, topic, fragment, member_key(topic, fragment))
-
-    def _html_item(self, shared: SharedFragment, rendered: Rendered) -> Item:
-        item = self._item(shared.topic, shared.spec.name)
-        item.body = encode_fragment(shared.key, rendered.html)
-        # Never zero, which is for what has no versions.
-        item.version = max(shared.version, Id(0, 1))
-        return item
-
-    def _event_item(
-        self, message: Message, bodies: dict[Id, tuple[bytes, bytes]] | None = None
-    ) -> Item:
-        made = None if bodies is None else bodies.get(message.id)
-        if made is None:
-            name = message.name or ""
-            full = encode_body(message.data, member_key(message.topic, name), message.retry_ms)
-            made = full, encode_body(message.data, name, message.retry_ms)
-            if bodies is not None:
-                bodies[message.id] = made
-        position = self.position
-        position = Position(self._epoch, message.id, min(position.fragments, message.id), None)
-        return Item(position, message.topic, None, None, *made)
 
     def _add(self, group: Group, item: Item) -> None:
         if group.add(item):
             self._waves.add(group)
-
-    def _wanting(self, route: Route, fragment: str) -> list[Group]:
-        parents = route.parents
-        return [group for group in route.groups if group.wants(route.topic, fragment, parents)]
 
     # -- fragments -------------------------------------------------------------------------------
 
@@ -204,13 +157,7 @@ class Hub:
             debounce,
             lambda: self._source.render(topic, spec.name),
             self._deliver,
-            lambda: self._is_viewed(topic, spec.name),
-        )
-
-    def _is_viewed(self, topic: str, fragment: str) -> bool:
-        route = self._routes.get(topic)
-        return route is not None and any(
-            group.wants(topic, fragment, route.parents) for group in route.groups
+            lambda: bool(self._routes.wanting(topic, spec.name)),
         )
 
     async def render(self, topic: str, spec: FragmentSpec) -> Rendered:
@@ -243,10 +190,7 @@ class Hub:
         self.emptied.clear()
         self._group_of[connection] = solo
         self._solos.add(solo)
-        for topic in connection.subscription:
-            route = self._routes.setdefault(topic, Route(topic))
-            route.groups.add(solo)
-            route.empty_since = None
+        self._routes.add(solo)
         # What came inside a fragment later is not in the page's own list.
         starts = {
             topic: replace(start, fragments=self._routes[topic].with_nested(start.fragments))
@@ -268,70 +212,8 @@ class Hub:
             await self._broker.probe()  # tells every process, this one too
             raise BrokerUnavailable("The broker's data set has just become another.")
         opening = encode_body(json.dumps({"id": connection.id}), "sse-open")
-        self._admit(solo, starts, replay, [opening])
-
-    def _admit(
-        self, solo: Solo, starts: Mapping[str, Start], replay: Replay, chunks: list[bytes]
-    ) -> None:
-        """Send what a connection missed, note what it is owed, and let it go live."""
-        positions = [start.position for start in starts.values() if start.position is not None]
-        known = not replay.unknown and not any(start.now for start in starts.values())
-        solo.lag(min((p.fragments for p in positions), default=ZERO) if known else ZERO)
-        if replay.incomplete:
-            # Nothing else before or after it: a client that is cut in between would take a
-            # position past events that it was neither sent nor told of.
-            solo.lag(ZERO)
-            topics = replay.incomplete.union(message.topic for message in replay.events)
-            lost = encode_body(json.dumps(sorted(topics)), "sse-reset")
-            chunks.append(solo.replayed(Item(replay.position, "", None, None, lost)))
-        else:
-            items = (self._event_item(message, replay.bodies) for message in replay.events)
-            chunks.extend(solo.replayed(item) for item in items)
-        signals, ready = self._owe(solo, starts, replay)
-        # Before anything says that fragments are current.
-        chunks.extend(solo.replayed(signal) for signal in signals)
-        solo.connection.ahead(chunks)
-        solo.release(replay.position.events)
-        for item in ready:
-            self._add(solo, item)
-        if solo.pending:
-            solo.connection.feed(solo.take())
-        if not solo.owed:
-            solo.settle()
-        for topic, names in solo.subscription.items():
-            for name in names:
-                spec = self._source.spec(topic, name)
-                if spec is not None and spec.every is not None and not spec.personal:
-                    self._fragments.get(topic, spec).start_every()
+        self._arrivals.admit(solo, starts, replay, [opening])
         self._settle()
-
-    def _owe(
-        self, solo: Solo, starts: Mapping[str, Start], replay: Replay
-    ) -> tuple[list[Item], list[Item]]:
-        """Note which fragments a connection lacks.
-
-        Returns:
-            The signals for personal ones, and the HTML that can be sent at once.
-        """
-        signals, ready = [], []
-        for topic, start in starts.items():
-            for name in sorted(start.fragments):
-                spec = self._source.spec(topic, name)
-                change = replay.changes.get((topic, name))
-                if spec is None or not lacks(spec, start, change, topic, replay):
-                    continue
-                if spec.personal:
-                    key = member_key(topic, name)
-                    signals.append(Item(replay.position, topic, name, key, viewers=1))
-                    continue
-                shared = self._fragments.get(topic, spec)
-                needed = change or ZERO
-                solo.owed[shared.key] = needed
-                if shared.rendered is not None and shared.is_current(needed):
-                    ready.append(self._html_item(shared, shared.rendered))
-                else:
-                    shared.require(needed)
-        return signals, ready
 
     async def _resume(self, starts: Mapping[str, Start]) -> Replay:
         replay = await self._broker.resume(starts)
@@ -369,6 +251,7 @@ class Hub:
             is_past = isinstance(group, Solo) and group.last >= snapshot.events and not is_other
             if not is_past and not lost.isdisjoint(connection.subscription):
                 self._restart(connection, replay)
+        self._settle()
         for message in unrecorded(replay, starts):
             # Whenever that was: before all that is delivered now.
             if message.topic in self._routes:
@@ -390,17 +273,16 @@ class Hub:
         self._group_of[connection] = solo
         self._solos.discard(group)
         self._solos.add(solo)
+        self._routes.add(solo)
         connection.discard()
-        starts = {}
-        for topic, fragments in connection.subscription.items():
-            route = self._routes[topic]
-            route.groups.add(solo)
-            route.empty_since = None
-            starts[topic] = Start(replay.position, fragments, self._source.keep(topic))
+        starts = {
+            topic: Start(replay.position, fragments, self._source.keep(topic))
+            for topic, fragments in connection.subscription.items()
+        }
         topics = set(starts)
         kept = {topic for topic in topics if starts[topic].keep.events}
         reset = Replay(replay.position, [], kept, replay.changes, topics)
-        self._admit(solo, starts, reset, [])
+        self._arrivals.admit(solo, starts, reset, [])
 
     def leave(self, connection: Connection) -> None:
         """Forget a connection; harmless if it is not here."""
@@ -419,14 +301,7 @@ class Hub:
     def _drop_group(self, group: Group) -> None:
         if self._groups.get(_group_key(group)) is group:
             del self._groups[_group_key(group)]
-        now = asyncio.get_running_loop().time()
-        for topic in group.subscription:
-            route = self._routes.get(topic)
-            if route is None:
-                continue
-            route.groups.discard(group)
-            if not route.groups:
-                route.empty_since = now
+        self._routes.remove(group, asyncio.get_running_loop().time())
         self._fragments.unwatched(frozenset(group.subscription))
 
     def _settle(self) -> None:
@@ -441,10 +316,8 @@ class Hub:
                 group = self._groups[key] = Group(solo.subscription, solo.bare, solo.granted)
             elif group.pending:
                 continue
-            for topic in solo.subscription:
-                route = self._routes[topic]
-                route.groups.discard(solo)
-                route.groups.add(group)
+            self._routes.add(group)
+            self._routes.remove(solo, 0.0)
             group.members.add(solo.connection)
             self._group_of[solo.connection] = group
             self._solos.discard(solo)
@@ -453,7 +326,7 @@ class Hub:
 
     def heartbeat(self) -> None:
         """Send every connection its position, which keeps it fresh and finds dead ones."""
-        item = Item(self.position, "", None, HEARTBEAT, b"\n")
+        item = self._items.heartbeat()
         for group in set(self._group_of.values()):
             self._add(group, item)
 
@@ -464,14 +337,7 @@ class Hub:
 
     async def forget(self, now: float) -> None:
         """Unsubscribe topics whose last viewer has been gone for ``QUART_SSE_LINGER``."""
-        limit = now - self._config.linger
-        gone = [
-            topic
-            for topic, route in self._routes.items()
-            if not route.groups and (route.empty_since or 0.0) <= limit
-        ]
-        for topic in gone:
-            del self._routes[topic]
+        gone = self._routes.drop_empty(now - self._config.linger)
         if gone:
             await self._broker.unsubscribe(gone)
         self._fragments.drop(self._routes.__contains__)
@@ -479,12 +345,12 @@ class Hub:
     def receivers(self, topic: str) -> int:
         """Return how many connections of this process listen to a topic."""
         route = self._routes.get(topic)
-        return 0 if route is None else route.connections
+        return 0 if route is None else route.count
 
     def listeners(self, topic: str) -> list[Connection]:
         """Return the connections of this process that listen to a topic."""
         route = self._routes.get(topic)
-        return [] if route is None else [c for group in route.groups for c in group.members]
+        return [] if route is None else route.connections
 
     async def close(self) -> None:
         """Stop rendering."""

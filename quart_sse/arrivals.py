@@ -1,0 +1,108 @@
+"""What a connection is given when it begins: what it missed, and what it is owed."""
+
+import json
+from collections.abc import Callable, Mapping
+
+from .broker import Replay, Start
+from .debts import lacks
+from .event import encode_body
+from .fragment import FragmentSpec
+from .fragments import Fragments
+from .group import Group, Item, Solo
+from .items import Items
+from .position import ZERO
+
+
+class Arrivals:
+    """Admits connections of one process.
+
+    Args:
+        items: Makes messages.
+        fragments: Of the process.
+        spec: Returns how a fragment was declared; None if this process knows no such fragment.
+        add: Puts a message into a group's next wave.
+    """
+
+    def __init__(
+        self,
+        items: Items,
+        fragments: Fragments,
+        spec: Callable[[str, str], FragmentSpec | None],
+        add: Callable[[Group, Item], None],
+    ) -> None:
+        self._items = items
+        self._fragments = fragments
+        self._spec = spec
+        self._add = add
+
+    def admit(
+        self, solo: Solo, starts: Mapping[str, Start], replay: Replay, chunks: list[bytes]
+    ) -> None:
+        """Send what a connection missed, note what it is owed, and let it go live.
+
+        Args:
+            solo: The connection.
+            starts: Where each of its topics starts.
+            replay: What the broker said; others may share it.
+            chunks: What it is sent before all else.
+        """
+        positions = [start.position for start in starts.values() if start.position is not None]
+        known = not replay.unknown and not any(start.now for start in starts.values())
+        solo.lag(min((p.fragments for p in positions), default=ZERO) if known else ZERO)
+        if replay.incomplete:
+            # Nothing else before or after it: a client that is cut in between would take a
+            # position past events that it was neither sent nor told of.
+            solo.lag(ZERO)
+            topics = replay.incomplete.union(message.topic for message in replay.events)
+            lost = encode_body(json.dumps(sorted(topics)), "sse-reset")
+            chunks.append(solo.replayed(Item(replay.position, "", None, None, lost)))
+        else:
+            items = (self._items.event(message, replay.bodies) for message in replay.events)
+            chunks.extend(solo.replayed(item) for item in items)
+        signals, ready = self._owe(solo, starts, replay)
+        # Before anything says that fragments are current.
+        chunks.extend(solo.replayed(signal) for signal in signals)
+        solo.connection.ahead(chunks)
+        solo.release(replay.position.events)
+        for item in ready:
+            self._add(solo, item)
+        if solo.pending:
+            solo.connection.feed(solo.take())
+        if not solo.owed:
+            solo.settle()
+        self._start_clocks(solo)
+
+    def _owe(
+        self, solo: Solo, starts: Mapping[str, Start], replay: Replay
+    ) -> tuple[list[Item], list[Item]]:
+        """Note which fragments a connection lacks.
+
+        Returns:
+            The signals for personal ones, and the HTML that can be sent at once.
+        """
+        signals, ready = [], []
+        for topic, start in starts.items():
+            for name in sorted(start.fragments):
+                spec = self._spec(topic, name)
+                change = replay.changes.get((topic, name))
+                if spec is None or not lacks(spec, start, change, topic, replay):
+                    continue
+                if spec.personal:
+                    signals.append(self._items.signal(topic, name, 1, replay.position))
+                    continue
+                shared = self._fragments.get(topic, spec)
+                needed = change or ZERO
+                solo.owed[shared.key] = needed
+                if shared.rendered is not None and shared.is_current(needed):
+                    ready.append(self._items.html(shared, shared.rendered))
+                else:
+                    shared.require(needed)
+        return signals, ready
+
+    def _start_clocks(self, solo: Solo) -> None:
+        """Begin to refresh fragments regularly that were declared so."""
+        for topic, names in solo.subscription.items():
+            for name in names:
+                spec = self._spec(topic, name)
+                if spec is not None and spec.every is not None and not spec.personal:
+                    self._fragments.get(topic, spec).start_every()

@@ -1,0 +1,68 @@
+"""Messages on their way to connections: encoded once, with the position that they carry."""
+
+from collections.abc import Callable
+
+from .broker import Message
+from .event import encode_body, encode_fragment
+from .fragment import Rendered, SharedFragment
+from .group import HEARTBEAT, Item
+from .naming import member_key
+from .position import Id, Position
+
+#: Event -> its bytes with the full and with the bare name.
+Bodies = dict[Id, tuple[bytes, bytes]]
+
+
+class Items:
+    """Makes the messages of one process.
+
+    Args:
+        position: Tells where every connection stands that owes nothing.
+    """
+
+    def __init__(self, position: Callable[[], Position]) -> None:
+        self._position = position
+
+    def heartbeat(self) -> Item:
+        """Return the message that says nothing but the position."""
+        return Item(self._position(), "", None, HEARTBEAT, b"\n")
+
+    def signal(
+        self, topic: str, fragment: str, viewers: int, position: Position | None = None
+    ) -> Item:
+        """Return the message after which viewers fetch a personal fragment.
+
+        Args:
+            topic: The fragment's topic.
+            fragment: Its name.
+            viewers: How many fetch it.
+            position: What it carries, if not the process's own.
+        """
+        position = position or self._position()
+        return Item(position, topic, fragment, member_key(topic, fragment), viewers=viewers)
+
+    def html(self, shared: SharedFragment, rendered: Rendered) -> Item:
+        """Return the message that brings a fragment's HTML."""
+        topic, name = shared.topic, shared.spec.name
+        body = encode_fragment(shared.key, rendered.html)
+        # Never zero, which is for what has no versions.
+        version = max(shared.version, Id(0, 1))
+        return Item(self._position(), topic, name, shared.key, body, version=version)
+
+    def event(self, message: Message, bodies: Bodies | None = None) -> Item:
+        """Return an event's message.
+
+        Args:
+            message: The event.
+            bodies: What was encoded already for others who are sent the same replay.
+        """
+        made = None if bodies is None else bodies.get(message.id)
+        if made is None:
+            name = message.name or ""
+            full = encode_body(message.data, member_key(message.topic, name), message.retry_ms)
+            made = full, encode_body(message.data, name, message.retry_ms)
+            if bodies is not None:
+                bodies[message.id] = made
+        epoch, _, fragments, _ = self._position()
+        position = Position(epoch, message.id, min(fragments, message.id), None)
+        return Item(position, message.topic, None, None, *made)

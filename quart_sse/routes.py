@@ -1,0 +1,70 @@
+"""Which connections listen to a topic in this process."""
+
+from .connection import Connection
+from .group import Group
+
+
+class Route:
+    """One topic in this process."""
+
+    def __init__(self, topic: str) -> None:
+        self.topic = topic
+        self.groups: set[Group] = set()
+        #: fragment -> the fragments that contain it, as far as renders have shown
+        self.parents: dict[str, set[str]] = {}
+        self.empty_since: float | None = None
+
+    def with_nested(self, names: frozenset[str]) -> frozenset[str]:
+        """Return fragments and what they contain."""
+        inside = (name for name, parents in self.parents.items() if not parents.isdisjoint(names))
+        return names.union(inside)
+
+    def wanting(self, fragment: str) -> list[Group]:
+        """Return the groups whose pages show a fragment, by itself or inside another one."""
+        return [group for group in self.groups if group.wants(self.topic, fragment, self.parents)]
+
+    @property
+    def connections(self) -> list[Connection]:
+        """The connections that listen to the topic."""
+        return [connection for group in self.groups for connection in group.members]
+
+    @property
+    def count(self) -> int:
+        """How many connections listen to the topic."""
+        return sum(len(group.members) for group in self.groups)
+
+
+class Routes(dict[str, Route]):
+    """Topic -> who listens; topics without listeners linger for those who only change pages."""
+
+    def add(self, group: Group) -> None:
+        """Let a group listen to its topics."""
+        for topic in group.subscription:
+            route = self.setdefault(topic, Route(topic))
+            route.groups.add(group)
+            route.empty_since = None
+
+    def remove(self, group: Group, now: float) -> None:
+        """Let a group listen no longer."""
+        for topic in group.subscription:
+            route = self.get(topic)
+            if route is not None:
+                route.groups.discard(group)
+                if not route.groups:
+                    route.empty_since = now
+
+    def wanting(self, topic: str, fragment: str) -> list[Group]:
+        """Return the groups whose pages show a fragment of a topic."""
+        route = self.get(topic)
+        return [] if route is None else route.wanting(fragment)
+
+    def drop_empty(self, limit: float) -> list[str]:
+        """Forget topics that have had no listeners since a time; returns them."""
+        gone = [
+            topic
+            for topic, route in self.items()
+            if not route.groups and (route.empty_since or 0.0) <= limit
+        ]
+        for topic in gone:
+            del self[topic]
+        return gone
