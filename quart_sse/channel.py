@@ -3,11 +3,9 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
-from urllib.parse import unquote
 
 from markupsafe import Markup, escape
 from quart import Quart, render_template
-from werkzeug.routing import BaseConverter, Map, Rule
 
 from . import presence
 from .broker import Keep, Kind, Message
@@ -21,15 +19,13 @@ from .errors import (
 )
 from .event import check_html, encode_body
 from .fragment import FragmentSpec
-from .naming import check_event_name, check_name, parse_topic, topic_name
+from .naming import check_event_name, check_name
 from .position import ZERO
 from .presence import Presence
+from .rules import ChannelRule
 from .state import State
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-
-#: Parameters that would be taken for something else in a URL or a macro.
-_RESERVED_PARAMETERS = frozenset({"fragment", "t", "since", "tag", "attrs", "caller", "self"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +73,13 @@ class Channel:
     ) -> None:
         self.name = check_name("channel", name)
         self.rule = rule
+        self._rule = ChannelRule(self.name, rule)
         self.public = public
         self.authorizer: Callable[..., Any] | None = None
         self.fragments: dict[str, Fragment] = {}
         self._history = history
         self._history_ttl = history_ttl
         self._state = default_state
-        self.parameters = _check_rule(name, rule)
 
     @property
     def specs(self) -> Mapping[str, FragmentSpec]:
@@ -220,14 +216,15 @@ class Channel:
         Example:
             ``comments.topic(discussion_id=7).name == "comments?discussion_id=7"``
         """
-        if params.keys() != self.parameters:
-            wanted = ", ".join(sorted(self.parameters)) or "no parameters"
+        parameters = self._rule.parameters
+        if params.keys() != parameters:
+            wanted = ", ".join(sorted(parameters)) or "no parameters"
             raise ParameterError(
                 f"A topic of channel {self.name!r} takes {wanted}, not "
                 f"{', '.join(sorted(params)) or 'none'}. Its rule is {self.rule!r}."
             )
         state = self._state()
-        back = self._there_and_back(state.app, params)
+        back = self._rule.there_and_back(state.app, params)
         for name, value in params.items():
             if back is None or not _is_same(value, back[name]):
                 got = "nothing" if back is None else repr(back[name])
@@ -240,7 +237,7 @@ class Channel:
                 f"The URL of channel {self.name!r} does not lead to it. A route of the app's own, "
                 f"or of another channel, hides its rule {self.rule!r}."
             )
-        return Topic(self, state, topic_name(self.name, self._texts(state.app, back)), back)
+        return Topic(self, state, self._rule.topic_of(state.app, back), back)
 
     def values(self, app: Quart, topic: str) -> dict[str, Any] | None:
         """Return the parameters of a topic by its name; None if there can be no such topic.
@@ -249,44 +246,11 @@ class Channel:
             app: The app, whose URL map has the converters.
             topic: A topic's name, which may come from anybody.
         """
-        name, texts = parse_topic(topic)
-        if name != self.name or texts.keys() != self.parameters:
-            return None
-        converters = self._converters(app)
-        try:
-            given = {name: converters[name].to_python(text) for name, text in texts.items()}
-        except Exception:  # an app's own converter may raise anything at what is not its own
-            return None
-        back = self._there_and_back(app, given)
-        if back is None or topic_name(name, self._texts(app, back)) != topic:
-            return None
-        return back
+        return self._rule.values(app, topic)
 
     def fragment_url(self, app: Quart, topic: str, fragment: str) -> str:
         """Return the path of a fragment of one of this channel's topics."""
-        values = {**(self.values(app, topic) or {}), "fragment": fragment}
-        return str(_adapter(app).build(f"sse.{self.name}.fragment", values))
-
-    def _there_and_back(self, app: Quart, params: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Build a URL and match it; returns the parameters that came back, if they did."""
-        adapter = _adapter(app)
-        try:
-            path = adapter.build(f"sse.{self.name}.stream", dict(params))
-            endpoint, values = adapter.match(unquote(path.partition("?")[0]), method="GET")
-        except Exception:  # an app's own converter may raise anything at what is not its own
-            return None
-        if endpoint != f"sse.{self.name}.stream" or values.keys() != self.parameters:
-            return None
-        return dict(values)
-
-    def _converters(self, app: Quart) -> Mapping[str, BaseConverter]:
-        (rule,) = app.url_map.iter_rules(f"sse.{self.name}.stream")
-        return rule._converters
-
-    def _texts(self, app: Quart, values: Mapping[str, Any]) -> dict[str, str]:
-        """Return parameters as they stand in a topic's name."""
-        converters = self._converters(app) if values else {}
-        return {name: unquote(converters[name].to_url(value)) for name, value in values.items()}
+        return self._rule.fragment_path(app, self.values(app, topic) or {}, fragment)
 
 
 class Topic:
@@ -426,45 +390,8 @@ class Topic:
         return str(await self._state.broker.publish(message, keep))
 
 
-class _DeclaredRule(Rule):
-    """A rule whose converters are not known yet: the app may bring its own."""
-
-    def get_converter(self, *args: Any, **kwargs: Any) -> BaseConverter:
-        """Return a converter that takes anything."""
-        return BaseConverter(self.map)
-
-
-def _check_rule(channel: str, rule: str) -> frozenset[str]:
-    """Return the parameters of a URL rule.
-
-    Raises:
-        DeclarationError: If a channel cannot be reached by it.
-    """
-    if not rule.startswith("/") or rule.startswith("/~"):
-        raise DeclarationError(
-            f"The rule {rule!r} of channel {channel!r} must begin with '/' and not with '/~', "
-            "which begins the URLs of fragments."
-        )
-    parsed = _DeclaredRule(rule, endpoint=channel)
-    try:
-        Map([parsed])
-    except (ValueError, TypeError, SyntaxError) as error:
-        raise DeclarationError(f"The rule {rule!r} of channel {channel!r}: {error}") from None
-    reserved = parsed.arguments & _RESERVED_PARAMETERS
-    if reserved:
-        raise DeclarationError(
-            f"The rule {rule!r} of channel {channel!r} has a parameter {min(reserved)!r}, which "
-            "means something else in the extension's URLs or macros. Choose another name."
-        )
-    return frozenset(parsed.arguments)
-
-
 def _is_same(given: Any, back: Any) -> bool:
     """Whether a parameter came back as what was given; True and 1.0 are not 1."""
     if isinstance(given, bool) is not isinstance(back, bool):
         return False
     return bool(given == back) and isinstance(given, type(back))
-
-
-def _adapter(app: Quart) -> Any:
-    return app.url_map.bind("localhost")

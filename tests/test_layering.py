@@ -23,7 +23,7 @@ FLOORS = [
     {"items", "routes", "waves"},
     {"arrivals"},
     {"hub"},
-    {"state"},
+    {"rules", "state"},
     {"access", "presence", "render", "shutdown"},
     {"orders"},
     {"channel", "leaf", "stream", "sweeper"},
