@@ -6,7 +6,7 @@
 #   make clean test PYTHON=/path/to/python3.12
 # PYTHON counts when the environment is made; without it the scripts look for one that runs.
 
-.PHONY: help demo demo-redis test test-all check format bench clean
+.PHONY: help demo demo-redis test test-all check format script bench clean
 .DEFAULT_GOAL := help
 
 RUN := .venv/bin/python -m
@@ -37,6 +37,9 @@ check: .venv/.stamp-dev ## Check format, lint and types
 format: .venv/.stamp-dev ## Format the code, and fix what ruff can fix
 	$(RUN) ruff check --fix-only
 	$(RUN) ruff format
+
+script: ## Minify static/quart-sse.js, after a change of it
+	@scripts/minify.sh
 
 bench: .venv/.stamp-dev ## Run the benchmarks
 	$(RUN) benchmarks $(ARGS)

@@ -148,6 +148,10 @@ def _stream(
         address=address,
         bare=bare,
     )
+    connection.introduction["topics"] = [
+        [topic for topic, of in admission.tokens_of.items() if number in of]
+        for number in range(len(tokens))
+    ]
     connection.judged_at = current_visit().began
     connection.kick = current_visit().kick
     if len(tokens) == 1 and tokens[0] is not None and tokens[0].is_signed and not bare:

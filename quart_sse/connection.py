@@ -105,6 +105,8 @@ class Connection:
     ) -> None:
         self.id = secrets.token_urlsafe(12)
         self.subscription = subscription
+        #: What its client is told first: its id, and the topics that each token has granted.
+        self.introduction: dict[str, object] = {"id": self.id}
         self.identity = identity
         self.browser = browser
         self.address = address

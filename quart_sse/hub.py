@@ -211,7 +211,7 @@ class Hub:
         if replay.position.epoch != self._epoch:
             await self._broker.probe()  # tells every process, this one too
             raise BrokerUnavailable("The broker's data set has just become another.")
-        opening = encode_body(json.dumps({"id": connection.id}), "sse-open")
+        opening = encode_body(json.dumps(connection.introduction), "sse-open")
         self._arrivals.admit(solo, starts, replay, [opening])
         self._settle()
 

@@ -4,6 +4,7 @@ An empty leaf whose attributes never change in place, with an id that is new in 
 changing it in place leaks connections in htmx 2 and in htmx 4.
 """
 
+import hashlib
 import secrets
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
@@ -83,5 +84,8 @@ async def make_leaf(
         kept = KEPT + await state.broker.keep_text(text, state.config.token_lifetime)
         token = state.signer.sign(kept, identity, page) if is_signed else UNSIGNED + kept
     template = _HTMX_4 if state.config.htmx == 4 else _HTMX_2
-    url = f"{root}{state.config.url_prefix}?t={quote(token, safe='~')}"
+    # Pages with the same key ask for the same; a browser's tabs share one token of them.
+    bound = identity if is_signed else None
+    key = hashlib.sha256(f"{text} {bound}".encode()).hexdigest()[:12]
+    url = f"{root}{state.config.url_prefix}?t={quote(token, safe='~')}&k={key}"
     return Leaf(page, template, url, is_signed)

@@ -1,8 +1,10 @@
 """What the macros call: the markup of scripts, fragments and connect elements."""
 
+import base64
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any
 
 from markupsafe import Markup, escape
@@ -19,6 +21,8 @@ from .state import State, Visit, current_identity, current_visit
 
 #: htmx version -> the scripts that a page needs, in their order, by their names in vendor.json.
 _SCRIPTS = {2: ("htmx2", "htmx2-sse"), 4: ("htmx4", "htmx4-sse")}
+#: Those between the two by which all tabs of a browser share a connection.
+_SHARED = {2: ("idiomorph", "shared"), 4: ("shared",)}
 
 VENDOR: Mapping[str, Mapping[str, str]] = json.loads((ASSETS / "static/vendor.json").read_text())
 
@@ -29,6 +33,17 @@ STATIC: Mapping[str, str] = {
     for path in (ASSETS / "static").rglob("*")
     if path.is_file()
 }
+
+
+#: The scripts that pages load, by the names that stand above.
+_FILES = {name: row["file"] for name, row in VENDOR.items()} | {"shared": "quart-sse.min.js"}
+
+
+@cache
+def _integrity(file: str) -> str:
+    """Return the digest by which a browser refuses a script that somebody has changed."""
+    digest = hashlib.sha384((ASSETS / "static" / file).read_bytes()).digest()
+    return f"sha384-{base64.b64encode(digest).decode()}"
 
 
 class Macros:
@@ -49,17 +64,23 @@ class Macros:
         # (topic, fragment) -> the fragments whose HTML its render waits for at the moment
         self._waiting: dict[tuple[str, str], set[tuple[str, str]]] = {}
 
-    def scripts(self, nonce: str | None = None) -> Markup:
+    def scripts(self, nonce: str | None = None, shared: bool = False) -> Markup:
         """Return the script elements for the htmx version that ``QUART_SSE_HTMX`` names.
 
         They block, as they must: with ``defer`` or ``async`` htmx 4 may never connect.
+
+        Args:
+            nonce: Of the page's Content-Security-Policy, if it has one.
+            shared: Whether all tabs of a browser share one connection, by ``quart-sse.js``.
         """
+        first, last = _SCRIPTS[self._state.config.htmx]
+        between = _SHARED[self._state.config.htmx] if shared else ()
         with_nonce = Markup(' nonce="{}"').format(nonce) if nonce else Markup()
         return Markup("\n").join(
             Markup('<script src="{}" integrity="{}"{}></script>').format(
-                self._static_url(VENDOR[name]["file"]), VENDOR[name]["integrity"], with_nonce
+                self._static_url(_FILES[name]), _integrity(_FILES[name]), with_nonce
             )
-            for name in _SCRIPTS[self._state.config.htmx]
+            for name in (first, *between, last)
         )
 
     def _static_url(self, filename: str) -> str:

@@ -1,5 +1,7 @@
 """Pages for the browser tests that the example has no use for."""
 
+import os
+
 from quart import Quart, Response, render_template_string, request
 
 from quart_sse import SSE
@@ -12,7 +14,7 @@ numbers: dict[str, int] = {"a": 0, "b": 0, "inner": 0}
 
 MACROS = (
     '{% from "quart_sse/macros.html" import sse_scripts, sse_fragment, sse_connect, sse_live %}'
-    "<!doctype html><head>{{ sse_scripts() }}</head>"
+    "<!doctype html><head>{{ sse_scripts(shared=shared) }}</head>"
 )
 
 
@@ -38,6 +40,39 @@ async def around(name: str) -> str:
 async def mine(name: str) -> str:
     """Show something that differs between viewers."""
     return f"<u>{request.cookies.get('who', 'nobody')} sees {numbers[name]}</u>"
+
+
+@app.context_processor
+def script() -> dict[str, object]:
+    """Say whether the pages of this process share their connection."""
+    return {"shared": "SHARED" in os.environ}
+
+
+@app.get("/connections")
+async def connections() -> dict[str, int]:
+    """Say how many streams are open."""
+    return {"open": len(app.extensions["quart_sse"].hub.connections)}
+
+
+@app.get("/number/<name>")
+async def one(name: str) -> str:
+    """Show a number, a form that a refresh leaves alone, and the state of the connection."""
+    return await render_template_string(
+        MACROS + '<form><input id="outside"></form>'
+        '{{ sse_fragment("board.form", name=name) }}{{ sse_fragment("board.number", name=name) }}'
+        "{{ sse_connect() }}",
+        name=name,
+    )
+
+
+@board.fragment("form")
+async def form(name: str) -> str:
+    """Show a form inside a fragment."""
+    return (
+        f'<p>{numbers[name]}</p><input id="typed" name="typed" value="">'
+        f'<input id="other" value="{numbers[name]}"><textarea id="area"></textarea>'
+        '<input type="checkbox" id="box"><select id="choice"><option>a<option>b</select>'
+    )
 
 
 @app.get("/live")
@@ -86,7 +121,8 @@ async def own() -> str:
 async def raise_number(name: str) -> Response:
     """Change a number and whatever shows it."""
     numbers[name] += 1
-    await board.topic(name=name).refresh("number", "mine")
+    await board.topic(name=name).refresh("number", "mine", "form")
+    await board.topic(name=name).publish("raised", numbers[name])
     return Response(status=204)
 
 

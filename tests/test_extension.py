@@ -517,8 +517,9 @@ async def test_open_message_tells_the_connection(app: Quart, news: str) -> None:
     async with open_stream(app, news) as one, open_stream(app, news) as two:
         opened = [json.loads((await stream.next()).data) for stream in (one, two)]
 
-    assert [set(data) for data in opened] == [{"id"}, {"id"}]
-    assert opened[0] != opened[1]
+    assert [data.keys() for data in opened] == [{"id", "topics"}] * 2
+    assert opened[0]["id"] != opened[1]["id"]
+    assert opened[0]["topics"] == [["news"]]
 
 
 async def test_page_shows_as_many_topics_as_a_connection_may_have(app: Quart, sse: SSE) -> None:

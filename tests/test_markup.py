@@ -506,6 +506,29 @@ async def test_scripts_are_served_with_integrity_for_ever(
             assert cached == {"public", "max-age=31536000", "immutable"}
 
 
+@pytest.mark.parametrize(
+    ("number", "names"),
+    [
+        (2, ["htmx-2", "idiomorph", "quart-sse.min.js", "htmx-ext-sse"]),
+        (4, ["htmx-4", "quart-sse.min.js", "hx-sse"]),
+    ],
+)
+async def test_script_that_shares_stands_between_htmx_and_its_extension(
+    number: int, names: list[str]
+) -> None:
+    """It must be there before the extension connects, and is what its integrity says."""
+    app = make_app(QUART_SSE_HTMX=number)
+    soup = await render(app, '{{ sse_scripts(nonce="n", shared=True) }}')
+
+    scripts = soup.find_all("script")
+    for script, name in zip(scripts, names, strict=True):
+        body = await (await QuartClient(app).get(str(script["src"]))).get_data(as_text=False)
+        digest = base64.b64encode(hashlib.sha384(body).digest()).decode()
+        assert name in str(script["src"])
+        assert script["integrity"] == f"sha384-{digest}"
+        assert script["nonce"] == "n"
+
+
 async def test_scripts_take_a_nonce() -> None:
     """A nonce for a strict policy is put on each script, escaped."""
     soup = await render(make_app(), """{{ sse_scripts(nonce='a"b') }}""")

@@ -97,6 +97,13 @@ def test_vendored_script_is_the_one_in_the_table(key: str) -> None:
     assert entry["file"] == f"vendor/{entry['name']}-{entry['version']}.min.js"
 
 
+def test_minified_script_is_made_of_the_source() -> None:
+    """Whoever changes the source runs `make script`."""
+    source = hashlib.sha256((STATIC / "quart-sse.js").read_bytes()).hexdigest()
+
+    assert (STATIC / "quart-sse.min.js").read_text("utf-8").endswith(f"\n//{source[:12]}\n")
+
+
 def test_vendored_scripts_are_all_in_the_table_with_a_licence() -> None:
     """Nothing lies in static/vendor but the table's scripts and their licence texts."""
     licenses = (STATIC / "vendor" / "LICENSES.txt").read_text("utf-8")

@@ -1,0 +1,207 @@
+"""All tabs of a browser share one connection, which heals by itself."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from playwright.async_api import Browser, BrowserContext, Page, expect
+
+from tests.servers import Server, serve
+from tests.test_browser import EXPECTED_NOISE, browser
+
+__all__ = ["browser"]
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+
+TABS, NAVIGATIONS = 20, 12
+OPEN = "() => document.documentElement.dataset.sseState === 'open'"
+
+
+@asynccontextmanager
+async def serving(htmx: int, port: int | None = None) -> AsyncIterator[Server]:
+    """Serve pages that share their connection."""
+    command = [
+        *("-m", "uvicorn", "tests.browser_app:app", "--log-level", "warning"),
+        *("--timeout-graceful-shutdown", "5", "--port"),
+    ]
+    environ = {"QUART_SSE_HTMX": str(htmx), "SHARED": "1"}
+    async with serve(lambda free: [*command, str(free)], environ, port=port) as server:
+        yield server
+
+
+@pytest.fixture(params=[2, 4], ids=["htmx2", "htmx4"])
+async def pages(request: pytest.FixtureRequest) -> AsyncIterator[Server]:
+    """Return a server of either htmx."""
+    async with serving(request.param) as server:
+        yield server
+
+
+@pytest.fixture
+async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
+    """Return a browser of somebody; its pages log no error."""
+    context = await browser.new_context()
+    errors: list[str] = []
+    context.on("weberror", lambda error: errors.append(str(error.error)))
+    context.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
+    yield context
+    await context.close()
+    assert [error for error in errors if not EXPECTED_NOISE.search(error)] == []
+
+
+async def visit(context: BrowserContext, server: Server, path: str) -> Page:
+    """Open a tab and wait until it is connected."""
+    page = await context.new_page()
+    await page.goto(f"http://127.0.0.1:{server.port}{path}")
+    await page.wait_for_function(OPEN)
+    return page
+
+
+async def count(server: Server) -> int:
+    """Return how many streams the server has open."""
+    answer = await server.get("/connections")
+    return int(json.loads(answer.partition(b"\r\n\r\n")[2])["open"])
+
+
+async def until_count(server: Server, is_so: Callable[[int], bool]) -> None:
+    """Wait until the server has so many streams."""
+    while not is_so(await count(server)):
+        pass
+
+
+async def test_many_tabs_share_one_connection(context: BrowserContext, pages: Server) -> None:
+    """Twenty tabs over HTTP/1.1 all load, are all live, and take one connection."""
+    tabs = [await visit(context, pages, f"/number/{'ab'[i % 2]}") for i in range(TABS)]
+    await until_count(pages, lambda number: number == 1)
+
+    await pages.post("/raise/a")
+    await pages.post("/raise/b")
+    for i, tab in enumerate(tabs):
+        name = "ab"[i % 2]
+        await expect(tab.locator(f"#{name}")).to_have_text(f"{name} is 1")
+
+    for tab in tabs[:-1]:
+        await tab.close()
+    await pages.post("/raise/b")
+    await expect(tabs[-1].locator("#b")).to_have_text("b is 2")
+    await until_count(pages, lambda number: number == 1)
+    await tabs[-1].close()
+    await until_count(pages, lambda number: number == 0)
+
+
+async def test_walk_through_many_pages_never_stalls(context: BrowserContext, pages: Server) -> None:
+    """Pages in the back-forward cache hold no connection, and are live when they return."""
+    page = await visit(context, pages, "/number/a")
+    for number in range(NAVIGATIONS):
+        await page.goto(f"http://127.0.0.1:{pages.port}/number/{'ab'[number % 2]}")
+        await page.wait_for_function(OPEN)
+    await until_count(pages, lambda number: number == 1)
+    await page.go_back()
+    await pages.post("/raise/a")
+
+    await expect(page.locator("#a")).to_have_text("a is 1")
+
+
+async def test_tab_is_given_its_own_topics_alone(context: BrowserContext, pages: Server) -> None:
+    """What comes over the shared connection for one tab never reaches another."""
+    one = await visit(context, pages, "/number/a")
+    other = await visit(context, pages, "/number/b")
+    await pages.post("/raise/a")
+    await pages.post("/raise/b")
+    for tab, name in ((one, "a"), (other, "b")):
+        await expect(tab.locator(f"#{name}")).to_have_text(f"{name} is 1")
+
+    heard = "() => QuartSSE.messages.map(message => message.event)"
+    assert set(await one.evaluate(heard)) <= {"board.raised?name=a", "sse-open"}
+    assert "board.raised?name=a" in await one.evaluate(heard)
+    assert set(await other.evaluate(heard)) <= {"board.raised?name=b", "sse-open"}
+
+
+async def test_events_come_once_however_many_tabs_come_and_go(
+    context: BrowserContext, pages: Server
+) -> None:
+    """A connection that is replaced loses and repeats nothing."""
+    page = await visit(context, pages, "/number/a")
+    await page.evaluate("""() => {
+        window.got = [];
+        QuartSSE.on("board", "raised", {name: "a"}, (number) => got.push(number));
+    }""")
+    for number in range(1, 13):
+        await pages.post("/raise/a")
+        if number % 3 == 0:
+            await (await visit(context, pages, f"/number/{'ab'[number % 2]}")).close()
+        elif number % 3 == 1:
+            await visit(context, pages, "/number/b")
+    await page.wait_for_function("() => got.length >= 12")
+
+    assert await page.evaluate("got") == list(range(1, 13))
+
+
+@asynccontextmanager
+async def failing(port: int) -> AsyncIterator[None]:
+    """Answer as a proxy does whose server has gone, and at least once."""
+    asked = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        writer.close()
+        asked.set()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", port, reuse_address=True)
+    async with server:
+        yield
+        async with asyncio.timeout(30):
+            await asked.wait()
+
+
+@pytest.mark.parametrize("htmx", [2, 4])
+async def test_page_heals_when_its_server_was_killed(context: BrowserContext, htmx: int) -> None:
+    """The state is seen, the connection comes back by itself, and the page is current."""
+    async with serving(htmx) as first:
+        page = await visit(context, first, "/number/a")
+        first.process.kill()
+        await first.process.wait()
+        async with failing(first.port):
+            await page.wait_for_function(
+                "() => document.documentElement.dataset.sseState === 'retry'"
+            )
+        async with serving(htmx, first.port) as second:
+            await second.post("/raise/a")
+            await page.wait_for_function(OPEN)
+            await expect(page.locator("#a")).to_have_text("a is 1")
+
+
+async def test_page_without_a_worker_has_a_connection_of_its_own(
+    context: BrowserContext, pages: Server
+) -> None:
+    """Where there is no SharedWorker each page connects by itself, and is as live."""
+    await context.add_init_script("delete window.SharedWorker")
+    tabs = [await visit(context, pages, f"/number/{name}") for name in "ab"]
+    await pages.post("/raise/a")
+
+    await expect(tabs[0].locator("#a")).to_have_text("a is 1")
+    assert await count(pages) == 2
+
+
+async def test_what_is_typed_survives_a_refresh_around_it(
+    context: BrowserContext, pages: Server
+) -> None:
+    """The fragment changes; what somebody types in it, the focus and the ticks stay."""
+    page = await visit(context, pages, "/number/a")
+    await page.fill("#area", "a long text")
+    await page.check("#box")
+    await page.select_option("#choice", "b")
+    await page.focus("#typed")
+    await page.keyboard.type("half a wo")
+    await pages.post("/raise/a")
+    await expect(page.locator("p")).to_have_text("1")
+    await page.keyboard.type("rd")
+
+    await expect(page.locator("#typed")).to_have_value("half a word")
+    await expect(page.locator("#typed")).to_be_focused()
+    await expect(page.locator("#area")).to_have_value("a long text")
+    await expect(page.locator("#box")).to_be_checked()
+    await expect(page.locator("#choice")).to_have_value("b")
+    await expect(page.locator("#other")).to_have_value("1")
