@@ -6,7 +6,7 @@
 #   make clean test PYTHON=/path/to/python3.12
 # PYTHON counts when the environment is made; without it the scripts look for one that runs.
 
-.PHONY: help demo demo-redis test test-all check format script bench clean
+.PHONY: help demo demo-redis test test-all check format script bench soak faults clean
 .DEFAULT_GOAL := help
 
 RUN := .venv/bin/python -m
@@ -41,8 +41,14 @@ format: .venv/.stamp-dev ## Format the code, and fix what ruff can fix
 script: ## Minify static/quart-sse.js, after a change of it
 	@scripts/minify.sh
 
+soak: .venv/.stamp-dev ## Let a thousand streams come and go for two minutes
+	$(RUN) pytest tests/test_soak.py -m slow --log-level info -rA $(ARGS)
+
 bench: .venv/.stamp-dev ## Run the benchmarks
 	$(RUN) benchmarks $(ARGS)
+
+faults: .venv/.stamp-dev ## Kill, freeze and cut what there is, and count what is lost
+	@$(RUN) faults $(ARGS)
 
 clean: ## Remove environments, caches and builds
 	rm -rf .venv .venv-* .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info

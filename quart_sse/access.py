@@ -25,7 +25,10 @@ def is_foreign(request: Request, allowed: tuple[str, ...]) -> bool:
     site = request.headers.get("Sec-Fetch-Site")
     if site is not None:
         return site not in ("same-origin", "none")
-    return origin is not None and urlsplit(origin).netloc != request.host
+    try:
+        return origin is not None and urlsplit(origin).netloc != request.host
+    except ValueError:
+        return True  # such as http://[
 
 
 async def verify(state: State, text: str, identity: str | None) -> Token | None:

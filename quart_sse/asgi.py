@@ -1,9 +1,14 @@
 """What wraps ``app.asgi_app``: remembers where a page starts, ends streams from outside."""
 
 import asyncio
+import contextlib
 import logging
+import socket
+import struct
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
+
+from werkzeug.exceptions import BadHost
 
 from .connection import holdoff, stop
 from .errors import BrokerUnavailable
@@ -44,14 +49,15 @@ class Wrapper:
             return
         if not self._state.is_started:
             await self._state.start()
+        self._shutdown.watch(send)
         visit = scope[KEY] = Visit(await self._since())
         headers = scope["headers"]
         if self._state.base is None:
             host = _header(headers, b"host") or "localhost"
-            self._state.base = (scope["scheme"], host, scope.get("root_path", ""))
+            if self._is_usable(host):
+                self._state.base = (scope["scheme"], host, scope.get("root_path", ""))
         if scope["method"] == "GET" and "text/event-stream" in _header(headers, b"accept"):
-            self._shutdown.watch(send)
-            receive = _kickable(receive, visit)
+            receive = _kickable(receive, visit, _transport(scope, send))
             if self._is_ours(scope):
                 send = _softened(send, visit)
         await self._inner(scope, receive, send)
@@ -65,7 +71,7 @@ class Wrapper:
             try:
                 known = await self._state.broker.position()
             except BrokerUnavailable:
-                logger.warning("The broker is away; a page is told that its start is unknown.")
+                logger.info("The broker is away; a page is told that its start is unknown.")
         return known
 
     def _is_ours(self, scope: Any) -> bool:
@@ -74,6 +80,14 @@ class Wrapper:
         # Not fragments and static files: htmx 4 takes event streams for an answer to anything.
         is_below = path.startswith(f"{prefix}/") and not path.startswith(f"{prefix}/~")
         return path == prefix or is_below
+
+    def _is_usable(self, host: str) -> bool:
+        """Whether fragments can be rendered for a host; a client may have sent anything."""
+        try:
+            self._state.app.url_map.bind(host)
+        except BadHost:
+            return False
+        return True
 
     def _warn(self, visit: Visit) -> None:
         names = frozenset(
@@ -94,19 +108,52 @@ def _header(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str:
     return ", ".join(value.decode("latin1") for key, value in headers if key.lower() == name)
 
 
-def _kickable(receive: Receive, visit: Visit) -> Receive:
-    """Let ``visit.kick`` make ``receive`` say that the client has gone.
+def _transport(scope: Any, send: Send) -> Any:
+    """Return the transport of a request's socket; None where the server shows none.
+
+    Uvicorn's ``send`` belongs to what has it. Hypercorn's belongs to a stream, which sends by its
+    protocol, which sends by what has it. Granian's is out of reach, and over HTTP/2 other requests
+    have the same socket.
+    """
+    if scope.get("http_version") not in {"1.0", "1.1"}:
+        return None
+    for _ in range(3):
+        owner = getattr(send, "__self__", None)
+        for holder in (owner, getattr(owner, "writer", None)):
+            transport = getattr(holder, "transport", None)
+            if hasattr(transport, "abort"):
+                return transport
+        send = getattr(owner, "send", send)
+    return None
+
+
+def _close(transport: Any) -> bool:
+    """Close a socket without waiting for what its client does not take; returns whether it is."""
+    if transport is None:
+        return False
+    with contextlib.suppress(OSError, AttributeError):
+        # Or the system goes on offering what is unsent, megabytes of it, for minutes.
+        number = transport.get_extra_info("socket").fileno()
+        with socket.fromfd(number, socket.AF_INET, socket.SOCK_STREAM) as same:
+            same.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
+    return True
+
+
+def _kickable(receive: Receive, visit: Visit, transport: Any) -> Receive:
+    """Let ``visit.kick`` make ``receive`` say that the client has gone, and close its socket.
 
     A client that takes nothing parks the whole request in ``send``, where nothing of ours runs.
     """
     is_kicked = False
     waiting: asyncio.Task[Any] | None = None
 
-    def kick() -> None:
+    def kick() -> bool:
         nonlocal is_kicked
         is_kicked = True
         if waiting is not None:
             waiting.cancel()
+        return _close(transport)
 
     async def kickable() -> Message:
         nonlocal waiting

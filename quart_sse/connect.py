@@ -19,12 +19,11 @@ from .naming import member_key
 from .position import Position
 from .signer import Token
 from .state import State, current_identity, current_state, current_visit
-from .stream import AWAY, EventStream, Refusal, StreamBody
+from .stream import AWAY, OVERLOADED, EventStream, Refusal, StreamBody, is_full
 
 logger = logging.getLogger("quart_sse")
 
-#: Seconds after which a browser comes back that found us overloaded, or an error of the app's.
-OVERLOADED = 10.0
+#: Seconds after which a browser comes back that found an error of the app's.
 FAILED = 5.0
 #: The part of a token's lifetime after which its page gets another.
 RENEW = 0.8
@@ -99,8 +98,7 @@ def _check_request(state: State, too_much: bool) -> None:
         raise Refusal.holdoff("shutdown", 1.0)
     if too_much or len(request.query_string) > state.config.max_query:
         raise Refusal.stop(400, "too-long")
-    if len(state.hub.connections) >= state.config.max_connections:
-        logger.warning("QUART_SSE_MAX_CONNECTIONS streams are open; a further one must wait.")
+    if is_full(state):
         raise Refusal.holdoff("overloaded", OVERLOADED)
 
 
@@ -127,13 +125,10 @@ def _stream(
     bare: bool,
 ) -> Response:
     config = state.config
-    for topic in admission.subscription:
-        if state.hub.receivers(topic) >= config.max_per_topic:
-            raise Refusal.holdoff("overloaded", OVERLOADED)
     browser = state.signer.read_browser(request.cookies.get(config.browser_cookie))
     # A browser that is not known yet may be any number of them, so its address counts too.
     address = request.remote_addr if browser is None else None
-    if len(state.limits.of("address", address)) >= config.max_per_address:
+    if is_full(state, admission.subscription, address):
         raise Refusal.holdoff("overloaded", OVERLOADED)
     is_new = browser is None and bool(config.browser_cookie) and state.signer.has_key
     if is_new:

@@ -121,8 +121,9 @@ class Connection:
         #: writes the message that starts from a position.
         self.renew_at = float("inf")
         self.renew: Callable[[], Awaitable[Callable[[Position], bytes]]] | None = None
-        #: Ends the request from outside, for a client that takes nothing; None if that can't be.
-        self.kick: Callable[[], None] | None = None
+        #: Ends the request from outside, for a client that takes nothing, and returns whether its
+        #: socket is closed, too; None if that can't be.
+        self.kick: Callable[[], bool] | None = None
         #: Loop time since when the server has not come back for more; None while it waits.
         self.busy_since: float | None = None
         self.loader = loader

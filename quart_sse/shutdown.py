@@ -2,21 +2,27 @@
 
 No server tells an ASGI app that it wants to stop before it has waited for all responses, and a
 stream never ends by itself. So its stop is learned by chaining its own signal handlers, from
-Hypercorn's ``terminated`` event, and from Uvicorn's listeners. Each look into a server is a
-``getattr`` that degrades to that server's default.
+Hypercorn's ``terminated`` event, from Uvicorn's listeners, and from the task with which Quart's own
+reloader looks for changes. Each look into a server is a ``getattr`` that degrades to that server's
+default.
 """
 
 import asyncio
+import os
 import signal
 import threading
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+from quart import utils
+
 from .state import State
 
 Handler = Callable[[int, FrameType | None], Any]
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
+#: Seconds that a worker has which would otherwise die at once of its SIGTERM.
+GRACE = 3.0
 
 
 class Shutdown:
@@ -33,11 +39,18 @@ class Shutdown:
         self._uvicorn: Any = None
         self._terminated: Any = None
         self._watcher: asyncio.Task[None] | None = None
+        self._terminating: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Chain the server's signal handlers; servers install theirs before they start the app."""
         self._loop = asyncio.get_running_loop()
         self._state.is_closing = False
+        reloader = getattr(getattr(utils, "observe_changes", None), "__code__", self)
+        for task in asyncio.all_tasks():
+            # When it ends, Quart cancels everything in the next turn of the loop but one: that is
+            # just enough for a farewell.
+            if getattr(task.get_coro(), "cr_code", None) is reloader:
+                task.add_done_callback(lambda _: self.close())
         if threading.current_thread() is not threading.main_thread():
             return  # only the main thread may; close_all() is there for such servers
         for number in _SIGNALS:
@@ -66,6 +79,38 @@ class Shutdown:
         if terminated is not None and terminated is not self._terminated:
             self._terminated = terminated
             self._watcher = asyncio.get_running_loop().create_task(self._wait(terminated))
+            self._soften(getattr(context, "terminate", None))
+
+    def _soften(self, terminate: Any) -> None:
+        """Let a worker of Hypercorn end its streams when it is sent SIGTERM itself.
+
+        It leaves that signal to the system, which ends it in the middle of everything. systemd
+        sends it to all processes of a service; Hypercorn, twice, to the workers that are left when
+        the first one has stopped. So the worker is told to stop as it is after ``--max-requests``.
+        """
+        in_main = threading.current_thread() is threading.main_thread()
+        if terminate is None or not in_main or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+            return
+        loop = asyncio.get_running_loop()
+
+        def die() -> None:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        def begin() -> None:
+            if self._terminating is None:
+                self.close()
+                self._terminating = loop.create_task(terminate.set())
+                loop.call_later(GRACE, die)
+
+        def handler(_number: int, _frame: FrameType | None) -> None:
+            if loop.is_running():
+                loop.call_soon_threadsafe(begin)
+            else:
+                die()
+
+        # Never given back: the app's other functions after serving run after stop().
+        signal.signal(signal.SIGTERM, handler)
 
     async def _wait(self, terminated: Any) -> None:
         await terminated.wait()

@@ -80,6 +80,8 @@ class State:
     began: float = field(default_factory=time.time)
     #: whether it was said that another process serves the same pages without a shared broker
     has_warned: bool = False
+    #: when it was said last that the process has as many streams as it may, by ``time.monotonic``
+    said_full_at: float = float("-inf")
     is_started: bool = False
     is_closing: bool = False
     limits: Limits = field(default_factory=Limits)
@@ -126,8 +128,9 @@ class Visit:
     rendering: tuple[str, str] | None = None
     #: whether the page holds a token, which no shared cache may keep
     is_private: bool = False
-    #: ends the request as if its client had gone; None if it cannot become a stream
-    kick: Callable[[], None] | None = None
+    #: ends the request as if its client had gone, and returns whether its socket is closed; None
+    #: if it cannot become a stream
+    kick: Callable[[], bool] | None = None
     #: whether a page of another origin asks
     is_foreign: bool = False
 

@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import random
-from collections.abc import Mapping
+import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -24,8 +25,11 @@ HEADERS = {
     "X-Accel-Buffering": "no",
     "X-Content-Type-Options": "nosniff",
 }
-#: Seconds after which a browser comes back that found the broker away.
+#: Seconds after which a browser comes back that found the broker away, or us overloaded.
 AWAY = 3.0
+OVERLOADED = 10.0
+#: Seconds between two log lines that say that the process is full.
+SAY_FULL = 60.0
 
 
 class Refusal(Exception):  # noqa: N818 - an answer, not an error
@@ -68,6 +72,21 @@ class EventStream(Response):
         self.timeout = None
 
 
+def is_full(state: State, topics: Iterable[str] = (), address: str | None = None) -> bool:
+    """Whether the process, one of the topics or the address has as many streams as it may."""
+    config = state.config
+    if len(state.hub.connections) >= config.max_connections:
+        now = time.monotonic()
+        if now - state.said_full_at >= SAY_FULL:  # a flood of streams is none of log lines
+            state.said_full_at = now
+            logger.warning("QUART_SSE_MAX_CONNECTIONS streams are open; further ones must wait.")
+        return True
+    return (
+        any(state.hub.receivers(topic) >= config.max_per_topic for topic in topics)
+        or len(state.limits.of("address", address)) >= config.max_per_address
+    )
+
+
 @dataclass(slots=True)
 class StreamBody(ResponseBody):
     """The body of a stream: joins the hub when the server begins to send, and always leaves it.
@@ -95,6 +114,10 @@ class StreamBody(ResponseBody):
         state.wake_sweeper()
         now = asyncio.get_running_loop().time()
         connection.ends_at = now + state.config.max_age * random.uniform(0.8, 1.0)
+        # Others have come since this one was let in: its authorize may have taken a while.
+        if is_full(state, connection.subscription, connection.address):
+            connection.end(holdoff("overloaded", OVERLOADED))
+            return
         state.limits.enter(connection, state.config, self.is_multiplexed)
         orders.obey(state, connection)
         if connection.is_ended:
@@ -103,7 +126,8 @@ class StreamBody(ResponseBody):
             await state.hub.join(connection, self.starts, self.granted)
             await presence.enter(state, connection)
         except BrokerUnavailable as error:
-            logger.warning("A stream was told to come back later: %s", error)
+            # No warning: that the broker is away was one, and everybody who looks comes here now.
+            logger.info("A stream was told to come back later: %s", error)
             connection.end(holdoff("broker-away", AWAY))
         if state.is_closing:
             connection.end(holdoff("shutdown", 1.0))

@@ -13,6 +13,14 @@ logger = logging.getLogger("quart_sse")
 
 #: Seconds between two looks.
 TICK = 0.25
+#: Said where a client's socket cannot be closed.
+OPEN = (
+    " Its socket stays open, for with this server, or over HTTP/2, an application cannot close it: "
+    "put a proxy in front that does (nginx: send_timeout). Granian waits for it when it stops; "
+    "start it with --workers-kill-timeout 5."
+)
+#: Seconds that a client has to take the end of its stream when the server stops.
+FAREWELL = 1.0
 #: Seconds after which it is said again who is present; a third of what brokers remember.
 ANNOUNCE = 20.0
 
@@ -84,10 +92,12 @@ class Sweeper:
         await state.hub.forget(now)
 
     async def _end_old(self, now: float) -> None:
-        stalled_before = now - self._state.config.send_timeout
+        patience = self._state.config.send_timeout
+        if self._state.is_closing:
+            patience = min(patience, FAREWELL)  # the server waits for the last of them
         for connection in list(self._state.hub.connections.values()):
-            if connection.busy_since is not None and connection.busy_since < stalled_before:
-                self._cut(connection)
+            if connection.busy_since is not None and connection.busy_since < now - patience:
+                self._cut(connection, patience)
             elif now >= connection.ends_at:
                 connection.end(holdoff("max-age", 1.0))
             elif now >= connection.renew_at:
@@ -107,12 +117,13 @@ class Sweeper:
             connection.renew_at = float("inf")
             connection.feed(Wave.of([Part("leaf", write(position))]))
 
-    def _cut(self, connection: Connection) -> None:
-        logger.warning(
-            "A client took nothing for %g s (QUART_SSE_SEND_TIMEOUT); its stream is cut.",
-            self._state.config.send_timeout,
-        )
+    def _cut(self, connection: Connection, patience: float) -> None:
         connection.busy_since = None
         connection.end()
-        if connection.kick is not None:
-            connection.kick()
+        is_closed = connection.kick is not None and connection.kick()
+        logger.warning(
+            "A client took nothing for %g s (%s); its stream is cut.%s",
+            patience,
+            "the server stops" if self._state.is_closing else "QUART_SSE_SEND_TIMEOUT",
+            "" if is_closed else OPEN,
+        )

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -11,22 +12,28 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
+#: Seconds between two looks at another process.
+PAUSE = 0.02
+
+APP = "tests.server_app:app"
+#: Hypercorn would cut streams after 3 s; told to be patient, it shows that it need not.
+PATIENT = ("--graceful-timeout", "30")
 
 #: name -> the command that serves ``tests.server_app:app`` on a port
 SERVERS: Mapping[str, Callable[[int], Sequence[str]]] = {
-    "uvicorn-httptools-uvloop": lambda port: [
-        *("-m", "uvicorn", "tests.server_app:app", "--port", str(port)),
-        *("--http", "httptools", "--loop", "uvloop", "--log-level", "info"),
-    ],
-    "hypercorn": lambda port: [
-        *("-m", "hypercorn", "tests.server_app:app", "--bind", f"127.0.0.1:{port}"),
-    ],
-    "granian": lambda port: [
-        *("-m", "granian", "tests.server_app:app", "--port", str(port)),
-        *("--interface", "asgi", "--host", "127.0.0.1"),
-    ],
+    "hypercorn": lambda port: ("-m", "hypercorn", *PATIENT, "-b", f"127.0.0.1:{port}", APP),
+    "hypercorn-2": lambda port: (*SERVERS["hypercorn"](port), "--workers", "2"),
+    "hypercorn-uvloop": lambda port: (*SERVERS["hypercorn"](port), "--worker-class", "uvloop"),
+    "uvicorn": lambda port: ("-m", "uvicorn", "--no-access-log", "--port", str(port), APP),
+    "uvicorn-2": lambda port: (*SERVERS["uvicorn"](port), "--workers", "2"),
+    "uvicorn-h11": lambda port: (*SERVERS["uvicorn"](port), "--http", "h11", "--loop", "asyncio"),
+    "granian": lambda port: ("-m", "granian", "--interface", "asgi", "--port", str(port), APP),
+    "granian-2": lambda port: (*SERVERS["granian"](port), "--workers", "2"),
+    "quart-run": lambda port: ("-m", "quart", "--app", APP, "run", "--port", str(port)),
+    "app.run": lambda _: ("-m", "tests.server_app"),
 }
 
 
@@ -51,6 +58,19 @@ class Server:
         """What it has printed so far."""
         return self.log.read_text()
 
+    async def state(self) -> dict[str, Any]:
+        """Return what ``tests.server_app`` holds for its streams."""
+        answer = await self.get("/state")
+        told: dict[str, Any] = json.loads(answer.partition(b"\r\n\r\n")[2])
+        return told
+
+    async def until_all_serve(self, workers: int) -> None:
+        """Ask until each of its workers has answered: one that has not may be starting yet."""
+        async with asyncio.timeout(20):
+            seen = set[int]()
+            while len(seen) < workers:
+                seen.add((await self.state())["pid"])
+
     async def post(self, path: str) -> bytes:
         """Send a POST without body; returns the whole answer."""
         return await self._ask("POST", path)
@@ -69,13 +89,25 @@ class Server:
             writer.close()
             await writer.wait_closed()
 
-    async def stop(self, number: signal.Signals = signal.SIGTERM) -> float:
-        """Signal the server and return the seconds until it is gone."""
+    async def stop(self, number: signal.Signals = signal.SIGTERM, *, to_all: bool = False) -> float:
+        """Signal the server and return the seconds until it is gone; then nothing is left of it.
+
+        Args:
+            number: The signal.
+            to_all: Whether its workers are sent it too, as by CTRL+C in a terminal.
+        """
         loop = asyncio.get_running_loop()
         begun = loop.time()
-        self.process.send_signal(number)
-        await self.process.wait()
-        return loop.time() - begun
+        (os.killpg if to_all else os.kill)(self.process.pid, number)
+        async with asyncio.timeout(20):
+            await self.process.wait()
+            seconds = loop.time() - begun
+            # Not timed: a worker that has ended counts until the system has taken note of it.
+            with contextlib.suppress(ProcessLookupError):
+                while True:
+                    os.killpg(self.process.pid, 0)  # asks only whether any is left
+                    await asyncio.sleep(PAUSE)
+        return seconds
 
 
 @asynccontextmanager
@@ -83,15 +115,24 @@ async def serve(
     command: Callable[[int], Sequence[str]],
     environ: Mapping[str, str] | None = None,
     port: int | None = None,
+    folder: Path = ROOT,
 ) -> AsyncIterator[Server]:
-    """Run a server until the block ends; it has answered once when the block begins."""
+    """Run a server until the block ends; it has answered once when the block begins.
+
+    Args:
+        command: What follows ``python`` on a port.
+        environ: More than the usual environment.
+        port: If not one that the system gives.
+        folder: Where it runs; the modules of the repository are found from anywhere.
+    """
     port = free_port() if port is None else port
+    always = {"PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT)}
     with tempfile.NamedTemporaryFile() as log:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             *command(port),
-            cwd=ROOT,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", "PORT": str(port), **(environ or {})},
+            cwd=folder,
+            env={**os.environ, **always, "PORT": str(port), **(environ or {})},
             stdout=log,
             stderr=log,
             start_new_session=True,
@@ -109,14 +150,13 @@ async def serve(
 
 
 async def _answers(server: Server) -> None:
-    pause = 0.02
     while True:
         if server.process.returncode is not None:
             raise RuntimeError(f"the server ended at once: {server.output}")
         try:
             _, writer = await asyncio.open_connection("127.0.0.1", server.port)
         except ConnectionRefusedError:
-            await asyncio.sleep(pause)
+            await asyncio.sleep(PAUSE)
             continue
         writer.close()
         await writer.wait_closed()
@@ -124,13 +164,19 @@ async def _answers(server: Server) -> None:
 
 
 class RawStream:
-    """An event stream read from a socket, with nothing between that could hide how it ends."""
+    """An event stream read from a socket, with nothing between that could hide how it ends.
+
+    The chunks of HTTP/1.1 are taken apart here, so that a body that was cut is told from one that
+    is whole: `is_complete` is set by the chunk of no bytes, and by nothing else.
+    """
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
         self.writer = writer
+        self.head = ""
         self.text = ""
-        self.is_chunked_to_the_end = False
+        self.is_complete = False
+        self._raw = b""
 
     @classmethod
     async def open(
@@ -160,22 +206,36 @@ class RawStream:
         """Read until some text has come."""
         async with asyncio.timeout(10):
             while text not in self.text:
-                data = await self.reader.read(65536)
-                if not data:
+                if not await self._read():
                     raise EOFError(f"the stream ended without {text!r}: {self.text[-500:]!r}")
-                self.text += data.decode()
 
     async def read_to_end(self) -> None:
         """Read until the server closes the stream or says that it is complete."""
-        async with asyncio.timeout(10):
-            while not self.text.endswith("\r\n0\r\n\r\n"):
-                data = await self.reader.read(65536)
-                if not data:
-                    return
-                self.text += data.decode()
-        self.is_chunked_to_the_end = True
+        async with asyncio.timeout(20):
+            while not self.is_complete and await self._read():
+                pass
+
+    async def _read(self) -> bool:
+        data = await self.reader.read(65536)
+        self._raw += data
+        if not self.head:
+            head, separator, rest = self._raw.partition(b"\r\n\r\n")
+            if separator:
+                self.head, self._raw = head.decode("latin1").lower(), rest
+                assert "transfer-encoding: chunked" in self.head, self.head
+        while self.head and not self.is_complete:
+            size, separator, rest = self._raw.partition(b"\r\n")
+            length = int(size, 16) if separator else 0
+            if not separator or len(rest) < length + 2:
+                break
+            assert rest[length : length + 2] == b"\r\n", "a chunk is longer than it says"
+            self.text += rest[:length].decode()
+            self._raw = rest[length + 2 :]
+            self.is_complete = length == 0
+        return bool(data)
 
     async def close(self) -> None:
         """Go away."""
         self.writer.close()
-        await self.writer.wait_closed()
+        with contextlib.suppress(ConnectionError):  # the server was quicker, and rude
+            await self.writer.wait_closed()

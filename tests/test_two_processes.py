@@ -330,7 +330,7 @@ async def test_orders_end_streams_at_the_other_process(cluster: Cluster) -> None
     await a.post("/rooms/1/events/n1")
     await kip.read_until("data: n1\n")
 
-    assert mira.is_chunked_to_the_end
+    assert mira.is_complete
     assert "event: sse-holdoff\ndata: disconnect" in mira.text
     assert numbers(mira) == []
     back = await enter("mira", "sse-stop")

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import hashlib
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib.resources import files
 from typing import Any
 
@@ -105,7 +105,8 @@ class Link:
         connection: AbstractConnection | None = None
         try:
             async with asyncio.timeout(self._timeout):
-                connection = await self._pool.get_connection()  # type: ignore[no-untyped-call]
+                with _closed_is_an_error():
+                    connection = await self._pool.get_connection()  # type: ignore[no-untyped-call]
                 is_sent = True
                 try:
                     return await _exchange(connection, command)
@@ -156,9 +157,29 @@ class Link:
             await pool.disconnect()
 
 
+@contextlib.contextmanager
+def _closed_is_an_error() -> Iterator[None]:
+    """Let a write to a connection that the other end has closed fail alike on every loop.
+
+    asyncio raises an ``OSError`` then, uvloop a ``RuntimeError`` that says that it is closed.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "closed" not in str(error):
+            raise
+        raise ConnectionError("Connection closed by server.") from error
+
+
 async def _exchange(connection: AbstractConnection, command: tuple[Any, ...]) -> Any:
-    await connection.send_command(*command)
-    return await connection.read_response()
+    task = asyncio.current_task()
+    cancels = task.cancelling() if task is not None else 0
+    with _closed_is_an_error():
+        await connection.send_command(*command)
+        # redis-py writes within asyncio.wait_for, which loses a cancellation on Python 3.11.
+        if task is not None and task.cancelling() > cancels:
+            raise asyncio.CancelledError
+        return await connection.read_response()
 
 
 class Subscription:
@@ -175,8 +196,9 @@ class Subscription:
 
     async def connect(self) -> None:
         """Connect."""
-        async with asyncio.timeout(self._timeout):
-            await self._connection.connect()  # type: ignore[no-untyped-call]
+        with _closed_is_an_error():
+            async with asyncio.timeout(self._timeout):
+                await self._connection.connect()  # type: ignore[no-untyped-call]
 
     async def subscribe(self, channels: Iterable[str]) -> None:
         """Ask for channels; each is confirmed in the stream of messages."""
@@ -191,7 +213,8 @@ class Subscription:
             if not self._connection.is_connected:
                 # It would connect again by itself, and nobody would read it.
                 raise ConnectionError("The subscription has ended.")
-            await self._connection.send_command(command, *channels[at : at + BATCH])
+            with _closed_is_an_error():
+                await self._connection.send_command(command, *channels[at : at + BATCH])
 
     async def read(self) -> tuple[str, str, bytes]:
         """Return the next thing that was said: kind, channel, payload."""

@@ -10,20 +10,21 @@ import logging
 import random
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from redis.exceptions import ReadOnlyError, RedisError
 
 from ..errors import BrokerUnavailable
 from ..position import ZERO, Id, Position, new_epoch
 from . import Broker, Keep, Kind, Message, Past, Receiver, Replay, Start, State, judge, reference_of
-from .link import Link, Script, Subscription
+from .link import BATCH, Link, Script, Subscription
 
 logger = logging.getLogger("quart_sse")
 
 #: Version of keys and messages. Releases with different ones share a Redis without meeting.
 FORMAT = 1
 #: Seconds between tries to connect, doubled each time from the first to the last.
-FIRST_RETRY, LAST_RETRY = 0.05, 5.0
+FIRST_RETRY, LAST_RETRY = 0.05, 2.0
 #: Probes that may go unheard before the subscription is taken for dead.
 UNHEARD = 3
 #: Milliseconds that somebody counts as present whose process says nothing more.
@@ -241,6 +242,18 @@ class RedisBroker(Broker):
             raise BrokerUnavailable("Redis is away.")
         return (await self._resume({})).position
 
+    async def _call(self, script: Script, keys: list[str], arguments: list[Any]) -> Any:
+        """Run a script, and end the subscription if its server has become a replica."""
+        try:
+            return await self._link.call(script, keys, arguments)
+        except BrokerUnavailable as error:
+            # A replica passes on what its master publishes, and the next call goes to the master,
+            # so nothing else would tell that the server was demoted, and that its successor may
+            # know less.
+            if isinstance(error.__cause__, ReadOnlyError) and self._subscription is not None:
+                await self._subscription.close()
+            raise
+
     # -- publishing --------------------------------------------------------------------------------
 
     def _key(self, kind: str, topic: str = "") -> str:
@@ -265,10 +278,10 @@ class RedisBroker(Broker):
         ttl_ms = int(keep.ttl * 1000)
         if message.kind in (Kind.REFRESH, Kind.PUSH):
             keys += [self._key("fragments", topic), self._key("tip", topic)]
-            answer = await self._link.call(_CHANGE, keys, [*arguments, ttl_ms, message.name])
+            answer = await self._call(_CHANGE, keys, [*arguments, ttl_ms, message.name])
         else:
             keys += [self._key("events", topic), self._key("tip", topic)]
-            answer = await self._link.call(_PUBLISH, keys, [*arguments, keep.events, ttl_ms])
+            answer = await self._call(_PUBLISH, keys, [*arguments, keep.events, ttl_ms])
         epoch, id = answer[0].decode(), Id.parse(answer[1].decode())
         self._learn(epoch, id)
         return id
@@ -280,14 +293,7 @@ class RedisBroker(Broker):
             logger.warning("Redis says nothing over a connection that is open; it is made anew.")
             self._set_state(State.AWAY)
             await self._subscription.close()
-        try:
-            await super().probe()
-        except BrokerUnavailable as error:
-            # A replica passes on what its master publishes, so nothing else would tell that the
-            # server was demoted, and that its successor may know less.
-            if isinstance(error.__cause__, ReadOnlyError) and self._subscription is not None:
-                await self._subscription.close()
-            raise
+        await super().probe()
 
     # -- subscribing and resuming ------------------------------------------------------------------
 
@@ -318,7 +324,10 @@ class RedisBroker(Broker):
         self._confirmed.difference_update(channels)
         if self._subscription is not None:
             try:
-                await self._subscription.unsubscribe(channels)
+                for at in range(0, len(channels), BATCH):
+                    # Somebody may have asked for it again while others were written.
+                    gone = [c for c in channels[at : at + BATCH] if c not in self._asked]
+                    await self._subscription.unsubscribe(gone)
             except (RedisError, OSError) as error:
                 raise BrokerUnavailable(f"Redis is away ({error}).") from error
 
@@ -333,7 +342,7 @@ class RedisBroker(Broker):
             keys += [self._key(kind, topic) for kind in ("events", "tip", "fragments")]
             position = None if start.now or not start.keep.events else start.position
             arguments += ["", ""] if position is None else [position.epoch, str(position.events)]
-        epoch, last, *pasts = await self._link.call(_RESUME, keys, arguments)
+        epoch, last, *pasts = await self._call(_RESUME, keys, arguments)
         name, id = epoch.decode(), Id.parse(last.decode())
         self._learn(name, id)
         replay = Replay(Position(name, id, id))
@@ -360,7 +369,7 @@ class RedisBroker(Broker):
 
     async def _presence(self, topic: str, *arguments: object) -> dict[str, str]:
         keys = [self._key("expiries", topic), self._key("members", topic)]
-        flat = await self._link.call(_PRESENT, keys, [PRESENT_MS, *arguments])
+        flat = await self._call(_PRESENT, keys, [PRESENT_MS, *arguments])
         texts = [value.decode() for value in flat]
         return dict(zip(texts[::2], texts[1::2], strict=True))
 

@@ -1,0 +1,1 @@
+"""What breaks in operation, played against real processes: ``python -m faults``."""
