@@ -79,7 +79,7 @@ class Store:
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with closing(self._open()) as db:
-            db.execute("PRAGMA journal_mode = WAL")
+            _use_wal(db)
             db.executescript(Path(__file__).with_name("schema.sql").read_text("utf-8"))
             # Takes the write lock at once: of two processes that start together only one plants.
             db.execute("BEGIN IMMEDIATE")
@@ -200,3 +200,19 @@ class Store:
 def store() -> Store:
     """The current app's store."""
     return cast("Store", current_app.extensions["forum_store"])
+
+
+def _use_wal(db: sqlite3.Connection) -> None:
+    """Let readers and writers not wait for each other.
+
+    SQLite refuses at once, without its timeout, while another process does the same.
+    """
+    last = time.monotonic() + 10
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > last:
+                raise
+            time.sleep(0.02)
