@@ -4,7 +4,6 @@ import base64
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from functools import cache
 from typing import Any
 
 from markupsafe import Markup, escape
@@ -35,15 +34,13 @@ STATIC: Mapping[str, str] = {
 }
 
 
-#: The scripts that pages load, by the names that stand above.
-_FILES = {name: row["file"] for name, row in VENDOR.items()} | {"shared": "quart-sse.min.js"}
-
-
-@cache
-def _integrity(file: str) -> str:
-    """Return the digest by which a browser refuses a script that somebody has changed."""
-    digest = hashlib.sha384((ASSETS / "static" / file).read_bytes()).digest()
-    return f"sha384-{base64.b64encode(digest).decode()}"
+#: Our own script, and the digest by which a browser takes no other for it.
+_OWN = "quart-sse.min.js"
+_DIGEST = base64.b64encode(hashlib.sha384((ASSETS / "static" / _OWN).read_bytes()).digest())
+#: Of the scripts of others the table states it, whatever has become of the file.
+_LOADED = {name: (row["file"], row["integrity"]) for name, row in VENDOR.items()} | {
+    "shared": (_OWN, f"sha384-{_DIGEST.decode()}")
+}
 
 
 class Macros:
@@ -78,9 +75,9 @@ class Macros:
         with_nonce = Markup(' nonce="{}"').format(nonce) if nonce else Markup()
         return Markup("\n").join(
             Markup('<script src="{}" integrity="{}"{}></script>').format(
-                self._static_url(_FILES[name]), _integrity(_FILES[name]), with_nonce
+                self._static_url(file), integrity, with_nonce
             )
-            for name in (first, *between, last)
+            for file, integrity in (_LOADED[name] for name in (first, *between, last))
         )
 
     def _static_url(self, filename: str) -> str:

@@ -43,6 +43,14 @@ PAGE = (
     '{{ sse_fragment("secret.list") }}{{ sse_fragment("vault.list", number=7) }}'
     "{{ sse_connect() }}"
 )
+#: Always the same examples, as many as a test names, each of which may take its time.
+SAME = settings(
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+    phases=[Phase.explicit, Phase.generate],
+)
 #: Turns of the event loop in which whatever is going to be sent is sent.
 TURNS = 30
 
@@ -349,14 +357,7 @@ def check(ask: Ask, answer: Answer) -> None:
     assert ask.method == "GET" or not answer.is_stream
 
 
-@settings(
-    max_examples=120,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-    phases=[Phase.explicit, Phase.generate],
-)
+@settings(SAME, max_examples=120)
 @given(several=st.lists(asks, min_size=1, max_size=4))
 @example(several=[Ask(b"/sse/news", headers=[(b"origin", b"http://["), (b"host", b"localhost")])])
 def test_whatever_is_asked_there_is_an_answer_without_a_secret(several: list[Ask]) -> None:
@@ -387,14 +388,7 @@ async def token_of(app: Quart, user: str | None) -> tuple[QuartClient, str]:
     return client, unquote(found[1])
 
 
-@settings(
-    max_examples=40,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-    phases=[Phase.explicit, Phase.generate],
-)
+@settings(SAME, max_examples=40)
 @given(data=st.data())
 def test_no_token_but_the_owner_s_own_opens_anything(data: st.DataObject) -> None:
     """A genuine token that was changed anywhere, cut or joined with another opens nothing."""
