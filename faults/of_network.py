@@ -13,9 +13,7 @@ async def partition(play: Play) -> None:
     play.note("noticed")
     await play.last(play.pace.outage)
     await lonely.wire.listen()
-    await play.healed()
-    await play.finish()
-    await are_in("ready", play.processes)
+    await play.recover()
     play.expect_no_reset()
     play.expect_outages([lonely])
 
@@ -32,9 +30,7 @@ async def newcomers(play: Play) -> None:
     await play.last(play.pace.outage)
     for process in play.processes:
         await process.wire.listen()
-    await play.healed()
-    await play.finish()
-    await are_in("ready", play.processes)
+    await play.recover()
     play.expect_no_reset()
     play.expect_outages(play.processes)
     lines = max(len(process.lines) for process in play.processes)

@@ -39,9 +39,7 @@ async def crash(play: Play) -> None:
     play.note("noticed")
     await play.last(play.pace.outage)
     await play.redis.start()
-    await play.healed()
-    await play.finish()
-    await are_in("ready", play.processes)
+    await play.recover()
     play.expect_resets()
     play.expect_outages(play.processes)
 
@@ -57,9 +55,7 @@ async def loading(play: Play) -> None:
     play.redis.options += ["--loading-process-events-interval-bytes", "1024"]
     await play.redis.start()  # waits until the data are there
     play.note("loaded")
-    await play.healed()
-    await play.finish()
-    await are_in("ready", play.processes)
+    await play.recover()
     told = {attempt.error for attempt in play.publisher.attempts}
     is_told = any("loading the dataset" in error for error in told)
     play.outcome.expect(is_told, "publishers are told that Redis loads its data")
@@ -80,9 +76,7 @@ async def frozen(play: Play) -> None:
     play.note("noticed")
     await play.last(max(play.pace.outage, HANG))
     play.redis.thaw()
-    await play.healed()
-    await play.finish()
-    await are_in("ready", play.processes)
+    await play.recover()
     play.expect_no_reset()
     play.expect_outages(play.processes)
 
@@ -107,9 +101,7 @@ async def overrun(play: Play) -> None:
     play.note("noticed")
     play.publisher.size = 0
     slow.signal(signal.SIGCONT)
-    await play.healed()
-    await play.finish()
-    await are_in("ready", play.processes)
+    await play.recover()
     play.expect_no_reset()
     play.expect_outages([slow])
 
@@ -148,9 +140,7 @@ async def promotion(play: Play) -> None:
     await play.redis.kill()
     play.begin()
     await take_over(play, replica)
-    await play.healed()
-    await play.finish()
-    await are_in("ready", play.processes)
+    await play.recover()
     play.expect_resets()
     play.expect_outages(play.processes)
 

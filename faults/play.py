@@ -94,6 +94,12 @@ class Play(Group):
             wanted = number if process in affected else 0
             self.outcome.expect(found == wanted, f"process {at} warns {wanted} times, not {found}")
 
+    async def recover(self) -> None:
+        """Wait until all is well again after an outage of Redis, and judge."""
+        await self.healed()
+        await self.finish()
+        await are_in("ready", self.processes)
+
     async def finish(self) -> None:
         """Go on for a moment, come to rest, and judge."""
         last = self.publisher.latest + self.pace.more
