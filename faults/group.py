@@ -121,7 +121,7 @@ class Group:
         format = self.environ.get("FAULTS_FORMAT", "1")
         key = f"{{sse:{format}}}:events:rooms?room=1"
         entries = await self.redis.ask("XRANGE", key, "-", "+")
-        return {int(fields["m"].split("|")[3]): Id.parse(id) for id, fields in entries}
+        return {int(fields["m"].split("|", 4)[4]): Id.parse(id) for id, fields in entries}
 
     async def judge(self, outcome: Outcome) -> None:
         """Add what became of its events."""

@@ -82,6 +82,7 @@ async def admit(state: State, tokens: list[Token | None]) -> Admission:
         if token is None:
             admission.refused_tokens.append(number)
             continue
+        granted = False
         for topic, fragments in token.topics.items():
             question = topic, token.is_signed and not token.is_expired
             if question not in judged:
@@ -93,9 +94,13 @@ async def admit(state: State, tokens: list[Token | None]) -> Admission:
                 admission.subscription[topic] = held | known
                 admission.tokens_of.setdefault(topic, []).append(number)
                 admission.bits.setdefault(topic, bit)
+                granted = True
             else:
                 admission.refused_topics.append(topic)
             bit <<= 1
+        if not granted:
+            # Alone it would be told to stop; beside others its page must not seem to be live.
+            admission.refused_tokens.append(number)
     return admission
 
 

@@ -1,11 +1,12 @@
 """Channels and topics: what applications declare, publish to and refresh."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from markupsafe import Markup, escape
-from quart import Quart, render_template
+from quart import Quart, has_request_context, render_template, request
 
 from . import presence
 from .broker import Keep, Kind, Message
@@ -24,6 +25,10 @@ from .position import ZERO
 from .presence import Presence
 from .rules import ChannelRule
 from .state import State
+
+#: By which our script says, in requests of htmx, which page they come from.
+PAGE_HEADER = "X-SSE-Page"
+_PAGE = re.compile(r"[\w-]{1,64}", re.ASCII)
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -274,7 +279,12 @@ class Topic:
         return f"<Topic {self.name!r}>"
 
     async def publish(
-        self, name: str, data: Any = None, *, retry_ms: int | None = None
+        self,
+        name: str,
+        data: Any = None,
+        *,
+        retry_ms: int | None = None,
+        to_others: bool = False,
     ) -> Published:
         """Publish an event: a fact, kept in order and replayed to those who come back.
 
@@ -284,6 +294,9 @@ class Topic:
             data: Text is sent as it is; anything else as JSON, by the app's own JSON provider
                 (which takes dataclasses, dates and UUIDs). None is sent as ``null``.
             retry_ms: Milliseconds that clients shall from now on wait before they reconnect.
+            to_others: Whether the page whose request this is shall not be told: it knows. Pages
+                tell who they are if they have our script, by the header that it adds to the
+                requests of htmx.
 
         Returns:
             The event's id, and how many connections of this process listened.
@@ -303,7 +316,8 @@ class Topic:
                 f"The event {name!r} has {size} bytes; a connection may hold {most} "
                 "(QUART_SSE_PENDING_BYTES). Publish a reference, and let clients fetch the rest."
             )
-        message = Message(Kind.EVENT, ZERO, self.name, name, text, retry_ms)
+        origin = _page_that_asks() if to_others else ""
+        message = Message(Kind.EVENT, ZERO, self.name, name, text, retry_ms, origin)
         id = await self._publish(message)
         return Published(id, self._state.hub.receivers(self.name))
 
@@ -388,6 +402,12 @@ class Topic:
     async def _publish(self, message: Message) -> str:
         keep = self.channel.keep(self._state.config)
         return str(await self._state.broker.publish(message, keep))
+
+
+def _page_that_asks() -> str:
+    """Return which page's request this is; "" if it does not say, or what cannot be true."""
+    page = request.headers.get(PAGE_HEADER, "") if has_request_context() else ""
+    return page if _PAGE.fullmatch(page) else ""
 
 
 def _is_same(given: Any, back: Any) -> bool:

@@ -14,7 +14,7 @@ from .broker import Start
 from .connection import Connection, Personal
 from .errors import BrokerUnavailable
 from .event import Event, encode_loader, encode_replacement
-from .leaf import make_leaf
+from .leaf import Leaf, leaf_key, make_leaf
 from .naming import member_key
 from .position import Position
 from .signer import Token
@@ -149,8 +149,8 @@ def _stream(
     ]
     connection.judged_at = current_visit().began
     connection.kick = current_visit().kick
-    if len(tokens) == 1 and tokens[0] is not None and tokens[0].is_signed and not bare:
-        _renew_in_time(state, connection, tokens[0], request.root_path)
+    if not bare:
+        _renew_in_time(state, connection, admission, tokens, request.root_path)
     if admission.refused_topics or admission.refused_tokens:
         connection.ahead([_refused(admission)])
     starts, granted = find_starts(state, admission, request)
@@ -169,16 +169,37 @@ def _stream(
     return response
 
 
-def _renew_in_time(state: State, connection: Connection, token: Token, root: str) -> None:
-    """Let the page of a stream that stays open get a new token at 80 % of the old one's life."""
+def _renew_in_time(
+    state: State,
+    connection: Connection,
+    admission: Admission,
+    tokens: list[Token | None],
+    root: str,
+) -> None:
+    """Let the pages of a stream that stays open get new tokens at 80 % of the old ones' life."""
+    signed = []
+    for number, token in enumerate(tokens):
+        granted = {topic for topic, of in admission.tokens_of.items() if number in of}
+        if token is not None and token.is_signed and granted:
+            signed.append((token, granted))
+    if not signed:
+        return
+
+    async def renew_one(token: Token, granted: set[str]) -> Leaf:
+        # Tabs know what is theirs by its key, so it stays even if a topic has been refused since.
+        identity = connection.identity if token.is_bound else None
+        topics = {topic: token.topics[topic] for topic in granted}
+        key = leaf_key(token.topics, identity)
+        return await make_leaf(state, topics, root=root, identity=identity, key=key)
 
     async def renew() -> Callable[[Position], bytes]:
-        leaf = await make_leaf(
-            state, connection.subscription, root=root, identity=connection.identity
+        leaves = [(token.page, await renew_one(token, granted)) for token, granted in signed]
+        return lambda since: b"".join(
+            encode_replacement(f"sse-{page}", str(leaf.element(since))) for page, leaf in leaves
         )
-        return lambda since: encode_replacement(f"sse-{token.page}", str(leaf.element(since)))
 
-    left = RENEW * state.config.token_lifetime - state.signer.age(token)
+    oldest = max(state.signer.age(token) for token, _ in signed)
+    left = RENEW * state.config.token_lifetime - oldest
     connection.renew_at = asyncio.get_running_loop().time() + max(left, 0.0)
     connection.renew = renew
 
@@ -215,8 +236,8 @@ def find_starts(
     """Return where each topic starts, and the position's note of what was granted.
 
     One token: ``Last-Event-ID`` where it covers the topic, else the page's ``since``. Several:
-    each its own ``since``, for one id cannot say where each of them stood. Only a client that
-    sends neither starts at now.
+    each its own ``since``, for one id cannot say where each of them stood. A ``since`` lists the
+    positions of all tabs that share a token. Only a client that sends neither starts at now.
     """
     sinces = request.args.getlist("since")
     last = request.headers.get("Last-Event-ID")
@@ -228,14 +249,16 @@ def find_starts(
     for topic in admission.subscription:
         channel = state.channel_of(topic)
         assert channel is not None  # it was admitted
-        numbers = admission.tokens_of[topic]
-        given = [sinces[number] for number in numbers if number < len(sinces)]
-        covered = (
-            resumed is None or resumed.granted is None or resumed.granted & admission.bits[topic]
-        )
-        use_last = has_last and covered
+        bit = admission.bits[topic]
+        given = [
+            Position.parse(text)
+            for number in admission.tokens_of[topic]
+            if number < len(sinces)
+            for text in sinces[number].split(",")
+        ]
+        use_last = has_last and (resumed is None or _covers(resumed, bit))
         starts[topic] = Start(
-            resumed if use_last else _oldest(given),
+            resumed if use_last else _oldest(given, bit),
             admission.subscription[topic],
             channel.keep(state.config),
             now=not has_last and not given and is_single,
@@ -244,11 +267,18 @@ def find_starts(
     return starts, sum(set(admission.bits.values())) if some_refused else None
 
 
-def _oldest(texts: list[str]) -> Position | None:
-    """Return the position from which all pages that show a topic can be given what they lack."""
-    positions = [Position.parse(text) for text in texts]
-    known = [position for position in positions if position is not None]
-    if not known or len(known) < len(positions) or len({p.epoch for p in known}) > 1:
+def _covers(position: Position, bit: int) -> bool:
+    """Whether a position was given to a stream which had the topic of a bit."""
+    return position.granted is None or bool(position.granted & bit)
+
+
+def _oldest(given: list[Position | None], bit: int) -> Position | None:
+    """Return the position from which all pages that show a topic can be given what they lack.
+
+    None, and so nothing is known, if that of any page is missing or does not cover the topic.
+    """
+    known = [position for position in given if position is not None and _covers(position, bit)]
+    if not known or len(known) < len(given) or len({p.epoch for p in known}) > 1:
         return None
     events = min(position.events for position in known)
     fragments = min(position.fragments for position in known)

@@ -55,13 +55,20 @@ class Event:
         return _utf8(comment + identity) + encode_body(self.data, self.name, self.retry_ms)
 
 
-def encode_body(data: str | None, name: str | None = None, retry_ms: int | None = None) -> bytes:
-    """Return a message without its id, which differs between streams while this does not."""
+def encode_body(
+    data: str | None, name: str | None = None, retry_ms: int | None = None, origin: str = ""
+) -> bytes:
+    """Return a message without its id, which differs between streams while this does not.
+
+    The page of ``origin`` leaves it out; other clients ignore a field that they do not know.
+    """
     if retry_ms is not None and (isinstance(retry_ms, bool) or retry_ms < 0):
         raise EventError(f"retry_ms is {retry_ms!r}. It must be a whole number, 0 or more.")
     text = "" if retry_ms is None else f"retry: {retry_ms:d}\n"
     if name is not None:
         text += f"event: {_field('name', name)}\n"
+    if origin:
+        text += f"origin: {_field('origin', origin)}\n"
     if data is not None:
         text += _lines("data:", data)
     return _utf8(text + "\n")

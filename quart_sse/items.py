@@ -59,8 +59,11 @@ class Items:
         made = None if bodies is None else bodies.get(message.id)
         if made is None:
             name = message.name or ""
-            full = encode_body(message.data, member_key(message.topic, name), message.retry_ms)
-            made = full, encode_body(message.data, name, message.retry_ms)
+            key, rest = member_key(message.topic, name), (message.retry_ms, message.origin)
+            made = (
+                encode_body(message.data, key, *rest),
+                encode_body(message.data, name, *rest),
+            )
             if bodies is not None:
                 bodies[message.id] = made
         epoch, _, fragments, _ = self._position()

@@ -53,8 +53,25 @@ class Leaf(NamedTuple):
         return self.template.format(id=self.id, url=f"{self.url}&since={text}")
 
 
+def leaf_key(topics: Mapping[str, Iterable[str]], identity: str | None) -> str:
+    """Return what is the same for pages that ask for the same.
+
+    A browser's tabs share one token of all leaves that have the same.
+
+    Args:
+        topics: Topic -> the fragments that the page shows.
+        identity: Whom the token is bound to; None if to nobody.
+    """
+    return hashlib.sha256(f"{write_topics(topics)} {identity}".encode()).hexdigest()[:12]
+
+
 async def make_leaf(
-    state: State, topics: Mapping[str, Iterable[str]], *, root: str, identity: str | None
+    state: State,
+    topics: Mapping[str, Iterable[str]],
+    *,
+    root: str,
+    identity: str | None,
+    key: str | None = None,
 ) -> Leaf:
     """Return the element that opens one connection for topics and their fragments.
 
@@ -63,6 +80,7 @@ async def make_leaf(
         topics: Topic -> the fragments that the page shows.
         root: The app's root path.
         identity: Who the page was made for.
+        key: That of the leaf which this one replaces, as :func:`leaf_key` gave it.
 
     Raises:
         ConfigError: If there are more topics than one connection may have.
@@ -84,8 +102,6 @@ async def make_leaf(
         kept = KEPT + await state.broker.keep_text(text, state.config.token_lifetime)
         token = state.signer.sign(kept, identity, page) if is_signed else UNSIGNED + kept
     template = _HTMX_4 if state.config.htmx == 4 else _HTMX_2
-    # Pages with the same key ask for the same; a browser's tabs share one token of them.
-    bound = identity if is_signed else None
-    key = hashlib.sha256(f"{text} {bound}".encode()).hexdigest()[:12]
+    key = key or leaf_key(shown, identity if is_signed else None)
     url = f"{root}{state.config.url_prefix}?t={quote(token, safe='~')}&k={key}"
     return Leaf(page, template, url, is_signed)

@@ -18,10 +18,13 @@ from .naming import check_event_name, member_key
 from .render import base_of, call_renderer
 from .state import State, Visit, current_identity, current_visit
 
-#: htmx version -> the scripts that a page needs, in their order, by their names in vendor.json.
-_SCRIPTS = {2: ("htmx2", "htmx2-sse"), 4: ("htmx4", "htmx4-sse")}
-#: Those between the two by which all tabs of a browser share a connection.
-_SHARED = {2: ("idiomorph", "shared"), 4: ("shared",)}
+#: htmx version -> the scripts that a page needs, in their order, by their names in vendor.json:
+#: with our own, by which all tabs of a browser share a connection, and without.
+_SHARED = {2: ("htmx2", "idiomorph", "shared", "glue"), 4: ("htmx4", "shared", "glue")}
+_PLAIN = {2: ("htmx2", "htmx2-sse"), 4: ("htmx4", "htmx4-sse")}
+
+#: What https://www.w3.org/TR/wai-aria-1.2/#aria-live allows; None leaves the attribute out.
+_ARIA_LIVE = (None, "polite", "assertive", "off")
 
 VENDOR: Mapping[str, Mapping[str, str]] = json.loads((ASSETS / "static/vendor.json").read_text())
 
@@ -34,12 +37,20 @@ STATIC: Mapping[str, str] = {
 }
 
 
-#: Our own script, and the digest by which a browser takes no other for it.
-_OWN = "quart-sse.min.js"
-_DIGEST = base64.b64encode(hashlib.sha384((ASSETS / "static" / _OWN).read_bytes()).digest())
-#: Of the scripts of others the table states it, whatever has become of the file.
+#: Our own scripts.
+_OWN = {"shared": "quart-sse.min.js", "glue": "quart-sse-htmx.min.js"}
+
+
+def _digest(file: str) -> str:
+    """Return that by which a browser takes no other file for one of ours."""
+    digest = hashlib.sha384((ASSETS / "static" / file).read_bytes()).digest()
+    return f"sha384-{base64.b64encode(digest).decode()}"
+
+
+#: name -> file and digest; of the scripts of others the table states it, whatever has become of
+#: the file.
 _LOADED = {name: (row["file"], row["integrity"]) for name, row in VENDOR.items()} | {
-    "shared": (_OWN, f"sha384-{_DIGEST.decode()}")
+    name: (file, _digest(file)) for name, file in _OWN.items()
 }
 
 
@@ -61,24 +72,46 @@ class Macros:
         # (topic, fragment) -> the fragments whose HTML its render waits for at the moment
         self._waiting: dict[tuple[str, str], set[tuple[str, str]]] = {}
 
-    def scripts(self, nonce: str | None = None, shared: bool = False) -> Markup:
+    def scripts(
+        self,
+        nonce: str | None = None,
+        shared: bool = True,
+        htmx: bool = True,
+        refresh: int | None = None,
+    ) -> Markup:
         """Return the script elements for the htmx version that ``QUART_SSE_HTMX`` names.
 
         They block, as they must: with ``defer`` or ``async`` htmx 4 may never connect.
 
         Args:
             nonce: Of the page's Content-Security-Policy, if it has one.
-            shared: Whether all tabs of a browser share one connection, by ``quart-sse.js``.
+            shared: Whether all tabs of a browser share one connection, by ``quart-sse.js``;
+                otherwise each connect element has its own, by htmx's SSE extension.
+            htmx: Whether htmx is wanted at all; without it our script swaps fragments in itself.
+            refresh: Seconds after which a browser without JavaScript loads the page anew.
+
+        Raises:
+            ValueError: If neither htmx nor our script is wanted.
         """
-        first, last = _SCRIPTS[self._state.config.htmx]
-        between = _SHARED[self._state.config.htmx] if shared else ()
+        names: tuple[str, ...] = (_SHARED if shared else _PLAIN)[self._state.config.htmx]
+        if not htmx:
+            if not shared:
+                raise ValueError(
+                    "sse_scripts(shared=false, htmx=false) asks for no script at all. Leave it out "
+                    "of the template, or leave out one of the two arguments."
+                )
+            names = ("shared",)
         with_nonce = Markup(' nonce="{}"').format(nonce) if nonce else Markup()
-        return Markup("\n").join(
+        elements = [
             Markup('<script src="{}" integrity="{}"{}></script>').format(
                 self._static_url(file), integrity, with_nonce
             )
-            for file, integrity in (_LOADED[name] for name in (first, *between, last))
-        )
+            for file, integrity in (_LOADED[name] for name in names)
+        ]
+        if refresh is not None:
+            meta = '<noscript><meta http-equiv="refresh" content="{:d}"></noscript>'
+            elements.append(Markup(meta).format(refresh))
+        return Markup("\n").join(elements)
 
     def _static_url(self, filename: str) -> str:
         version = STATIC[filename][:12]
@@ -93,10 +126,11 @@ class Macros:
         params: Mapping[str, Any],
         tag: str = "div",
         attrs: Mapping[str, Any] | None = None,
+        aria_live: str | None = None,
     ) -> Markup:
         """Return a fragment in its element, rendered now, and note that the page shows it."""
         topic, fragment = self._find(name, params)
-        element = await self._element(topic, fragment, tag, attrs)
+        element = await self._element(topic, fragment, tag, attrs, aria_live)
         visit = current_visit()
         nested = {pair for pair in visit.rendered if pair not in visit.covered}
         for nested_topic, nested_name in nested:
@@ -110,10 +144,11 @@ class Macros:
         params: Mapping[str, Any],
         tag: str = "div",
         attrs: Mapping[str, Any] | None = None,
+        aria_live: str | None = None,
     ) -> Markup:
         """Return a fragment with a connection of its own: nothing else is needed in the page."""
         topic, fragment = self._find(name, params)
-        element = await self._element(topic, fragment, tag, attrs)
+        element = await self._element(topic, fragment, tag, attrs, aria_live)
         visit = current_visit()
         shown: dict[str, set[str]] = {}
         for nested_topic, nested_name in visit.rendered - visit.covered:
@@ -203,12 +238,19 @@ class Macros:
         return leaf.element(visit.since)
 
     async def _element(
-        self, topic: Topic, fragment: str, tag: str, attrs: Mapping[str, Any] | None
+        self,
+        topic: Topic,
+        fragment: str,
+        tag: str,
+        attrs: Mapping[str, Any] | None,
+        aria_live: str | None,
     ) -> Markup:
+        if aria_live not in _ARIA_LIVE:
+            raise ValueError(f"aria_live is {aria_live!r}. Write 'polite', 'assertive' or 'off'.")
         html = await self._html(topic, fragment)
         attributes = Markup().join(
             Markup(' {}="{}"').format(name, value)
-            for name, value in (attrs or {}).items()
+            for name, value in {"aria-live": aria_live, **(attrs or {})}.items()
             if value is not None
         )
         key = escape(member_key(topic.name, fragment))

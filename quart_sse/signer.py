@@ -46,6 +46,7 @@ class Token(NamedTuple):
     is_expired: bool
     #: what the topics are kept under at the broker; "" if they are here
     reference: str = ""
+    is_bound: bool = False  #: good for one identity alone
 
 
 class Signer:
@@ -133,7 +134,8 @@ class Signer:
         is_own = bound is None or self._is_bound(bound, identity)
         read, reference = _read(topics)
         is_expired = age > self._lifetime
-        return Token(read, page, issued.timestamp(), is_own, is_expired, reference)
+        is_bound = bound is not None
+        return Token(read, page, issued.timestamp(), is_own, is_expired, reference, is_bound)
 
     def age(self, token: Token) -> float:
         """Return the seconds since a token was signed."""

@@ -1,10 +1,15 @@
 #!/usr/bin/env bash
-# Make static/quart-sse.min.js of static/quart-sse.js. Needs npx, which comes with npm.
-# The last line says which source it was made of; the suite compares.
+# Make the minified scripts of static/ of their sources. Needs npx, which comes with npm.
+# The last line of each says which source it was made of; the suite compares.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../static"
 
-npx --yes terser@5.44.0 quart-sse.js --compress passes=3,unsafe_arrows=true,ecma=2020 \
-    --mangle --toplevel --output quart-sse.min.js
-printf '\n//%s\n' "$(sha256sum quart-sse.js | cut -c1-12)" >> quart-sse.min.js
-gzip -9c quart-sse.min.js | wc -c
+# Names of properties that never leave the scripts, nor come from the server.
+private='base|post|leave|failures|missed|wanted|isStopped|key'
+
+for script in quart-sse quart-sse-htmx; do
+    npx --yes terser@5.44.0 "$script.js" --compress passes=3,unsafe_arrows=true,ecma=2020 \
+        --mangle --mangle-props "regex=/^($private)\$/" --output "$script.min.js"
+    printf '\n//%s\n' "$(sha256sum "$script.js" | cut -c1-8)" >> "$script.min.js"
+    echo "$script.min.js: $(gzip -9 < "$script.min.js" | wc -c) bytes gzipped"
+done

@@ -3,9 +3,9 @@
     python scripts/screenshot.py [NAME ...]
 
 Writes `docs/screenshot-discussion.png`, where two people look at one discussion and a comment has
-just arrived, and one each of the `dashboard`, the `board` and the `reports`; or only those that are
-named. It starts the example on a free port with a database of its own, and drives the Chromium that
-is on the PATH through Playwright.
+just arrived, one each of the `dashboard`, the `board` and the `reports`, and the header in its
+`states`; or only those that are named. It starts the example on a free port with a database of its
+own, and drives the Chromium that is on the PATH through Playwright.
 """
 
 import asyncio
@@ -153,8 +153,8 @@ async def window(
     )
     page = await context.new_page()
     await page.goto(f"{parts.scheme}://{parts.netloc}/sign-in?next={parts.path}")
-    async with page.expect_response(lambda answer: "/sse?t=" in answer.url):
-        await page.click(f"form.sign-in button[value={nickname}]")
+    await page.click(f"form.sign-in button[value={nickname}]")
+    await page.wait_for_function("() => document.documentElement.dataset.sseState === 'open'")
     yield page
     await context.close()
 
@@ -243,11 +243,41 @@ async def take_reports(browser: Browser, address: str) -> bytes:
         return await page.screenshot(full_page=True)
 
 
+async def take_states(browser: Browser, address: str) -> bytes:
+    """The header while the page is live, comes back, and has stopped, one below the other."""
+    size = ViewportSize(width=900, height=58)
+    async with window(browser, f"{address}/discussion/1", "mira", size) as page:
+        live = await picture(page)
+        # A page has no other way to lose a stream that it does not hold itself.
+        await page.add_init_script("delete window.SharedWorker")
+        await page.reload()
+        await page.wait_for_function("() => document.documentElement.dataset.sseState === 'open'")
+        await page.context.set_offline(True)
+        await page.evaluate("() => { QuartSSE.disconnect(); QuartSSE.connect(); }")
+        await page.wait_for_function("() => document.documentElement.dataset.sseState === 'retry'")
+        retry = await picture(page)
+        await page.evaluate("() => QuartSSE.disconnect()")
+        shots = (live, retry, await picture(page))
+
+    captions = ("Live", "The server is away", "Given up, or without JavaScript")
+    figures = "".join(
+        FIGURE.format(caption=caption, data=shot, width=size["width"])
+        for caption, shot in zip(captions, shots, strict=True)
+    )
+    context = await browser.new_context(device_scale_factor=SCALE)
+    sheet = await context.new_page()
+    await sheet.set_content(SHEET.replace("inline-flex", "inline-grid").format(figures=figures))
+    taken = await sheet.locator("body").screenshot()
+    await context.close()
+    return taken
+
+
 PICTURES = {
     "discussion": take_discussion,
     "dashboard": take_dashboard,
     "board": take_board,
     "reports": take_reports,
+    "states": take_states,
 }
 
 

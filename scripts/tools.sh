@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# See to it that the programs the tests start are there: a Redis server and Chromium.
+# See to it that the programs the tests start are there: a Redis server, nginx, Chromium.
 # Nothing is skipped for want of them: what is missing gets installed where this user may install
 # packages without being asked for a password; elsewhere this prints the command and fails.
 set -euo pipefail
 
+PATH=$PATH:/usr/sbin # where Debian has nginx, and only an administrator looks
+
 missing=()
-for program in redis-server chromium; do # both are also the names of their Debian packages
+for program in redis-server nginx chromium; do # these are also the names of their Debian packages
     command -v "$program" >/dev/null || missing+=("$program")
 done
 [ ${#missing[@]} -gt 0 ] || exit 0
@@ -21,6 +23,12 @@ if command -v apt-get >/dev/null && { [ ${#sudo[@]} -eq 0 ] || sudo -n true 2>/d
     echo "Installing for the tests: ${missing[*]}"
     # The package lists may be absent or old: fetch them only when it does not work without.
     install || { "${sudo[@]}" apt-get update --quiet && install; }
+    # Debian starts services at once and at every boot; the tests start programs of their own.
+    if [ -d /run/systemd/system ]; then
+        for name in "${missing[@]}"; do
+            [ "$name" = chromium ] || "${sudo[@]}" systemctl disable --now --quiet "$name"
+        done
+    fi
     exit
 fi
 

@@ -1,498 +1,398 @@
 /*
  * quart-sse.js: one connection per browser, for htmx 2, htmx 4, and pages without htmx.
  *
- * The page's script and the script of a SharedWorker in one file. The worker holds the stream; all
- * tabs share it, each with the topics that its own token covers. Where there is no SharedWorker
- * the page holds a stream of its own, by the same code.
+ * The script of a page and that of a SharedWorker in one file. The worker holds the connection and
+ * all tabs share it, each with the topics that its own token covers. Where there is no SharedWorker
+ * a page holds a connection of its own, by the same code.
  *
- * Words: a *source* is what one connect element of one tab listens to; an *entry* is a token with
- * the sources that share it; a *hub* holds the connection for up to MAX_ENTRIES of them.
+ * A *source* is what one connect element of one tab listens to. A *group* are the sources with the
+ * same topics and identity, which need one token. A *hub* holds the connection of some groups. A
+ * *run* is a series of attempts to connect, the newest of which goes on until it is replaced.
  */
 (() => {
-  "use strict";
-
-  const MAX_ENTRIES = 12; // tokens on one connection, and bytes of them; the server takes a few more
+  const MAX_GROUPS = 12; // on one connection, and bytes of its query; the server takes a few more
   const MAX_BYTES = 5000;
   const KEPT = 300; // messages that a page remembers
   const GATHER = 30; // ms in which tabs that open or close together change the connection once
-  const FIRST_RETRY = 1000; // ms; doubled up to the last, and spread by half of it
-  const LAST_RETRY = 30000;
-  const PING = 5000; // ms between two signs of life of a tab, and of the worker
+  const LAST_RETRY = 30000; // ms; the first is doubled up to it, and each is spread by half of it
+  const SILENCE = 45000; // ms, three heartbeats of the server
+  const PING = 3000; // ms between two signs of life of a tab, and of the worker
   const GONE = 150000; // ms without one; browsers let hidden tabs speak once a minute
 
-  // -- positions: "epoch.ms-n", and more that only the server reads ---------------------------------
+  const hubs = []; // functions that take a source, if there is room
+  let interval = 1000; // ms before the first retry
 
-  const parse = (text) => /^(\w+)\.(\d+)-(\d+)/.exec(text || "");
+  const sleep = (ms) => new Promise((go) => setTimeout(go, ms));
 
-  /** How two positions lie to each other: below, at or above 0; NaN if they cannot be compared. */
-  const compare = (a, b) => {
-    const [x, y] = [parse(a), parse(b)];
-    return x && y && x[1] === y[1] ? x[2] - y[2] || x[3] - y[3] : NaN;
-  };
-
-  const parameter = (url, name) => (RegExp(`[?&]${name}=([^&]*)`).exec(url) || [])[1];
-
-  /** The topic of a message: of an event by its name, of a fragment by its target. */
-  const topicOf = (message) => {
-    const found = message.event
-      ? /^([^.?]+)\.[^?]*(.*)/.exec(message.event)
-      : /data-sse='([^.?']+)\.[^?']*([^']*)/.exec(message.data);
-    return found && (found[1] + found[2]).replace(/&amp;/g, "&");
+  /** How two positions ("epoch.ms-n...") lie: below, at or above 0; NaN if nobody can say. */
+  const compare = (...positions) => {
+    const [a, b] = positions.map((text) => /^(\w+)\.(\d+)-(\d+)/.exec(text) || []);
+    return a[1] === b[1] ? a[2] - b[2] || a[3] - b[3] : NaN;
   };
 
   // -- the connection ------------------------------------------------------------------------------
 
-  class Hub {
-    constructor(base) {
-      this.base = base;
-      this.entries = new Map(); // key -> entry
-      this.state = "connecting";
-      this.open = null; // the run that delivers, and the newest one, which will
-      this.run = null;
-    }
+  const createHub = (base) => {
+    const sources = new Set();
+    let status; // the last message about the connection itself
+    let tries = 0;
+    let newest, open; // the run that will deliver, and the one that does
+    let heard, retry, gathering; // ms
 
-    hasRoom(key, token) {
-      const bytes = [...this.entries.values()].reduce((sum, e) => sum + e.token.length + 60, token.length);
-      return this.entries.has(key) || (this.entries.size < MAX_ENTRIES && bytes < MAX_BYTES);
-    }
-
-    add(source) {
-      const entry = this.entries.get(source.key) || { since: source.position, last: "", sources: new Set() };
-      this.entries.set(source.key, entry);
-      entry.token = source.token; // the newest one lives longest
-      entry.sources.add(source);
-      // The others are not given again what this one lacks.
-      if (!(compare(source.position, entry.last || entry.since) >= 0)) entry.last = source.position;
-      source.post({ state: this.state });
-      this.change();
-    }
-
-    remove(source) {
-      const entry = this.entries.get(source.key);
-      if (entry && entry.sources.delete(source) && !entry.sources.size) {
-        this.entries.delete(source.key);
-        this.change();
-      }
-    }
-
-    change() {
-      clearTimeout(this.gathering);
-      this.gathering = setTimeout(() => this.start(), GATHER);
-    }
-
-    /** Connect anew; the connection that is open goes on until the new one is. */
-    start() {
-      const { run, open } = this;
-      if (run && run !== open) run.abort();
-      this.run = null;
-      if (this.entries.size) this.keepOpen((this.run = new AbortController()));
-      else if (open) open.abort();
-    }
-
-    async keepOpen(run) {
-      for (let tries = 0; this.run === run; tries++) {
-        this.retry = 0;
-        try {
-          await this.read(run, () => (tries = 0));
-        } catch (error) {
-          this.error = String(error);
-        }
-        if (this.run !== run) return;
-        this.tell("retry");
-        const wait = Math.min(FIRST_RETRY * 2 ** tries, LAST_RETRY) * (0.5 + Math.random());
-        await new Promise((go) => {
-          this.hurry = go;
-          setTimeout(go, this.retry || wait);
-        });
-      }
-    }
-
-    url() {
-      const entries = [...this.entries.values()];
-      const isOne = entries.length === 1;
-      const pairs = entries.map(
-        (e) => `t=${e.token}&since=${encodeURIComponent((!isOne && e.last) || e.since)}`
-      );
-      return [`${this.base}?${pairs.join("&")}`, isOne && entries[0].last];
-    }
-
-    async read(run, onOpen) {
-      const [url, last] = this.url();
-      const keys = [...this.entries.keys()];
-      const stop = new AbortController();
-      const abort = () => stop.abort();
-      run.signal.addEventListener("abort", abort);
-      let silence;
-      const hear = (ms = 45000) => {
-        clearTimeout(silence);
-        silence = setTimeout(abort, ms);
-      };
-      try {
-        hear();
-        const headers = { Accept: "text/event-stream", ...(last && { "Last-Event-ID": last }) };
-        const answer = await fetch(url, { headers, cache: "no-store", signal: stop.signal });
-        if (!/^text\/event-stream/.test(answer.headers.get("Content-Type"))) {
-          throw Error(`status ${answer.status}`);
-        }
-        const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
-        for (let rest = ""; ; ) {
-          const { done, value } = await reader.read();
-          if (done) return;
-          hear();
-          const blocks = (rest + value).split("\n\n");
-          rest = blocks.pop();
-          for (const block of blocks) this.take(run, keys, block, onOpen);
-        }
-      } finally {
-        clearTimeout(silence);
-        run.signal.removeEventListener("abort", abort);
-        if (this.open === run) this.open = null;
-      }
-    }
-
-    take(run, keys, block, onOpen) {
-      const message = { event: "", data: "", id: "" };
-      for (const line of block.split("\n")) {
-        const [, name, value] = /^(\w+): ?(.*)$/s.exec(line) || [];
-        if (name === "data") message.data += (message.data && "\n") + value;
-        else if (name === "retry") this.retry = +value;
-        else if (name) message[name] = value;
-      }
-      const { event } = message;
-      if (event === "sse-open") {
-        JSON.parse(message.data).topics?.forEach((topics, i) => {
-          const entry = this.entries.get(keys[i]);
-          if (entry) entry.topics = new Set(topics);
-        });
-        onOpen();
-        if (this.open && this.open !== run) this.open.abort();
-        this.open = run;
-        this.tell("open");
-      } else if (event === "sse-refused") {
-        JSON.parse(message.data).tokens.forEach((i) => this.stop(keys[i], "refused"));
-        return;
-      } else if (event === "sse-stop") {
-        keys.forEach((key) => this.stop(key, message.data));
-        this.run = null;
-        return;
-      }
-      for (const [key, entry] of this.entries) {
-        if (!keys.includes(key)) continue;
-        entry.sources.forEach((source) => this.give(entry, source, message));
-        if (message.id && !(compare(message.id, entry.last) < 0)) entry.last = message.id;
-      }
-    }
-
-    /** Give a source a message that is for it and that it does not have. */
-    give(entry, source, message) {
-      const { event, data, id } = message;
-      const topic = topicOf(message);
-      const isOurs = !topic || !entry.topics || entry.topics.has(topic);
-      const isFact = event && !event.startsWith("sse-");
-      const isOld = isFact && compare(id, source.position) <= 0;
-      if (isOurs && !isOld && (event || data)) source.post(message);
-      if (id && !(compare(id, source.position) < 0)) source.position = id;
-    }
-
-    stop(key, reason) {
-      const entry = this.entries.get(key);
-      if (!entry) return;
-      this.entries.delete(key);
-      for (const source of entry.sources) source.post({ event: "sse-stop", data: reason, id: "", state: "stopped" });
-    }
-
-    tell(state) {
-      this.state = state;
-      for (const { sources } of this.entries.values()) sources.forEach((source) => source.post({ state }));
-    }
-  }
-
-  const hubs = [];
-
-  const join = (source) => {
-    source.key = parameter(source.url, "k") || source.url;
-    source.token = parameter(source.url, "t");
-    source.position = decodeURIComponent(parameter(source.url, "since") || "");
-    const base = source.url.split("?")[0];
-    source.hub = hubs.find((hub) => hub.base === base && hub.hasRoom(source.key, source.token));
-    if (!source.hub) hubs.push((source.hub = new Hub(base)));
-    source.hub.add(source);
-  };
-
-  const part = (source) => {
-    source.hub.remove(source);
-    if (!source.hub.entries.size) hubs.splice(hubs.indexOf(source.hub), 1);
-  };
-
-  const hurry = () => hubs.forEach((hub) => hub.hurry?.());
-
-  // -- the worker ----------------------------------------------------------------------------------
-
-  if (typeof document === "undefined") {
-    const tabs = new Set();
-    self.onconnect = ({ ports: [port] }) => {
-      const tab = { sources: new Map(), seen: 0 };
-      const leave = (id) => {
-        const source = tab.sources.get(id);
-        if (tab.sources.delete(id)) part(source);
-      };
-      tab.leave = () => [...tab.sources.keys()].forEach(leave);
-      port.onmessage = ({ data: { open, url, close, online } }) => {
-        tabs.add(tab);
-        tab.seen = Date.now();
-        if (open) {
-          leave(open);
-          const source = { url, post: (message) => port.postMessage({ ...message, to: open }) };
-          tab.sources.set(open, source);
-          join(source);
-        } else if (close) leave(close);
-        else if (online) hurry();
-        else port.postMessage({ alive: [...tab.sources.keys()] });
-      };
+    const tell = (message) => {
+      status = message;
+      sources.forEach((source) => source.post(message));
     };
+
+    const group = () => {
+      const groups = {};
+      sources.forEach((source) => (groups[source.k] ||= []).push(source));
+      return Object.values(groups);
+    };
+
+    // The newest token lives longest; the server finds out who of its sources lacks most.
+    const query = (groups) =>
+      `${new URLSearchParams(
+        groups.flatMap((sources) => [
+          ["t", sources.at(-1).t],
+          ["since", [...new Set(sources.map(({ since }) => since))].join()],
+        ])
+      )}`;
+
+    /** Connect anew, soon; the connection that is open goes on until the new one is. */
+    const change = () => {
+      const start = () => {
+        if (newest !== open) newest?.abort();
+        newest = null;
+        if (sources.size) return keepOpen((newest = new AbortController()));
+        open?.abort();
+        status = null;
+      };
+      clearTimeout(gathering);
+      gathering = setTimeout(start, GATHER);
+      // A worker whose last page goes into the back-forward cache stands still before a timer fires.
+      if (!sources.size) start();
+    };
+
+    const keepOpen = async (run) => {
+      while (newest === run) {
+        retry = 0;
+        heard = Date.now();
+        const data = await read(run).then(() => "ended", String);
+        if (open === run) open = null;
+        if (newest !== run) return;
+        tell({ state: "retry", data });
+        const wait = retry || Math.min(interval * 2 ** tries++, LAST_RETRY) * (0.5 + Math.random());
+        heard += wait; // no silence
+        await sleep(wait);
+      }
+    };
+
+    const read = async (run) => {
+      const groups = group();
+      const headers = { Accept: "text/event-stream" };
+      const answer = await fetch(`${base}?${query(groups)}`, { headers, signal: run.signal });
+      if (!/event-stream/.test(answer.headers.get("Content-Type"))) throw `status ${answer.status}`;
+      const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+      for (let rest = ""; ; ) {
+        const { done, value } = await reader.read();
+        if (done) return;
+        if (newest === run) heard = Date.now();
+        const blocks = (rest + value).split("\n\n");
+        rest = blocks.pop();
+        blocks.forEach((block) => take(run, groups, block));
+      }
+    };
+
+    const take = (run, groups, block) => {
+      const message = { event: "", data: "", id: "" };
+      block.split("\n").forEach((line) => {
+        const [, name, value] = /^(\w+): ?(.*)/s.exec(line) || [];
+        message[name] = name === "data" && message.data ? message.data + "\n" + value : value;
+      });
+      const { event, data, id } = message;
+      retry = +message.retry || retry;
+      if (event === "sse-open") {
+        JSON.parse(data).topics.forEach((topics, i) => {
+          groups[i].forEach((source) => (source.topics = topics));
+          if (!topics[0]) stop(groups[i], "refused");
+        });
+        if (open !== run) open?.abort();
+        open = run;
+        tries = 0;
+        message.state = "open";
+        status = message;
+      }
+      if (event === "sse-stop") groups.forEach((sources) => stop(sources, data));
+      // An event is named by its key, a fragment by what its target has; what has neither is for all.
+      const key = (message.key = event || /data-sse='([^']*)/.exec(data)?.[1].replace(/&amp;/g, "&") || "");
+      const topic = /\./.test(key) && key.replace(/\.[^?]*/, "");
+      groups.flat().forEach((source) => {
+        // What is for it and what it does not have.
+        const order = compare(id, source.since);
+        if (!topic || (source.topics.includes(topic) && !(event && order <= 0))) source.post(message);
+        if (id && !(order < 0)) source.since = id;
+      });
+    };
+
+    const stop = (stopped, data) =>
+      stopped.forEach((source) => {
+        source.post({ state: "stopped", data });
+        source.leave();
+      });
+
+    /** Whether there is room for a source, which then is here. */
+    const add = (source) => {
+      if (source.base !== base) return false;
+      sources.add(source);
+      const groups = group();
+      if (groups[1] && (groups.length > MAX_GROUPS || query(groups).length > MAX_BYTES)) return !sources.delete(source);
+      source.leave = () => {
+        source.post = () => {};
+        // The others of its group are served as they were.
+        if (sources.delete(source) && ![...sources].some(({ k }) => k === source.k)) change();
+      };
+      if (status) source.post(status);
+      change();
+      return true;
+    };
+
+    // A connection may be dead and not say so, as after a sleep.
     setInterval(() => {
-      for (const tab of tabs) {
-        if (Date.now() - tab.seen > GONE) {
-          tab.leave();
-          tabs.delete(tab);
-        }
+      if (newest && Date.now() - heard > SILENCE) {
+        heard = Date.now();
+        tell({ state: "retry", data: "silence" });
+        change();
       }
     }, PING);
+
+    hubs.push(add);
+    return add;
+  };
+
+  /** Hold the source at the other end of a port as it wants, until it says nothing more. */
+  const serve = (port) => {
+    let source, gone;
+    const hold = (wanted) => {
+      if (source && source.t !== wanted?.t) source = source.leave();
+      if (!wanted || source) return;
+      source = { ...wanted, post: (message) => port.postMessage(message) };
+      hubs.some((add) => add(source)) || createHub(source.base)(source);
+    };
+    port.onmessage = ({ data }) => {
+      clearTimeout(gone);
+      gone = setTimeout(hold, GONE);
+      interval = data.interval;
+      hold(data.wanted);
+      port.postMessage({});
+    };
+  };
+
+  if (typeof document === "undefined") {
+    self.onconnect = ({ ports }) => serve(ports[0]);
     return;
   }
 
   // -- the page ------------------------------------------------------------------------------------
 
-  const script = document.currentScript;
-  const sources = new Map(); // number -> Source
-  const handlers = new Map(); // name -> callbacks
-  let count = 0;
-  let worker = null;
-  let heard = 0;
+  const { htmx } = window;
+  const root = document.documentElement;
+  const script = document.currentScript.src;
+  const sources = new Map(); // connect element -> source
+  const pulls = {}; // key of a personal fragment that is being fetched -> whether it has changed since
+  const seen = []; // ids of the last events
+  let isOff = false;
 
-  const emit = (name, detail) => document.dispatchEvent(new CustomEvent(name, { detail }));
+  const say = (source, wanted) => source.port.postMessage({ wanted, interval: api.interval });
+  const sayIt = (source) => say(source, isOff || source.isStopped ? null : source.wanted);
+  const sayAll = () => sources.forEach(sayIt);
+  const sayNone = () => sources.forEach((source) => say(source));
+  const rejoin = () => {
+    sayNone();
+    sayAll();
+  };
 
   const api = (window.QuartSSE = {
+    page: `${Math.random()}`.slice(2),
     isConnected: false,
-    isConnecting: true,
+    isConnecting: false,
+    error: null,
     lastMessage: null,
     messages: [],
-    error: null,
+    reconnect: true,
+    interval,
+    attempts: Infinity,
     /** Call back for an event of a topic: on("comments", "added", {discussion_id: 7}, callback). */
-    on(channel, event, params, callback) {
-      const name = channel === "*" ? "*" : wireName(channel, event, params);
-      const call = channel === "*" ? event : callback;
-      if (!handlers.has(name)) handlers.set(name, new Set());
-      handlers.get(name).add(call);
-      return () => handlers.get(name).delete(call);
+    on(channel, event, params, callback = event) {
+      const wanted = new URLSearchParams(params);
+      wanted.sort();
+      const listen = ({ detail }) => {
+        const [name, query] = detail.event.split("?");
+        const isIt = name === `${channel}.${event}` && `${new URLSearchParams(query)}` === `${wanted}`;
+        if (isIt || channel === "*") callback(detail.data, detail);
+      };
+      addEventListener("sse:message", listen);
+      return () => removeEventListener("sse:message", listen);
     },
     clearMessages() {
       api.messages = [];
     },
     connect() {
-      for (const source of sources.values()) source.join();
+      isOff = false;
+      sources.forEach((source) => (source.isStopped = false));
+      rejoin();
     },
     disconnect() {
-      for (const source of sources.values()) source.part();
-      setState("stopped");
+      isOff = true;
+      sayAll();
+      show("stopped");
     },
   });
 
-  const quote = (text) =>
-    encodeURIComponent(text).replace(/[!'()*]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`);
+  const emit = (target, name, detail) => target.dispatchEvent(new CustomEvent(name, { bubbles: true, detail }));
 
-  const wireName = (channel, event, params = {}) => {
-    const pairs = Object.keys(params).sort().map((name) => `${name}=${quote(params[name])}`);
-    return `${channel}.${event}${pairs.length ? `?${pairs.join("&")}` : ""}`;
-  };
-
-  const setState = (state) => {
-    const root = document.documentElement;
-    if (root.dataset.sseState === state) return;
+  /** Show people and scripts how the connection is. */
+  const show = (state, error = null) => {
+    const before = root.dataset.sseState;
     root.dataset.sseState = state;
+    document.querySelectorAll("[data-sse-status] > *").forEach((text) => (text.hidden = text.dataset.state !== state));
     api.isConnected = state === "open";
-    api.isConnecting = state === "connecting" || state === "retry";
-    emit(`sse:${state}`, { state });
+    api.isConnecting = !api.isConnected && state !== "stopped";
+    api.error = error;
+    if (error) api.onerror?.(error);
+    if (state === before) return;
+    emit(document, `sse:${state}`, { state, error });
+    if (api.isConnected) api.onconnect?.();
+    if (before === "open") api.ondisconnect?.(state);
   };
 
-  /** What an EventSource is for htmx 2; it never reports that it is closed, for it heals itself. */
-  class Source extends EventTarget {
-    constructor(url) {
-      super();
-      this.url = url;
-      this.readyState = 0;
-      this.number = ++count;
-      sources.set(this.number, this);
-      this.join();
-    }
-
-    join() {
-      this.part();
-      this.isIn = true;
-      const url = this.last ? this.url.replace(/([?&]since=)[^&]*/, `$1${encodeURIComponent(this.last)}`) : this.url;
-      if (worker) worker.port.postMessage({ open: this.number, url });
-      else join((this.local = { url, post: (message) => this.take(message) }));
-    }
-
-    part() {
-      if (!this.isIn) return;
-      this.isIn = false;
-      if (this.local) part(this.local);
-      else worker?.port.postMessage({ close: this.number });
-      this.local = null;
-    }
-
-    take({ event, data, id, state }) {
-      if (id) this.last = id;
-      if (event !== undefined && (event || data)) {
-        const message = new MessageEvent(event || "message", { data, lastEventId: id });
-        this.raw?.(message);
-        this.dispatchEvent(message);
-        note(event, data, id);
-      }
-      if (state && state !== this.state) {
-        this.state = state;
-        this.readyState = state === "open" ? 1 : 0;
-        setState(state);
-        if (state === "open") this.onopen?.(new Event("open"));
-        if (state === "retry") this.onerror?.(new Event("error"));
-      }
-    }
-
-    close() {
-      this.part();
-      sources.delete(this.number);
-    }
-  }
-
-  const note = (event, data, id) => {
-    if (!event) {
-      if (!window.htmx) swap(data);
-      return;
-    }
-    let value = data;
-    try {
-      value = JSON.parse(data);
-    } catch {}
-    const message = { event, data: value, id };
-    api.lastMessage = message;
-    if (api.messages.push(message) > KEPT) api.messages.shift();
-    emit("sse:message", message);
-    for (const name of [event, "*"]) handlers.get(name)?.forEach((callback) => callback(value, message));
-  };
-
-  /** Put fragments into a page that has no htmx. */
-  const swap = (html) => {
-    const template = document.createElement("template");
-    template.innerHTML = html;
-    template.content.querySelectorAll("hx-partial").forEach((partial) => {
-      document.querySelectorAll(partial.getAttribute("hx-target")).forEach((element) => {
-        if (partial.getAttribute("hx-swap") === "innerMorph") element.innerHTML = partial.innerHTML;
-      });
+  /** Begin with connect elements that have come, and end with those that have gone. */
+  const scan = () => {
+    sources.forEach((source, leaf) => {
+      if (leaf.isConnected) return;
+      sources.delete(leaf);
+      say(source);
+    });
+    document.querySelectorAll("[sse-connect],[hx-sse\\:connect]").forEach((leaf) => {
+      const [base, query] = (leaf.getAttribute("sse-connect") || leaf.getAttribute("hx-sse:connect")).split("?");
+      const { t, k, since } = Object.fromEntries(new URLSearchParams(query));
+      if (sources.has(leaf) || !k) return;
+      const source = { wanted: { base, t, k, since }, failures: 0 };
+      sources.set(leaf, source);
+      show(root.dataset.sseState || "connecting");
+      hire(source, leaf);
     });
   };
 
-  // -- the worker as the page sees it ----------------------------------------------------------------
-
-  const hire = () => {
+  /** Put a source into the hands of the worker, or of one in the page. */
+  const hire = (source, leaf) => {
+    const listen = (port) => {
+      source.port = port;
+      source.missed = 0;
+      port.onmessage = ({ data }) => {
+        source.missed = 0;
+        take(leaf, source, data);
+      };
+      sayIt(source);
+    };
+    const alone = () => {
+      const { port1, port2 } = new MessageChannel();
+      serve(port1);
+      listen(port2);
+    };
     try {
-      worker = new SharedWorker(script.src, { name: `quart-sse ${heard ? Date.now() : ""}` });
+      const worker = new SharedWorker(script, "quart-sse");
+      worker.onerror = alone; // by a policy, perhaps
+      listen(worker.port);
     } catch {
-      return;
+      alone();
     }
-    heard = Date.now();
-    worker.onerror = () => {
-      worker = null; // by a policy, perhaps: each page for itself
-      api.connect();
-    };
-    worker.port.onmessage = ({ data }) => {
-      heard = Date.now();
-      if (!data.alive) return sources.get(data.to)?.take(data);
-      // Asleep for too long, so that the worker took this tab for closed.
-      for (const source of sources.values()) {
-        if (source.isIn && !data.alive.includes(source.number)) source.join();
-      }
-    };
   };
-  let pinged = 0;
-  setInterval(() => {
-    if (!worker) return;
-    if (pinged && heard < pinged && Date.now() - pinged < 2.5 * PING) {
-      hire(); // the worker was killed
-      api.connect();
-    }
-    pinged = Date.now();
-    worker.port.postMessage({});
-  }, PING);
-  hire();
 
-  addEventListener("online", () => (worker ? worker.port.postMessage({ online: 1 }) : hurry()));
+  /** Put in a fragment, if the page shows it: other tabs and sources want others of the topic. */
+  const put = (key, html) => isShown(key) && swap(html);
+  const isShown = (key) => document.querySelector(`[data-sse='${key}']`);
+
+  /** Fetch a personal fragment, and again if it has changed, or has not come, meanwhile. */
+  const pull = async (key, url, delay) => {
+    const isBusy = key in pulls;
+    pulls[key] = true;
+    if (isBusy) return;
+    while (pulls[key] && isShown(key)) {
+      await sleep(delay);
+      pulls[key] = false;
+      try {
+        const answer = await fetch(url, { headers: { "HX-Request": "true" } });
+        const html = await answer.text();
+        if (answer.ok) put(key, `<hx-partial hx-target="[data-sse='${key}']" hx-swap="innerMorph">${html}</hx-partial>`);
+        if (answer.status > 499) throw 0;
+      } catch {
+        pulls[key] = true;
+        delay = LAST_RETRY * Math.random();
+      }
+    }
+    delete pulls[key];
+  };
+
+  const take = (leaf, source, { state, key, event, data, id, origin }) => {
+    const { wanted } = source;
+    if (id) wanted.since = id;
+    const [, token, k] = /^<hx-partial hx-target="#sse-.*\?t=([^&]+)&amp;k=(\w+)/s.exec(data) || [];
+    if (state) {
+      source.isStopped = state === "stopped";
+      source.failures = state === "retry" ? source.failures + 1 : 0;
+      const isStopped = isOff || [...sources.values()].some((other) => other.isStopped);
+      show(isStopped ? "stopped" : state, state === "open" ? null : data);
+      if (source.failures > (api.reconnect ? api.attempts : 0)) api.disconnect();
+    } else if (k) {
+      if (k === wanted.k) wanted.t = decodeURIComponent(token); // the page's own expires soon
+      sayIt(source);
+    } else if (!event) {
+      const [, url, delay] = /^[^>]+beforeend"><span hidden hx-get="([^"]+).*?delay:(\d+)/.exec(data) || [];
+      if (url) pull(key, url.replace(/&amp;/g, "&"), +delay);
+      else put(key, data);
+    } else if (origin !== api.page) {
+      let value = data;
+      try {
+        value = JSON.parse(data);
+      } catch {}
+      const message = { event, data: value, id };
+      if (!/\./.test(event)) return emit(leaf, event, message); // the server's own
+      // Another source may have the topic too, and a page that is restored asks for what it had.
+      const [exact] = id.split(/[~@]/);
+      if (seen.includes(exact)) return;
+      if (id && seen.push(exact) > KEPT) seen.shift();
+      emit(leaf, event, message);
+      api.lastMessage = message;
+      if (api.messages.push(message) > KEPT) api.messages.shift();
+      emit(leaf, "sse:message", message);
+    }
+  };
+
+  setInterval(() => {
+    sources.forEach((source, leaf) => source.missed++ > 1 && hire(source, leaf)); // the worker was killed
+    sayAll();
+  }, PING);
+  new MutationObserver(scan).observe(root, { childList: true, subtree: true });
+
+  addEventListener("online", rejoin);
   // A page in the back-forward cache must not hold what it cannot read.
-  addEventListener("pagehide", () => sources.forEach((source) => source.part()));
-  addEventListener("pageshow", (event) => event.persisted && api.connect());
+  addEventListener("pagehide", sayNone);
+  addEventListener("pageshow", sayAll);
 
   // -- htmx ------------------------------------------------------------------------------------------
 
-  const isOurs = (url) => parameter(url, "k");
-
-  if (window.htmx?.createEventSource === undefined && window.htmx?.defineExtension) {
-    htmx.createEventSource = (url) =>
-      isOurs(url) ? new Source(url) : new EventSource(url, { withCredentials: true });
-    if (window.Idiomorph) {
-      // What somebody has changed stays, until the form is reset.
-      const typed = new WeakSet();
-      addEventListener("input", ({ target }) => typed.add(target), true);
-      addEventListener("reset", ({ target }) => [...target.elements].forEach((e) => typed.delete(e)), true);
-      htmx.defineExtension("quart-sse", {
-        isInlineSwap: () => false,
-        handleSwap: (style, target, content) =>
-          style === "innerMorph" &&
-          Idiomorph.morph(target, content.childNodes, {
-            morphStyle: "innerHTML",
-            ignoreActiveValue: true,
-            callbacks: {
-              beforeAttributeUpdated: (name, element) =>
-                !/^(value|checked|selected)$/.test(name) || !typed.has(element.closest("select") || element),
-            },
-          }),
-      });
-      const root = document.documentElement;
-      root.setAttribute("hx-ext", [root.getAttribute("hx-ext"), "quart-sse"].filter(Boolean).join(","));
-    }
-  } else if (window.htmx) {
-    htmx.config.sse = { pauseOnBackground: false, ...htmx.config.sse };
-    document.addEventListener("htmx:before:request", ({ detail: { ctx } }) => {
-      if (!ctx.sourceElement?.hasAttribute?.("hx-sse:connect") || !isOurs(ctx.request.action)) return;
-      ctx.fetch = async (url, { signal } = {}) => {
-        let source;
-        const encoder = new TextEncoder();
-        const body = new ReadableStream({
-          start(controller) {
-            source = new Source(url);
-            source.raw = ({ type, data }) => {
-              const event = type === "message" ? "" : `event: ${type}\n`;
-              controller.enqueue(encoder.encode(`${event}data: ${data.replace(/\n/g, "\ndata: ")}\n\n`));
-            };
-          },
-          cancel: () => source.close(),
-        });
-        signal?.addEventListener("abort", () => source.close());
-        return new Response(body, { headers: { "Content-Type": "text/event-stream" } });
-      };
-    });
+  let swap;
+  if (!htmx) {
+    swap = (html) =>
+      document.createRange().createContextualFragment(html).querySelectorAll("[hx-swap=innerMorph]").forEach((partial) =>
+        document.querySelectorAll(partial.getAttribute("hx-target")).forEach((element) => {
+          element.innerHTML = partial.innerHTML;
+        })
+      );
+  } else if (htmx.defineExtension) {
+    swap = (html) => htmx.swap(document.body, html, { swapStyle: "none" });
   } else {
-    document.addEventListener("DOMContentLoaded", () => {
-      for (const leaf of document.querySelectorAll("[sse-connect],[hx-sse\\:connect]")) {
-        new Source(leaf.getAttribute("sse-connect") || leaf.getAttribute("hx-sse:connect"));
-      }
-    });
+    swap = (text) => htmx.swap({ sourceElement: document.body, swap: "none", text });
   }
-
-  // Who sent a request, so that the server can leave this page out.
-  api.page = Math.random().toString(36).slice(2, 14);
-  const mark = ({ detail }) => ((detail.headers || detail.ctx.request.headers)["X-SSE-Page"] = api.page);
-  document.addEventListener("htmx:configRequest", mark);
-  document.addEventListener("htmx:config:request", mark);
-
-  setState("connecting");
 })();

@@ -11,10 +11,19 @@ app.secret_key = "for tests only"
 sse = SSE(app)
 board = sse.channel("board", "/board/<name>")
 numbers: dict[str, int] = {"a": 0, "b": 0, "inner": 0}
+tokens: set[str] = set()
 
-MACROS = (
-    '{% from "quart_sse/macros.html" import sse_scripts, sse_fragment, sse_connect, sse_live %}'
-    "<!doctype html><head>{{ sse_scripts(shared=shared) }}</head>"
+#: A policy for the pages of this process, and the nonce of their scripts.
+POLICY, NONCE = os.environ.get("CSP"), os.environ.get("NONCE")
+
+IMPORT = (
+    '{% from "quart_sse/macros.html" import'
+    " sse_scripts, sse_fragment, sse_connect, sse_live, sse_event, sse_status %}"
+)
+MACROS = IMPORT + (
+    "<!doctype html><head>"
+    """<meta name="htmx-config" content='{"includeIndicatorStyles": false}'>"""
+    "{{ sse_scripts(nonce=nonce, shared=shared, refresh=1) }}</head>"
 )
 
 
@@ -44,22 +53,38 @@ async def mine(name: str) -> str:
 
 @app.context_processor
 def script() -> dict[str, object]:
-    """Say whether the pages of this process share their connection."""
-    return {"shared": "SHARED" in os.environ}
+    """Say whether the pages of this process share their connection, and the nonce."""
+    return {"shared": "PLAIN" not in os.environ, "nonce": NONCE}
+
+
+@app.after_request
+async def add_policy(response: Response) -> Response:
+    """Set the policy on everything, as an app does that has one."""
+    if POLICY is not None:
+        response.headers["Content-Security-Policy"] = POLICY
+    return response
+
+
+@app.before_request
+async def note_tokens() -> None:
+    """Remember the tokens by which streams are asked for."""
+    if request.endpoint == "sse.connect":
+        tokens.update(request.args.getlist("t"))
 
 
 @app.get("/connections")
 async def connections() -> dict[str, int]:
-    """Say how many streams are open."""
-    return {"open": len(app.extensions["quart_sse"].hub.connections)}
+    """Say how many streams are open, and how many tokens there have been."""
+    return {"open": len(app.extensions["quart_sse"].hub.connections), "tokens": len(tokens)}
 
 
 @app.get("/number/<name>")
 async def one(name: str) -> str:
     """Show a number, a form that a refresh leaves alone, and the state of the connection."""
     return await render_template_string(
-        MACROS + '<form><input id="outside"></form>'
-        '{{ sse_fragment("board.form", name=name) }}{{ sse_fragment("board.number", name=name) }}'
+        MACROS + '<form><input id="outside"></form>{{ sse_status() }}'
+        '{{ sse_fragment("board.form", name=name) }}'
+        '{{ sse_fragment("board.number", name=name, aria_live="polite") }}'
         "{{ sse_connect() }}",
         name=name,
     )
@@ -73,6 +98,35 @@ async def form(name: str) -> str:
         f'<input id="other" value="{numbers[name]}"><textarea id="area"></textarea>'
         '<input type="checkbox" id="box"><select id="choice"><option>a<option>b</select>'
     )
+
+
+@app.get("/events/<name>")
+async def events(name: str) -> str:
+    """Show a page that listens only, without htmx."""
+    return await render_template_string(
+        IMPORT + "<!doctype html><head>{{ sse_scripts(htmx=false) }}</head>{{ sse_status() }}"
+        '{{ sse_fragment("board.number", name=name) }}'
+        '{{ sse_connect(topics=[("board", {"name": name})]) }}',
+        name=name,
+    )
+
+
+@app.get("/others/<name>")
+async def others(name: str) -> str:
+    """Show a page whose button tells the others."""
+    return await render_template_string(
+        MACROS + """<button hx-post="/tell/{{ name }}" hx-swap="none">tell</button>"""
+        '{{ sse_connect(topics=[("board", {"name": name})]) }}',
+        name=name,
+    )
+
+
+@app.post("/tell/<name>")
+async def tell(name: str) -> Response:
+    """Publish one event for everybody else, and one for all."""
+    await board.topic(name=name).publish("told", "others", to_others=True)
+    await board.topic(name=name).publish("told", "all")
+    return Response(status=204)
 
 
 @app.get("/live")

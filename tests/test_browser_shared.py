@@ -9,14 +9,13 @@ import pytest
 from playwright.async_api import Browser, BrowserContext, Page, expect
 
 from tests.servers import Server, serve
-from tests.test_browser import EXPECTED_NOISE, browser
+from tests.test_browser import EXPECTED_NOISE, OPEN, browser
 
 __all__ = ["browser"]
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 
 TABS, NAVIGATIONS = 20, 12
-OPEN = "() => document.documentElement.dataset.sseState === 'open'"
 
 
 @asynccontextmanager
@@ -26,7 +25,7 @@ async def serving(htmx: int, port: int | None = None) -> AsyncIterator[Server]:
         *("-m", "uvicorn", "tests.browser_app:app", "--log-level", "warning"),
         *("--timeout-graceful-shutdown", "5", "--port"),
     ]
-    environ = {"QUART_SSE_HTMX": str(htmx), "SHARED": "1"}
+    environ = {"QUART_SSE_HTMX": str(htmx)}
     async with serve(lambda free: [*command, str(free)], environ, port=port) as server:
         yield server
 
@@ -183,25 +182,3 @@ async def test_page_without_a_worker_has_a_connection_of_its_own(
 
     await expect(tabs[0].locator("#a")).to_have_text("a is 1")
     assert await count(pages) == 2
-
-
-async def test_what_is_typed_survives_a_refresh_around_it(
-    context: BrowserContext, pages: Server
-) -> None:
-    """The fragment changes; what somebody types in it, the focus and the ticks stay."""
-    page = await visit(context, pages, "/number/a")
-    await page.fill("#area", "a long text")
-    await page.check("#box")
-    await page.select_option("#choice", "b")
-    await page.focus("#typed")
-    await page.keyboard.type("half a wo")
-    await pages.post("/raise/a")
-    await expect(page.locator("p")).to_have_text("1")
-    await page.keyboard.type("rd")
-
-    await expect(page.locator("#typed")).to_have_value("half a word")
-    await expect(page.locator("#typed")).to_be_focused()
-    await expect(page.locator("#area")).to_have_value("a long text")
-    await expect(page.locator("#box")).to_be_checked()
-    await expect(page.locator("#choice")).to_have_value("b")
-    await expect(page.locator("#other")).to_have_value("1")

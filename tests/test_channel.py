@@ -22,7 +22,7 @@ from quart_sse import (
     UnknownChannelError,
     UnknownFragmentError,
 )
-from quart_sse.channel import Channel
+from quart_sse.channel import PAGE_HEADER, Channel
 
 from .support import open_stream
 
@@ -610,6 +610,52 @@ async def test_publish_with_retry_puts_it_on_the_wire(app: Quart, news: Channel)
         said = await stream.next("said")
 
     assert said.retry == 12_345
+
+
+@pytest.mark.parametrize(
+    ("header", "line"),
+    [
+        ("abc-1_X", "origin: abc-1_X\n"),
+        (None, ""),
+        ("", ""),
+        ("a b", ""),
+        ("\xb5", ""),
+        ("x" * 65, ""),
+    ],
+)
+async def test_event_for_others_says_which_page_knows(
+    app: Quart, news: Channel, header: str | None, line: str
+) -> None:
+    """The page that asked is named on the wire, unless what names it can be none."""
+
+    @app.post("/say")
+    async def say() -> str:
+        await news.topic().publish("said", "to others", to_others=True)
+        await news.topic().publish("said", "to all")
+        return ""
+
+    async with open_stream(app, "/sse/news") as stream:
+        await stream.next("sse-open")
+        await app.test_client().post(
+            "/say", headers={} if header is None else {PAGE_HEADER: header}
+        )
+        raw = b""
+        while b"to all" not in raw:
+            raw += await stream.connection.receive()
+
+    others, _, everybody = raw.decode().partition("data: to others")
+    assert line in others
+    assert ("origin" in others) == bool(line)
+    assert "origin" not in everybody
+
+
+async def test_event_for_others_outside_a_request_goes_to_all(app: Quart, news: Channel) -> None:
+    """Where nobody asks nobody is left out."""
+    async with open_stream(app, "/sse/news") as stream:
+        await stream.next("sse-open")
+        await news.topic().publish("said", "x", to_others=True)
+
+        assert (await stream.next("said")).data == "x"
 
 
 @pytest.mark.parametrize("retry_ms", [-1, True])

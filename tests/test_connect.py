@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -796,6 +797,29 @@ async def test_refused_token_costs_only_its_own_topics(app: Quart) -> None:
     assert heard == ["a 1", "b 1"]
 
 
+async def test_tabs_that_share_a_token_start_where_the_last_of_them_stands(app: Quart) -> None:
+    """One token, the positions of several tabs: nobody lacks an event, or a render that was due."""
+    client = QuartClient(app)
+    behind = await page_url(client, "topic=a&show=a.list")
+    token, _, since = behind.partition("&since=")
+    await publish(app, "a 1")
+    await channel_of(app, "a").topic().refresh("list")
+    async with open_stream(client, behind) as stream:
+        first = (await stream.next("a.said")).id
+    await publish(app, "a 2")
+
+    # The second has the event, but not yet the render that was due before.
+    epoch, _, event = first.partition(".")
+    for sinces, expected in (
+        (f"{first},{since}", ["a 1", "a 2", "<a.list>"]),
+        (f"{since},{first}", ["a 1", "a 2", "<a.list>"]),
+        (f"{first},{epoch}.{event.partition('~')[0]}~0", ["a 2", "<a.list>"]),
+        (f"{first},0", ["sse-reset", "<a.list>"]),
+    ):
+        async with open_stream(client, f"{token}&since={quote(sinces, safe='')}") as stream:
+            assert await said(stream, app, also="<a.list>") == expected, sinces
+
+
 # -- a token of which a part is refused ------------------------------------------------------------
 
 
@@ -866,6 +890,25 @@ async def test_topic_that_was_refused_starts_at_the_page_s_since(door: Door) -> 
     assert heard == ["sse-refused", "a 1"]
     assert [name for name in resumed if name != "<b.list>"] == ["b 1", "b 2", "a 3"]
     assert "@" not in whole
+
+
+async def test_topic_that_was_refused_is_reset_where_only_an_id_is_known(door: Door) -> None:
+    """Our script puts an id into the URL: it says nothing of a topic that it does not cover."""
+    url = await door.url()
+    door.is_open = False
+    async with open_stream(door.app, url) as stream:
+        await said(stream, door.app, "a 1")
+        last = stream.last_id
+    await publish(door.app, "b 1", "a 2")
+    door.is_open = True
+
+    url = re.sub("since=[^&]*", f"since={quote(last, safe='')}", url)
+    async with open_stream(door.app, url) as stream:
+        reset = await stream.next("sse-reset")
+        resumed = await said(stream, door.app, also="<b.list>")
+
+    assert "b" in json.loads(reset.data)
+    assert "<b.list>" in resumed
 
 
 async def test_topic_that_is_refused_later_leaves_the_others_where_they_were(door: Door) -> None:

@@ -41,7 +41,7 @@ from .support import Stream, open_stream
 
 MACROS = (
     '{% from "quart_sse/macros.html" '
-    "import sse_scripts, sse_fragment, sse_connect, sse_event, sse_live %}"
+    "import sse_scripts, sse_fragment, sse_connect, sse_event, sse_live, sse_status %}"
 )
 LIST = '{{ sse_fragment("board.list") }}'
 LIST_AND_CONNECT = LIST + "{{ sse_connect() }}"
@@ -475,7 +475,10 @@ async def test_page_with_too_many_topics_names_the_key() -> None:
 
 @pytest.mark.parametrize(
     ("number", "names"),
-    [(2, ["htmx-2", "htmx-ext-sse-2"]), (4, ["htmx-4", "hx-sse-4"])],
+    [
+        (2, ["htmx-2", "idiomorph", "quart-sse.min.js", "quart-sse-htmx.min.js"]),
+        (4, ["htmx-4", "quart-sse.min.js", "quart-sse-htmx.min.js"]),
+    ],
 )
 @pytest.mark.parametrize("how", ["in a request", "outside a request"])
 async def test_scripts_are_served_with_integrity_for_ever(
@@ -507,33 +510,79 @@ async def test_scripts_are_served_with_integrity_for_ever(
 
 
 @pytest.mark.parametrize(
-    ("number", "names"),
+    ("argument", "names"),
     [
-        (2, ["htmx-2", "idiomorph", "quart-sse.min.js", "htmx-ext-sse"]),
-        (4, ["htmx-4", "quart-sse.min.js", "hx-sse"]),
+        ("shared=false", ["htmx-2", "htmx-ext-sse"]),
+        ("htmx=false", ["quart-sse.min.js"]),
     ],
 )
-async def test_script_that_shares_stands_between_htmx_and_its_extension(
-    number: int, names: list[str]
-) -> None:
-    """It must be there before the extension connects, and is what its integrity says."""
-    app = make_app(QUART_SSE_HTMX=number)
-    soup = await render(app, '{{ sse_scripts(nonce="n", shared=True) }}')
+async def test_scripts_that_are_not_wanted_are_left_out(argument: str, names: list[str]) -> None:
+    """A page may use htmx's own extension, or our script without htmx."""
+    soup = await render(make_app(), f"{{{{ sse_scripts({argument}) }}}}")
 
-    scripts = soup.find_all("script")
-    for script, name in zip(scripts, names, strict=True):
-        body = await (await QuartClient(app).get(str(script["src"]))).get_data(as_text=False)
-        digest = base64.b64encode(hashlib.sha384(body).digest()).decode()
-        assert name in str(script["src"])
-        assert script["integrity"] == f"sha384-{digest}"
-        assert script["nonce"] == "n"
+    sources = [str(script["src"]) for script in soup.find_all("script")]
+    for source, name in zip(sources, names, strict=True):
+        assert name in source
+
+
+async def test_no_script_at_all_is_an_error() -> None:
+    """Whoever wants neither script is told so."""
+    with pytest.raises(ValueError, match="no script at all"):
+        await render(make_app(), "{{ sse_scripts(shared=false, htmx=false) }}")
+
+
+async def test_page_reloads_by_itself_where_scripts_do_not_run() -> None:
+    """The option stands in a noscript element, and only if it is asked for."""
+    plain = await render(make_app(), "{{ sse_scripts() }}")
+    soup = await render(make_app(), "{{ sse_scripts(refresh=30) }}")
+
+    assert plain.find("noscript") is None
+    meta = soup.find("meta")
+    assert meta is not None
+    assert meta.attrs == {"http-equiv": "refresh", "content": "30"}
+    assert meta.parent is not None
+    assert meta.parent.name == "noscript"
+
+
+async def test_status_says_in_words_how_the_connection_is() -> None:
+    """Until a script shows otherwise a page is not live, and a link loads it anew."""
+    soup = await render(make_app(), '{{ sse_status(open="<On air>", refresh="Again") }}')
+
+    status = soup.select_one("[data-sse-status]")
+    assert status is not None
+    assert status["role"] == "status"
+    shown = {
+        str(span["data-state"]): "hidden" not in span.attrs for span in status.find_all("span")
+    }
+    assert shown == {"connecting": False, "open": False, "retry": False, "stopped": True}
+    assert "<On air>" in status.get_text()
+    link = status.find("a")
+    assert link is not None
+    assert (link["href"], link.get_text()) == ("", "Again")
+
+
+@pytest.mark.parametrize("macro", ["sse_fragment", "sse_live"])
+async def test_fragment_can_be_read_out(macro: str) -> None:
+    """The attribute is on the element that stays, not on what is swapped."""
+    app = make_app()
+    soup = await render(app, f'{{{{ {macro}("board.list", aria_live="polite") }}}}')
+
+    element = soup.select_one("[data-sse]")
+    assert element is not None
+    assert element["aria-live"] == "polite"
+
+
+async def test_misspelt_aria_live_is_an_error() -> None:
+    """Screen readers would ignore it without a word."""
+    with pytest.raises(ValueError, match="'polite', 'assertive' or 'off'"):
+        await render(make_app(), '{{ sse_fragment("board.list", aria_live="yes") }}')
 
 
 async def test_scripts_take_a_nonce() -> None:
     """A nonce for a strict policy is put on each script, escaped."""
     soup = await render(make_app(), """{{ sse_scripts(nonce='a"b') }}""")
 
-    assert [script["nonce"] for script in soup.find_all("script")] == ['a"b'] * 2
+    assert [script["nonce"] for script in soup.find_all("script")] == ['a"b'] * 4
 
 
 @pytest.mark.parametrize("query", ["", "?v=", "?v=wrong", "?v=0&w=1"])

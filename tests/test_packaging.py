@@ -1,6 +1,7 @@
 """What is shipped: the vendored scripts are what the table says, and a wheel works by itself."""
 
 import base64
+import gzip
 import hashlib
 import json
 import subprocess
@@ -97,11 +98,18 @@ def test_vendored_script_is_the_one_in_the_table(key: str) -> None:
     assert entry["file"] == f"vendor/{entry['name']}-{entry['version']}.min.js"
 
 
-def test_minified_script_is_made_of_the_source() -> None:
+@pytest.mark.parametrize("name", ["quart-sse", "quart-sse-htmx"])
+def test_minified_script_is_made_of_the_source(name: str) -> None:
     """Whoever changes the source runs `make script`."""
-    source = hashlib.sha256((STATIC / "quart-sse.js").read_bytes()).hexdigest()
+    source = hashlib.sha256((STATIC / f"{name}.js").read_bytes()).hexdigest()
 
-    assert (STATIC / "quart-sse.min.js").read_text("utf-8").endswith(f"\n//{source[:12]}\n")
+    assert (STATIC / f"{name}.min.js").read_text("utf-8").endswith(f"\n//{source[:8]}\n")
+
+
+@pytest.mark.parametrize(("name", "most"), [("quart-sse", 3000), ("quart-sse-htmx", 1000)])
+def test_script_is_small(name: str, most: int) -> None:
+    """Every page loads it: this is what goes over the wire, with a proxy that compresses."""
+    assert len(gzip.compress((STATIC / f"{name}.min.js").read_bytes(), 9)) < most
 
 
 def test_vendored_scripts_are_all_in_the_table_with_a_licence() -> None:

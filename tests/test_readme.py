@@ -45,7 +45,7 @@ MOST_BYTES = 250_000  # of a picture
 
 IMPORT = (
     '{% from "quart_sse/macros.html" import'
-    " sse_scripts, sse_fragment, sse_connect, sse_live, sse_event %}"
+    " sse_scripts, sse_fragment, sse_connect, sse_live, sse_event, sse_status %}"
 )
 
 
@@ -217,7 +217,7 @@ async def test_templates_render(reader: dict[str, Any]) -> None:
     async with reader["app"].test_request_context("/"):
         rendered = [await render_template_string(IMPORT + piece.code) for piece in pieces]
 
-    assert any('"comments.comment-added?discussion_id=7"' in text for text in rendered)
+    assert any("comments.comment-added?discussion_id=7 from:" in text for text in rendered)
     assert all(connect_urls(text) for text in rendered if "{{ sse_connect" in text)
 
 
@@ -240,6 +240,16 @@ async def test_script_hears_events(browser: Browser, folder: Path, htmx: int) ->
 @app.get("/listen")
 async def listen():
     return await render_template("listen.html")
+
+
+counted = 0
+
+
+@app.get("/count")
+async def count():
+    global counted
+    counted += 1
+    return f"counted {counted}"
 
 
 @app.post("/publish/<name>")
@@ -265,10 +275,12 @@ async def cut():
     ):
         await server.post("/publish/mira")
         await expect(page).to_have_title("New comment by mira")
-        async with page.expect_response(re.compile(r"/sse\?t=")):
-            await server.post("/cut")
+        await page.evaluate("addEventListener('sse:retry', () => { window.wasAway = true; })")
+        await server.post("/cut")
+        await page.wait_for_function("() => window.wasAway")
         await server.post("/publish/kip")
         await expect(page).to_have_title("New comment by kip")
+        await expect(page.get_by_text("counted 2")).to_be_visible()
         titles = await page.evaluate("titles")
 
     assert titles == ["New comment by mira", "New comment by kip"]

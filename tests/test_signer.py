@@ -54,7 +54,9 @@ def test_token_carries_topics_and_page(identity: str | None) -> None:
     token = one.verify(one.sign(WRITTEN, identity, "page-1"), identity)
 
     assert token is not None
-    assert token == Token(TOPICS, "page-1", token.issued, is_signed=True, is_expired=False)
+    assert token == Token(
+        TOPICS, "page-1", token.issued, True, False, is_bound=identity is not None
+    )
     assert before - 1 <= token.issued <= time.time()  # stamped with whole seconds
 
 

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from bs4 import BeautifulSoup, Tag
@@ -285,15 +286,41 @@ async def test_page_gets_another_token_before_its_own_expires(
     assert [first.event, resumed.data, refused.event] == ["sse-open", "after", "sse-stop"]
 
 
+async def test_each_token_of_a_shared_stream_is_renewed_for_whom_it_was(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What a page showed to nobody stays good for anybody, whoever has signed in since."""
+    app, sse = make_app(QUART_SSE_PROBE=0.1)
+    sse.identity(lambda: request.cookies.get("who"))
+    add_page(app, sse.channel("inner", "/inner").topic())
+    client = QuartClient(app)
+    (nobodys,) = connect_urls(await get_page(client, monkeypatch, 0.9 * DAY))
+    client.set_cookie("localhost", "who", "ada")
+    (adas,) = connect_urls(await get_page(client, monkeypatch, 0.5 * DAY))
+
+    async with open_stream(client, f"{nobodys}&{adas.partition('?')[2]}") as stream:
+        renewals = [await stream.next("message") for _ in range(2)]
+    urls = [connect_urls(renewal.data)[0] for renewal in renewals]
+    answers = []
+    for url in urls:
+        async with open_stream(QuartClient(app), url) as stream:
+            answers.append((await stream.next()).event)
+
+    assert answers == ["sse-open", "sse-stop"]
+    keys = [parse_qs(urlsplit(url).query)["k"] for url in (nobodys, adas, *urls)]
+    assert keys[:2] == keys[2:]
+    assert keys[0] != keys[1]
+
+
 @pytest.mark.parametrize(
     ("age", "url"),
-    [(0.7, "{url}"), (0.9, "{own}"), (0.9, "{url}&t=~inner"), (0.0, "/sse?t=~news")],
+    [(0.7, "{url}"), (0.9, "{own}"), (0.7, "{url}&t=~news"), (0.0, "/sse?t=~news")],
     ids=["fresh", "own URL", "several tokens", "unsigned"],
 )
 async def test_leaf_is_replaced_only_where_it_must(
     monkeypatch: pytest.MonkeyPatch, age: float, url: str
 ) -> None:
-    """A token that is young, shared by a script, or none, is left alone."""
+    """A token that is young, of a channel's own URL, or none, is left alone."""
     app, sse = make_app(QUART_SSE_PROBE=0.1, QUART_SSE_HEARTBEAT=0.1)
     sse.channel("news", "/news", public=True)
     inner = sse.channel("inner", "/inner").topic()
@@ -310,7 +337,7 @@ async def test_leaf_is_replaced_only_where_it_must(
         await sse.close_all()
         events = await stream.rest()
 
-    assert "hx-partial" not in "".join(event.data for event in events)
+    assert "outerHTML" not in "".join(event.data for event in events)
 
 
 async def test_sweeper_survives_a_failure(

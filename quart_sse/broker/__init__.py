@@ -45,6 +45,7 @@ class Message:
     name: str | None = None  #: of the event, the fragment or the order
     data: str | None = None  #: the event's data, or the pushed HTML
     retry_ms: int | None = None
+    origin: str = ""  #: the page that is not to be told of the event, for it knows
 
     @property
     def size(self) -> int:

@@ -272,7 +272,7 @@ class RedisBroker(Broker):
         topic = message.topic
         channel = self._channel(topic) if topic else self._service
         retry = "" if message.retry_ms is None else str(message.retry_ms)
-        payload = f"{message.name or ''}|{retry}|{message.data or ''}"
+        payload = f"{message.name or ''}|{retry}|{message.origin}|{message.data or ''}"
         keys, arguments = self._prelude()
         arguments += [channel, message.kind.value, payload]
         ttl_ms = int(keep.ttl * 1000)
@@ -393,8 +393,8 @@ def _parse_info(text: bytes) -> dict[str, str]:
 
 
 def _parse_payload(kind: Kind, id: Id, topic: str, payload: str) -> Message:
-    name, retry, data = payload.split("|", 2)
-    return Message(kind, id, topic, name, data, int(retry) if retry else None)
+    name, retry, origin, data = payload.split("|", 3)
+    return Message(kind, id, topic, name, data, int(retry) if retry else None, origin)
 
 
 def _parse_message(topic: str, payload: bytes) -> tuple[Message, str]:
