@@ -59,8 +59,8 @@ class Admission:
     #: which tokens were refused wholly, and which topics of others
     refused_tokens: list[int] = field(default_factory=list)
     refused_topics: list[str] = field(default_factory=list)
-    #: topic -> its bit: bit i stands for topic i of the URL, granted or not
-    bits: dict[str, int] = field(default_factory=dict)
+    #: (token, topic) -> its bit: bit i stands for topic i of the token, granted or not
+    bits: dict[tuple[int, str], int] = field(default_factory=dict)
 
 
 async def admit(state: State, tokens: list[Token | None]) -> Admission:
@@ -77,12 +77,12 @@ async def admit(state: State, tokens: list[Token | None]) -> Admission:
     """
     admission = Admission()
     judged: dict[tuple[str, bool], bool] = {}
-    bit = 1
     for number, token in enumerate(tokens):
         if token is None:
             admission.refused_tokens.append(number)
             continue
         granted = False
+        bit = 1
         for topic, fragments in token.topics.items():
             question = topic, token.is_signed and not token.is_expired
             if question not in judged:
@@ -93,7 +93,7 @@ async def admit(state: State, tokens: list[Token | None]) -> Admission:
                 held = admission.subscription.get(topic, frozenset())
                 admission.subscription[topic] = held | known
                 admission.tokens_of.setdefault(topic, []).append(number)
-                admission.bits.setdefault(topic, bit)
+                admission.bits[number, topic] = bit
                 granted = True
             else:
                 admission.refused_topics.append(topic)

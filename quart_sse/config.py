@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -27,10 +28,10 @@ def _int(low: int) -> Callable[[Any], int]:
     return read
 
 
-def _seconds(low: float) -> Callable[[Any], float]:
+def _seconds(low: float, high: float = sys.float_info.max) -> Callable[[Any], float]:
     def read(value: Any) -> float:
         number = float(value)
-        if isinstance(value, bool) or not low <= number < float("inf"):
+        if isinstance(value, bool) or not low <= number <= high:
             raise ValueError
         return number
 
@@ -102,7 +103,8 @@ class Config:
     render_timeout: float = _key(30.0, "a number of seconds, more than 0", _seconds(0.01))
 
     #: Idle streams get their position this often; proxies cut silent ones after 60 s.
-    heartbeat: float = _key(15.0, "a number of seconds, at least 0.1", _seconds(0.1))
+    # Our script takes a connection for dead that has been silent for 45 s.
+    heartbeat: float = _key(15.0, "a number of seconds, from 0.1 to 30", _seconds(0.1, 30))
     #: How long one call to Redis may take; publishing raises BrokerUnavailable then.
     broker_timeout: float = _key(2.0, "a number of seconds, at least 0.05", _seconds(0.05))
     #: How often the broker's liveness is proved, which also keeps positions fresh.

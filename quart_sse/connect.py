@@ -73,7 +73,8 @@ async def _answer(
         tokens = await _verified(state, texts, identity)
         if topic is not None:
             tokens = [_narrow(tokens[0] if tokens else None, topic, fragments)]
-        if sum(len(token.topics) for token in tokens if token) > state.config.max_topics:
+        # Each for itself: tabs that share a connection cannot know of each other's.
+        if any(token and len(token.topics) > state.config.max_topics for token in tokens):
             raise Refusal.stop(400, "too-long")
         try:
             admission = await admit(state, tokens)
@@ -249,16 +250,15 @@ def find_starts(
     for topic in admission.subscription:
         channel = state.channel_of(topic)
         assert channel is not None  # it was admitted
-        bit = admission.bits[topic]
         given = [
-            Position.parse(text)
+            _covering(text, admission.bits[number, topic])
             for number in admission.tokens_of[topic]
             if number < len(sinces)
             for text in sinces[number].split(",")
         ]
-        use_last = has_last and (resumed is None or _covers(resumed, bit))
+        use_last = has_last and (resumed is None or _covers(resumed, admission.bits[0, topic]))
         starts[topic] = Start(
-            resumed if use_last else _oldest(given, bit),
+            resumed if use_last else _oldest(given),
             admission.subscription[topic],
             channel.keep(state.config),
             now=not has_last and not given and is_single,
@@ -272,12 +272,17 @@ def _covers(position: Position, bit: int) -> bool:
     return position.granted is None or bool(position.granted & bit)
 
 
-def _oldest(given: list[Position | None], bit: int) -> Position | None:
+def _covering(text: str, bit: int) -> Position | None:
+    position = Position.parse(text)
+    return position if position is not None and _covers(position, bit) else None
+
+
+def _oldest(given: list[Position | None]) -> Position | None:
     """Return the position from which all pages that show a topic can be given what they lack.
 
     None, and so nothing is known, if that of any page is missing or does not cover the topic.
     """
-    known = [position for position in given if position is not None and _covers(position, bit)]
+    known = [position for position in given if position is not None]
     if not known or len(known) < len(given) or len({p.epoch for p in known}) > 1:
         return None
     events = min(position.events for position in known)

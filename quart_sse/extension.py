@@ -305,7 +305,7 @@ class SSE:
         admission = Admission(
             shown,
             {name: [0] for name in shown},
-            bits={name: 1 << i for i, name in enumerate(shown)},
+            bits={(0, name): 1 << i for i, name in enumerate(shown)},
         )
         connection = Connection(
             shown,

@@ -19,7 +19,8 @@
   const onUser = (type, listen) => addEventListener(type, ({ target }) => listen(target), true);
 
   onUser("input", (field) => {
-    for (const each of field.type === "radio" ? document.getElementsByName(field.name) : [field]) typed.add(each);
+    if (field.type !== "radio") return typed.add(field);
+    for (const each of document.getElementsByName(field.name)) if (each.form === field.form) typed.add(each);
   });
   onUser("click", (target) => {
     const summary = target.closest?.("summary");
@@ -30,6 +31,7 @@
   /** Before an element takes over what the next one has: let it keep what somebody has changed. */
   const keep = (old, next) => {
     if (old.nodeType !== 1) return;
+    if (old.matches("dialog")) next.open = old.open;
     if (!isTyped(old)) {
       if (old.checked !== next.checked) old.checked = next.checked; // attributes do too little
     } else if (old.isContentEditable) next.innerHTML = old.innerHTML;

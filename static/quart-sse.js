@@ -78,7 +78,7 @@
       while (newest === run) {
         retry = 0;
         heard = Date.now();
-        const data = await read(run).then(() => "ended", String);
+        const data = await read(run).catch(String); // nothing if it has ended as it should
         if (open === run) open = null;
         if (newest !== run) return;
         tell({ state: "retry", data });
@@ -92,7 +92,7 @@
       const groups = group();
       const headers = { Accept: "text/event-stream" };
       const answer = await fetch(`${base}?${query(groups)}`, { headers, signal: run.signal });
-      if (!/event-stream/.test(answer.headers.get("Content-Type"))) throw `status ${answer.status}`;
+      if (!answer.ok) throw `status ${answer.status}`;
       const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
       for (let rest = ""; ; ) {
         const { done, value } = await reader.read();
@@ -105,48 +105,52 @@
     };
 
     const take = (run, groups, block) => {
-      const message = { event: "", data: "", id: "" };
+      const message = { event: "", id: "" };
       block.split("\n").forEach((line) => {
         const [, name, value] = /^(\w+): ?(.*)/s.exec(line) || [];
-        message[name] = name === "data" && message.data ? message.data + "\n" + value : value;
+        message[name] = name === "data" && name in message ? message.data + "\n" + value : value;
       });
       const { event, data, id } = message;
       retry = +message.retry || retry;
       if (event === "sse-open") {
+        if (open !== run) open?.abort();
+        open = run;
+        tries = 0;
+        tell({ state: "open" });
         JSON.parse(data).topics.forEach((topics, i) => {
           groups[i].forEach((source) => (source.topics = topics));
           if (!topics[0]) stop(groups[i], "refused");
         });
-        if (open !== run) open?.abort();
-        open = run;
-        tries = 0;
-        message.state = "open";
-        status = message;
       }
       if (event === "sse-stop") groups.forEach((sources) => stop(sources, data));
       // An event is named by its key, a fragment by what its target has; what has neither is for all.
       const key = (message.key = event || /data-sse='([^']*)/.exec(data)?.[1].replace(/&amp;/g, "&") || "");
       const topic = /\./.test(key) && key.replace(/\.[^?]*/, "");
       groups.flat().forEach((source) => {
-        // What is for it and what it does not have.
         const order = compare(id, source.since);
-        if (!topic || (source.topics.includes(topic) && !(event && order <= 0))) source.post(message);
+        // What is for it and what it does not have; what the stream itself is told concerns no tab.
+        const isFor = topic ? source.topics.includes(topic) && !(event && order <= 0) : !event || event === "sse-reset";
+        if (isFor) source.post(message);
         if (id && !(order < 0)) source.since = id;
       });
     };
 
-    const stop = (stopped, data) =>
-      stopped.forEach((source) => {
+    /** Stop a group; those of its tabs that have another token may still be let in by that. */
+    const stop = (sources, data) => {
+      sources.forEach((source) => {
+        if (source.t !== sources.at(-1).t) return;
         source.post({ state: "stopped", data });
         source.leave();
       });
+      change();
+    };
 
     /** Whether there is room for a source, which then is here. */
     const add = (source) => {
       if (source.base !== base) return false;
       sources.add(source);
       const groups = group();
-      if (groups[1] && (groups.length > MAX_GROUPS || query(groups).length > MAX_BYTES)) return !sources.delete(source);
+      if (groups[1] && (groups[MAX_GROUPS] || query(groups)[MAX_BYTES])) return !sources.delete(source);
       source.leave = () => {
         source.post = () => {};
         // The others of its group are served as they were.
@@ -196,14 +200,14 @@
   // -- the page ------------------------------------------------------------------------------------
 
   const { htmx } = window;
-  const root = document.documentElement;
+  const { dataset } = document.documentElement;
   const script = document.currentScript.src;
   const sources = new Map(); // connect element -> source
   const pulls = {}; // key of a personal fragment that is being fetched -> whether it has changed since
   const seen = []; // ids of the last events
   let isOff = false;
 
-  const say = (source, wanted) => source.port.postMessage({ wanted, interval: api.interval });
+  const say = (source, wanted) => source.port.postMessage({ wanted, interval: api.interval || interval });
   const sayIt = (source) => say(source, isOff || source.isStopped ? null : source.wanted);
   const sayAll = () => sources.forEach(sayIt);
   const sayNone = () => sources.forEach((source) => say(source));
@@ -216,8 +220,6 @@
     page: `${Math.random()}`.slice(2),
     isConnected: false,
     isConnecting: false,
-    error: null,
-    lastMessage: null,
     messages: [],
     reconnect: true,
     interval,
@@ -251,11 +253,16 @@
 
   const emit = (target, name, detail) => target.dispatchEvent(new CustomEvent(name, { bubbles: true, detail }));
 
+  const paint = () =>
+    document.querySelectorAll("[data-sse-status] > *").forEach((text) => {
+      text.hidden = text.dataset.state !== dataset.sseState;
+    });
+
   /** Show people and scripts how the connection is. */
   const show = (state, error = null) => {
-    const before = root.dataset.sseState;
-    root.dataset.sseState = state;
-    document.querySelectorAll("[data-sse-status] > *").forEach((text) => (text.hidden = text.dataset.state !== state));
+    const before = dataset.sseState;
+    dataset.sseState = state;
+    paint();
     api.isConnected = state === "open";
     api.isConnecting = !api.isConnected && state !== "stopped";
     api.error = error;
@@ -279,19 +286,22 @@
       if (sources.has(leaf) || !k) return;
       const source = { wanted: { base, t, k, since }, failures: 0 };
       sources.set(leaf, source);
-      show(root.dataset.sseState || "connecting");
+      show(dataset.sseState || "connecting");
       hire(source, leaf);
     });
+    if (!sources.size) delete dataset.sseState;
+    paint();
   };
 
   /** Put a source into the hands of the worker, or of one in the page. */
   const hire = (source, leaf) => {
     const listen = (port) => {
+      if (source.port) say(source);
       source.port = port;
       source.missed = 0;
       port.onmessage = ({ data }) => {
         source.missed = 0;
-        take(leaf, source, data);
+        if (leaf.isConnected) take(leaf, source, data);
       };
       sayIt(source);
     };
@@ -324,7 +334,7 @@
       try {
         const answer = await fetch(url, { headers: { "HX-Request": "true" } });
         const html = await answer.text();
-        if (answer.ok) put(key, `<hx-partial hx-target="[data-sse='${key}']" hx-swap="innerMorph">${html}</hx-partial>`);
+        if (answer.ok && !answer.redirected) put(key, `<hx-partial hx-target="[data-sse='${key}']" hx-swap="innerMorph">${html}</hx-partial>`);
         if (answer.status > 499) throw 0;
       } catch {
         pulls[key] = true;
@@ -337,17 +347,18 @@
   const take = (leaf, source, { state, key, event, data, id, origin }) => {
     const { wanted } = source;
     if (id) wanted.since = id;
-    const [, token, k] = /^<hx-partial hx-target="#sse-.*\?t=([^&]+)&amp;k=(\w+)/s.exec(data) || [];
     if (state) {
       source.isStopped = state === "stopped";
       source.failures = state === "retry" ? source.failures + 1 : 0;
       const isStopped = isOff || [...sources.values()].some((other) => other.isStopped);
-      show(isStopped ? "stopped" : state, state === "open" ? null : data);
+      show(isStopped ? "stopped" : state, data);
       if (source.failures > (api.reconnect ? api.attempts : 0)) api.disconnect();
-    } else if (k) {
-      if (k === wanted.k) wanted.t = decodeURIComponent(token); // the page's own expires soon
-      sayIt(source);
     } else if (!event) {
+      const [, token, k] = /^<hx-partial hx-target="#sse-.*\?t=([^&]+)&amp;k=(\w+)/s.exec(data) || [];
+      if (k === wanted.k) {
+        wanted.t = decodeURIComponent(token); // the page's own expires soon
+        sayIt(source);
+      }
       const [, url, delay] = /^[^>]+beforeend"><span hidden hx-get="([^"]+).*?delay:(\d+)/.exec(data) || [];
       if (url) pull(key, url.replace(/&amp;/g, "&"), +delay);
       else put(key, data);
@@ -357,7 +368,7 @@
         value = JSON.parse(data);
       } catch {}
       const message = { event, data: value, id };
-      if (!/\./.test(event)) return emit(leaf, event, message); // the server's own
+      if (event === "sse-reset") return emit(leaf, event);
       // Another source may have the topic too, and a page that is restored asks for what it had.
       const [exact] = id.split(/[~@]/);
       if (seen.includes(exact)) return;
@@ -373,7 +384,8 @@
     sources.forEach((source, leaf) => source.missed++ > 1 && hire(source, leaf)); // the worker was killed
     sayAll();
   }, PING);
-  new MutationObserver(scan).observe(root, { childList: true, subtree: true });
+  new MutationObserver(scan).observe(document, { childList: true, subtree: true });
+  scan();
 
   addEventListener("online", rejoin);
   // A page in the back-forward cache must not hold what it cannot read.
@@ -382,17 +394,20 @@
 
   // -- htmx ------------------------------------------------------------------------------------------
 
-  let swap;
-  if (!htmx) {
-    swap = (html) =>
-      document.createRange().createContextualFragment(html).querySelectorAll("[hx-swap=innerMorph]").forEach((partial) =>
+  const swapPlainly = (html) =>
+    document
+      .createRange()
+      .createContextualFragment(html.replace(/hx-partial/g, "template")) // which keeps rows of tables
+      .querySelectorAll("[hx-swap=innerMorph]")
+      .forEach((partial) =>
         document.querySelectorAll(partial.getAttribute("hx-target")).forEach((element) => {
           element.innerHTML = partial.innerHTML;
         })
       );
-  } else if (htmx.defineExtension) {
-    swap = (html) => htmx.swap(document.body, html, { swapStyle: "none" });
-  } else {
-    swap = (text) => htmx.swap({ sourceElement: document.body, swap: "none", text });
-  }
+
+  const swap = !htmx
+    ? swapPlainly
+    : htmx.defineExtension
+      ? (html) => htmx.swap(document.body, html, { swapStyle: "none" })
+      : (text) => htmx.swap({ sourceElement: document.body, swap: "none", text });
 })();

@@ -73,9 +73,11 @@ async def note_tokens() -> None:
 
 
 @app.get("/connections")
-async def connections() -> dict[str, int]:
-    """Say how many streams are open, and how many tokens there have been."""
-    return {"open": len(app.extensions["quart_sse"].hub.connections), "tokens": len(tokens)}
+async def connections() -> dict[str, object]:
+    """Say how many streams are open and for what, and how many tokens there have been."""
+    streams = app.extensions["quart_sse"].hub.connections.values()
+    topics = sorted({topic for stream in streams for topic in stream.subscription})
+    return {"open": len(streams), "topics": topics, "tokens": len(tokens)}
 
 
 @app.get("/number/<name>")
@@ -119,6 +121,37 @@ async def others(name: str) -> str:
         '{{ sse_connect(topics=[("board", {"name": name})]) }}',
         name=name,
     )
+
+
+@app.post("/say/<name>")
+async def say(name: str) -> Response:
+    """Publish the body as it is, as an app does with what people write."""
+    await board.topic(name=name).publish("said", await request.get_data(as_text=True))
+    return Response(status=204)
+
+
+@app.get("/rows/<name>")
+async def rows(name: str) -> str:
+    """Show a fragment inside a table, without htmx."""
+    return await render_template_string(
+        IMPORT
+        + '<!doctype html><body><table>{{ sse_fragment("board.row", tag="tbody", name=name) }}'
+        "</table>{{ sse_connect() }}{{ sse_scripts(htmx=false) }}",
+        name=name,
+    )
+
+
+@board.fragment("row")
+async def row(name: str) -> str:
+    """Show a number as a row of a table."""
+    return f"<tr><td>{numbers[name]}</td></tr>"
+
+
+@app.get("/many/<int:first>")
+async def many(first: int) -> str:
+    """Show a page that listens to very many topics."""
+    topics = [("board", {"name": str(number)}) for number in range(first, first + 100)]
+    return await render_template_string(MACROS + "{{ sse_connect(topics=topics) }}", topics=topics)
 
 
 @app.post("/tell/<name>")
@@ -175,7 +208,7 @@ async def own() -> str:
 async def raise_number(name: str) -> Response:
     """Change a number and whatever shows it."""
     numbers[name] += 1
-    await board.topic(name=name).refresh("number", "mine", "form")
+    await board.topic(name=name).refresh("number", "mine", "form", "row")
     await board.topic(name=name).publish("raised", numbers[name])
     return Response(status=204)
 

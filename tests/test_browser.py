@@ -54,14 +54,16 @@ async def serve_forum(htmx: int, folder: Path, port: int | None = None) -> Async
 
 
 @asynccontextmanager
-async def visit(browser: Browser, server: Server, path: str = "/") -> AsyncIterator[Page]:
+async def visit(
+    browser: Browser, server: Server, path: str = "/", until: str | None = None
+) -> AsyncIterator[Page]:
     """Open a page in a browser context of its own, and see that it logs no error."""
     context = await browser.new_context()
     page = await context.new_page()
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
-    await open_page(page, server, path)
+    await open_page(page, server, path, until)
     yield page
     await context.close()
     assert [error for error in errors if not EXPECTED_NOISE.search(error)] == []
@@ -70,12 +72,13 @@ async def visit(browser: Browser, server: Server, path: str = "/") -> AsyncItera
 #: Whether a page's stream is open: our script says it, htmx's extensions do not (what is
 #: published before it is open comes anyway).
 OPEN = "() => !window.QuartSSE || document.documentElement.dataset.sseState === 'open'"
+RETRY = "() => document.documentElement.dataset.sseState === 'retry'"
 
 
-async def open_page(page: Page, server: Server, path: str) -> None:
-    """Go to a page and wait until its stream is open."""
+async def open_page(page: Page, server: Server, path: str, until: str | None = None) -> None:
+    """Go to a page and wait until its stream is open, or something else is so."""
     await page.goto(f"http://127.0.0.1:{server.port}{path}")
-    await page.wait_for_function(OPEN)
+    await page.wait_for_function(until or OPEN)
 
 
 async def say(page: Page, text: str) -> None:

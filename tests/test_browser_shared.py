@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, Page, expect
+from playwright.async_api import Browser, BrowserContext, Page, Route, expect
 
 from tests.servers import Server, serve
 from tests.test_browser import EXPECTED_NOISE, OPEN, browser
@@ -57,10 +59,17 @@ async def visit(context: BrowserContext, server: Server, path: str) -> Page:
     return page
 
 
+async def state(server: Server) -> dict[str, Any]:
+    """Return how many streams the server has open, and for which topics."""
+    answer = await server.get("/connections")
+    told: dict[str, Any] = json.loads(answer.partition(b"\r\n\r\n")[2])
+    del told["tokens"]
+    return told
+
+
 async def count(server: Server) -> int:
     """Return how many streams the server has open."""
-    answer = await server.get("/connections")
-    return int(json.loads(answer.partition(b"\r\n\r\n")[2])["open"])
+    return int((await state(server))["open"])
 
 
 async def until_count(server: Server, is_so: Callable[[int], bool]) -> None:
@@ -182,3 +191,61 @@ async def test_page_without_a_worker_has_a_connection_of_its_own(
 
     await expect(tabs[0].locator("#a")).to_have_text("a is 1")
     assert await count(pages) == 2
+
+
+async def test_connect_element_that_is_touched_opens_nothing_more(
+    context: BrowserContext, pages: Server
+) -> None:
+    """Changed where it stands and processed anew it leaks nothing; taken away it ends at once."""
+    page = await visit(context, pages, "/number/a")
+    await visit(context, pages, "/number/b")
+    await page.evaluate("""() => {
+        const leaf = document.querySelector("[id^=sse-][hidden]");
+        for (const name of ["sse-connect", "hx-sse:connect"]) {
+            const url = leaf.getAttribute(name);
+            if (url) leaf.setAttribute(name, `${url}&x=1`);
+        }
+        leaf.className = "touched";
+        htmx.process(document.body);
+        htmx.process(leaf, true);
+        window.got = [];
+        QuartSSE.on("*", (data) => got.push(data));
+    }""")
+    await pages.post("/raise/a")
+    await expect(page.locator("#a")).to_have_text("a is 1")
+    assert await page.evaluate("() => got") == [1]
+    assert await state(pages) == {"open": 1, "topics": ["board?name=a", "board?name=b"]}
+
+    await page.evaluate("() => document.querySelector('[id^=sse-][hidden]').remove()")
+    while (await state(pages))["topics"] != ["board?name=b"]:
+        pass
+
+
+@pytest.mark.parametrize("htmx", [2, 4])
+async def test_first_connection_that_fails_is_tried_again(
+    context: BrowserContext, htmx: int
+) -> None:
+    """An error page instead of the first stream is not shown, and costs nothing but time."""
+    async with serving(htmx) as server:
+        await context.add_init_script("delete window.SharedWorker")  # so that it can be answered
+        page = await context.new_page()
+        answers = [503, 401, 302, 200]
+
+        async def refuse(route: Route) -> None:
+            if answers:
+                headers = {"Location": "/number/b", "Content-Type": "text/html"}
+                await route.fulfill(status=answers.pop(0), headers=headers, body="<h1>Sorry</h1>")
+            else:
+                await route.continue_()
+
+        await page.route(re.compile(r"/sse\?t="), refuse)
+        await page.add_init_script(
+            "addEventListener('DOMContentLoaded', () => { QuartSSE.interval = 50; })"
+        )
+        await page.goto(f"http://127.0.0.1:{server.port}/number/a")
+        await server.post("/raise/a")
+        await page.wait_for_function(OPEN)
+
+        await expect(page.locator("#a")).to_have_text("a is 1")
+        assert answers == []
+        assert await page.get_by_text("Sorry").count() == 0

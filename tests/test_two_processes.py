@@ -17,7 +17,7 @@ from playwright.async_api import Browser, Page, expect
 from tests.redis_server import RedisServer, running_redis
 from tests.servers import ROOT, RawStream, Server, serve
 from tests.support import connect_urls
-from tests.test_browser import browser, open_page, visit
+from tests.test_browser import RETRY, browser, open_page, visit
 
 __all__ = ["browser"]
 
@@ -235,7 +235,7 @@ async def test_app_that_starts_before_redis(browser: Browser, lonely: Cluster) -
     assert b" 503 " in refused.partition(b"\r\n")[0]
     assert b'"maybe_published":false' in refused
 
-    async with visit(browser, b, "/talks/1") as page:
+    async with visit(browser, b, "/talks/1", until=RETRY) as page:
         await expect(page.locator("li")).to_have_text("early")
         await page.evaluate("window.neverReloaded = true")
         await lonely.redis.start()
