@@ -198,7 +198,8 @@ async def test_browser_that_slept_is_current_when_it_wakes(
 
         await expect_each_event_once(server, *tabs)
         await until_streams(server, 1)
-        assert (await streams(server))["most"] <= 2
+        # The old one, its successor, and one more where that took longer than the short patience.
+        assert (await streams(server))["most"] <= (2 if seconds == 60 else 3)
 
 
 @HTMX
