@@ -14,7 +14,7 @@ class Presence:
     """Who is present on a topic."""
 
     people: int  #: different identities; anonymous visitors are told apart by browser
-    connections: int
+    connections: int  #: streams; a browser's tabs share one, where they have our script
     identities: frozenset[str]  #: those that the application gave; anonymous ones are not here
 
 
