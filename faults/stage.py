@@ -1,7 +1,6 @@
 """Where a scenario is played: real web processes, a real Redis, and the wires between them."""
 
 import asyncio
-import json
 import os
 import re
 import signal
@@ -80,9 +79,7 @@ class Process:
 
     async def state(self) -> dict[str, Any]:
         """Return what it says about itself."""
-        answer = await self.server.get("/state")
-        told: dict[str, Any] = json.loads(answer.partition(b"\r\n\r\n")[2])
-        return told
+        return await self.server.state()
 
     async def is_in(self, *states: str) -> bool:
         """Whether its broker is in one of some states."""

@@ -62,6 +62,10 @@ class Admission:
     #: (token, topic) -> its bit: bit i stands for topic i of the token, granted or not
     bits: dict[tuple[int, str], int] = field(default_factory=dict)
 
+    def granted_to(self, number: int) -> list[str]:
+        """Return the topics that a token of the URL granted."""
+        return [topic for topic, numbers in self.tokens_of.items() if number in numbers]
+
 
 async def admit(state: State, tokens: list[Token | None]) -> Admission:
     """Judge everything that a URL asks for, in the request of whoever asks.
@@ -81,7 +85,6 @@ async def admit(state: State, tokens: list[Token | None]) -> Admission:
         if token is None:
             admission.refused_tokens.append(number)
             continue
-        granted = False
         bit = 1
         for topic, fragments in token.topics.items():
             question = topic, token.is_signed and not token.is_expired
@@ -94,11 +97,10 @@ async def admit(state: State, tokens: list[Token | None]) -> Admission:
                 admission.subscription[topic] = held | known
                 admission.tokens_of.setdefault(topic, []).append(number)
                 admission.bits[number, topic] = bit
-                granted = True
             else:
                 admission.refused_topics.append(topic)
             bit <<= 1
-        if not granted:
+        if not admission.granted_to(number):
             # Alone it would be told to stop; beside others its page must not seem to be live.
             admission.refused_tokens.append(number)
     return admission

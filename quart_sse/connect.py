@@ -145,8 +145,7 @@ def _stream(
         bare=bare,
     )
     connection.introduction["topics"] = [
-        [topic for topic, of in admission.tokens_of.items() if number in of]
-        for number in range(len(tokens))
+        admission.granted_to(number) for number in range(len(tokens))
     ]
     connection.judged_at = current_visit().began
     connection.kick = current_visit().kick
@@ -180,13 +179,13 @@ def _renew_in_time(
     """Let the pages of a stream that stays open get new tokens at 80 % of the old ones' life."""
     signed = []
     for number, token in enumerate(tokens):
-        granted = {topic for topic, of in admission.tokens_of.items() if number in of}
+        granted = admission.granted_to(number)
         if token is not None and token.is_signed and granted:
             signed.append((token, granted))
     if not signed:
         return
 
-    async def renew_one(token: Token, granted: set[str]) -> Leaf:
+    async def renew_one(token: Token, granted: list[str]) -> Leaf:
         # Tabs know what is theirs by its key, so it stays even if a topic has been refused since.
         identity = connection.identity if token.is_bound else None
         topics = {topic: token.topics[topic] for topic in granted}

@@ -42,6 +42,9 @@ TO_END = """element => {
     scrollBy({top: 24, behavior: "instant"});
 }"""
 
+#: Whether the stream of a page is open.
+OPEN = "() => document.documentElement.dataset.sseState === 'open'"
+
 #: Shows pictures of windows side by side; each gets a frame and a caption.
 SHEET = """<!doctype html><meta charset="utf-8"><style>
 body {{ margin: 0; display: inline-flex; gap: 20px; padding: 16px 20px 20px; align-items: flex-end;
@@ -154,7 +157,7 @@ async def window(
     page = await context.new_page()
     await page.goto(f"{parts.scheme}://{parts.netloc}/sign-in?next={parts.path}")
     await page.click(f"form.sign-in button[value={nickname}]")
-    await page.wait_for_function("() => document.documentElement.dataset.sseState === 'open'")
+    await page.wait_for_function(OPEN)
     yield page
     await context.close()
 
@@ -168,6 +171,16 @@ async def say(page: Page, text: str) -> None:
 async def picture(page: Page) -> str:
     """Return what a window shows, for the sheet."""
     return base64.b64encode(await page.screenshot()).decode()
+
+
+async def put_together(browser: Browser, sheet: str, figures: Sequence[str], scale: float) -> bytes:
+    """Return the picture of a sheet with several windows on it."""
+    context = await browser.new_context(device_scale_factor=scale)
+    page = await context.new_page()
+    await page.set_content(sheet.format(figures="".join(figures)))
+    taken = await page.locator("body").screenshot()
+    await context.close()
+    return taken
 
 
 async def take_discussion(browser: Browser, address: str) -> bytes:
@@ -200,12 +213,7 @@ async def take_discussion(browser: Browser, address: str) -> bytes:
             ("mira, who has just posted", shots[1], PHONE),
         )
     ]
-    context = await browser.new_context(device_scale_factor=SCALE / SHRINK)
-    sheet = await context.new_page()
-    await sheet.set_content(SHEET.format(figures="".join(figures)))
-    taken = await sheet.locator("body").screenshot()
-    await context.close()
-    return taken
+    return await put_together(browser, SHEET, figures, SCALE / SHRINK)
 
 
 async def take_dashboard(browser: Browser, address: str) -> bytes:
@@ -251,7 +259,7 @@ async def take_states(browser: Browser, address: str) -> bytes:
         # A page has no other way to lose a stream that it does not hold itself.
         await page.add_init_script("delete window.SharedWorker")
         await page.reload()
-        await page.wait_for_function("() => document.documentElement.dataset.sseState === 'open'")
+        await page.wait_for_function(OPEN)
         await page.context.set_offline(True)
         await page.evaluate("() => { QuartSSE.disconnect(); QuartSSE.connect(); }")
         await page.wait_for_function("() => document.documentElement.dataset.sseState === 'retry'")
@@ -260,16 +268,11 @@ async def take_states(browser: Browser, address: str) -> bytes:
         shots = (live, retry, await picture(page))
 
     captions = ("Live", "The server is away", "Given up, or without JavaScript")
-    figures = "".join(
+    figures = [
         FIGURE.format(caption=caption, data=shot, width=size["width"])
         for caption, shot in zip(captions, shots, strict=True)
-    )
-    context = await browser.new_context(device_scale_factor=SCALE)
-    sheet = await context.new_page()
-    await sheet.set_content(SHEET.replace("inline-flex", "inline-grid").format(figures=figures))
-    taken = await sheet.locator("body").screenshot()
-    await context.close()
-    return taken
+    ]
+    return await put_together(browser, SHEET.replace("inline-flex", "inline-grid"), figures, SCALE)
 
 
 PICTURES = {

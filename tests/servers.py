@@ -59,9 +59,8 @@ class Server:
         return self.log.read_text()
 
     async def state(self) -> dict[str, Any]:
-        """Return what ``tests.server_app`` holds for its streams."""
-        answer = await self.get("/state")
-        told: dict[str, Any] = json.loads(answer.partition(b"\r\n\r\n")[2])
+        """Return what the app says at ``/state``, as ``tests.server_app`` does of its streams."""
+        told: dict[str, Any] = await self.get_json("/state")
         return told
 
     async def until_all_serve(self, workers: int) -> None:
@@ -78,6 +77,10 @@ class Server:
     async def get(self, path: str) -> bytes:
         """Send a GET; returns the whole answer."""
         return await self._ask("GET", path)
+
+    async def get_json(self, path: str) -> Any:
+        """Send a GET; returns what the JSON of the answer says."""
+        return json.loads((await self.get(path)).partition(b"\r\n\r\n")[2])
 
     async def _ask(self, method: str, path: str) -> bytes:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
@@ -147,6 +150,20 @@ async def serve(
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
+
+
+@asynccontextmanager
+async def serve_pages(
+    module: str, htmx: int, environ: Mapping[str, str] | None = None, port: int | None = None
+) -> AsyncIterator[Server]:
+    """Serve the ``app`` of a module of tests to a browser, by Uvicorn and for either htmx."""
+    command = [
+        *("-m", "uvicorn", f"tests.{module}:app", "--log-level", "warning"),
+        *("--timeout-graceful-shutdown", "5", "--port"),
+    ]
+    environ = {"QUART_SSE_HTMX": str(htmx), **(environ or {})}
+    async with serve(lambda free: [*command, str(free)], environ, port=port) as server:
+        yield server
 
 
 async def _answers(server: Server) -> None:

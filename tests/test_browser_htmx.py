@@ -1,7 +1,6 @@
 """What htmx does with live pages: late fragments, boosted links, history, forms and triggers."""
 
 import asyncio
-import json
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -12,7 +11,7 @@ import pytest
 from playwright.async_api import BrowserContext, Page, Request, Route, expect
 
 from tests.htmx_app import ODD
-from tests.servers import Server, serve
+from tests.servers import Server, serve_pages
 from tests.test_browser import browser
 from tests.test_browser_shared import context, visit
 
@@ -72,12 +71,7 @@ TYPE = """([watched, id, count]) => {
 @asynccontextmanager
 async def serving(htmx: int, environ: Mapping[str, str]) -> AsyncIterator[Server]:
     """Serve the same pages for either htmx."""
-    command = [
-        *("-m", "uvicorn", "tests.htmx_app:app", "--log-level", "warning"),
-        *("--timeout-graceful-shutdown", "5", "--port"),
-    ]
-    environ = {"QUART_SSE_HTMX": str(htmx), **environ}
-    async with serve(lambda port: [*command, str(port)], environ) as server:
+    async with serve_pages("htmx_app", htmx, environ) as server:
         yield server
 
 
@@ -95,8 +89,7 @@ async def until_topics(server: Server, *expected: str) -> None:
     try:
         async with asyncio.timeout(15):
             while found != wanted:
-                answer = await server.get("/connections")
-                found = json.loads(answer.partition(b"\r\n\r\n")[2])["topics"]
+                found = (await server.get_json("/connections"))["topics"]
     except TimeoutError:
         pytest.fail(f"the server has {found} open, not {wanted}")
 
@@ -112,6 +105,14 @@ async def note_requests(page: Page, part: str) -> list[str]:
     page.on("request", note)
     await page.evaluate("0")  # from then on the browser tells of them
     return urls
+
+
+async def walk_to_and_fro(page: Page, prefix: str) -> None:
+    """Click on what brings b, and on what brings a, again and again."""
+    for i in range(TIMES):
+        name = "ba"[i % 2]
+        await page.click(f"#{prefix}{name}")
+        await expect(page.locator(f"b.{name}")).to_be_visible()
 
 
 async def shows(page: Page, name: str, number: int, tag: str = "b") -> None:
@@ -202,10 +203,7 @@ async def test_many_boosted_pages_leave_nothing_behind(
     """However many pages were there, an event comes once, and is fetched once."""
     page = await visit(context, pages, "/walk/a")
     await page.evaluate(HEAR)
-    for i in range(TIMES):
-        name = "ba"[i % 2]
-        await page.click(f"#to-{name}")
-        await expect(page.locator(f"b.{name}")).to_be_visible()
+    await walk_to_and_fro(page, "to-")
     await until_topics(pages, "a")
     fetched = await note_requests(page, "/mine/")
 
@@ -224,10 +222,7 @@ async def test_many_late_fragments_leave_nothing_behind(
     """However often a fragment was replaced, an event comes once, and the server has one topic."""
     page = await visit(context, pages, "/late")
     await page.evaluate(HEAR)
-    for i in range(TIMES):
-        name = "ba"[i % 2]
-        await page.click(f"#{name}")
-        await expect(page.locator(f"b.{name}")).to_be_visible()
+    await walk_to_and_fro(page, "")
     await until_topics(pages, "a", "page")
 
     for number in (1, 2, 3):

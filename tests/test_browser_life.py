@@ -12,7 +12,7 @@ import pytest
 
 from tests.gate import Gate, gate_to, http
 from tests.real_tabs import Chromium, Profile, Tab, start_chromium
-from tests.servers import Server, serve
+from tests.servers import Server, serve_pages
 
 logger = logging.getLogger(__name__)
 
@@ -28,12 +28,7 @@ GIVEN_UP = 2.0
 @asynccontextmanager
 async def serving(htmx: int, environ: dict[str, str] | None = None) -> AsyncIterator[Server]:
     """Serve the pages of ``tests.life_app``."""
-    command = [
-        *("-m", "uvicorn", "tests.life_app:app", "--log-level", "warning"),
-        *("--timeout-graceful-shutdown", "5", "--port"),
-    ]
-    environ = {"QUART_SSE_HTMX": str(htmx), **(environ or {})}
-    async with serve(lambda free: [*command, str(free)], environ) as server:
+    async with serve_pages("life_app", htmx, environ) as server:
         yield server
 
 
@@ -64,7 +59,7 @@ async def post(server: Server, path: str) -> dict[str, Any]:
 
 async def streams(server: Server) -> dict[str, int]:
     """Return how many streams are open, were at most, and in all."""
-    told: dict[str, int] = json.loads((await server.get("/streams")).partition(b"\r\n\r\n")[2])
+    told: dict[str, int] = await server.get_json("/streams")
     return told
 
 

@@ -1,12 +1,11 @@
 """What the macros promise, in a real browser, with our script and with htmx's own extension."""
 
-import json
 from collections.abc import AsyncIterator
 
 import pytest
 from playwright.async_api import Browser, expect
 
-from tests.servers import Server, serve
+from tests.servers import Server, serve_pages
 from tests.test_browser import browser, visit
 
 __all__ = ["browser"]
@@ -24,24 +23,9 @@ TOKEN_SECONDS = 3
 async def pages(request: pytest.FixtureRequest) -> AsyncIterator[Server]:
     """An app of pages made for these tests."""
     htmx, script = request.param
-    environ = {
-        "QUART_SSE_HTMX": str(htmx),
-        "QUART_SSE_TOKEN_LIFETIME": str(TOKEN_SECONDS),
-        **script,
-    }
-    command = [
-        *("-m", "uvicorn", "tests.browser_app:app", "--log-level", "warning"),
-        *("--timeout-graceful-shutdown", "5", "--port"),
-    ]
-    async with serve(lambda port: [*command, str(port)], environ) as server:
+    environ = {"QUART_SSE_TOKEN_LIFETIME": str(TOKEN_SECONDS), **script}
+    async with serve_pages("browser_app", htmx, environ) as server:
         yield server
-
-
-async def state(server: Server) -> dict[str, int]:
-    """Return what the server says of its streams."""
-    answer = await server.get("/connections")
-    told: dict[str, int] = json.loads(answer.partition(b"\r\n\r\n")[2])
-    return told
 
 
 async def test_live_fragment_needs_nothing_else(browser: Browser, pages: Server) -> None:
@@ -103,7 +87,7 @@ async def test_page_outlives_its_token(browser: Browser, pages: Server) -> None:
     """A page that stays open gets a new token in time, and misses nothing over it."""
     async with visit(browser, pages, "/live") as page:
         await pages.post("/raise/a")
-        while (await state(pages))["tokens"] < 6:  # two leaves, twice renewed
+        while (await pages.get_json("/connections"))["tokens"] < 6:  # two leaves, twice renewed
             pass
 
         await pages.post("/raise/a")

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 from playwright.async_api import Browser, BrowserContext, Page, expect
 
-from tests.servers import Server, serve
+from tests.servers import Server, serve_pages
 from tests.test_browser import OPEN, browser
 from tests.test_browser_shared import context, count, failing, pages, serving, until_count, visit
 
@@ -31,9 +31,8 @@ WATCH = """
 @asynccontextmanager
 async def with_policy(htmx: int, policy: str, nonce: str = "") -> AsyncIterator[Server]:
     """Serve the pages under a Content-Security-Policy."""
-    environ = {"QUART_SSE_HTMX": str(htmx), "CSP": policy, **({"NONCE": nonce} if nonce else {})}
-    command = ("-m", "uvicorn", "tests.browser_app:app", "--log-level", "warning", "--port")
-    async with serve(lambda port: [*command, str(port)], environ) as server:
+    environ = {"CSP": policy, **({"NONCE": nonce} if nonce else {})}
+    async with serve_pages("browser_app", htmx, environ) as server:
         yield server
 
 
@@ -274,10 +273,8 @@ async def test_tabs_with_very_many_topics_share_a_connection(context: BrowserCon
 
 async def test_page_with_an_old_token_stops_no_other(browser: Browser) -> None:
     """A tab that slept until its token had expired is told so; one that was opened later is not."""
-    environ = {"QUART_SSE_TOKEN_LIFETIME": "4"}
-    command = ("-m", "uvicorn", "tests.browser_app:app", "--log-level", "warning", "--port")
     context = await browser.new_context()
-    async with serve(lambda port: [*command, str(port)], environ) as server:
+    async with serve_pages("browser_app", 2, {"QUART_SSE_TOKEN_LIFETIME": "4"}) as server:
         old = await visit(context, server, "/number/a")
         await old.evaluate("() => QuartSSE.disconnect()")
         await until_count(server, lambda number: number == 0)

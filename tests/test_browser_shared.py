@@ -1,7 +1,6 @@
 """All tabs of a browser share one connection, which heals by itself."""
 
 import asyncio
-import json
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -10,8 +9,8 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, BrowserContext, Page, Route, expect
 
-from tests.servers import Server, serve
-from tests.test_browser import EXPECTED_NOISE, OPEN, browser
+from tests.servers import Server, serve_pages
+from tests.test_browser import EXPECTED_NOISE, OPEN, browser, open_page
 
 __all__ = ["browser"]
 
@@ -23,12 +22,7 @@ TABS, NAVIGATIONS = 20, 12
 @asynccontextmanager
 async def serving(htmx: int, port: int | None = None) -> AsyncIterator[Server]:
     """Serve pages that share their connection."""
-    command = [
-        *("-m", "uvicorn", "tests.browser_app:app", "--log-level", "warning"),
-        *("--timeout-graceful-shutdown", "5", "--port"),
-    ]
-    environ = {"QUART_SSE_HTMX": str(htmx)}
-    async with serve(lambda free: [*command, str(free)], environ, port=port) as server:
+    async with serve_pages("browser_app", htmx, port=port) as server:
         yield server
 
 
@@ -39,10 +33,10 @@ async def pages(request: pytest.FixtureRequest) -> AsyncIterator[Server]:
         yield server
 
 
-@pytest.fixture
-async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
-    """Return a browser of somebody; its pages log no error."""
-    context = await browser.new_context()
+@asynccontextmanager
+async def without_errors(browser: Browser, **options: Any) -> AsyncIterator[BrowserContext]:
+    """Return a browser of somebody, and see that its pages log no error."""
+    context = await browser.new_context(**options)
     errors: list[str] = []
     context.on("weberror", lambda error: errors.append(str(error.error)))
     context.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
@@ -51,18 +45,23 @@ async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
     assert [error for error in errors if not EXPECTED_NOISE.search(error)] == []
 
 
+@pytest.fixture
+async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
+    """Return a browser of somebody; its pages log no error."""
+    async with without_errors(browser) as context:
+        yield context
+
+
 async def visit(context: BrowserContext, server: Server, path: str) -> Page:
     """Open a tab and wait until it is connected."""
     page = await context.new_page()
-    await page.goto(f"http://127.0.0.1:{server.port}{path}")
-    await page.wait_for_function(OPEN)
+    await open_page(page, server, path)
     return page
 
 
 async def state(server: Server) -> dict[str, Any]:
     """Return how many streams the server has open, and for which topics."""
-    answer = await server.get("/connections")
-    told: dict[str, Any] = json.loads(answer.partition(b"\r\n\r\n")[2])
+    told: dict[str, Any] = await server.get_json("/connections")
     del told["tokens"]
     return told
 

@@ -12,8 +12,8 @@ from playwright.async_api import Browser, BrowserContext, Page, expect
 
 from tests.nginx import Nginx, in_front_of
 from tests.servers import PAUSE, Server, free_port, serve
-from tests.test_browser import EXPECTED_NOISE, OPEN, browser
-from tests.test_browser_shared import TABS, count
+from tests.test_browser import OPEN, browser
+from tests.test_browser_shared import TABS, count, without_errors
 
 __all__ = ["browser"]
 
@@ -47,13 +47,8 @@ both = pytest.mark.parametrize("htmx", [2, 4], ids=["htmx2", "htmx4"])
 @pytest.fixture
 async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
     """Return a browser of somebody who trusts any certificate; its pages log no error."""
-    context = await browser.new_context(ignore_https_errors=True)
-    errors: list[str] = []
-    context.on("weberror", lambda error: errors.append(str(error.error)))
-    context.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
-    yield context
-    await context.close()
-    assert [error for error in errors if not EXPECTED_NOISE.search(error)] == []
+    async with without_errors(browser, ignore_https_errors=True) as context:
+        yield context
 
 
 async def until(is_so: Callable[[], bool]) -> None:

@@ -1,7 +1,6 @@
 """Two web processes and one Redis, all of them real, and what browsers see of it."""
 
 import asyncio
-import json
 import re
 import signal
 import statistics
@@ -9,7 +8,6 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from playwright.async_api import Browser, Page, expect
@@ -79,13 +77,6 @@ async def cluster(lonely: Cluster, tmp_path: Path) -> AsyncIterator[Cluster]:
         yield lonely
 
 
-async def state(server: Server) -> dict[str, Any]:
-    """Return what a process says about itself."""
-    answer = await server.get("/state")
-    told: dict[str, Any] = json.loads(answer.partition(b"\r\n\r\n")[2])
-    return told
-
-
 async def until_so(look: Callable[[], Awaitable[bool]]) -> None:
     """Look until another program says yes."""
     async with asyncio.timeout(10):
@@ -135,7 +126,7 @@ async def test_personal_fragments_show_each_viewer_their_own(
     a, b = await cluster.boot(), await cluster.boot()
     async with viewer(browser, b, "mira") as mira, viewer(browser, b, "kip") as kip:
         await expect(mira.locator("u")).to_have_text("mira sees 0")
-        before = (await state(b))["renders"]
+        before = (await b.state())["renders"]
 
         async with (
             mira.expect_response(re.compile(r"/~/mine/talks/1")),
@@ -145,11 +136,11 @@ async def test_personal_fragments_show_each_viewer_their_own(
 
         await expect(mira.locator("u")).to_have_text("mira sees 1")
         await expect(kip.locator("u")).to_have_text("kip sees 1")
-        after = (await state(b))["renders"]
+        after = (await b.state())["renders"]
 
     for name in ("mine mira", "mine kip"):
         assert after[name] == before[name] + 1
-    assert (await state(a))["renders"] == {}, "nobody looks there"
+    assert (await a.state())["renders"] == {}, "nobody looks there"
 
 
 @asynccontextmanager
@@ -229,7 +220,7 @@ async def test_page_of_a_process_that_died_goes_on_at_the_other(
 async def test_app_that_starts_before_redis(browser: Browser, lonely: Cluster) -> None:
     """Without Redis pages are served; when it comes they are live, without a restart or reload."""
     a, b = await lonely.boot(), await lonely.boot()
-    assert (await state(a))["broker"] == "away"
+    assert (await a.state())["broker"] == "away"
     assert "Redis is away (" in a.output
     refused = await a.post("/talks/1/comments/early")
     assert b" 503 " in refused.partition(b"\r\n")[0]
@@ -257,7 +248,7 @@ async def test_app_that_starts_before_redis(browser: Browser, lonely: Cluster) -
 
 async def is_ready(server: Server) -> bool:
     """Whether a process can use Redis."""
-    return bool((await state(server))["broker"] == "ready")
+    return bool((await server.state())["broker"] == "ready")
 
 
 # -- streams ---------------------------------------------------------------------------------------
@@ -269,7 +260,7 @@ async def test_refresh_is_rendered_once_by_each_process_with_viewers(cluster: Cl
     url = "/sse/talks/{}?fragments=list"
     streams = [await RawStream.open(s.port, url.format(1)) for s in (a, b) for _ in range(5)]
     elsewhere = await RawStream.open(a.port, url.format(2))
-    before = {server.port: (await state(server))["renders"] for server in (a, b)}
+    before = {server.port: (await server.state())["renders"] for server in (a, b)}
 
     for number in range(4):
         await elsewhere_too(c, elsewhere, number)
@@ -278,10 +269,10 @@ async def test_refresh_is_rendered_once_by_each_process_with_viewers(cluster: Cl
             await stream.read_until(f"<li>c{number}</li>")
 
     for server in (a, b):
-        after = (await state(server))["renders"]
+        after = (await server.state())["renders"]
         assert after["list 1"] - before[server.port].get("list 1", 0) == 4
-    assert "list 2" not in (await state(b))["renders"], "nobody looks at talk 2 there"
-    assert (await state(c))["renders"] == {}, "nobody looks there"
+    assert "list 2" not in (await b.state())["renders"], "nobody looks at talk 2 there"
+    assert (await c.state())["renders"] == {}, "nobody looks there"
     for stream in (*streams, elsewhere):
         await stream.close()
 
