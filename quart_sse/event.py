@@ -9,13 +9,13 @@ import re
 from dataclasses import dataclass
 from html import escape
 
-from .errors import EventError, FragmentError
+from .errors import EventError
+from .html_text import encode_tags
 from .naming import selector
 from .position import Position
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _BREAKS_FIELD = re.compile(r"[\r\n\0]")
-_PARTIAL_TAG = re.compile(r"</?hx-partial", re.IGNORECASE)
 
 #: Bytes that a client ignores; sent first so that headers leave every proxy at once.
 PREAMBLE = b":\n\n"
@@ -86,7 +86,7 @@ def encode_fragment(key: str, html: str) -> bytes:
     takes ``innerMorph`` for ``innerHTML``) and in htmx 4.
 
     Raises:
-        FragmentError: If the HTML contains an ``hx-partial`` tag, which would end this one.
+        FragmentError: If the HTML cannot be carried; see :func:`check_html`.
     """
     return encode_body(_partial(key, "innerMorph", check_html(key, html)))
 
@@ -111,19 +111,14 @@ def encode_replacement(element_id: str, html: str) -> bytes:
 
 
 def check_html(key: str, html: str) -> str:
-    """Return a fragment's HTML if a partial can carry it.
+    """Return a fragment's HTML as a partial can carry it.
 
     Raises:
-        FragmentError: If the HTML contains an ``hx-partial`` tag.
+        FragmentError: If a script or style in it contains what htmx takes for a tag of its own.
         EventError: If it cannot be sent as UTF-8.
     """
     _utf8(html)
-    if _PARTIAL_TAG.search(html):
-        raise FragmentError(
-            f"The HTML of fragment {key!r} contains an <hx-partial> tag, which would end the "
-            "partial that carries it. Escape the text, or use a fragment of its own instead."
-        )
-    return html
+    return encode_tags(key, html)
 
 
 def _partial(key: str, swap: str, html: str) -> str:

@@ -17,6 +17,7 @@ from quart_sse.errors import EventError, FragmentError
 from quart_sse.event import (
     PREAMBLE,
     Event,
+    check_html,
     encode_body,
     encode_fragment,
     encode_id,
@@ -218,12 +219,23 @@ def test_fragment_key_of_several_parameters_keeps_its_selector() -> None:
         "<HX-Partial hx-target='body'>",
         "</HX-PARTIAL\n>",
         "<p>\n<hx-partial/>",
+        '<i title="</hx-partial>">x</i>',
+        "<!-- </hx-partial> -->",
     ],
 )
-def test_fragment_with_a_partial_tag_raises(html: str) -> None:
-    """HTML that would end its own partial, or hold another, is refused by the fragment's key."""
-    with pytest.raises(FragmentError, match=f"{re.escape(repr(KEY))} contains an <hx-partial>"):
-        encode_fragment(KEY, html)
+def test_fragment_with_a_partial_tag_stays_one_partial(html: str) -> None:
+    """A tag that would end the partial, or begin another, is written as text: once."""
+    encoded = encode_fragment(KEY, html)
+
+    assert len(re.findall(rb"</?hx-partial", encoded, re.IGNORECASE)) == 2
+    assert encoded.lower().count(b"hx-partial") > 2
+    assert check_html(KEY, check_html(KEY, html)) == check_html(KEY, html)
+
+
+def test_script_that_holds_a_partial_tag_is_named() -> None:
+    """A script cannot write the tag in another way, so the fragment's key is named instead."""
+    with pytest.raises(FragmentError, match=re.escape(repr(KEY))):
+        encode_fragment(KEY, "<script>say('<hx-partial>')</script>")
 
 
 @pytest.mark.parametrize("html", ["", "&lt;/hx-partial&gt;", "hx-partial", "<p>hx-partial</p>"])
