@@ -4,6 +4,7 @@ from .broker import Broker
 from .channel import Channel, Published, Topic
 from .config import Config
 from .errors import (
+    AnswerError,
     BrokerUnavailable,
     ConfigError,
     DeclarationError,
@@ -23,6 +24,7 @@ from .presence import Presence
 
 __all__ = [
     "SSE",
+    "AnswerError",
     "Broker",
     "BrokerUnavailable",
     "Channel",

@@ -1,43 +1,42 @@
-"""Who may listen: tokens, ``authorize``, origins."""
+"""Who may listen: tokens, ``authorize``, and fragments that contain others."""
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
-from urllib.parse import urlsplit
+from enum import Enum
 
-from quart import Quart, Request
 from werkzeug.exceptions import HTTPException
 
+from .broker import reference_of
+from .callbacks import decide, is_refusal
 from .connection import Subscription
+from .fragment import FragmentSpec
+from .naming import member_key
 from .signer import Token, read_topics
-from .state import State
+from .state import ChannelLike, State, current_identity
+
+logger = logging.getLogger("quart_sse")
 
 
-def is_foreign(request: Request, allowed: tuple[str, ...]) -> bool:
-    """Whether a request comes from a page of another origin.
+class Undecided(Exception):  # noqa: N818 - no answer, and the error behind it is logged
+    """Raised when a function of the app that decides has failed: nobody is let in for now."""
 
-    See https://www.w3.org/TR/fetch-metadata/ for ``Sec-Fetch-Site``; where a browser does not
-    send it, ``Origin`` must be ours. Requests of no page (a command line, a server) have neither.
-    """
-    origin = request.headers.get("Origin")
-    if origin in allowed:
-        return False
-    site = request.headers.get("Sec-Fetch-Site")
-    if site is not None:
-        return site not in ("same-origin", "none")
-    try:
-        return origin is not None and urlsplit(origin).netloc != request.host
-    except ValueError:
-        return True  # such as http://[
+
+class Grant(Enum):
+    """What of a topic a client may have."""
+
+    NO = "no"
+    SIGNED = "signed"  #: its events, and the fragments that the token names
+    WHOLE = "whole"  #: its events and all its fragments
 
 
 async def verify(state: State, text: str, identity: str | None) -> Token | None:
-    """Return what a token allows whoever asks, with topics that are kept at the broker for it.
+    """Return what a token allows a client, with topics that are kept at the broker for it.
 
     Args:
         state: Of the app.
         text: What stood in the URL; it may be anything.
-        identity: Who asks.
+        identity: Of the client.
 
     Raises:
         BrokerUnavailable: If the topics are kept at the broker, and it is away.
@@ -46,7 +45,37 @@ async def verify(state: State, text: str, identity: str | None) -> Token | None:
     if token is None or not token.reference:
         return token
     topics = await state.broker.kept_text(token.reference)
-    return None if topics is None else token._replace(topics=read_topics(topics))
+    if topics is None:
+        return None
+    if reference_of(topics) != token.reference:
+        logger.error(
+            "The list of topics that is kept at the broker as %r is not what was kept; it is "
+            "refused. Another program writes to its keys.",
+            token.reference,
+        )
+        return None
+    return token._replace(topics=read_topics(topics))
+
+
+async def identify(state: State) -> str | None:
+    """Return who makes the current request, which asks for a stream or a fragment.
+
+    Raises:
+        PermissionError: If the function of ``@sse.identity`` refuses, as by ``abort(401)``.
+        Undecided: If it failed.
+    """
+    try:
+        return await current_identity()
+    except Exception as error:
+        if isinstance(error, HTTPException) and is_refusal(error):
+            raise PermissionError from error
+        state.errors.log(
+            "function of @sse.identity",
+            error,
+            "The function of @sse.identity failed, so the client gets neither stream nor fragment "
+            "for now.",
+        )
+        raise Undecided from error
 
 
 @dataclass(slots=True)
@@ -56,9 +85,14 @@ class Admission:
     subscription: dict[str, frozenset[str]] = field(default_factory=dict)
     #: topic -> which tokens of the URL granted it
     tokens_of: dict[str, list[int]] = field(default_factory=dict)
-    #: which tokens were refused wholly, and which topics of others
+    #: topic -> how much of it
+    grants: dict[str, Grant] = field(default_factory=dict)
+    #: which tokens were refused wholly, and which topics and fragments of others
     refused_tokens: list[int] = field(default_factory=list)
     refused_topics: list[str] = field(default_factory=list)
+    refused_fragments: list[str] = field(default_factory=list)
+    #: which tokens lost a topic because nothing but a signature spoke for it, which has expired
+    expired_tokens: list[int] = field(default_factory=list)
     #: (token, topic) -> its bit: bit i stands for topic i of the token, granted or not
     bits: dict[tuple[int, str], int] = field(default_factory=dict)
 
@@ -66,69 +100,169 @@ class Admission:
         """Return the topics that a token of the URL granted."""
         return [topic for topic, numbers in self.tokens_of.items() if number in numbers]
 
+    def narrow(self, topic: str, fragments: frozenset[str]) -> None:
+        """Grant of a topic just these fragments, of those that may be had."""
+        if topic in self.subscription:
+            signed = self.subscription[topic]
+            is_whole = self.grants[topic] is Grant.WHOLE
+            self.subscription[topic] = frozenset(fragments if is_whole else fragments & signed)
 
-async def admit(state: State, tokens: list[Token | None]) -> Admission:
-    """Judge everything that a URL asks for, in the request of whoever asks.
+    def refuse(self, topic: str, fragments: Iterable[str]) -> None:
+        """Take fragments away, and the topic if it was to show nothing else."""
+        for name in fragments:
+            self.subscription[topic] -= {name}
+            self.refused_fragments.append(member_key(topic, name))
 
-    A refusal never tells whether a topic exists. One token's refusal costs only its own topics.
+
+class Gate:
+    """Judges what one request asks for; each question is asked once.
 
     Args:
         state: Of the app.
         tokens: The URL's, in order; None for those that are not good.
-
-    Raises:
-        Exception: Whatever ``authorize`` raised, other than an HTTP refusal.
     """
-    admission = Admission()
-    judged: dict[tuple[str, bool], bool] = {}
-    for number, token in enumerate(tokens):
-        if token is None:
-            admission.refused_tokens.append(number)
-            continue
-        bit = 1
-        for topic, fragments in token.topics.items():
-            question = topic, token.is_signed and not token.is_expired
-            if question not in judged:
-                judged[question] = await may_listen(state, topic, token)
-            channel = state.channel_of(topic)
-            if judged[question] and channel is not None:
+
+    def __init__(self, state: State, tokens: list[Token | None]) -> None:
+        self._state = state
+        self._tokens = tokens
+        self._asked: dict[str, bool] = {}
+
+    async def admit(self) -> Admission:
+        """Judge everything that the URL asks for, in the request of the client.
+
+        A refusal never tells whether a topic exists. One token's refusal costs only its own
+        topics.
+
+        Raises:
+            Undecided: If an ``authorize`` function failed.
+        """
+        admission = Admission()
+        for number, token in enumerate(self._tokens):
+            for place, (topic, fragments) in enumerate(token.topics.items() if token else ()):
+                assert token is not None
+                grant = await self.judge(topic, token)
+                channel = self._state.channel_of(topic)
+                if grant is Grant.NO or channel is None:
+                    admission.refused_topics.append(topic)
+                    if self._has_expired(channel, token):
+                        admission.expired_tokens.append(number)
+                    continue
                 known = fragments & channel.specs.keys()
                 held = admission.subscription.get(topic, frozenset())
                 admission.subscription[topic] = held | known
                 admission.tokens_of.setdefault(topic, []).append(number)
-                admission.bits[number, topic] = bit
-            else:
-                admission.refused_topics.append(topic)
-            bit <<= 1
-        if not admission.granted_to(number):
-            # Alone it would be told to stop; beside others its page must not seem to be live.
-            admission.refused_tokens.append(number)
-    return admission
+                admission.bits[number, topic] = 1 << place
+                if admission.grants.get(topic) is not Grant.WHOLE:
+                    admission.grants[topic] = grant
+            if not admission.granted_to(number):
+                # Alone it would be told to stop; beside others its page must not seem to be live.
+                admission.refused_tokens.append(number)
+        return admission
 
+    async def refuse_outer(self, admission: Admission) -> None:
+        """Refuse fragments that contain others which the client may not see.
 
-async def may_listen(state: State, topic: str, token: Token | None) -> bool:
-    """Whether whoever makes the current request may listen to a topic.
+        Args:
+            admission: What was granted so far; it is changed.
 
-    Yes if the channel is public, its ``authorize`` agrees, or there is a token that a page of
-    ours signed. ``authorize``, where there is one, has the last word over tokens too.
-    """
-    channel = state.channel_of(topic)
-    values = channel.values(state.app, topic) if channel is not None else None
-    if channel is None or values is None:
-        return False
-    if channel.authorizer is not None:
-        return await ask(state.app, channel.authorizer, values)
-    return channel.public or (token is not None and token.is_signed and not token.is_expired)
+        Raises:
+            Undecided: If an ``authorize`` function failed.
+        """
+        for topic, names in list(admission.subscription.items()):
+            channel = self._state.channel_of(topic)
+            for name in sorted(names):
+                spec = channel.specs.get(name) if channel is not None else None
+                if spec is not None and spec.includes and not spec.personal:
+                    nested = self._state.hub.nested(topic, name) | self._signed_beside(topic, spec)
+                    if not await self.may_contain(topic, spec, nested):
+                        admission.refuse(topic, [name])
 
+    async def judge(self, topic: str, token: Token | None) -> Grant:
+        """Return what of a topic the client may have.
 
-async def ask(app: Quart, authorizer: Callable[..., Any], values: Mapping[str, Any]) -> bool:
-    """Ask an application's ``authorize``; ``abort(4xx)`` in it is a no."""
-    try:
-        return bool(await app.ensure_async(authorizer)(**values))
-    except HTTPException as error:
-        if error.code is not None and 400 <= error.code < 500:
-            return False
-        raise
+        All of it if the channel is public or its ``authorize`` agrees; what a page has shown, if
+        there is the token that the page signed. ``authorize``, where there is one, has the last
+        word over tokens too.
+        """
+        channel = self._state.channel_of(topic)
+        values = channel.values(self._state.app, topic) if channel is not None else None
+        if channel is None or values is None:
+            return Grant.NO
+        if channel.authorizer is not None:
+            return Grant.WHOLE if await self._ask(channel, topic) else Grant.NO
+        if channel.public:
+            return Grant.WHOLE
+        return Grant.SIGNED if token is not None and token.is_good else Grant.NO
+
+    async def may_contain(
+        self, topic: str, spec: FragmentSpec, nested: Iterable[tuple[str, str]]
+    ) -> bool:
+        """Whether the client may see what a shared fragment contains of other topics.
+
+        Args:
+            topic: Of the outer fragment.
+            spec: How the outer fragment was declared.
+            nested: (topic, fragment) of those inside, as far as they are known.
+
+        Raises:
+            Undecided: If an ``authorize`` function failed.
+        """
+        channels = {name.partition(".")[0] for name in spec.includes}
+        for channel in filter(None, map(self._state.channels.get, sorted(channels))):
+            if channel.authorizer is not None:
+                inner = {other for other, _ in nested if self._state.channel_of(other) is channel}
+                for other in sorted(inner - {topic}):
+                    if not await self._ask(channel, other):
+                        return False
+            elif not channel.public and not self._has_signed(topic, spec.name):
+                return False
+        return True
+
+    async def _ask(self, channel: ChannelLike, topic: str) -> bool:
+        """Ask a channel's ``authorize``, once for each topic."""
+        if topic not in self._asked:
+            app, name = self._state.app, f"authorize of channel {channel.name!r}"
+            values = channel.values(app, topic)
+            assert channel.authorizer is not None
+            try:
+                self._asked[topic] = values is not None and await decide(
+                    app, channel.authorizer, values, name
+                )
+            except Exception as error:
+                self._state.errors.log(
+                    name,
+                    error,
+                    "The %s failed for topic %r, so the client gets neither stream nor fragment "
+                    "for now.",
+                    name,
+                    topic,
+                )
+                raise Undecided from error
+        return self._asked[topic]
+
+    def _signed_beside(self, topic: str, spec: FragmentSpec) -> frozenset[tuple[str, str]]:
+        """Return what a page that shows a fragment has shown of those which it may contain."""
+        return frozenset(
+            (other, name)
+            for token in self._tokens
+            if token is not None and spec.name in token.topics.get(topic, ())
+            for other, names in token.topics.items()
+            for name in names
+            if f"{other.partition('?')[0]}.{name}" in spec.includes
+        )
+
+    def _has_signed(self, topic: str, fragment: str) -> bool:
+        """Whether a page of the app has shown the client a fragment, with all that is inside."""
+        return any(
+            token is not None and token.is_good and fragment in token.topics.get(topic, ())
+            for token in self._tokens
+        )
+
+    @staticmethod
+    def _has_expired(channel: ChannelLike | None, token: Token) -> bool:
+        """Whether a topic was refused because its signature has expired, and for nothing else."""
+        stands_alone = channel is not None and channel.authorizer is None
+        return stands_alone and token.is_signed and token.is_expired
 
 
 def private(subscription: Subscription, state: State) -> bool:

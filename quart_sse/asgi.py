@@ -8,8 +8,6 @@ import struct
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
-from werkzeug.exceptions import BadHost
-
 from .connection import holdoff, stop
 from .errors import BrokerUnavailable
 from .shutdown import Shutdown
@@ -51,18 +49,20 @@ class Wrapper:
             await self._state.start()
         self._shutdown.watch(send)
         visit = scope[KEY] = Visit(await self._since())
-        headers = scope["headers"]
-        if self._state.base is None:
-            host = _header(headers, b"host") or "localhost"
-            if self._is_usable(host):
-                self._state.base = (scope["scheme"], host, scope.get("root_path", ""))
-        if scope["method"] == "GET" and "text/event-stream" in _header(headers, b"accept"):
+        is_get, is_head = scope["method"] == "GET", scope["method"] == "HEAD"
+        wants_stream = "text/event-stream" in _header(scope["headers"], b"accept")
+        if is_get and wants_stream:
             receive = _kickable(receive, visit, _transport(scope, send))
-            if self._is_ours(scope):
-                send = _softened(send, visit)
+        if (is_get or is_head) and wants_stream:
+            send = _softened(send, visit, lambda: self._is_ours(scope, visit), is_head)
         await self._inner(scope, receive, send)
         if visit.uncovered:
             self._warn(visit)
+        if visit.farewell is not None:
+            try:
+                await visit.farewell()
+            except BrokerUnavailable:
+                logger.warning("The broker is away, so streams of a user who signed out may stay.")
 
     async def _since(self) -> Any:
         """Return the position that a page of this request starts at; never the local clock."""
@@ -74,20 +74,19 @@ class Wrapper:
                 logger.info("The broker is away; a page is told that its start is unknown.")
         return known
 
-    def _is_ours(self, scope: Any) -> bool:
-        path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+    def _is_ours(self, scope: Any, visit: Visit) -> bool:
+        """Whether a request is for a stream of ours.
+
+        Middleware between this and Quart may have taken a prefix off the path, so what Quart saw
+        counts; where middleware answered, what came.
+        """
+        path = visit.path
+        if path is None:
+            path = scope["path"].removeprefix(scope.get("root_path", ""))
         prefix = self._state.config.url_prefix
         # Not fragments and static files: htmx 4 takes event streams for an answer to anything.
         is_below = path.startswith(f"{prefix}/") and not path.startswith(f"{prefix}/~")
         return path == prefix or is_below
-
-    def _is_usable(self, host: str) -> bool:
-        """Whether fragments can be rendered for a host; a client may have sent anything."""
-        try:
-            self._state.app.url_map.bind(host)
-        except BadHost:
-            return False
-        return True
 
     def _warn(self, visit: Visit) -> None:
         names = frozenset(
@@ -172,10 +171,16 @@ def _kickable(receive: Receive, visit: Visit, transport: Any) -> Receive:
     return kickable
 
 
-def _softened(send: Send, visit: Visit) -> Send:
-    """Turn every answer that is no stream (a login redirect, a limiter's) into a short stream.
+def _softened(send: Send, visit: Visit, is_ours: Callable[[], bool], is_head: bool) -> Send:
+    """Turn every answer of ours that is no stream (a login redirect) into a short stream.
 
     Any other status makes htmx 2 lose its position, and htmx 4 show the answer in the page.
+
+    Args:
+        send: The server's.
+        visit: Of the request.
+        is_ours: Tells, when there is an answer, whether the request was for a stream of ours.
+        is_head: Whether the client wants the headers alone.
     """
     is_replaced = False
 
@@ -183,12 +188,13 @@ def _softened(send: Send, visit: Visit) -> Send:
         nonlocal is_replaced
         status = message["status"]
         is_stream = _header(message["headers"], b"content-type").startswith("text/event-stream")
-        if visit.is_foreign or (status == 200 and is_stream):
+        if visit.is_foreign or (status == 200 and is_stream) or not is_ours():
             await send(message)
             return
         is_replaced = True
         again = status >= 500 or status in _TRANSIENT
-        await _send_whole(send, holdoff("error", 5.0) if again else stop("refused"))
+        body = holdoff("error", 5.0) if again else stop("refused")
+        await _send_whole(send, b"" if is_head else body)
 
     async def drop() -> None:
         """Send nothing: the answer was replaced."""

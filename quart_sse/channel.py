@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from markupsafe import Markup, escape
+from markupsafe import escape
 from quart import Quart, has_request_context, render_template, request
 
 from . import presence
+from .addresses import root_of
 from .broker import Keep, Kind, Message
 from .config import Config
 from .errors import (
@@ -18,11 +19,12 @@ from .errors import (
     ParameterError,
     UnknownFragmentError,
 )
-from .event import check_html, encode_body
+from .event import encode_body
 from .fragment import FragmentSpec
-from .naming import check_event_name, check_name
+from .naming import check_event_name, check_name, member_key
 from .position import ZERO
 from .presence import Presence
+from .render import check_pushed, render_shared
 from .rules import ChannelRule
 from .state import State
 
@@ -362,14 +364,20 @@ class Topic:
 
         Args:
             fragment: The fragment's name.
-            html: ``Markup`` is sent as it is; a plain ``str`` is escaped.
-            template: Name of a template to render instead.
+            html: ``Markup`` is sent as it is; a plain ``str`` is escaped. Make it of what is the
+                same for all viewers.
+            template: Name of a template to render instead, just as a shared fragment is: outside
+                the current request, as an anonymous GET of the fragment's URL. Its session, user
+                and ``g`` cannot reach what all viewers are sent.
             context: For the template.
 
         Raises:
             UnknownFragmentError: If the channel declares no such fragment.
             FragmentError: If the fragment is personal, neither or both of ``html`` and
-                ``template`` are given, or the HTML cannot be sent.
+                ``template`` are given, or the HTML cannot be sent: it holds a connect element or
+                a personal fragment, or a script that htmx would cut in two.
+            RenderError: If the template could not be rendered outside a request, or took longer
+                than ``QUART_SSE_RENDER_TIMEOUT``.
             BrokerUnavailable: If the broker cannot be reached; it is safe to try again.
 
         Example:
@@ -383,10 +391,21 @@ class Topic:
         if (html is None) == (template is None):
             raise FragmentError("push() takes either html= or template=.")
         if template is not None:
-            html = Markup(await render_template(template, **context))
-        text = str(escape(html))
-        check_html(f"{self.channel.name}.{fragment}", text)
+            text = await self._render(fragment, template, context)
+        else:
+            text = check_pushed(self._state, member_key(self.name, fragment), str(escape(html)))
         await self._publish(Message(Kind.PUSH, ZERO, self.name, fragment, text))
+
+    async def _render(self, fragment: str, template: str, context: Mapping[str, Any]) -> str:
+        """Render a template as the fragment's renderer would: for all viewers."""
+
+        async def render() -> str:
+            return await render_template(template, **context)
+
+        path = self.channel.fragment_url(self._state.app, self.name, fragment)
+        root = root_of(self._state.config)
+        rendered = await render_shared(self._state, self.name, fragment, render, {}, path, root)
+        return rendered.html
 
     async def presence(self) -> Presence:
         """Return who is present on the topic, over all processes.

@@ -82,7 +82,7 @@ class Config:
     )
     #: Begins every URL of the extension.
     url_prefix: str = _key("/sse", "a path such as '/sse'", _text(r"(/[\w.-]+)+"))
-    #: Where shared fragments are rendered as if requested at; None: as the first request was.
+    #: Where browsers see the app: scheme, host and root path; None: relative URLs, of each page.
     base_url: str | None = _key(None, "a URL such as 'https://example.org/app'", _base_url)
     #: The htmx version that the macros write markup for.
     htmx: int = _key(2, "2 or 4", _htmx)
@@ -124,8 +124,10 @@ class Config:
     pending_events: int = _key(1000, "a whole number, 1 or more", _int(1))
     pending_bytes: int = _key(1 << 20, "a number of bytes, at least 1024", _int(1024))
 
-    #: Lifetime of the topics that a page signed.
+    #: Lifetime of the topics that a page signed; a stream that stays open renews them.
     token_lifetime: float = _key(86400.0, "a number of seconds, at least 1", _seconds(1))
+    #: However often a stream renews its page's token, the signature ends at this age.
+    token_max_lifetime: float = _key(604800.0, "a number of seconds, at least 1", _seconds(1))
     #: Topics of one connection, tokens of one URL, and bytes of its query.
     max_topics: int = _key(128, "a whole number, 1 or more", _int(1))
     max_tokens: int = _key(16, "a whole number, 1 or more", _int(1))

@@ -2,23 +2,27 @@
 
 import asyncio
 import logging
+import math
 import random
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from urllib.parse import quote
 
 from quart import Request, Response, abort, request
 
-from .access import Admission, admit, is_foreign, verify
+from .access import Admission, Gate, Grant, Undecided, identify, verify
+from .addresses import root_of
 from .broker import Start
-from .connection import Connection, Personal
+from .channel import Topic
+from .connection import Connection, Personal, holdoff
 from .errors import BrokerUnavailable
 from .event import Event, encode_loader, encode_replacement
 from .leaf import Leaf, leaf_key, make_leaf
 from .naming import member_key
+from .origins import is_foreign
 from .position import Position
 from .signer import Token
-from .state import State, current_identity, current_state, current_visit
+from .state import State, current_state, current_visit
 from .stream import AWAY, OVERLOADED, EventStream, Refusal, StreamBody, is_full
 
 logger = logging.getLogger("quart_sse")
@@ -64,35 +68,56 @@ async def _answer(
     topic: str | None = None,
     fragments: frozenset[str] = frozenset(),
 ) -> Response:
-    if request.method == "HEAD":
-        return EventStream()
     state = current_state()
     try:
         _check_request(state, too_much)
-        identity = await current_identity()
+        identity = await identify(state)
         tokens = await _verified(state, texts, identity)
         if topic is not None:
             tokens = [_narrow(tokens[0] if tokens else None, topic, fragments)]
         # Each for itself: tabs that share a connection cannot know of each other's.
         if any(token and len(token.topics) > state.config.max_topics for token in tokens):
             raise Refusal.stop(400, "too-long")
-        try:
-            admission = await admit(state, tokens)
-        except Exception:
-            logger.exception("authorize raised, so a stream was told to come back later.")
-            raise Refusal.holdoff("error", FAILED, 500) from None
-        if not admission.subscription:
-            raise Refusal.stop()
-        return _stream(state, admission, tokens, texts, identity, bare)
+        admission = await _admitted(state, tokens, topic, fragments)
+        response = _stream(state, admission, tokens, texts, identity, bare)
+        # HEAD has the status and the headers that GET would have, and opens no stream.
+        return EventStream() if request.method == "HEAD" else response
+    except PermissionError:
+        return _refused_with(Refusal.stop())
+    except Undecided:
+        return _refused_with(Refusal.holdoff("error", FAILED, 500))
     except Refusal as refusal:
-        if wants_stream(request):
-            return EventStream(refusal.message)
-        abort(refusal.status)
+        return _refused_with(refusal)
+
+
+def _refused_with(refusal: Refusal) -> Response:
+    if wants_stream(request):
+        return EventStream(b"" if request.method == "HEAD" else refusal.message)
+    abort(refusal.status)
+
+
+async def _admitted(
+    state: State, tokens: list[Token | None], topic: str | None, fragments: frozenset[str]
+) -> Admission:
+    """Judge what a URL asks for.
+
+    Raises:
+        Refusal: If nothing is granted.
+        Undecided: If an ``authorize`` function failed.
+    """
+    gate = Gate(state, tokens)
+    admission = await gate.admit()
+    if topic is not None:
+        admission.narrow(topic, fragments)
+    await gate.refuse_outer(admission)
+    if not admission.subscription:
+        raise Refusal.stop(403, "expired" if admission.expired_tokens else "refused")
+    return admission
 
 
 def _check_request(state: State, too_much: bool) -> None:
     """Refuse what needs no look at tokens, before anything is verified or counted."""
-    if is_foreign(request, state.config.origins):
+    if is_foreign(request, state.app, state.config):
         current_visit().is_foreign = True
         abort(403)
     if state.is_closing:
@@ -111,9 +136,9 @@ async def _verified(state: State, texts: list[str], identity: str | None) -> lis
 
 
 def _narrow(token: Token | None, topic: str, fragments: frozenset[str]) -> Token:
-    """Return a token for one topic: signed if the given one is and names it."""
+    """Return a token for one topic: the given one if it names it, with what it has signed."""
     if token is not None and topic in token.topics:
-        return token._replace(topics={topic: fragments})
+        return token._replace(topics={topic: token.topics[topic]})
     return Token({topic: fragments}, "", 0.0, is_signed=False, is_expired=False)
 
 
@@ -138,7 +163,7 @@ def _stream(
     connection = Connection(
         admission.subscription,
         config,
-        loader=_loader(state, request.root_path, admission, texts),
+        loader=_loader(state, root_of(config), admission, texts),
         identity=identity,
         browser=browser,
         address=address,
@@ -147,26 +172,77 @@ def _stream(
     connection.introduction["topics"] = [
         admission.granted_to(number) for number in range(len(tokens))
     ]
+    if admission.expired_tokens:
+        connection.introduction["expired"] = sorted(set(admission.expired_tokens))
     connection.judged_at = current_visit().began
     connection.kick = current_visit().kick
+    connection.ends_at = _end_of_signatures(state, admission, tokens)
     if not bare:
-        _renew_in_time(state, connection, admission, tokens, request.root_path)
-    if admission.refused_topics or admission.refused_tokens:
+        _renew_in_time(state, connection, admission, tokens, root_of(config))
+    if admission.refused_topics or admission.refused_tokens or admission.refused_fragments:
         connection.ahead([_refused(admission)])
     starts, granted = find_starts(state, admission, request)
     _notice_others(state, tokens, starts)
-    multiplexed = request.http_version[:1] not in {"0", "1"}
-    response = EventStream(StreamBody(state, connection, starts, granted, multiplexed))
+    response = EventStream(StreamBody(state, connection, starts, granted, _is_multiplexed()))
     if is_new and browser is not None:
         response.set_cookie(
             config.browser_cookie,
             state.signer.sign_browser(browser),
-            path=request.root_path or "/",
+            path=root_of(config) or "/",
             httponly=True,
             samesite="Lax",
             secure=request.is_secure,
         )
     return response
+
+
+def _is_multiplexed() -> bool:
+    """Whether the browser has many streams on one socket, as over HTTP/2."""
+    return request.http_version[:1] not in {"0", "1"}
+
+
+def open_own_stream(
+    topics: Iterable[Topic],
+    initial: Iterable[Event],
+    metadata: Mapping[str, object] | None,
+    identity: str | None,
+) -> Response:
+    """Return the stream of one of the app's own views; see ``SSE.stream``."""
+    state = current_state()
+    if is_foreign(request, state.app, state.config):
+        current_visit().is_foreign = True
+        abort(403)
+    if state.is_closing:
+        return EventStream(holdoff("shutdown", 1.0))
+    shown = {topic.name: topic.channel.shared for topic in topics}
+    admission = Admission(
+        shown,
+        {name: [0] for name in shown},
+        bits={(0, name): 1 << i for i, name in enumerate(shown)},
+    )
+    config = state.config
+    browser = state.signer.read_browser(request.cookies.get(config.browser_cookie))
+    connection = Connection(
+        shown,
+        config,
+        loader=_no_loader,
+        identity=identity,
+        browser=browser,
+        address=request.remote_addr if browser is None else None,
+        bare=len(shown) == 1,
+        metadata=metadata,
+    )
+    connection.judged_at = current_visit().began
+    connection.kick = current_visit().kick
+    connection.ahead([event.encode() for event in initial])
+    starts, _ = find_starts(state, admission, request)
+    body = StreamBody(state, connection, starts, is_multiplexed=_is_multiplexed())
+    return EventStream() if request.method == "HEAD" else EventStream(body)
+
+
+def _no_loader(personal: Personal) -> bytes:
+    # A view's own stream belongs to no page of the macros, which alone show personal fragments.
+    return b""
 
 
 def _renew_in_time(
@@ -189,8 +265,10 @@ def _renew_in_time(
         # Tabs know what is theirs by its key, so it stays even if a topic has been refused since.
         identity = connection.identity if token.is_bound else None
         topics = {topic: token.topics[topic] for topic in granted}
-        key = leaf_key(token.topics, identity)
-        return await make_leaf(state, topics, root=root, identity=identity, key=key)
+        key = leaf_key(state, token.topics, identity)
+        return await make_leaf(
+            state, topics, root=root, identity=identity, key=key, first=token.first
+        )
 
     async def renew() -> Callable[[Position], bytes]:
         leaves = [(token.page, await renew_one(token, granted)) for token, granted in signed]
@@ -202,6 +280,17 @@ def _renew_in_time(
     left = RENEW * state.config.token_lifetime - oldest
     connection.renew_at = asyncio.get_running_loop().time() + max(left, 0.0)
     connection.renew = renew
+
+
+def _end_of_signatures(state: State, admission: Admission, tokens: list[Token | None]) -> float:
+    """Return the loop time until which no signature that a stream stands on is renewed further."""
+    ends = [
+        state.signer.left(token)
+        for number, token in enumerate(tokens)
+        if token is not None
+        and any(admission.grants[topic] is Grant.SIGNED for topic in admission.granted_to(number))
+    ]
+    return asyncio.get_running_loop().time() + min(ends, default=math.inf)
 
 
 def _notice_others(state: State, tokens: list[Token | None], starts: Mapping[str, Start]) -> None:
@@ -226,7 +315,11 @@ def _notice_others(state: State, tokens: list[Token | None], starts: Mapping[str
 
 
 def _refused(admission: Admission) -> bytes:
-    data = {"tokens": admission.refused_tokens, "topics": admission.refused_topics}
+    data = {
+        "tokens": admission.refused_tokens,
+        "topics": admission.refused_topics,
+        "fragments": admission.refused_fragments,
+    }
     return Event(current_state().app.json.dumps(data), "sse-refused").encode()
 
 

@@ -50,6 +50,13 @@ class UnknownFragmentError(SSEError, LookupError):
         )
 
 
+class AnswerError(SSEError, TypeError):
+    """Raised when a function of the app, or a caller, gives a value of a type that decides nothing.
+
+    Such as an ``authorize`` that returns a response, or an identity that is a number.
+    """
+
+
 class ParameterError(SSEError, ValueError):
     """Raised when the parameters of a topic are not those of its channel's rule."""
 

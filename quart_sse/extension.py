@@ -4,20 +4,27 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Callable, Iterable, Mapping
+from types import EllipsisType
 from typing import Any, TypeVar
 
-from quart import Quart, Response, request
+from quart import Quart, Response
 
 from . import orders
-from .access import Admission
+from .addresses import root_of
 from .asgi import Wrapper
 from .broker import Broker, Keep
 from .broker.memory import MemoryBroker
+from .callbacks import call, check_identity
 from .channel import Channel, Topic
 from .config import Config
-from .connect import find_starts
-from .connection import Connection, Personal, holdoff
-from .errors import DeclarationError, SetupError, UnknownChannelError
+from .connect import open_own_stream
+from .errors import (
+    AnswerError,
+    DeclarationError,
+    ParameterError,
+    SetupError,
+    UnknownChannelError,
+)
 from .event import Event
 from .fragment import FragmentSpec, Rendered
 from .hub import Hub
@@ -26,8 +33,7 @@ from .naming import parse_topic
 from .render import render_shared
 from .shutdown import Shutdown
 from .signer import Signer
-from .state import KEY, State, current_state, current_visit
-from .stream import EventStream, StreamBody
+from .state import KEY, State, current_identity, current_state, current_visit
 from .sweeper import Sweeper
 from .views import channel_blueprint, extension_blueprint
 
@@ -97,7 +103,7 @@ class SSE:
             broker=broker,
             hub=hub,
             channels=self.channels,
-            signer=Signer(lambda: _keys(app), config.token_lifetime),
+            signer=Signer(lambda: _keys(app), config.token_lifetime, config.token_max_lifetime),
             identify=lambda: self._identify(app),
             wake_sweeper=lambda: sweeper.wake(),
         )
@@ -218,13 +224,8 @@ class SSE:
     async def _identify(self, app: Quart) -> str | None:
         if self._identity is None:
             return None
-        identity = await app.ensure_async(self._identity)()
-        if identity is not None and not isinstance(identity, str):
-            raise TypeError(
-                f"The function of @sse.identity returned {type(identity).__name__}. It must "
-                "return a str, such as str(user.id), or None."
-            )
-        return identity
+        identity = await call(app, self._identity, {})
+        return check_identity(identity, "The function of @sse.identity returned")
 
     # -- using -----------------------------------------------------------------------------------
 
@@ -269,23 +270,26 @@ class SSE:
         *topics: Topic,
         initial: Iterable[Event] = (),
         metadata: Mapping[str, object] | None = None,
-        identity: str | None = None,
+        identity: str | EllipsisType | None = ...,
     ) -> Response:
         """Return a stream of topics as the answer of one of the app's own views.
 
-        The view has decided who may listen: nothing else is asked. It starts where the client's
-        ``Last-Event-ID``, or ``since`` in the query, says, else with what comes next. The events
-        of a single topic have their bare names; those of several, the full ones of
-        ``sse_event``.
+        The view has decided who may listen: nothing else is asked, but pages of other origins are
+        refused as everywhere. It starts where the client's ``Last-Event-ID``, or ``since`` in the
+        query, says, else with what comes next. The events of a single topic have their bare
+        names; those of several, the full ones of ``sse_event``.
 
         Args:
             topics: What to stream; at least one.
             initial: Sent before all else.
             metadata: Kept with the connection.
-            identity: Who listens, for ``disconnect`` and presence.
+            identity: Who listens, for :meth:`disconnect` and presence: a str that is not empty,
+                or None for a visitor who is not signed in. Left out, it is what the function of
+                ``@sse.identity`` says.
 
         Raises:
-            ValueError: Without topics.
+            ParameterError: Without topics, or if one is no topic, such as a channel.
+            AnswerError: If the identity cannot be one.
 
         Example:
             .. code-block:: python
@@ -294,50 +298,76 @@ class SSE:
                 async def ticker() -> Response:
                     return await sse.stream(prices.topic(), initial=[Event("hello", "welcome")])
         """
+        for topic in topics:
+            _check_topic("sse.stream()", topic)
         if not topics:
-            raise ValueError("sse.stream() needs a topic, such as sse.stream(prices.topic()).")
-        if request.method == "HEAD":
-            return EventStream()
-        state = current_state()
-        if state.is_closing:
-            return EventStream(holdoff("shutdown", 1.0))
-        shown = {topic.name: topic.channel.shared for topic in topics}
-        admission = Admission(
-            shown,
-            {name: [0] for name in shown},
-            bits={(0, name): 1 << i for i, name in enumerate(shown)},
+            raise ParameterError("sse.stream() needs a topic, such as sse.stream(prices.topic()).")
+        who = (
+            await current_identity()
+            if isinstance(identity, EllipsisType)
+            else check_identity(identity, "identity= of sse.stream() is")
         )
-        connection = Connection(
-            shown,
-            state.config,
-            loader=_no_loader,
-            identity=identity,
-            bare=len(shown) == 1,
-            metadata=metadata,
-        )
-        connection.judged_at = current_visit().began
-        connection.kick = current_visit().kick
-        connection.ahead([event.encode() for event in initial])
-        starts, _ = find_starts(state, admission, request)
-        return EventStream(StreamBody(state, connection, starts))
+        return open_own_stream(topics, initial, metadata, who)
 
     async def disconnect(self, *, identity: str) -> None:
-        """End every stream of somebody, in every process; those who come back are judged anew.
+        """End every stream of a user, in every process; clients that come back are judged again.
 
         Args:
             identity: As the function of ``@sse.identity`` gives it.
 
         Raises:
+            AnswerError: If it is not a str, or empty: no stream can have that identity.
             BrokerUnavailable: If other processes could not be told.
+
+        Example:
+            ``await sse.disconnect(identity=str(user.id))``
         """
+        if check_identity(identity, "identity= of sse.disconnect() is") is None:
+            raise AnswerError(
+                "identity= of sse.disconnect() is None, which no stream has. Give the user's "
+                "identity; to end the streams of a topic there is sse.recheck(topic)."
+            )
         await orders.give(self._state(), "disconnect", {"identity": identity})
 
-    async def recheck(self, topic: Topic) -> None:
-        """End every stream of a topic, so that whoever comes back is judged anew.
+    async def logout(self) -> None:
+        """End the current user's streams in this browser, in all its tabs and every process.
+
+        Without it other tabs go on receiving until they reconnect, within ``QUART_SSE_MAX_AGE``.
+        Call it in the view that signs the user out, before or after the session is cleared.
+        Clients that come back are judged as what they are then. Streams of the same user in other
+        browsers stay; :meth:`disconnect` ends those, too.
 
         Raises:
             BrokerUnavailable: If other processes could not be told.
+
+        Example:
+            .. code-block:: python
+
+                @app.post("/logout")
+                async def logout() -> Response:
+                    await sse.logout()
+                    session.clear()
+                    return redirect("/")
         """
+        state = self._state()
+        order = await orders.logout_order(state)
+        if order is not None:
+            await orders.give(state, "logout", order)
+            # Once more when the browser has been sent the answer that ends its session: a stream
+            # that came back before was let in by the cookie of the session that is over.
+            current_visit().farewell = lambda: orders.give(state, "logout", order)
+
+    async def recheck(self, topic: Topic) -> None:
+        """End every stream of a topic, so that clients that come back are judged again.
+
+        Raises:
+            ParameterError: If it is no topic, such as a channel.
+            BrokerUnavailable: If other processes could not be told.
+
+        Example:
+            ``await sse.recheck(comments.topic(discussion_id=7))``
+        """
+        _check_topic("sse.recheck()", topic)
         await orders.give(self._state(), "recheck", {"topic": topic.name})
 
     async def close_all(self) -> None:
@@ -383,9 +413,12 @@ def _keys(app: Quart) -> list[bytes]:
     return [key.encode() if isinstance(key, str) else key for key in keys]
 
 
-def _no_loader(personal: Personal) -> bytes:
-    # A view's own stream belongs to no page of the macros, which alone show personal fragments.
-    return b""
+def _check_topic(function: str, topic: object) -> None:
+    if not isinstance(topic, Topic):
+        raise ParameterError(
+            f"{function} was given {topic!r}, which is no topic. Write channel.topic(...), with "
+            "the channel's parameters."
+        )
 
 
 class _Source:
@@ -410,7 +443,8 @@ class _Source:
         values = channel.values(self.state.app, topic) or {}
         path = channel.fragment_url(self.state.app, topic, fragment)
         renderer = channel.find(fragment).renderer
-        return await render_shared(self.state, topic, fragment, renderer, values, path)
+        root = root_of(self.state.config)
+        return await render_shared(self.state, topic, fragment, renderer, values, path, root)
 
     def keep(self, topic: str) -> Keep:
         channel = self._channel(topic)

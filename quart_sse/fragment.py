@@ -1,15 +1,13 @@
 """One shared fragment of one topic in this process: debounce, single flight, versions, retries."""
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from .error_log import ErrorLog
 from .errors import RenderError
 from .naming import member_key
 from .position import ZERO, Id
-
-logger = logging.getLogger("quart_sse")
 
 #: Seconds until a renderer that raised is tried again; doubled each time up to the last.
 FIRST_RETRY = 1.0
@@ -51,6 +49,7 @@ class SharedFragment:
         render: Renders it, from above.
         deliver: Takes what was rendered for the viewers.
         is_viewed: Tells whether anybody looks at it.
+        errors: Takes what its renderer gets wrong.
     """
 
     def __init__(
@@ -61,11 +60,13 @@ class SharedFragment:
         render: Callable[[], Awaitable[Rendered]],
         deliver: Callable[["SharedFragment"], None],
         is_viewed: Callable[[], bool],
+        errors: ErrorLog,
     ) -> None:
         self.topic = topic
         self.spec = spec
         self.key = member_key(topic, spec.name)
         self.is_viewed = is_viewed
+        self._errors = errors
         self.rendered: Rendered | None = None
         self.version: Id = ZERO  #: the newest refresh that ``rendered`` contains
         self._debounce = debounce
@@ -83,7 +84,9 @@ class SharedFragment:
         self._answering: list[asyncio.Future[Rendered]] = []
         self._task: asyncio.Task[None] | None = None
         self._nudge = asyncio.Event()
-        self._not_before = 0.0
+        self._is_urgent = False  #: somebody waits for HTML who must not wait for the debounce
+        self.debounced_until = 0.0  #: loop time
+        self._not_before = 0.0  #: the debounce, or after a failure the next try
         self._failures = 0
         self._generation = 0
         self._every: asyncio.TimerHandle | None = None
@@ -147,8 +150,12 @@ class SharedFragment:
         self._again = True
         self._start()
 
-    async def fresh(self) -> Rendered:
+    async def fresh(self, *, is_urgent: bool = True) -> Rendered:
         """Return the outcome of a render that begins after this call.
+
+        Args:
+            is_urgent: Whether it begins at once, as for a page that waits for it; otherwise when
+                the debounce is over, so that asking often does not make it render often.
 
         Raises:
             Exception: Whatever the renderer raised.
@@ -156,8 +163,15 @@ class SharedFragment:
         waiter: asyncio.Future[Rendered] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         self._start()
+        if is_urgent:
+            self._is_urgent = True
+        # Also one that is not: it ends the longer pause after a failure.
         self._nudge.set()
         return await waiter
+
+    def debounce_until(self, time: float) -> None:
+        """Render only after a loop time, as if the last render had been before it."""
+        self._not_before = self.debounced_until = time
 
     def stop_every(self) -> None:
         """Refresh regularly no more: this state of the fragment is forgotten."""
@@ -196,16 +210,18 @@ class SharedFragment:
             self._task = None
 
     async def _pause(self) -> None:
-        """Wait for the debounce or the next try; somebody who waits for HTML ends the pause."""
-        delay = self._not_before - asyncio.get_running_loop().time()
-        if delay <= 0 or self._waiters:
-            return
-        self._nudge.clear()
-        try:
-            async with asyncio.timeout(delay):
-                await self._nudge.wait()
-        except TimeoutError:
-            pass
+        """Wait for the debounce or the next try, at most as long as those who wait for HTML may."""
+        loop = asyncio.get_running_loop()
+        while not self._is_urgent:
+            until = self.debounced_until if self._waiters else self._not_before
+            if until <= loop.time():
+                return
+            self._nudge.clear()
+            try:
+                async with asyncio.timeout_at(until):
+                    await self._nudge.wait()
+            except TimeoutError:
+                return
 
     async def _render_once(self) -> None:
         loop = asyncio.get_running_loop()
@@ -214,7 +230,8 @@ class SharedFragment:
         self._floor_now, self._floor_next = self.floor, None
         was_wanted = self._again or version > self.version
         self._again = self._outdated = False
-        self._not_before = loop.time() + self._debounce
+        self._is_urgent = False
+        self._not_before = self.debounced_until = loop.time() + self._debounce
         try:
             rendered = await self._render()
         except (Exception, asyncio.CancelledError) as error:
@@ -256,13 +273,15 @@ class SharedFragment:
                 waiter.set_exception(error)
         self._answering = []
         if self.is_viewed():
-            logger.error(
+            declared = member_key(self.topic.partition("?")[0], self.spec.name)
+            self._errors.log(
+                f"renderer of fragment {declared!r}",
+                error,
                 "Rendering fragment %r of topic %r failed. Viewers keep the last good HTML; "
                 "next try in %g s.",
                 self.spec.name,
                 self.topic,
                 delay,
-                exc_info=error,
             )
 
     async def close(self) -> None:

@@ -1,5 +1,6 @@
 """The shared fragments that a process knows, and how far all of them are current."""
 
+import asyncio
 from collections.abc import Callable
 
 from .fragment import FragmentSpec, Rendered, SharedFragment
@@ -22,6 +23,8 @@ class Fragments:
         self._make = make
         self._shared: dict[str, SharedFragment] = {}
         self._behind: set[SharedFragment] = set()
+        # Key -> the loop time until which a fragment that was forgotten is not rendered again.
+        self._forgotten: dict[str, float] = {}
 
     def get(self, topic: str, spec: FragmentSpec) -> SharedFragment:
         """Return a fragment's state, which is made if it is not known."""
@@ -30,6 +33,7 @@ class Fragments:
         if shared is None:
             debounce = self._debounce if spec.debounce is None else spec.debounce
             shared = self._shared[key] = self._make(topic, spec, debounce)
+            shared.debounce_until(self._forgotten.pop(key, 0.0))
         return shared
 
     def names(self) -> dict[str, set[str]]:
@@ -54,7 +58,7 @@ class Fragments:
         return min(floors, default=seen)
 
     async def render(
-        self, topic: str, spec: FragmentSpec, *, is_kept: Callable[[], bool]
+        self, topic: str, spec: FragmentSpec, *, is_kept: Callable[[], bool], is_urgent: bool
     ) -> Rendered:
         """Return a fragment's HTML by a render that begins after this call.
 
@@ -62,13 +66,14 @@ class Fragments:
             topic: The topic's name.
             spec: How the fragment was declared.
             is_kept: Whether its state is to be kept afterwards, since changes of it are heard.
+            is_urgent: Whether it begins at once, not when the debounce is over.
 
         Raises:
             Exception: Whatever the renderer raised.
         """
         shared = self.get(topic, spec)
         try:
-            return await shared.fresh()
+            return await shared.fresh(is_urgent=is_urgent)
         finally:
             if not is_kept() and shared.is_idle:
                 self._forget(shared)
@@ -90,6 +95,12 @@ class Fragments:
     def _forget(self, shared: SharedFragment) -> None:
         shared.stop_every()
         self._shared.pop(shared.key, None)
+        # The debounce goes on, or asking for it again and again would render it each time.
+        now = asyncio.get_running_loop().time()
+        while self._forgotten and next(iter(self._forgotten.values())) <= now:
+            del self._forgotten[next(iter(self._forgotten))]
+        if shared.debounced_until > now:
+            self._forgotten[shared.key] = shared.debounced_until
 
     def known(self, topic: str, name: str) -> SharedFragment | None:
         """Return a fragment's state; None if it is not known."""

@@ -12,6 +12,7 @@ from .broker import ORDERS, Broker, Keep, Kind, Message, Replay, Start, bound
 from .config import Config
 from .connection import Connection
 from .debts import missed, unrecorded
+from .error_log import ErrorLog
 from .errors import BrokerUnavailable
 from .event import encode_body
 from .fragment import FragmentSpec, Rendered, SharedFragment
@@ -58,6 +59,7 @@ class Hub:
         self.connections: dict[str, Connection] = {}
         self.emptied = asyncio.Event()  #: set while there are no connections
         self.emptied.set()
+        self.errors = ErrorLog()  #: of functions of the app that fail
         self._broker = broker
         self._config = config
         self._source = source
@@ -68,7 +70,7 @@ class Hub:
         self._group_of: dict[Connection, Group] = {}
         self._solos: set[Solo] = set()
         self._fragments = Fragments(config.debounce, self._make_shared)
-        self._waves = Waves(self._settle)
+        self._waves = Waves(self._settle, self.errors)
         self._replays = Replays(self._resume)
         self._items = Items(lambda: self.position)
         self._arrivals = Arrivals(self._items, self._fragments, source.spec, self._add)
@@ -158,15 +160,28 @@ class Hub:
             lambda: self._source.render(topic, spec.name),
             self._deliver,
             lambda: bool(self._routes.wanting(topic, spec.name)),
+            self.errors,
         )
 
-    async def render(self, topic: str, spec: FragmentSpec) -> Rendered:
-        """Return a fragment's HTML by a render that begins after this call; pages use it.
+    async def render(self, topic: str, spec: FragmentSpec, *, is_urgent: bool = True) -> Rendered:
+        """Return a fragment's HTML by a render that begins after this call.
+
+        Args:
+            topic: The topic's name.
+            spec: How the fragment was declared.
+            is_urgent: Whether it begins at once, as a page needs it, not when the debounce is over.
 
         Raises:
             Exception: Whatever the renderer raised.
         """
-        return await self._fragments.render(topic, spec, is_kept=lambda: topic in self._routes)
+        return await self._fragments.render(
+            topic, spec, is_kept=lambda: topic in self._routes, is_urgent=is_urgent
+        )
+
+    def nested(self, topic: str, fragment: str) -> frozenset[tuple[str, str]]:
+        """Return (topic, fragment) of what a shared fragment contains, as far as is known here."""
+        shared = self._fragments.known(topic, fragment)
+        return frozenset() if shared is None or shared.rendered is None else shared.rendered.nested
 
     # -- connections -----------------------------------------------------------------------------
 

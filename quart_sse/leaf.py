@@ -4,7 +4,6 @@ An empty leaf whose attributes never change in place, with an id that is new in 
 changing it in place leaks connections in htmx 2 and in htmx 4.
 """
 
-import hashlib
 import secrets
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
@@ -53,16 +52,18 @@ class Leaf(NamedTuple):
         return self.template.format(id=self.id, url=f"{self.url}&since={text}")
 
 
-def leaf_key(topics: Mapping[str, Iterable[str]], identity: str | None) -> str:
+def leaf_key(state: State, topics: Mapping[str, Iterable[str]], identity: str | None) -> str:
     """Return what is the same for pages that ask for the same.
 
-    A browser's tabs share one token of all leaves that have the same.
+    A browser's tabs share one token of all leaves that have the same. It stands in URLs, so it
+    must not give the identity away: an unkeyed hash of a number is found in a second.
 
     Args:
+        state: Of the app.
         topics: Topic -> the fragments that the page shows.
         identity: Whom the token is bound to; None if to nobody.
     """
-    return hashlib.sha256(f"{write_topics(topics)} {identity}".encode()).hexdigest()[:12]
+    return state.signer.name(f"{write_topics(topics)} {identity}")
 
 
 async def make_leaf(
@@ -72,6 +73,7 @@ async def make_leaf(
     root: str,
     identity: str | None,
     key: str | None = None,
+    first: float | None = None,
 ) -> Leaf:
     """Return the element that opens one connection for topics and their fragments.
 
@@ -81,6 +83,7 @@ async def make_leaf(
         root: The app's root path.
         identity: Who the page was made for.
         key: That of the leaf which this one replaces, as :func:`leaf_key` gave it.
+        first: When the page was made whose leaf this one replaces; None if this is its first.
 
     Raises:
         ConfigError: If there are more topics than one connection may have.
@@ -97,11 +100,11 @@ async def make_leaf(
     shown = {topic: frozenset(names) for topic, names in topics.items()}
     text = write_topics(shown)
     is_signed = private(shown, state) or (len(text) > LONG and state.signer.has_key)
-    token = state.signer.sign(text, identity, page) if is_signed else UNSIGNED + text
+    token = state.signer.sign(text, identity, page, first) if is_signed else UNSIGNED + text
     if len(token) > state.config.max_query - MARGIN:
         kept = KEPT + await state.broker.keep_text(text, state.config.token_lifetime)
-        token = state.signer.sign(kept, identity, page) if is_signed else UNSIGNED + kept
+        token = state.signer.sign(kept, identity, page, first) if is_signed else UNSIGNED + kept
     template = _HTMX_4 if state.config.htmx == 4 else _HTMX_2
-    key = key or leaf_key(shown, identity if is_signed else None)
+    key = key or leaf_key(state, shown, identity if is_signed else None)
     url = f"{root}{state.config.url_prefix}?t={quote(token, safe='~')}&k={key}"
     return Leaf(page, template, url, is_signed)

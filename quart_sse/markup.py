@@ -3,19 +3,21 @@
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from markupsafe import Markup, escape
-from quart import Response, has_request_context, request, url_for
+from quart import Response, request
 from quart.wrappers.response import DataBody
 
+from .addresses import root_of
 from .assets import ASSETS
 from .channel import Channel, Topic
 from .errors import FragmentError, UnknownChannelError
 from .leaf import make_leaf
 from .naming import check_event_name, member_key
-from .render import base_of, call_renderer
+from .render import call_renderer
 from .state import State, Visit, current_identity, current_visit
 
 #: htmx version -> the scripts that a page needs, in their order, by their names in vendor.json:
@@ -25,6 +27,12 @@ _PLAIN = {2: ("htmx2", "htmx2-sse"), 4: ("htmx4", "htmx4-sse")}
 
 #: What https://www.w3.org/TR/wai-aria-1.2/#aria-live allows; None leaves the attribute out.
 _ARIA_LIVE = (None, "polite", "assertive", "off")
+
+_TAG_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
+#: Elements whose content is no HTML.
+_RAW_TEXT = frozenset({"script", "style", "textarea", "title", "template", "iframe", "noscript"})
+# https://html.spec.whatwg.org/multipage/syntax.html#attributes-2
+_BREAKS_NAME = re.compile(r"""[\s/>=<"'\x00-\x1f\x7f]""")
 
 VENDOR: Mapping[str, Mapping[str, str]] = json.loads((ASSETS / "static/vendor.json").read_text())
 
@@ -114,11 +122,9 @@ class Macros:
         return Markup("\n").join(elements)
 
     def _static_url(self, filename: str) -> str:
-        version = STATIC[filename][:12]
-        if has_request_context():
-            return url_for("sse.static", filename=filename, v=version)
-        _, _, root = base_of(self._state)
-        return f"{root}{self._state.config.url_prefix}/~static/{filename}?v={version}"
+        config = self._state.config
+        path = f"{root_of(config)}{config.url_prefix}/~static/{filename}"
+        return f"{path}?v={STATIC[filename][:12]}"
 
     async def fragment(
         self,
@@ -180,12 +186,17 @@ class Macros:
     async def append_to(self, response: Response) -> Response:
         """Give an answer to an htmx request the connection that its fragments need."""
         visit = current_visit()
+        visit.path = request.path
         is_page = response.mimetype == "text/html" and response.status_code == 200
         if is_page and not isinstance(response.response, DataBody):
             # A streamed template sees another g, so who it is for must be asked now.
             await current_identity()
-            # Its leaf comes when the headers are gone, so nothing tells whether it is signed.
-            visit.is_private = any(not channel.public for channel in self._channels.values())
+            # What it shows comes when the headers are gone, so nothing tells whether it is signed
+            # or personal.
+            visit.is_private = any(
+                not channel.public or channel.shared != channel.specs.keys()
+                for channel in self._channels.values()
+            )
         elif is_page and visit.uncovered and is_htmx_part():
             body = await response.get_data(as_text=True)
             # Not Markup: adding one would escape the other.
@@ -231,7 +242,7 @@ class Macros:
         leaf = await make_leaf(
             self._state,
             shown,
-            root=request.root_path if has_request_context() else base_of(self._state)[2],
+            root=root_of(self._state.config),
             identity=identity,
         )
         visit.is_private = visit.is_private or leaf.is_signed
@@ -247,12 +258,12 @@ class Macros:
     ) -> Markup:
         if aria_live not in _ARIA_LIVE:
             raise ValueError(f"aria_live is {aria_live!r}. Write 'polite', 'assertive' or 'off'.")
+        if not _TAG_NAME.fullmatch(tag) or tag.lower() in _RAW_TEXT:
+            raise ValueError(
+                f"tag is {tag!r}. Write the name of an element that shows HTML, such as 'div'."
+            )
+        attributes = _attributes({"aria-live": aria_live, **(attrs or {})})
         html = await self._html(topic, fragment)
-        attributes = Markup().join(
-            Markup(' {}="{}"').format(name, value)
-            for name, value in {"aria-live": aria_live, **(attrs or {})}.items()
-            if value is not None
-        )
         key = escape(member_key(topic.name, fragment))
         return Markup('<{0} data-sse="{1}"{2}>{3}</{0}>').format(tag, key, attributes, Markup(html))
 
@@ -262,6 +273,7 @@ class Macros:
         self._check_nesting(visit, topic, fragment)
         visit.rendered.add((topic.name, fragment))
         if declared.spec.personal:
+            visit.is_private = True  # also where anybody may listen: it is this viewer's
             return await call_renderer(
                 self._state, topic.name, fragment, declared.renderer, topic.params
             )
@@ -309,6 +321,26 @@ class Macros:
                 found.add(other)
                 open_.append(other)
         return False
+
+
+def _attributes(values: Mapping[str, Any]) -> Markup:
+    """Return attributes for a tag, without those that are None.
+
+    Raises:
+        ValueError: If a name would end itself and begin another attribute, as Jinja's own
+            ``xmlattr`` refuses it: names must not come from users, but templates do let them.
+    """
+    for name in values:
+        if not name or _BREAKS_NAME.search(name):
+            raise ValueError(
+                f"{name!r} in attrs cannot name an attribute: it is empty, or has a space, a "
+                "quote, '/', '<', '>' or '='. Values may have all of these, names come from you."
+            )
+    return Markup().join(
+        Markup(' {}="{}"').format(name, value)
+        for name, value in values.items()
+        if value is not None
+    )
 
 
 def is_htmx_part() -> bool:

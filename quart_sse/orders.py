@@ -11,11 +11,13 @@ import random
 import time
 from collections.abc import Mapping
 
+from quart import request
+
 from .access import private
 from .broker import ORDERS, Kind, Message
 from .connection import Connection, holdoff
 from .position import ZERO
-from .state import Order, State
+from .state import Order, State, current_identity
 
 logger = logging.getLogger("quart_sse")
 
@@ -28,7 +30,8 @@ async def give(state: State, name: str, data: Mapping[str, str]) -> None:
 
     Args:
         state: Of the app.
-        name: ``"disconnect"`` with an ``identity``, or ``"recheck"`` with a ``topic``.
+        name: ``"disconnect"`` with an ``identity``, ``"recheck"`` with a ``topic``, or
+            ``"logout"`` with one or both of ``identity`` and ``browser``.
         data: Whom it means.
 
     Raises:
@@ -37,21 +40,55 @@ async def give(state: State, name: str, data: Mapping[str, str]) -> None:
     await state.broker.publish(Message(Kind.CONTROL, ZERO, "", name, json.dumps(data)), ORDERS)
 
 
+async def logout_order(state: State) -> dict[str, str] | None:
+    """Return whom the current request signs out; None if nothing tells whose streams those are.
+
+    The user may be forgotten already, but the browser's cookie is still here. It tells enough,
+    for what a browser shows to visitors who are not signed in may go on.
+    """
+    identity = await current_identity()
+    cookie = request.cookies.get(state.config.browser_cookie)
+    browser = state.signer.read_browser(cookie)
+    if identity is None and browser is None and not state.config.browser_cookie:
+        logger.warning(
+            "sse.logout() was called when the user was forgotten already, and no cookie tells "
+            "whose streams to end. Call it before the session is cleared, or set "
+            "QUART_SSE_BROWSER_COOKIE."
+        )
+    told = {"identity": identity, "browser": browser}
+    return {key: value for key, value in told.items() if value is not None} or None
+
+
 def carry_out(state: State, name: str, data: str) -> None:
     """End the streams of this process that an order means."""
-    told = json.loads(data)
-    if name == "disconnect":
-        order = Order(time.monotonic(), name, identity=told["identity"])
-        meant = state.limits.of("identity", order.identity)
-    elif name == "recheck":
-        order = Order(time.monotonic(), name, topic=told["topic"])
-        meant = state.hub.listeners(told["topic"])
-    else:
-        logger.warning("Another release of the app sent the order %r, unknown here.", name)
+    now = time.monotonic()
+    try:
+        told = json.loads(data)
+        if name == "disconnect":
+            order = Order(now, name, identity=told["identity"])
+        elif name == "logout":
+            order = Order(now, name, told.get("identity"), None, told.get("browser"))
+        elif name == "recheck":
+            order = Order(now, name, topic=told["topic"])
+        else:
+            logger.warning("Another release of the app sent the order %r, unknown here.", name)
+            return
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        state.errors.log("reading of orders", error, "The order %r cannot be read; skipped.", name)
         return
     state.orders.append(order)
-    for connection in meant:
-        _end(connection, name)
+    for connection in _candidates(state, order):
+        if _means(order, connection):
+            _end(connection, "disconnect" if name == "logout" else name)
+
+
+def _candidates(state: State, order: Order) -> list[Connection]:
+    """Return the connections among which are those that an order means."""
+    if order.topic is not None:
+        return state.hub.listeners(order.topic)
+    if order.browser is not None:
+        return state.limits.of("browser", order.browser)
+    return state.limits.of("identity", order.identity)
 
 
 def obey(state: State, connection: Connection) -> None:
@@ -61,7 +98,7 @@ def obey(state: State, connection: Connection) -> None:
         _end(connection, "recheck")  # there may have been more of them
     for order in recent:
         if order.at >= connection.judged_at and _means(order, connection):
-            _end(connection, order.name)
+            _end(connection, "disconnect" if order.name == "logout" else order.name)
 
 
 def _end(connection: Connection, reason: str) -> None:
@@ -70,8 +107,12 @@ def _end(connection: Connection, reason: str) -> None:
 
 
 def _means(order: Order, connection: Connection) -> bool:
-    is_identity = order.identity is not None and order.identity == connection.identity
-    return is_identity or order.topic in connection.subscription
+    if order.topic is not None:
+        return order.topic in connection.subscription
+    if order.browser is not None and order.browser != connection.browser:
+        return False
+    # Signed out in a browser that no longer says of whom: of all whom it has streams of.
+    return connection.identity is not None and order.identity in (None, connection.identity)
 
 
 def lost(state: State) -> None:

@@ -49,6 +49,8 @@ class Id(NamedTuple):
 
 
 ZERO = Id(0, 0)
+#: After every id that a broker gives.
+LAST = Id(10**15 - 1, 0)
 
 
 class Position(NamedTuple):

@@ -7,26 +7,21 @@ user, the session) can reach HTML that is sent to everybody.
 
 import asyncio
 import contextvars
+import re
 from collections.abc import Callable, Mapping
+from html import unescape
 from typing import Any
-from urllib.parse import urlsplit
 
+from .addresses import forbid_absolute_urls, host_for_rendering, site_of
+from .callbacks import call
 from .errors import FragmentError, RenderError
 from .event import check_html
 from .fragment import Rendered
 from .naming import member_key
 from .state import KEY, State, Visit
 
-#: What a render outside any request is made for, if no request was ever seen.
-LOCAL = ("http", "localhost", "")
-
-
-def base_of(state: State) -> tuple[str, str, str]:
-    """Return scheme, host and root path of the URLs in shared fragments."""
-    if state.config.base_url is not None:
-        parts = urlsplit(state.config.base_url)
-        return parts.scheme, parts.netloc, parts.path
-    return state.base or LOCAL
+_CONNECT_ELEMENT = re.compile(r"""\s(?:hx-sse:|sse-)connect\s*=\s*["'][^"']*[?&;]t=""")
+_SHOWN = re.compile(r"""\sdata-sse\s*=\s*["']([^"'?]+)""")
 
 
 async def render_shared(
@@ -36,8 +31,18 @@ async def render_shared(
     renderer: Callable[..., Any],
     values: Mapping[str, Any],
     path: str,
+    root: str,
 ) -> Rendered:
     """Render a fragment that everybody sees, as an anonymous GET of ``path``.
+
+    Args:
+        state: Of the app.
+        topic: The topic's name.
+        fragment: The fragment's name.
+        renderer: What returns the HTML.
+        values: Its keyword arguments.
+        path: Of the fragment's URL, below the root path.
+        root: The root path, which begins the URLs in the HTML.
 
     Raises:
         RenderError: If a ``before_request`` function answered instead of letting it pass, or
@@ -48,16 +53,19 @@ async def render_shared(
     visit = Visit(state.hub.position, is_identified=True, rendering=(topic, fragment))
 
     async def work() -> str:
-        scheme, host, root = base_of(state)
-        context = state.app.test_request_context(
+        app, config = state.app, state.config
+        scheme, host = host_for_rendering(app, config)
+        context = app.test_request_context(
             path,
             scheme=scheme,
             root_path=root,
             headers={"Host": host},
             scope_base={KEY: visit},
         )
+        if site_of(app, config) is None and context.url_adapter is not None:
+            forbid_absolute_urls(context.url_adapter)
         async with context as pushed:
-            answer = await state.app.preprocess_request(pushed)
+            answer = await app.preprocess_request(pushed)
             if answer is not None:
                 raise RenderError(
                     f"A before_request function answered instead of letting fragment "
@@ -81,6 +89,38 @@ async def render_shared(
     return Rendered(html, frozenset(visit.rendered))
 
 
+def check_pushed(state: State, key: str, html: str) -> str:
+    """Return HTML that a publisher made if it may go to all viewers.
+
+    The publisher rendered it in its own request, where nothing keeps what is for one viewer apart.
+
+    Args:
+        state: Of the app.
+        key: The fragment's.
+        html: The HTML.
+
+    Raises:
+        FragmentError: If it holds a connect element, which would hand the publisher's own token
+            to all viewers, or a personal fragment, or cannot be sent.
+    """
+    if _CONNECT_ELEMENT.search(html):
+        raise FragmentError(
+            f"The HTML that was pushed for fragment {key!r} contains a connect element, whose "
+            "token is for one viewer alone. Push the fragment's own HTML, without sse_connect() "
+            "or sse_live(); an answer to htmx is no such HTML."
+        )
+    for name in map(unescape, _SHOWN.findall(html)):
+        channel, _, fragment = name.partition(".")
+        declared = state.channels.get(channel)
+        spec = declared.specs.get(fragment) if declared is not None else None
+        if spec is not None and spec.personal:
+            raise FragmentError(
+                f"The HTML that was pushed for fragment {key!r} contains the personal fragment "
+                f"{name!r} as the publisher sees it. Put it beside, not inside."
+            )
+    return check_html(key, html)
+
+
 async def call_renderer(
     state: State,
     topic: str,
@@ -93,7 +133,7 @@ async def call_renderer(
     Raises:
         FragmentError: If it is no text, or HTML that a partial cannot carry.
     """
-    html = await state.app.ensure_async(renderer)(**values)
+    html = await call(state.app, renderer, values)
     key = member_key(topic, fragment)
     if not isinstance(html, str):
         raise FragmentError(

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
@@ -47,6 +48,12 @@ class Token(NamedTuple):
     #: what the topics are kept under at the broker; "" if they are here
     reference: str = ""
     is_bound: bool = False  #: good for one identity alone
+    first: float = 0.0  #: when the page was made whose token this one renews
+
+    @property
+    def is_good(self) -> bool:
+        """Whether its signature speaks for its topics now."""
+        return self.is_signed and not self.is_expired
 
 
 class Signer:
@@ -55,6 +62,7 @@ class Signer:
     Args:
         keys: Returns the keys, the one that signs first; the others only verify.
         lifetime: Seconds that a token is good for.
+        max_lifetime: Seconds that a token and all that renew it are good for.
         clock: Seconds since 1970; tests bring their own.
     """
 
@@ -62,10 +70,12 @@ class Signer:
         self,
         keys: Callable[[], list[bytes]],
         lifetime: float,
+        max_lifetime: float = math.inf,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._read_keys = keys
         self._lifetime = lifetime
+        self._max_lifetime = max_lifetime
         self._clock = clock
         self._has_warned = False
 
@@ -95,7 +105,7 @@ class Signer:
         """Whether anything can be signed."""
         return bool(self._read_keys())
 
-    def sign(self, topics: str, identity: str | None, page: str) -> str:
+    def sign(self, topics: str, identity: str | None, page: str, first: float | None = None) -> str:
         """Return a token that lets a page listen to topics.
 
         Args:
@@ -103,12 +113,16 @@ class Signer:
             identity: Who it is for; nobody else can use it. None: anybody can, for it shows what
                 an anonymous visitor saw.
             page: Id of the page.
+            first: When the page was made, in seconds since 1970, if this token renews that of an
+                earlier time; without it the token counts from now. A token that renews itself
+                would otherwise be good for ever, for whatever hands it got into.
 
         Raises:
             MissingSecretKeyError: If the app has no secret key.
         """
         bound = None if identity is None else _digest(self._keys()[-1], identity)
-        return str(self._serializer().dumps([topics, bound, page]))
+        since = [] if first is None else [int(first)]
+        return str(self._serializer().dumps([topics, bound, page, *since]))
 
     def verify(self, text: str, identity: str | None) -> Token | None:
         """Return what a token allows whoever asks; None if it is none of ours.
@@ -126,20 +140,37 @@ class Signer:
         if not self.has_key:
             return None
         try:
-            (topics, bound, page), issued = self._serializer().loads(text, return_timestamp=True)
+            signed, at = self._serializer().loads(text, return_timestamp=True)
         except BadSignature:
             self._warn()
             return None
-        age = self._clock() - issued.timestamp()
+        topics, bound, page, *since = signed
+        now, issued = self._clock(), at.timestamp()
+        first = float(since[0]) if since else issued
         is_own = bound is None or self._is_bound(bound, identity)
         read, reference = _read(topics)
-        is_expired = age > self._lifetime
+        is_expired = now - issued > self._lifetime or now - first > self._max_lifetime
         is_bound = bound is not None
-        return Token(read, page, issued.timestamp(), is_own, is_expired, reference, is_bound)
+        return Token(read, page, issued, is_own, is_expired, reference, is_bound, first)
 
     def age(self, token: Token) -> float:
         """Return the seconds since a token was signed."""
         return self._clock() - token.issued
+
+    def left(self, token: Token) -> float:
+        """Return the seconds until no renewal makes a token good any longer."""
+        return token.first + self._max_lifetime - self._clock()
+
+    def name(self, text: str) -> str:
+        """Return a short name for a text that nobody can find the text by.
+
+        Without a secret key it is a plain hash, which a guess of the text would confirm.
+        """
+        if not self.has_key:
+            return hashlib.sha256(text.encode()).hexdigest()[:12]
+        return hmac.new(self._keys()[-1], b"quart_sse.name:" + text.encode(), "sha256").hexdigest()[
+            :12
+        ]
 
     def _is_bound(self, bound: str, identity: str | None) -> bool:
         return identity is not None and any(

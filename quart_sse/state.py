@@ -11,6 +11,7 @@ from quart import Quart, current_app, g, has_app_context, has_request_context, r
 from .broker import Broker, Keep
 from .config import Config
 from .connection import Connection, holdoff
+from .error_log import ErrorLog
 from .errors import SetupError
 from .fragment import FragmentSpec
 from .hub import Hub
@@ -57,6 +58,7 @@ class Order(NamedTuple):
     name: str
     identity: str | None = None
     topic: str | None = None
+    browser: str | None = None  #: of this browser alone; None: of every
 
 
 @dataclass(slots=True)
@@ -74,8 +76,6 @@ class State:
     identify: Callable[[], Awaitable[str | None]]
     #: Sees to it that the regular work is done while a stream is open.
     wake_sweeper: Callable[[], None]
-    #: scheme, host and root path that shared fragments are rendered for; None: not known yet
-    base: tuple[str, str, str] | None = None
     #: seconds since 1970 at which this process began
     began: float = field(default_factory=time.time)
     #: whether it was said that another process serves the same pages without a shared broker
@@ -100,6 +100,11 @@ class State:
         """End every stream; browsers come back after a moment, to whoever serves then."""
         for connection in list(self.hub.connections.values()):
             connection.end(holdoff("shutdown", 1.0))
+
+    @property
+    def errors(self) -> ErrorLog:
+        """Where errors of the app's own functions are logged."""
+        return self.hub.errors
 
     def channel_of(self, topic: str) -> ChannelLike | None:
         """Return the channel that a topic belongs to; None if none is declared."""
@@ -133,6 +138,10 @@ class Visit:
     kick: Callable[[], bool] | None = None
     #: whether a page of another origin asks
     is_foreign: bool = False
+    #: the path as Quart sees it, inside all middleware; None if no request reached it
+    path: str | None = None
+    #: what is done when the answer has been sent
+    farewell: Callable[[], Awaitable[None]] | None = None
 
 
 def current_state() -> State:

@@ -113,7 +113,8 @@ class StreamBody(ResponseBody):
         state, connection = self.state, self.connection
         state.wake_sweeper()
         now = asyncio.get_running_loop().time()
-        connection.ends_at = now + state.config.max_age * random.uniform(0.8, 1.0)
+        ends_at = now + state.config.max_age * random.uniform(0.8, 1.0)
+        connection.ends_at = min(connection.ends_at, ends_at)
         # Others have come since this one was let in: its authorize may have taken a while.
         if is_full(state, connection.subscription, connection.address):
             connection.end(holdoff("overloaded", OVERLOADED))

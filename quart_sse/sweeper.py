@@ -72,12 +72,15 @@ class Sweeper:
                 await self._sweep(loop.time())
             except BrokerUnavailable as error:
                 logger.debug("The broker was away while sweeping: %s", error)
-            except Exception:
-                logger.exception("The regular work failed; it goes on in %g s.", TICK)
+            except Exception as error:
+                self._state.errors.log(
+                    "regular work", error, "The regular work failed; it goes on in %g s.", TICK
+                )
 
     async def _sweep(self, now: float) -> None:
         state = self._state
         self._poll()
+        state.errors.flush()
         await self._end_old(now)
         if now >= self._heartbeat_at:
             self._heartbeat_at = now + state.config.heartbeat

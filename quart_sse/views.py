@@ -4,14 +4,16 @@ from typing import Any
 
 from quart import Blueprint, Response, abort, request
 from quart.helpers import send_from_directory
+from werkzeug.exceptions import HTTPException
 
-from .access import is_foreign, may_listen, verify
+from .access import Gate, Grant, Undecided, identify, verify
 from .assets import ASSETS
 from .channel import Channel
 from .connect import answer_channel, answer_connect
 from .markup import STATIC
+from .origins import is_foreign
 from .render import call_renderer
-from .state import current_identity, current_state, current_visit
+from .state import current_state, current_visit
 
 #: Seconds that a file may be kept whose URL holds a hash of its content.
 LONG = 31_536_000
@@ -59,28 +61,56 @@ async def _static(filename: str) -> Response:
     return response
 
 
-def _refused() -> Response:
+def _nothing(status: int) -> Response:
     # htmx 4 swaps error pages in; what is shown shall stay.
-    return Response("", 403, headers={"HX-Reswap": "none", "Cache-Control": "private, no-store"})
+    return Response("", status, headers={"HX-Reswap": "none", "Cache-Control": "private, no-store"})
 
 
 async def _fragment(channel: Channel, name: str, params: dict[str, Any]) -> Response:
     """Answer with a fragment's HTML, behind the same gate as the stream."""
     state = current_state()
-    if is_foreign(request, state.config.origins):
-        return _refused()
-    topic = channel.topic(**params)
-    text = request.args.get("t")
-    token = await verify(state, text, await current_identity()) if text else None
-    if token is not None and topic.name not in token.topics:
-        token = None
-    if not await may_listen(state, topic.name, token):
-        return _refused()
-    declared = channel.find(name)
-    if declared.spec.personal:
-        html = await call_renderer(state, topic.name, name, declared.renderer, topic.params)
-    else:
-        html = (await state.hub.render(topic.name, declared.spec)).html
+    if is_foreign(request, state.app, state.config):
+        return _nothing(403)
+    try:
+        html = await _html(channel, name, params)
+    except PermissionError:
+        return _nothing(403)
+    except Undecided:
+        return _nothing(500)
+    except HTTPException:
+        raise  # a personal fragment's own answer, such as abort(404)
+    except Exception as error:
+        state.errors.log(
+            f"renderer of fragment '{channel.name}.{name}'",
+            error,
+            "Fragment %r could not be rendered for %s; the client keeps what it shows.",
+            f"{channel.name}.{name}",
+            request.path,
+        )
+        return _nothing(500)
     # What is inside was connected by the page that this HTML goes into.
     current_visit().uncovered.clear()
     return Response(html, headers={"Cache-Control": "private, no-store"})
+
+
+async def _html(channel: Channel, name: str, params: dict[str, Any]) -> str:
+    """Return a fragment's HTML for the client.
+
+    Raises:
+        PermissionError: If the client may not see it.
+        Undecided: If a function of the app that decides has failed.
+    """
+    state, topic, declared = current_state(), channel.topic(**params), channel.find(name)
+    text = request.args.get("t")
+    token = await verify(state, text, await identify(state)) if text else None
+    gate = Gate(state, [token])
+    signed = frozenset() if token is None else token.topics.get(topic.name, frozenset())
+    grant = await gate.judge(topic.name, token if name in signed else None)
+    if grant is Grant.NO:
+        raise PermissionError
+    if declared.spec.personal:
+        return await call_renderer(state, topic.name, name, declared.renderer, topic.params)
+    rendered = await state.hub.render(topic.name, declared.spec, is_urgent=False)
+    if not await gate.may_contain(topic.name, declared.spec, rendered.nested):
+        raise PermissionError
+    return rendered.html

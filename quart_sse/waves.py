@@ -6,13 +6,11 @@ of each fragment.
 """
 
 import asyncio
-import logging
 from collections.abc import Callable
 
 from .connection import Connection, Wave, holdoff
+from .error_log import ErrorLog
 from .group import Group
-
-logger = logging.getLogger("quart_sse")
 
 #: Connections that are fed before other callbacks of the event loop have their turn.
 SLICE = 1000
@@ -23,10 +21,12 @@ class Waves:
 
     Args:
         after: Called when groups have been emptied, before the wave is fed.
+        errors: Takes what feeding a stream raises.
     """
 
-    def __init__(self, after: Callable[[], None]) -> None:
+    def __init__(self, after: Callable[[], None], errors: ErrorLog) -> None:
         self._after = after
+        self._errors = errors
         self._dirty: dict[Group, None] = {}
         self.idle = asyncio.Event()  #: set while nothing waits to be fed to a connection
         self.idle.set()
@@ -62,8 +62,12 @@ class Waves:
         for connection, wave in feeds[at : at + SLICE]:
             try:
                 connection.feed(wave)
-            except Exception:
-                logger.exception("A stream could not be fed and ends; its browser comes back.")
+            except Exception as error:
+                self._errors.log(
+                    "feeding of streams",
+                    error,
+                    "A stream could not be fed and ends; its browser comes back.",
+                )
                 connection.end(holdoff("error", 1.0))
         loop = asyncio.get_running_loop()
         if at + SLICE < len(feeds):

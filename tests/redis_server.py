@@ -59,7 +59,7 @@ class RedisServer:
             return True
         return False
 
-    async def ask(self, *command: str) -> Any:
+    async def ask(self, *command: str | bytes) -> Any:
         """Run one command over a connection of its own."""
         client = Redis.from_url(self.url, decode_responses=True, socket_timeout=5)
         try:

@@ -39,7 +39,7 @@ LATER = 1000.0
 #: What Quart handles a request in, and cancels when its client leaves.
 HANDLER = "ASGIHTTPConnection.handle_request"
 #: Functions of ours in which every request waits.
-PLACES = ["current_identity", "may_listen", "Hub.join", "enter", "Connection.__anext__"]
+PLACES = ["current_identity", "Gate.judge", "Hub.join", "enter", "Connection.__anext__"]
 KEEP = Keep(2 * ENDLESS, 300.0)
 TOPICS = ["rooms?number=1", "rooms?number=2"]
 QUERY = "t=~rooms%3Fnumber%3D1:list,people+rooms%3Fnumber%3D2:list,people"

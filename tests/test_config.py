@@ -39,6 +39,7 @@ WRONG: dict[str, list[object]] = {
     "pending_events": [0],
     "pending_bytes": [1023],
     "token_lifetime": [0],
+    "token_max_lifetime": [0],
     "max_topics": [0],
     "max_tokens": [0],
     "max_query": [255],

@@ -793,7 +793,7 @@ async def test_refused_token_costs_only_its_own_topics(app: Quart) -> None:
         heard = await said(stream, app)
 
     assert refused.event == "sse-refused"
-    assert json.loads(refused.data) == {"tokens": [1], "topics": []}
+    assert json.loads(refused.data) == {"tokens": [1], "topics": [], "fragments": []}
     assert heard == ["a 1", "b 1"]
 
 
@@ -865,7 +865,7 @@ async def test_partly_refused_token_says_so_in_its_positions(door: Door) -> None
         await publish(door.app, "b 2", "a 2")
         live = await stream.next()
 
-    assert json.loads(refused.data) == {"tokens": [], "topics": ["b"]}
+    assert json.loads(refused.data) == {"tokens": [], "topics": ["b"], "fragments": []}
     assert (replayed.data, live.data) == ("a 1", "a 2")
     assert replayed.id.endswith("@1")
     assert live.id.endswith("@1")

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quart_sse import fragment as fragment_module
+from quart_sse.error_log import ErrorLog
 from quart_sse.fragment import FragmentSpec, Rendered, SharedFragment
 from quart_sse.position import ZERO, Id
 
@@ -65,6 +66,7 @@ class Stage:
             self.render,
             self.deliver,
             lambda: self.is_viewed,
+            ErrorLog(lambda: asyncio.get_running_loop().time()),
         )
 
     async def render(self) -> Rendered:

@@ -13,7 +13,7 @@ PACKAGE = ROOT / "quart_sse"
 #: own; what stands under `TYPE_CHECKING` or inside a function counts like any other import.
 FLOORS = [
     {"errors"},
-    {"position", "naming", "config", "assets"},
+    {"position", "naming", "config", "assets", "error_log", "html_text"},
     {"event"},
     {"broker"},
     {"broker.link", "broker.memory"},
@@ -23,8 +23,8 @@ FLOORS = [
     {"items", "routes", "waves"},
     {"arrivals"},
     {"hub"},
-    {"rules", "state"},
-    {"access", "presence", "render", "shutdown"},
+    {"addresses", "callbacks", "rules", "state"},
+    {"access", "origins", "presence", "render", "shutdown"},
     {"orders"},
     {"channel", "leaf", "stream", "sweeper"},
     {"asgi", "connect", "markup", "notifications"},

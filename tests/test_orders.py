@@ -1,10 +1,12 @@
 """Orders to every process: whoever is meant is judged anew, wherever the order finds him."""
 
 import asyncio
+from contextlib import AsyncExitStack
 
 import pytest
-from quart import Quart, request
+from quart import Quart, Response, request
 from quart.testing import QuartClient
+from werkzeug.datastructures import ImmutableMultiDict
 
 from quart_sse import SSE, Channel, orders
 from quart_sse.broker import ORDERS, Broker, Kind, Message
@@ -187,3 +189,119 @@ async def test_lost_orders_end_the_streams_that_they_may_have_meant(door: Door) 
     assert ends["ada", "news"] <= orders.SPREAD + 5
     assert ends[None, "rooms?room=1"] <= orders.SPREAD + 5
     assert ends[None, "news"] > 0.7 * door.state.config.max_age
+
+
+# -- signing out -----------------------------------------------------------------------------------
+
+
+def add_logout(app: Quart, sse: SSE, *, is_late: bool) -> None:
+    """Let users sign out, with the one line before or after the user is forgotten."""
+
+    @app.post("/logout")
+    async def logout() -> Response:
+        response = Response("bye")
+        response.delete_cookie("who")
+        if is_late:
+            request.cookies = ImmutableMultiDict(
+                [(name, value) for name, value in request.cookies.items() if name != "who"]
+            )
+        await sse.logout()
+        return response
+
+
+async def browser_of(door: Door, who: str) -> QuartClient:
+    """Return a browser that has been given the cookie by which it is known."""
+    client = door.client(who)
+    async with open_stream(client, "/sse/news") as stream:
+        name, _, value = stream.headers["set-cookie"].partition(";")[0].partition("=")
+    client.set_cookie("localhost", name, value)
+    return client
+
+
+@pytest.mark.parametrize("is_late", [False, True], ids=["before", "after"])
+async def test_signing_out_ends_the_user_s_streams_in_this_browser(
+    door: Door, is_late: bool
+) -> None:
+    """All tabs of the browser are sent to the gate again; other browsers of the user stay."""
+    add_logout(door.app, door.sse, is_late=is_late)
+    here, elsewhere = await browser_of(door, "ada"), await browser_of(door, "ada")
+    bob = await browser_of(door, "bob")
+
+    async with (
+        open_stream(here, "/sse/rooms/1") as one,
+        open_stream(here, "/sse/news") as two,
+        open_stream(elsewhere, "/sse/rooms/1") as three,
+        open_stream(bob, "/sse/rooms/1") as four,
+    ):
+        for stream in (one, two, three, four):
+            await stream.next("sse-open")
+        assert (await here.post("/logout")).status_code == 200
+        await door.rooms.topic(room=1).publish("last")
+
+        assert (await _told(one), await _told(two)) == (["sse-holdoff"], ["sse-holdoff"])
+        assert (await _told(three), await _told(four)) == (["last"], ["last"])
+    assert (await first_of(here, "/sse/rooms/1")) == "sse-open"
+
+
+async def first_of(client: QuartClient, url: str) -> str:
+    """Return the name of the first event of a stream."""
+    async with open_stream(client, url) as stream:
+        return (await stream.next()).event
+
+
+async def test_stream_that_comes_back_before_the_answer_ends_too(door: Door) -> None:
+    """A session's cookie is good until the browser has the answer that deletes it."""
+    back: list[Stream] = []
+    here = await browser_of(door, "ada")
+
+    @door.app.post("/logout")
+    async def logout() -> Response:
+        await door.sse.logout()
+        stream = await stack.enter_async_context(open_stream(here, "/sse/rooms/1"))
+        await stream.next("sse-open")
+        back.append(stream)
+        return Response("bye")
+
+    async with AsyncExitStack() as stack:
+        await here.post("/logout")
+
+        assert await _told(back[0]) == ["sse-holdoff"]
+
+
+async def test_visitors_stay_connected_when_another_signs_out(door: Door) -> None:
+    """What the browser shows to whoever is not signed in goes on."""
+    add_logout(door.app, door.sse, is_late=True)
+    here = await browser_of(door, "ada")
+    here.delete_cookie("localhost", "who")
+
+    async with open_stream(here, "/sse/news") as stream:
+        await stream.next("sse-open")
+        await here.post("/logout")
+        await door.sse.topic("news").publish("last")
+
+        assert await _told(stream) == ["last"]
+
+
+async def test_signing_out_where_nothing_tells_whom_is_said(
+    app: Quart, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without identity and cookie nothing can be ended, and the log names the remedy."""
+    app.config["QUART_SSE_BROWSER_COOKIE"] = ""
+    sse = SSE(app)
+    add_logout(app, sse, is_late=True)
+
+    assert (await QuartClient(app).post("/logout")).status_code == 200
+    assert "before the session is cleared" in caplog.text
+
+
+@pytest.mark.parametrize("data", ["no JSON", "[]", "{}", "7", '{"topic": 7}', "null"])
+@pytest.mark.parametrize("name", ["disconnect", "recheck", "logout"])
+async def test_order_that_cannot_be_read_hurts_nobody(door: Door, name: str, data: str) -> None:
+    """Only a message of ours ends streams; what else is on our channel is skipped."""
+    broker: Broker = door.sse.broker
+    async with open_stream(door.client("ada"), "/sse/rooms/1") as stream:
+        await stream.next("sse-open")
+        await broker.publish(Message(Kind.CONTROL, ZERO, "", name, data), ORDERS)
+        await door.rooms.topic(room=1).publish("last")
+
+        assert await _told(stream) == ["last"]

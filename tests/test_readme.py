@@ -388,11 +388,22 @@ def test_reasons_of_endings_are_documented() -> None:
     assert {reason for reason in reasons if f"`{reason}`" not in table} == set()
 
 
+def test_claims_of_the_security_page_name_tests_that_exist() -> None:
+    """Every link to a test has the name of one that its file holds."""
+    text = (ROOT / "docs" / "security.md").read_text("utf-8")
+    links = re.findall(r'\[test\]\(\.\./(tests/\w+\.py) "(\w+)"\)', text)
+
+    assert len(links) == text.count("[test](")
+    assert len(links) > 15
+    for file, name in links:
+        assert re.search(rf"^(async )?def {name}\(", (ROOT / file).read_text("utf-8"), re.M), name
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_links_lead_to_files(document: Path) -> None:
     """Every link to something in the repository leads to a file, and every anchor to a heading."""
     text = re.sub(r"```.*?```", "", document.read_text("utf-8"), flags=re.DOTALL)
-    links = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'src="([^"]+)"', text)
+    links = re.findall(r"\]\(([^)\s]+)(?: \"\w+\")?\)", text) + re.findall(r'src="([^"]+)"', text)
     for link in links:
         path, _, anchor = link.partition("#")
         if re.match(r"[a-z]+:", link):

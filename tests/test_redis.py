@@ -955,3 +955,76 @@ async def test_prefixes_do_not_meet(redis: RedisServer) -> None:
     finally:
         await one.stop()
         await two.stop()
+
+
+BAD = {
+    "an event": ("events:rooms?room=1", ("XADD", "*", "b", "x", "m", "{epoch}|no payload")),
+    "an event without fields": ("events:rooms?room=1", ("XADD", "*", "other", "field")),
+    "an event that is no text": (
+        "events:rooms?room=1",
+        ("XADD", "*", "b", "1-1", "m", b"\xff\xfe"),
+    ),
+    "a change": ("fragments:rooms?room=1", ("HSET", "list", "{epoch}|never")),
+    "a tip": ("tip:rooms?room=1", ("SET", "{epoch}|never|ever")),
+    "the last id": ("last", ("SET", "never")),
+    "an order": ("events", ("XADD", "*", "b", "1-1", "m", "{epoch}|disconnect|||no JSON")),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+async def test_entry_that_cannot_be_read_keeps_nobody_away(
+    boot: Boot, redis: RedisServer, caplog: pytest.LogCaptureFixture, what: str
+) -> None:
+    """It is skipped and logged: processes catch up, streams resume, and what is lost is told."""
+    a, b = await boot(), await boot()
+    await a.change()
+    name, (command, *rest) = BAD[what]
+    epoch = (await a.broker.position()).epoch
+    before = str(await a.broker.position())
+    arguments = [each.replace("{epoch}", epoch) if isinstance(each, str) else each for each in rest]
+    await redis.ask(command, f"{PREFIX}:{name}", *arguments)
+
+    old = b.broker._subscription
+    await redis.ask("CLIENT", "KILL", "TYPE", "pubsub")
+    await until(lambda: b.broker.state is State.READY and b.broker._subscription not in (None, old))
+    await a.change()
+    url = "/sse/rooms/1?fragments=list"
+    async with open_stream(b.app, url, {"Last-Event-ID": before}) as stream:
+        told = Told(stream)
+        async with asyncio.timeout(10):
+            while told.shown != str(a.database.value):
+                await told.next()
+        await a.room.publish("said", 7)
+        async with asyncio.timeout(10):
+            while 7 not in told.numbers:
+                await told.next()
+
+    assert len([record for record in caplog.records if record.exc_info]) <= 2
+    if what.startswith("an event"):
+        assert told.resets
+        assert "cannot be read" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [b"nonsense", b"\xff", b"1|e|event|1-0", "1|{epoch}|dance|9999999999999-0|a|||b", b""],
+    ids=repr,
+)
+async def test_message_that_cannot_be_read_cuts_nobody_off(
+    boot: Boot, redis: RedisServer, caplog: pytest.LogCaptureFixture, payload: str | bytes
+) -> None:
+    """What another program publishes on our channels is skipped; the subscription stays."""
+    process = await boot()
+    if isinstance(payload, str):
+        payload = payload.replace("{epoch}", (await process.broker.position()).epoch).encode()
+    async with open_stream(process.app, "/sse/rooms/1") as stream:
+        await stream.next("sse-open")
+        subscription = process.broker._subscription
+        for _ in range(20):
+            await redis.ask("PUBLISH", f"{PREFIX}:rooms?room=1", payload)
+        await process.room.publish("said", 1)
+        said = await stream.next("said")
+
+    assert said.data == "1"
+    assert process.broker._subscription is subscription
+    assert len([record for record in caplog.records if record.exc_info]) == 1

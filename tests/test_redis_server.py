@@ -191,14 +191,22 @@ async def test_certificate_of_somebody_else_is_refused(
 
 def logged_lines(path: Path) -> set[tuple[str, str]]:
     """Return the level and the text of everything that a module logs."""
-    return {
-        ("error" if call.func.attr == "exception" else call.func.attr, call.args[0].value)
+    calls = [
+        (call, ast.unparse(call.func.value), call.func.attr)
         for call in ast.walk(ast.parse(path.read_text("utf-8")))
-        if isinstance(call, ast.Call)
-        and isinstance(call.func, ast.Attribute)
-        and ast.unparse(call.func.value) == "logger"
-        and isinstance(call.args[0], ast.Constant)
-        and isinstance(call.args[0].value, str)
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute)
+    ]
+    said = [(name, call.args[0]) for call, owner, name in calls if owner == "logger"]
+    # By way of the log of errors: the function, the error, the text.
+    said += [
+        ("error", call.args[2])
+        for call, owner, name in calls
+        if name == "log" and owner.endswith("errors")
+    ]
+    return {
+        ("error" if level == "exception" else level, text.value)
+        for level, text in said
+        if isinstance(text, ast.Constant) and isinstance(text.value, str)
     }
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import logging
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from bs4 import BeautifulSoup, Tag
 from httpx_sse import ServerSentEvent
+from jinja2 import ChoiceLoader, DictLoader
 from markupsafe import Markup
 from quart import (
     Quart,
@@ -47,6 +49,13 @@ def add_page(app: Quart, body: str, path: str = "/") -> None:
         return await render_template_string(MACROS + body)
 
     app.add_url_rule(path, f"page {path}", page)
+
+
+def add_template(app: Quart, name: str, source: str) -> None:
+    """Give an app a template."""
+    loader = app.jinja_env.loader
+    assert loader is not None
+    app.jinja_env.loader = ChoiceLoader([DictLoader({name: source}), loader])
 
 
 async def get_text(client: QuartClient, path: str = "/", **options: Any) -> str:
@@ -275,21 +284,106 @@ async def test_push_sends_html_without_a_render(
     assert len(rendered) == 1
 
 
-@pytest.mark.parametrize("html", ["<hx-partial>", "a</hx-partial >b", "<HX-Partial x=1>"])
-async def test_html_with_a_partial_inside_is_refused(app: Quart, board: Channel, html: str) -> None:
-    """A partial's tag would end the one that carries it, so it is refused before it is sent."""
+@pytest.mark.parametrize(
+    "html", ["<hx-partial>", "a</hx-partial >b", '<a title="</hx-partial>">x</a>', "<!--<hx-a>-->"]
+)
+@pytest.mark.parametrize("way", ["render", "push", "template"])
+async def test_html_with_a_tag_of_htmx_reaches_the_page(
+    app: Quart, board: Channel, html: str, way: str
+) -> None:
+    """What a user wrote neither breaks the page that shows it nor the message that brings it."""
     board.fragment("list")(lambda: html)
-    board.fragment("text")(lambda: str(Markup.escape(html)))
+    add_page(app, '{{ sse_live("board.list") }}')
+    add_template(app, "_list.html", html)
 
-    with pytest.raises(FragmentError, match="hx-partial"):
-        await board.topic().push("list", html=Markup(html))
-    async with app.app_context():
-        with pytest.raises(FragmentError, match="hx-partial"):
-            await render_template_string(MACROS + '{{ sse_fragment("board.list") }}')
-        text = await render_template_string(MACROS + '{{ sse_fragment("board.text") }}')
-    await board.topic().push("list", html=html)
+    async with viewing(QuartClient(app)) as stream:
+        if way == "render":
+            await board.topic().refresh("list")
+        elif way == "push":
+            await board.topic().push("list", html=Markup(html))
+        else:
+            await board.topic().push("list", template="_list.html")
+        message = (await stream.next("message")).data
 
-    assert BeautifulSoup(text, "html.parser").get_text() == html
+    inner = message.partition(">")[2].removesuffix("</hx-partial>")
+    assert not re.search("</?hx-", inner)
+    assert inner.replace("&lt;", "<") == html
+
+
+async def test_pushed_template_knows_nothing_of_who_pushed(app: Quart, board: Channel) -> None:
+    """It is rendered as a shared fragment is: no session, no ``g``, no cookie, its own URL."""
+    board.fragment("list")(lambda: "first")
+    add_page(app, '{{ sse_live("board.list") }}')
+    source = "{{ session.user }}|{{ g.user }}|{{ request.cookies.who }}|{{ request.path }}|{{ n }}"
+    add_template(app, "_list.html", source)
+
+    @app.post("/push")
+    async def push() -> str:
+        session["user"] = g.user = "ada"
+        await board.topic().push("list", template="_list.html", n=3)
+        return "pushed"
+
+    ada = QuartClient(app)
+    ada.set_cookie("localhost", "who", "ada")
+    async with viewing(QuartClient(app)) as stream:
+        assert (await ada.post("/push")).status_code == 200
+        assert await next_html(stream) == ("board.list", "|||/sse/~/list/board|3")
+
+
+PRIVATE = {
+    "a connection": ('{{ sse_fragment("board.count") }}{{ sse_connect() }}', "connect"),
+    "a live fragment": ('{{ sse_live("board.count") }}', "connection"),
+    "a personal fragment": ('{{ sse_fragment("board.mine") }}', "personal"),
+    "another topic's": ('{{ sse_fragment("other.list") }}', "includes"),
+}
+
+
+@pytest.mark.parametrize("what", PRIVATE)
+async def test_push_refuses_what_is_for_one_viewer(app: Quart, sse: SSE, what: str) -> None:
+    """A template that is pushed obeys the rules of shared fragments, and nothing goes out."""
+    body, said = PRIVATE[what]
+    board = sse.channel("board", "/board")
+    for name in ("list", "count"):
+        board.fragment(name)(lambda: "html")
+    board.fragment("mine", personal=True)(lambda: "mine")
+    sse.channel("other", "/other").fragment("list")(lambda: "other")
+    add_template(app, "_list.html", MACROS + body)
+
+    async with app.test_request_context("/"):
+        with pytest.raises(FragmentError, match=said):
+            await board.topic().push("list", template="_list.html")
+        if what == "another topic's":
+            return
+        html = await render_template_string(MACROS + body)
+        with pytest.raises(FragmentError, match=r"connect element|personal fragment"):
+            await board.topic().push("list", html=Markup(html))
+
+
+async def test_pushed_template_that_is_answered_by_the_app_is_an_error(
+    app: Quart, board: Channel
+) -> None:
+    """A login that stops anonymous visitors stops the push too, with the remedy in the error."""
+    board.fragment("list")(lambda: "list")
+    add_template(app, "_list.html", "list")
+    app.before_request(lambda: redirect("/login"))
+
+    with pytest.raises(RenderError, match="before_request"):
+        await board.topic().push("list", template="_list.html")
+
+
+async def test_pushed_template_has_the_time_that_renders_have(app: Quart) -> None:
+    """A template that takes too long is given up, and the publisher is told."""
+    app.config["QUART_SSE_RENDER_TIMEOUT"] = 0.05
+    board = SSE(app).channel("board", "/board")
+    board.fragment("list")(lambda: "list")
+    add_template(app, "_list.html", "{{ wait() }}")
+
+    async def wait() -> str:
+        await asyncio.Event().wait()
+        return ""
+
+    with pytest.raises(RenderError, match="QUART_SSE_RENDER_TIMEOUT"):
+        await board.topic().push("list", template="_list.html", wait=wait)
 
 
 @pytest.mark.parametrize("value", [None, 7, b"<b>", ["<b>"], {"a": 1}], ids=repr)
@@ -461,46 +555,53 @@ async def test_before_request_can_let_fragments_pass(
     assert ">the list<" in text
 
 
+async def test_absolute_url_without_a_site_is_an_error_with_its_remedy(
+    app: Quart, board: Channel
+) -> None:
+    """Nothing says which host the app has, so no stranger's is taken for it."""
+    board.fragment("list")(lambda: url_for("sse.connect", _external=True))
+
+    async with app.test_request_context("/", headers={"Host": "evil.example"}):
+        with pytest.raises(RenderError, match="QUART_SSE_BASE_URL"):
+            await render_template_string(MACROS + '{{ sse_fragment("board.list") }}')
+
+
+@pytest.mark.filterwarnings("ignore:Current server name")  # which is what is tried
 @pytest.mark.parametrize(
-    ("config", "first", "expected"),
+    ("config", "page", "expected"),
     [
-        (None, {}, "http://localhost/sse/~/list/board /sse/~/list/board /home"),
+        ({}, {}, "/home"),
+        ({}, {"headers": {"Host": "shop.example:8000"}, "scheme": "https"}, "/home"),
+        ({}, {"root_path": "/mounted"}, "/mounted/home"),
+        ({"SERVER_NAME": "shop.example"}, {}, "/home http://shop.example/home"),
+        ({"QUART_SSE_BASE_URL": "https://shop.example"}, {}, "/home https://shop.example/home"),
         (
-            None,
-            {"headers": {"Host": "example.org:8000"}, "scheme": "https"},
-            "https://example.org:8000/sse/~/list/board /sse/~/list/board /home",
-        ),
-        (
-            None,
-            {"root_path": "/mounted"},
-            "http://localhost/mounted/sse/~/list/board /sse/~/list/board /mounted/home",
-        ),
-        (
-            "https://example.org",
-            {},
-            "https://example.org/sse/~/list/board /sse/~/list/board /home",
-        ),
-        (
-            "https://example.org/app/",
+            {"QUART_SSE_BASE_URL": "https://shop.example/app/"},
             {"headers": {"Host": "internal"}},
-            "https://example.org/app/sse/~/list/board /sse/~/list/board /app/home",
+            "/app/home https://shop.example/app/home",
         ),
     ],
-    ids=["plain", "host", "mounted", "base url", "base url with path"],
+    ids=["plain", "host", "mounted", "server name", "base url", "base url with path"],
 )
 async def test_shared_render_has_the_url_of_the_site(
-    app: Quart, config: str | None, first: dict[str, Any], expected: str
+    app: Quart, config: dict[str, str], page: dict[str, Any], expected: str
 ) -> None:
-    """URLs in shared HTML are those of QUART_SSE_BASE_URL, else of the first request seen."""
-    app.config["QUART_SSE_BASE_URL"] = config
+    """URLs in shared HTML are those that the app says it has; no request's ``Host`` is in them."""
+    app.config.update(config)
     board = SSE(app).channel("board", "/board", public=True)
-    board.fragment("list")(lambda: f"{request.url} {request.path} {url_for('home')}")
+
+    @board.fragment("list")
+    def links() -> str:
+        return " ".join([url_for("home"), *([url_for("home", _external=True)] if config else [])])
+
     app.add_url_rule("/home", "home", lambda: "home")
     add_page(app, '{{ sse_fragment("board.list") }}{{ sse_connect() }}')
     client = QuartClient(app)
-    await client.get(first.get("root_path", "") + "/home", **first)
+    await client.get("/nothing", headers={"Host": "evil.example"})
+    await client.get("/nothing", headers={"Host": "127.0.0.1:8000"})
+    page = {"headers": {"Host": config.get("SERVER_NAME", "localhost")}, **page}
 
-    text = await get_text(client, headers={"Host": "other.example"})
+    text = await get_text(client, page.get("root_path", "") + "/", **page)
 
     shown = BeautifulSoup(text, "html.parser").select_one("[data-sse='board.list']")
     assert shown is not None

@@ -36,7 +36,7 @@ class Clock:
 
 def signer(*keys: bytes, clock: Clock | None = None) -> Signer:
     """Return a signer of these keys whose tokens live for an hour."""
-    return Signer(lambda: list(keys), 3600.0, clock or Clock())
+    return Signer(lambda: list(keys), 3600.0, clock=clock or Clock())
 
 
 def allowed(signer: Signer, text: str, identity: str | None) -> bool:
@@ -55,7 +55,13 @@ def test_token_carries_topics_and_page(identity: str | None) -> None:
 
     assert token is not None
     assert token == Token(
-        TOPICS, "page-1", token.issued, True, False, is_bound=identity is not None
+        TOPICS,
+        "page-1",
+        token.issued,
+        is_signed=True,
+        is_expired=False,
+        is_bound=identity is not None,
+        first=token.issued,
     )
     assert before - 1 <= token.issued <= time.time()  # stamped with whole seconds
 

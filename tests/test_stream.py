@@ -3,12 +3,13 @@
 import asyncio
 import json
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 from quart import Quart, Response, request
 from quart.testing import QuartClient
 
-from quart_sse import SSE, Event
+from quart_sse import SSE, AnswerError, Event, ParameterError
 
 from .support import SSE_ACCEPT, open_stream
 
@@ -279,11 +280,69 @@ async def test_view_s_stream_resumes(app: Quart, sse: SSE) -> None:
     ]
 
 
-async def test_view_s_stream_needs_a_topic(app: Quart, sse: SSE) -> None:
-    """A stream of nothing would stay silent for ever."""
+async def test_view_s_stream_knows_who_listens(app: Quart, sse: SSE) -> None:
+    """Without an identity given it has that of ``@sse.identity``, so orders reach it."""
+    sse.identity(lambda: request.cookies.get("who"))
+
+    @app.get("/ticker")
+    async def ticker() -> Response:
+        return await sse.stream(sse.topic("news"))
+
+    @app.get("/nobody")
+    async def nobody() -> Response:
+        return await sse.stream(sse.topic("news"), identity=None)
+
+    ada = QuartClient(app)
+    ada.set_cookie("localhost", "who", "ada")
+    async with open_stream(ada, "/ticker") as hers, open_stream(ada, "/nobody") as free:
+        present = await sse.topic("news").presence()
+        await sse.disconnect(identity="ada")
+        gone = await hers.rest()
+        await sse.topic("news").publish("said", "x")
+        await free.next("said")
+
+    assert present.identities == {"ada"}
+    assert (gone[-1].event, gone[-1].data) == ("sse-holdoff", "disconnect")
+
+
+@pytest.mark.parametrize("who", ["", 7, b"ada", ["ada"], True], ids=repr)
+async def test_what_is_no_identity_is_refused(app: Quart, sse: SSE, who: Any) -> None:
+    """An identity that no stream can have would silently reach nobody."""
     async with app.test_request_context("/"):
-        with pytest.raises(ValueError, match="needs a topic"):
+        with pytest.raises(AnswerError, match=r"identity= of sse\.stream"):
+            await sse.stream(sse.topic("news"), identity=who)
+    with pytest.raises(AnswerError, match=r"identity= of sse\.disconnect"):
+        await sse.disconnect(identity=who)
+    with pytest.raises(AnswerError, match="None, which no stream has"):
+        await sse.disconnect(identity=None)  # type: ignore[arg-type]
+
+
+async def test_what_is_no_topic_is_refused(app: Quart, sse: SSE) -> None:
+    """A channel is not a topic, and a stream of nothing would stay silent for ever."""
+    wrong: list[Any] = [sse.channels["news"], "news", None]
+    async with app.test_request_context("/"):
+        with pytest.raises(ParameterError, match="needs a topic"):
             await sse.stream()
+        for topic in wrong:
+            with pytest.raises(ParameterError, match=r"is no topic.*channel\.topic"):
+                await sse.stream(topic)
+            with pytest.raises(ParameterError, match=r"is no topic.*channel\.topic"):
+                await sse.recheck(topic)
+
+
+async def test_view_s_stream_is_for_pages_of_ours(app: Quart, sse: SSE) -> None:
+    """A page of another origin gets a plain 403, as everywhere; nothing is opened."""
+
+    @app.get("/ticker")
+    async def ticker() -> Response:
+        return await sse.stream(sse.topic("news"))
+
+    for headers in (SSE_ACCEPT, {}):
+        answer = await QuartClient(app).get(
+            "/ticker", headers={**headers, "Sec-Fetch-Site": "cross-site"}
+        )
+        assert answer.status_code == 403
+    assert not app.extensions["quart_sse"].hub.connections
 
 
 async def test_view_s_refusal_is_its_own(app: Quart, sse: SSE) -> None:

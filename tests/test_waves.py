@@ -8,6 +8,7 @@ import pytest
 from quart_sse import waves as waves_module
 from quart_sse.config import Config
 from quart_sse.connection import Connection, Personal
+from quart_sse.error_log import ErrorLog
 from quart_sse.event import PREAMBLE
 from quart_sse.group import Group, Item
 from quart_sse.position import ZERO, Position
@@ -95,7 +96,7 @@ def send(waves: Waves, group: Group, *items: Item) -> None:
 async def test_first_message_goes_out_at_once(jump: Jump) -> None:
     """After a quiet time a message is written without any delay."""
     (client,) = await clients(1)
-    waves, group = Waves(lambda: None), group_of(client)
+    waves, group = Waves(lambda: None, ErrorLog()), group_of(client)
 
     send(waves, group, event(1))
     await all_quiet()
@@ -107,7 +108,7 @@ async def test_first_message_goes_out_at_once(jump: Jump) -> None:
 async def test_burst_is_one_write() -> None:
     """What is published in one go is joined, with the newest version of a fragment alone."""
     (client,) = await clients(1)
-    waves, group = Waves(lambda: None), group_of(client)
+    waves, group = Waves(lambda: None, ErrorLog()), group_of(client)
 
     send(waves, group, html(1), event(2), html(3), event(4))
     await until(lambda: client.writes)
@@ -119,7 +120,7 @@ async def test_next_wave_starts_no_sooner_than_the_last_one_took(jump: Jump) -> 
     """What comes while a wave is on its way, and for as long again, is one more write."""
     (client,) = await clients(1)
     pauses = iter([1000.0, 0.0, 0.0])
-    waves, group = Waves(lambda: jump(next(pauses))), group_of(client)
+    waves, group = Waves(lambda: jump(next(pauses)), ErrorLog()), group_of(client)
 
     send(waves, group, event(1))
     await all_quiet()
@@ -142,7 +143,7 @@ async def test_quick_wave_holds_nothing_up(jump: Jump) -> None:
     """Once the time that a wave took has passed, the next message goes out at once again."""
     (client,) = await clients(1)
     pauses = iter([1000.0, 0.0])
-    waves, group = Waves(lambda: jump(next(pauses))), group_of(client)
+    waves, group = Waves(lambda: jump(next(pauses)), ErrorLog()), group_of(client)
     send(waves, group, event(1))
     await all_quiet()
 
@@ -164,7 +165,7 @@ async def test_message_during_a_wave_goes_out_with_the_next() -> None:
             send(waves, group, late.pop(0))
             send(waves, another, late.pop(0))
 
-    waves = Waves(add_more)
+    waves = Waves(add_more, ErrorLog())
     send(waves, group, event(1))
     await until(lambda: len(client.writes) == 2)
     await until(lambda: other.writes)
@@ -176,7 +177,7 @@ async def test_message_during_a_wave_goes_out_with_the_next() -> None:
 async def test_groups_of_one_wave_each_get_their_own() -> None:
     """All groups that something was added to are sent it, and no others."""
     first, second, third = await clients(3)
-    waves, one, other = Waves(lambda: None), group_of(first, second), group_of(third)
+    waves, one, other = Waves(lambda: None, ErrorLog()), group_of(first, second), group_of(third)
 
     send(waves, one, event(1))
     await until(lambda: first.writes)
@@ -192,7 +193,7 @@ async def test_groups_of_one_wave_each_get_their_own() -> None:
 async def test_group_whose_messages_were_sent_otherwise_is_left_out() -> None:
     """A group that was emptied before its wave gets nothing, not even an empty write."""
     client, other = await clients(2)
-    waves, group, another = Waves(lambda: None), group_of(client), group_of(other)
+    waves, group, another = Waves(lambda: None, ErrorLog()), group_of(client), group_of(other)
     send(waves, group, event(1))
     send(waves, another, event(2))
 
@@ -214,7 +215,7 @@ async def test_hub_may_move_connections_between_taking_and_feeding() -> None:
         seen.append((bool(group.pending), bool(another.pending), client.is_fed))
         group.members.clear()
 
-    waves = Waves(settle)
+    waves = Waves(settle, ErrorLog())
     send(waves, group, event(1))
     send(waves, another, event(2))
     await until(lambda: client.writes and other.writes)
@@ -234,7 +235,7 @@ async def test_connections_are_fed_in_slices(monkeypatch: pytest.MonkeyPatch) ->
         if fed[-1] < len(members):
             asyncio.get_running_loop().call_soon(look)
 
-    waves, group = Waves(look), group_of(*members)
+    waves, group = Waves(look, ErrorLog()), group_of(*members)
     send(waves, group, event(1))
     await until(lambda: all(client.writes for client in members))
 
@@ -247,7 +248,7 @@ async def test_wave_is_not_over_before_its_last_slice(monkeypatch: pytest.Monkey
     """Nobody is given a later message before an earlier one, however many there are."""
     monkeypatch.setattr(waves_module, "SLICE", 1)
     members = await clients(4)
-    waves, group = Waves(lambda: None), group_of(*members)
+    waves, group = Waves(lambda: None, ErrorLog()), group_of(*members)
 
     for number in range(1, 21):
         send(waves, group, event(number))
@@ -263,7 +264,7 @@ async def test_idle_says_whether_anything_is_on_its_way(jump: Jump) -> None:
     """Waves are busy from the first message until all of them were fed to connections."""
     (client,) = await clients(1)
     pauses = iter([1000.0, 0.0])
-    waves, group = Waves(lambda: jump(next(pauses))), group_of(client)
+    waves, group = Waves(lambda: jump(next(pauses)), ErrorLog()), group_of(client)
     assert waves.idle.is_set()
 
     send(waves, group, event(1))
@@ -282,7 +283,7 @@ async def test_idle_says_whether_anything_is_on_its_way(jump: Jump) -> None:
 async def test_connection_that_has_ended_is_passed_over() -> None:
     """A wave reaches the others although one of them has gone."""
     gone, client = await clients(2)
-    waves, group = Waves(lambda: None), group_of(gone, client)
+    waves, group = Waves(lambda: None, ErrorLog()), group_of(gone, client)
     send(waves, group, event(1))
 
     gone.connection.end()
@@ -301,7 +302,7 @@ async def test_connection_that_cannot_be_fed_stops_nobody_else(
         raise RuntimeError("no URL can be built")
 
     broken, client = await Client(fail).waits(), await Client().waits()
-    waves, group, another = Waves(lambda: None), group_of(broken), group_of(client)
+    waves, group, another = Waves(lambda: None, ErrorLog()), group_of(broken), group_of(client)
     change = Item(Position("e", ZERO, ZERO), "board", "mine", "board.mine", viewers=1)
 
     send(waves, group, change)

@@ -14,8 +14,9 @@ from typing import Any
 
 from redis.exceptions import ReadOnlyError, RedisError
 
+from ..error_log import ErrorLog
 from ..errors import BrokerUnavailable
-from ..position import ZERO, Id, Position, new_epoch
+from ..position import LAST, ZERO, Id, Position, new_epoch
 from . import Broker, Keep, Kind, Message, Past, Receiver, Replay, Start, State, judge, reference_of
 from .link import BATCH, Link, Script, Subscription
 
@@ -64,6 +65,7 @@ class RedisBroker(Broker):
         database = self._link.database
         self._channels = f"{self._prefix}{database}" if database else self._prefix
         self._service = f"{self._channels}!"
+        self._errors = ErrorLog()
         self._probe = probe
         self._most = most
         self._known: Position | None = None
@@ -131,8 +133,8 @@ class RedisBroker(Broker):
                     logger.warning("Redis is away (%s); trying again until it is back.", why)
                 else:
                     logger.debug("Redis is still away (%s).", why)
-            except Exception:
-                logger.exception("The subscription failed; it is made anew.")
+            except Exception as error:
+                self._errors.log("subscription", error, "The subscription failed; reconnecting.")
             finally:
                 self._subscription = None
                 await subscription.close()
@@ -213,7 +215,17 @@ class RedisBroker(Broker):
 
     async def _deliver(self, channel: str, payload: bytes) -> None:
         topic = "" if channel == self._service else channel.removeprefix(f"{self._channels}:")
-        message, epoch = _parse_message(topic, payload)
+        try:
+            message, epoch = _parse_message(topic, payload)
+        except ValueError as error:
+            # Not a reason to connect again: the message would be lost all the same.
+            self._errors.log(
+                "reading of messages",
+                error,
+                "A message of topic %r cannot be read; skipped.",
+                topic,
+            )
+            return
         if epoch != self._epoch:
             # Somebody found the data set gone and began another: FLUSHALL, or a lost key.
             self._known = Position(epoch, message.id, message.id)
@@ -347,9 +359,26 @@ class RedisBroker(Broker):
         self._learn(name, id)
         replay = Replay(Position(name, id, id))
         for (topic, start), past in zip(starts.items(), pasts, strict=True):
-            judge(replay, topic, start, _parse_past(topic, name, start, *past))
+            judge(replay, topic, start, self._read_past(topic, name, start, past))
         replay.events.sort(key=lambda message: message.id)
         return replay
+
+    def _read_past(self, topic: str, epoch: str, start: Start, past: list[Any]) -> Past:
+        """Read what was kept of a topic, without what cannot be read.
+
+        One bad entry must not keep a process from catching up. It is a loss, and is told as one:
+        the topic's events are not complete, or its changes not all on record.
+        """
+        past_of_topic, unread = _parse_past(topic, epoch, start, *past)
+        if unread is not None:
+            self._errors.log(
+                "reading of histories",
+                unread,
+                "The history of topic %r has an entry that cannot be read; it is skipped, and "
+                "clients that missed it start afresh.",
+                topic,
+            )
+        return past_of_topic
 
     # -- texts -----------------------------------------------------------------------------------
 
@@ -363,14 +392,15 @@ class RedisBroker(Broker):
     async def kept_text(self, reference: str) -> str | None:
         """Return a text that was kept."""
         text = await self._link.ask("GET", self._key("text", reference))
-        return None if text is None else text.decode()
+        # What is no text fails the check against its reference, and nothing else.
+        return None if text is None else text.decode(errors="replace")
 
     # -- presence ----------------------------------------------------------------------------------
 
     async def _presence(self, topic: str, *arguments: object) -> dict[str, str]:
         keys = [self._key("expiries", topic), self._key("members", topic)]
         flat = await self._call(_PRESENT, keys, [PRESENT_MS, *arguments])
-        texts = [value.decode() for value in flat]
+        texts = [value.decode(errors="replace") for value in flat]
         return dict(zip(texts[::2], texts[1::2], strict=True))
 
     async def enter(self, topic: str, members: Mapping[str, str]) -> None:
@@ -411,28 +441,47 @@ def _parse_past(
     last_event: bytes,
     last_change: bytes,
     changes: list[bytes],
-) -> Past:
-    """Read what was kept of a topic, without what is left of another epoch."""
+) -> tuple[Past, ValueError | None]:
+    """Read what was kept of a topic, without what is left of another epoch.
+
+    Returns:
+        What could be read, and an error if that is not all.
+    """
+    unread: ValueError | None = None
     events: list[Message] = []
     before: Id | None = None
-    for raw_id, (_, raw_before, _, raw) in entries:
-        entry_epoch, _, payload = raw.decode().partition("|")
-        if entry_epoch == epoch:
-            before = Id.parse(raw_before.decode()) if before is None else before
-            id = Id.parse(raw_id.decode())
-            kind = Kind.EVENT if topic else Kind.CONTROL
-            events.append(_parse_payload(kind, id, topic, payload))
-    known = {}
+    kind = Kind.EVENT if topic else Kind.CONTROL
+    for raw_id, fields in entries:
+        try:
+            _, raw_before, _, raw = fields
+            entry_epoch, _, payload = raw.decode().partition("|")
+            if entry_epoch == epoch:
+                id = _id(raw_id)
+                events.append(_parse_payload(kind, id, topic, payload))
+                before = _id(raw_before) if before is None else before
+        except ValueError as error:
+            unread = error
+    known: dict[str, Id] = {}
     for name, value in zip(changes[::2], changes[1::2], strict=True):
-        change_epoch, _, change = value.decode().partition("|")
-        if change_epoch == epoch:
-            known[name.decode()] = Id.parse(change)
+        try:
+            change_epoch, _, change = value.decode().partition("|")
+            if change_epoch == epoch:
+                known[name.decode()] = Id.parse(change)
+        except ValueError as error:
+            unread = error
+    try:
+        tip, newest = (_id(text) if text else None for text in (last_event, last_change))
+    except ValueError as error:
+        unread, tip, newest = error, None, None
     # The last change is on record, unless what holds the record was evicted.
     unrecorded = known.pop("", ZERO)
-    if last_change and _id(last_change) > max(known.values(), default=ZERO):
-        unrecorded = _id(last_change)
-    changes_shown = {name: change for name, change in known.items() if name in start.fragments}
-    return Past(events, before, _id(last_event) if last_event else None, changes_shown, unrecorded)
+    if newest is not None and newest > max(known.values(), default=ZERO):
+        unrecorded = newest
+    shown = {name: change for name, change in known.items() if name in start.fragments}
+    if unread is None:
+        return Past(events, before, tip, shown, unrecorded), None
+    # The last of all positions: whatever is asked for may be what could not be read.
+    return Past((), None, LAST, shown, LAST), unread
 
 
 def _id(text: bytes) -> Id:

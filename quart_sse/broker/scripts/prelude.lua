@@ -10,13 +10,14 @@ local function take_id()
   -- Another replication id: the server was restarted or another one promoted, and what it knows
   -- may be older than what was published.
   local is_other = ARGV[4] == "compare" and redis.call("GET", KEYS[3]) ~= ARGV[3]
-  if not last or not epoch or is_other then
-    last, epoch = last or "0-0", ARGV[2]
+  -- An id that cannot be read is one that is gone.
+  local ms, n = (last or ""):match("^(%d+)-(%d+)$")
+  if not ms or not epoch or is_other then
+    epoch = ARGV[2]
     redis.call("SET", KEYS[2], epoch)
     redis.call("SET", KEYS[3], ARGV[3])
   end
-  local ms, n = last:match("(%d+)-(%d+)")
-  ms, n = tonumber(ms), tonumber(n)
+  ms, n = tonumber(ms or 0), tonumber(n or 0)
   if now > ms then ms, n = now, 0 else n = n + 1 end
   local id = string.format("%.0f-%.0f", ms, n)
   redis.call("SET", KEYS[1], id)

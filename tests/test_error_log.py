@@ -1,0 +1,78 @@
+"""Errors of an app's functions: one traceback a minute for each function, then a count."""
+
+import pytest
+
+from quart_sse.error_log import QUIET, ErrorLog
+
+
+class Clock:
+    """A clock that stands where a test puts it."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def errors(clock: Clock) -> ErrorLog:
+    return ErrorLog(clock)
+
+
+def test_thousand_errors_of_one_function_are_one_traceback_and_a_count(
+    errors: ErrorLog, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The first is logged with its traceback; when the minute is over, how many more there were."""
+    for number in range(3095):
+        errors.log("renderer of 'd.list'", ValueError(number), "Topic %d failed.", number)
+    (first,) = caplog.records
+    clock.now = QUIET
+    errors.flush()
+
+    assert first.exc_info
+    assert first.getMessage() == "Topic 0 failed."
+    (_, count) = caplog.records
+    assert not count.exc_info
+    assert count.getMessage().startswith("The renderer of 'd.list' failed 3094 more times in 60 s")
+
+
+def test_each_function_has_its_own_traceback(
+    errors: ErrorLog, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A function that fails hides no other one."""
+    for function in ("a", "b", "a"):
+        errors.log(function, ValueError(), "%s failed.", function)
+
+    assert [record.getMessage() for record in caplog.records] == ["a failed.", "b failed."]
+
+
+def test_next_minute_begins_with_a_traceback_again(
+    errors: ErrorLog, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An error that goes on is seen once a minute, with what has become of it."""
+    for clock.now in (0.0, 1.0, QUIET + 1, QUIET + 2):
+        errors.log("a", ValueError(), "at %g", clock.now)
+
+    said = [(record.getMessage(), bool(record.exc_info)) for record in caplog.records]
+    assert said == [
+        ("at 0", True),
+        ("The a failed 1 more times in 61 s; its first traceback is above.", False),
+        ("at 61", True),
+    ]
+
+
+def test_single_error_is_not_counted(
+    errors: ErrorLog, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where nothing followed, nothing is said; and the function is forgotten."""
+    errors.log("a", ValueError(), "failed")
+    clock.now = QUIET
+    errors.flush()
+
+    assert len(caplog.records) == 1
+    assert not errors._said
