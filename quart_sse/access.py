@@ -22,6 +22,10 @@ class Undecided(Exception):  # noqa: N818 - no answer, and the error behind it i
     """Raised when a function of the app that decides has failed: nobody is let in for now."""
 
 
+class Refused(Exception):  # noqa: N818 - an answer, not an error
+    """Raised when the app says no to the client: it gets neither stream nor fragment."""
+
+
 class Grant(Enum):
     """What of a topic a client may have."""
 
@@ -61,14 +65,14 @@ async def identify(state: State) -> str | None:
     """Return who makes the current request, which asks for a stream or a fragment.
 
     Raises:
-        PermissionError: If the function of ``@sse.identity`` refuses, as by ``abort(401)``.
+        Refused: If the function of ``@sse.identity`` refuses, as by ``abort(401)``.
         Undecided: If it failed.
     """
     try:
         return await current_identity()
     except Exception as error:
         if isinstance(error, HTTPException) and is_refusal(error):
-            raise PermissionError from error
+            raise Refused from error
         state.errors.log(
             "function of @sse.identity",
             error,

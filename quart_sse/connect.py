@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from quart import Request, Response, abort, request
 
-from .access import Admission, Gate, Grant, Undecided, identify, verify
+from .access import Admission, Gate, Grant, Refused, Undecided, identify, verify
 from .addresses import root_of
 from .broker import Start
 from .channel import Topic
@@ -82,7 +82,7 @@ async def _answer(
         response = _stream(state, admission, tokens, texts, identity, bare)
         # HEAD has the status and the headers that GET would have, and opens no stream.
         return EventStream() if request.method == "HEAD" else response
-    except PermissionError:
+    except Refused:
         return _refused_with(Refusal.stop())
     except Undecided:
         return _refused_with(Refusal.holdoff("error", FAILED, 500))

@@ -6,10 +6,11 @@ from quart import Blueprint, Response, abort, request
 from quart.helpers import send_from_directory
 from werkzeug.exceptions import HTTPException
 
-from .access import Gate, Grant, Undecided, identify, verify
+from .access import Gate, Grant, Refused, Undecided, identify, verify
 from .assets import ASSETS
 from .channel import Channel
 from .connect import answer_channel, answer_connect
+from .errors import BrokerUnavailable
 from .markup import STATIC
 from .origins import is_foreign
 from .render import call_renderer
@@ -73,10 +74,12 @@ async def _fragment(channel: Channel, name: str, params: dict[str, Any]) -> Resp
         return _nothing(403)
     try:
         html = await _html(channel, name, params)
-    except PermissionError:
+    except Refused:
         return _nothing(403)
     except Undecided:
         return _nothing(500)
+    except BrokerUnavailable:
+        return _nothing(503)
     except HTTPException:
         raise  # a personal fragment's own answer, such as abort(404)
     except Exception as error:
@@ -97,7 +100,7 @@ async def _html(channel: Channel, name: str, params: dict[str, Any]) -> str:
     """Return a fragment's HTML for the client.
 
     Raises:
-        PermissionError: If the client may not see it.
+        Refused: If the client may not see it.
         Undecided: If a function of the app that decides has failed.
     """
     state, topic, declared = current_state(), channel.topic(**params), channel.find(name)
@@ -107,10 +110,10 @@ async def _html(channel: Channel, name: str, params: dict[str, Any]) -> str:
     signed = frozenset() if token is None else token.topics.get(topic.name, frozenset())
     grant = await gate.judge(topic.name, token if name in signed else None)
     if grant is Grant.NO:
-        raise PermissionError
+        raise Refused
     if declared.spec.personal:
         return await call_renderer(state, topic.name, name, declared.renderer, topic.params)
     rendered = await state.hub.render(topic.name, declared.spec, is_urgent=False)
     if not await gate.may_contain(topic.name, declared.spec, rendered.nested):
-        raise PermissionError
+        raise Refused
     return rendered.html

@@ -621,3 +621,20 @@ async def test_fragment_that_fails_is_no_flood_of_tracebacks(
             assert await answer.get_data(as_text=True) == ""
 
     assert len([record for record in caplog.records if record.exc_info]) == 2
+
+
+@pytest.mark.parametrize("personal", [False, True], ids=["shared", "personal"])
+@pytest.mark.parametrize(
+    "error", [PermissionError, KeyError, LookupError], ids=lambda e: e.__name__
+)
+async def test_error_of_a_renderer_is_no_refusal(
+    app: Quart, sse: SSE, personal: bool, error: type[Exception]
+) -> None:
+    """A file that may not be read is a fault of the app, and is not taken for its "no"."""
+
+    def fail() -> str:
+        raise error
+
+    sse.channel("board", "/board", public=True).fragment("list", personal=personal)(fail)
+
+    assert (await QuartClient(app).get("/sse/~/list/board")).status_code == 500
