@@ -45,9 +45,9 @@
     };
 
     const group = () => {
-      const groups = {};
-      sources.forEach((source) => (groups[source.k] ||= []).push(source));
-      return Object.values(groups);
+      const groups = new Map(); // k may be anything, "__proto__" too
+      sources.forEach((source) => groups.set(source.k, [...(groups.get(source.k) || []), source]));
+      return [...groups.values()];
     };
 
     // The newest token lives longest; the server finds out who of its sources lacks most.
@@ -105,7 +105,7 @@
     };
 
     const take = (run, groups, block) => {
-      const message = { event: "", id: "" };
+      const message = { __proto__: null, event: "", id: "" };
       block.split("\n").forEach((line) => {
         const [, name, value] = /^(\w+): ?(.*)/s.exec(line) || [];
         message[name] = name === "data" && name in message ? message.data + "\n" + value : value;
@@ -203,7 +203,7 @@
   const { dataset } = document.documentElement;
   const script = document.currentScript.src;
   const sources = new Map(); // connect element -> source
-  const pulls = {}; // key of a personal fragment that is being fetched -> whether it has changed since
+  const pulls = new Map(); // key of a personal fragment that is being fetched -> whether it has changed since
   const seen = []; // ids of the last events
   let isOff = false;
 
@@ -325,23 +325,23 @@
 
   /** Fetch a personal fragment, and again if it has changed, or has not come, meanwhile. */
   const pull = async (key, url, delay) => {
-    const isBusy = key in pulls;
-    pulls[key] = true;
+    const isBusy = pulls.has(key);
+    pulls.set(key, true);
     if (isBusy) return;
-    while (pulls[key] && isShown(key)) {
+    while (pulls.get(key) && isShown(key)) {
       await sleep(delay);
-      pulls[key] = false;
+      pulls.set(key, false);
       try {
         const answer = await fetch(url, { headers: { "HX-Request": "true" } });
         const html = await answer.text();
         if (answer.ok && !answer.redirected) put(key, `<hx-partial hx-target="[data-sse='${key}']" hx-swap="innerMorph">${html}</hx-partial>`);
         if (answer.status > 499) throw 0;
       } catch {
-        pulls[key] = true;
+        pulls.set(key, true);
         delay = LAST_RETRY * Math.random();
       }
     }
-    delete pulls[key];
+    pulls.delete(key);
   };
 
   const take = (leaf, source, { state, key, event, data, id, origin }) => {

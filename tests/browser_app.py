@@ -2,6 +2,7 @@
 
 import os
 
+from markupsafe import Markup
 from quart import Quart, Response, render_template_string, request
 
 from quart_sse import SSE
@@ -10,6 +11,7 @@ app = Quart(__name__)
 app.secret_key = "for tests only"
 sse = SSE(app)
 board = sse.channel("board", "/board/<name>")
+hall = sse.channel("hall", "/hall/<name>", public=True)
 numbers: dict[str, int] = {"a": 0, "b": 0, "inner": 0}
 tokens: set[str] = set()
 
@@ -218,4 +220,25 @@ async def grow() -> Response:
     """Let the outer fragment contain the inner one from now on."""
     numbers["a"] = 1
     await board.topic(name="inner").refresh("around")
+    return Response(status=204)
+
+
+@app.get("/users")
+async def users() -> str:
+    """Show a number between what users have written, which was let through as it is."""
+    return await render_template_string(
+        IMPORT + "<!doctype html><head>{{ sse_scripts(htmx=htmx) }}</head>"
+        '<div id="before">{{ before }}</div>{{ sse_fragment("board.number", name="a") }}'
+        '<div id="after">{{ after }}</div>{{ sse_connect() }}',
+        htmx="none" not in request.args,
+        origins=request.args.getlist("origin"),
+        before=Markup(request.args.get("before", "")),
+        after=Markup(request.args.get("after", "")),
+    )
+
+
+@app.post("/open/<name>")
+async def say_openly(name: str) -> Response:
+    """Publish what anybody may hear."""
+    await hall.topic(name=name).publish("said", name)
     return Response(status=204)
