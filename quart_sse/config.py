@@ -59,7 +59,12 @@ def _base_url(value: Any) -> str:
     return url
 
 
-def _origins(value: Any) -> tuple[str, ...]:
+def read_origins(value: Any) -> tuple[str, ...]:
+    """Return origins that are given as a list, or as text with spaces between.
+
+    Raises:
+        ValueError: If one is no origin, such as ``https://example.org``.
+    """
     origins = tuple(value.split()) if isinstance(value, str) else tuple(value)
     if not all(re.fullmatch(r"https?://[^/\s]+", origin) for origin in origins):
         raise ValueError
@@ -87,7 +92,7 @@ class Config:
     #: The htmx version that the macros write markup for.
     htmx: int = _key(2, "2 or 4", _htmx)
     #: Origins, beside our own, whose pages may connect: a list, or text with spaces between.
-    origins: tuple[str, ...] = _key((), "origins such as 'https://example.org'", _origins)
+    origins: tuple[str, ...] = _key((), "origins such as 'https://example.org'", read_origins)
 
     #: Events kept per topic for clients that come back; 0 keeps none.
     history: int = _key(256, "a whole number, 0 or more", _int(0))

@@ -14,6 +14,7 @@ from quart.wrappers.response import DataBody
 from .addresses import root_of
 from .assets import ASSETS
 from .channel import Channel, Topic
+from .config import read_origins
 from .errors import FragmentError, UnknownChannelError
 from .leaf import make_leaf
 from .naming import check_event_name, member_key
@@ -86,6 +87,7 @@ class Macros:
         shared: bool = True,
         htmx: bool = True,
         refresh: int | None = None,
+        origins: Iterable[str] = (),
     ) -> Markup:
         """Return the script elements for the htmx version that ``QUART_SSE_HTMX`` names.
 
@@ -97,9 +99,11 @@ class Macros:
                 otherwise each connect element has its own, by htmx's SSE extension.
             htmx: Whether htmx is wanted at all; without it our script swaps fragments in itself.
             refresh: Seconds after which a browser without JavaScript loads the page anew.
+            origins: Origins, beside the page's own, whose streams our script opens.
 
         Raises:
-            ValueError: If neither htmx nor our script is wanted.
+            ValueError: If neither htmx nor our script is wanted, what is given as an origin is
+                none, or our script is given an option and not wanted.
         """
         names: tuple[str, ...] = (_SHARED if shared else _PLAIN)[self._state.config.htmx]
         if not htmx:
@@ -110,11 +114,15 @@ class Macros:
                 )
             names = ("shared",)
         with_nonce = Markup(' nonce="{}"').format(nonce) if nonce else Markup()
+        options = {"shared": _options(shared, origins)}
         elements = [
-            Markup('<script src="{}" integrity="{}"{}></script>').format(
-                self._static_url(file), integrity, with_nonce
+            Markup('<script src="{}" integrity="{}"{}{}></script>').format(
+                self._static_url(_LOADED[name][0]),
+                _LOADED[name][1],
+                with_nonce,
+                options.get(name, ""),
             )
-            for file, integrity in (_LOADED[name] for name in names)
+            for name in names
         ]
         if refresh is not None:
             meta = '<noscript><meta http-equiv="refresh" content="{:d}"></noscript>'
@@ -341,6 +349,23 @@ def _attributes(values: Mapping[str, Any]) -> Markup:
         for name, value in values.items()
         if value is not None
     )
+
+
+def _options(shared: bool, origins: Iterable[str]) -> Markup:
+    """Return the attributes by which our script is given its options."""
+    if origins and not shared:
+        raise ValueError(
+            "sse_scripts(shared=false) leaves out our script, which origins is for. Leave out one "
+            "of the two arguments."
+        )
+    try:
+        listed = read_origins(origins)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"origins is {origins!r}. List origins such as 'https://live.example.org', without a "
+            "path, in sse_scripts(origins=[...])."
+        ) from None
+    return Markup(' data-origins="{}"').format(" ".join(listed)) if listed else Markup()
 
 
 def is_htmx_part() -> bool:

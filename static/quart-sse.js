@@ -90,9 +90,11 @@
 
     const read = async (run) => {
       const groups = group();
-      const headers = { Accept: "text/event-stream" };
-      const answer = await fetch(`${base}?${query(groups)}`, { headers, signal: run.signal });
-      if (!answer.ok) throw `status ${answer.status}`;
+      const type = "text/event-stream";
+      // A redirect may lead to another origin, and what is no stream may be a file of users.
+      const options = { headers: { Accept: type }, signal: run.signal, redirect: "error" };
+      const answer = await fetch(`${base}?${query(groups)}`, options);
+      if (!answer.ok || !answer.headers.get("Content-Type")?.startsWith(type)) throw `status ${answer.status}`;
       const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
       for (let rest = ""; ; ) {
         const { done, value } = await reader.read();
@@ -199,9 +201,17 @@
 
   // -- the page ------------------------------------------------------------------------------------
 
-  const { htmx } = window;
+  // Neither may be an element that users have given that name.
+  const htmx = window.htmx?.swap?.call && window.htmx;
+  const script = Reflect.get(Document.prototype, "currentScript", document);
   const { dataset } = document.documentElement;
-  const script = document.currentScript.src;
+  const origins = [origin, ...(script.dataset.origins || origin).split(" ")];
+  // What is inside of these is not obeyed. With htmx 4 hx-disable="selector" is something else.
+  const MARKS = ["hx-ignore", "data-hx-ignore", "hx-disable", "data-hx-disable"];
+  const marks = MARKS.flatMap((name, i) =>
+    i > 1 && htmx && !htmx.defineExtension ? [`[${name}='']`, `[${name}=true]`] : `[${name}]`
+  );
+  const outside = marks.map((mark) => `:not(${mark} *)`).join("");
   const sources = new Map(); // connect element -> source
   const pulls = new Map(); // key of a personal fragment that is being fetched -> whether it has changed since
   const seen = []; // ids of the last events
@@ -275,15 +285,20 @@
 
   /** Begin with connect elements that have come, and end with those that have gone. */
   const scan = () => {
+    const leaves = [
+      ...document.querySelectorAll(`:is([sse-connect],[hx-sse\\:connect]):not(${marks})${outside}`),
+    ];
     sources.forEach((source, leaf) => {
-      if (leaf.isConnected) return;
+      if (leaves.includes(leaf)) return;
       sources.delete(leaf);
       say(source);
     });
-    document.querySelectorAll("[sse-connect],[hx-sse\\:connect]").forEach((leaf) => {
-      const [base, query] = (leaf.getAttribute("sse-connect") || leaf.getAttribute("hx-sse:connect")).split("?");
+    leaves.forEach((leaf) => {
+      const link = document.createElement("a"); // whose href is the whole URL, and never raises
+      link.href = leaf.getAttribute("sse-connect") || leaf.getAttribute("hx-sse:connect");
+      const [base, query] = link.href.split("?");
       const { t, k, since } = Object.fromEntries(new URLSearchParams(query));
-      if (sources.has(leaf) || !k) return;
+      if (sources.has(leaf) || !k || !origins.some((each) => base.startsWith(`${each}/`))) return;
       const source = { wanted: { base, t, k, since }, failures: 0 };
       sources.set(leaf, source);
       show(dataset.sseState || "connecting");
@@ -301,7 +316,7 @@
       source.missed = 0;
       port.onmessage = ({ data }) => {
         source.missed = 0;
-        if (leaf.isConnected) take(leaf, source, data);
+        if (sources.get(leaf) === source) take(leaf, source, data);
       };
       sayIt(source);
     };
@@ -311,7 +326,7 @@
       listen(port2);
     };
     try {
-      const worker = new SharedWorker(script, "quart-sse");
+      const worker = new SharedWorker(script.src, "quart-sse");
       worker.onerror = alone; // by a policy, perhaps
       listen(worker.port);
     } catch {
@@ -320,8 +335,8 @@
   };
 
   /** Put in a fragment, if the page shows it: other tabs and sources want others of the topic. */
-  const put = (key, html) => isShown(key) && swap(html);
-  const isShown = (key) => document.querySelector(`[data-sse='${key}']`);
+  const put = (key, html) => isShown(key) && swap(html.replace(`']"`, `']${outside}"`));
+  const isShown = (key) => document.querySelector(`[data-sse='${key}']${outside}`);
 
   /** Fetch a personal fragment, and again if it has changed, or has not come, meanwhile. */
   const pull = async (key, url, delay) => {
@@ -360,7 +375,7 @@
         sayIt(source);
       }
       const [, url, delay] = /^[^>]+beforeend"><span hidden hx-get="([^"]+).*?delay:(\d+)/.exec(data) || [];
-      if (url) pull(key, url.replace(/&amp;/g, "&"), +delay);
+      if (url) pull(key, new URL(url.replace(/&amp;/g, "&"), wanted.base), +delay);
       else put(key, data);
     } else if (origin !== api.page) {
       let value = data;
@@ -384,7 +399,7 @@
     sources.forEach((source, leaf) => source.missed++ > 1 && hire(source, leaf)); // the worker was killed
     sayAll();
   }, PING);
-  new MutationObserver(scan).observe(document, { childList: true, subtree: true });
+  new MutationObserver(scan).observe(document, { childList: true, subtree: true, attributeFilter: MARKS });
   scan();
 
   addEventListener("online", rejoin);

@@ -3,7 +3,8 @@
 import os
 
 from markupsafe import Markup
-from quart import Quart, Response, render_template_string, request
+from quart import Quart, Response, redirect, render_template_string, request
+from werkzeug.wrappers import Response as WerkzeugResponse
 
 from quart_sse import SSE
 
@@ -18,6 +19,11 @@ tokens: set[str] = set()
 #: A policy for the pages of this process, and the nonce of their scripts.
 POLICY, NONCE = os.environ.get("CSP"), os.environ.get("NONCE")
 
+#: What takes the place of a number, if it is obeyed.
+EVIL = (
+    """data: <hx-partial hx-target="[data-sse='board.number?name=a']" hx-swap="innerMorph">"""
+    "evil</hx-partial>\n\n"
+)
 IMPORT = (
     '{% from "quart_sse/macros.html" import'
     " sse_scripts, sse_fragment, sse_connect, sse_live, sse_event, sse_status %}"
@@ -226,15 +232,29 @@ async def grow() -> Response:
 @app.get("/users")
 async def users() -> str:
     """Show a number between what users have written, which was let through as it is."""
+    scripts = "{{ sse_scripts(htmx=htmx, origins=origins) }}"
+    where = [scripts, ""] if "late" not in request.args else ["", scripts]
     return await render_template_string(
-        IMPORT + "<!doctype html><head>{{ sse_scripts(htmx=htmx) }}</head>"
+        IMPORT + f"<!doctype html><head>{where[0]}</head><body {{{{ body }}}}>"
         '<div id="before">{{ before }}</div>{{ sse_fragment("board.number", name="a") }}'
-        '<div id="after">{{ after }}</div>{{ sse_connect() }}',
+        f'<div id="after">{{{{ after }}}}</div>{{{{ sse_connect() }}}}{where[1]}',
         htmx="none" not in request.args,
         origins=request.args.getlist("origin"),
-        before=Markup(request.args.get("before", "")),
-        after=Markup(request.args.get("after", "")),
+        **{name: Markup(request.args.get(name, "")) for name in ("body", "before", "after")},
     )
+
+
+@app.get("/away/<int:port>")
+async def away(port: int) -> WerkzeugResponse:
+    """Redirect to another origin, as many an app can be made to."""
+    return redirect(f"http://127.0.0.1:{port}/sse")
+
+
+@app.get("/uploads/stream.txt")
+async def upload() -> Response:
+    """Answer with a file that somebody has uploaded."""
+    text = f'event: sse-open\ndata: {{"topics": [["board?name=a"]]}}\n\n{EVIL}'
+    return Response(text, content_type="text/plain")
 
 
 @app.post("/open/<name>")

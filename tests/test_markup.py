@@ -574,6 +574,35 @@ async def test_no_script_at_all_is_an_error() -> None:
         await render(make_app(), "{{ sse_scripts(shared=false, htmx=false) }}")
 
 
+@pytest.mark.parametrize(
+    "argument", ["['https://a.org', 'http://b.org:81']", "'https://a.org http://b.org:81'"]
+)
+async def test_script_is_told_which_origins_it_may_connect(argument: str) -> None:
+    """They stand on our script alone; where there are none nothing does."""
+    plain = await render(make_app(), "{{ sse_scripts() }}")
+    soup = await render(make_app(), f"{{{{ sse_scripts(origins={argument}) }}}}")
+
+    assert plain.select("[data-origins]") == []
+    (script,) = soup.select("[data-origins]")
+    assert "/quart-sse.min.js" in str(script["src"])
+    assert script["data-origins"] == "https://a.org http://b.org:81"
+
+
+@pytest.mark.parametrize(
+    "argument", ["['https://a.org/']", "'//a.org'", "'a.org'", "['']", "['javascript:x']", "7"]
+)
+async def test_what_is_no_origin_is_an_error(argument: str) -> None:
+    """An origin has a scheme and a host, and nothing more."""
+    with pytest.raises(ValueError, match=r"sse_scripts\(origins=\["):
+        await render(make_app(), f"{{{{ sse_scripts(origins={argument}) }}}}")
+
+
+async def test_origins_for_a_script_that_is_left_out_are_an_error() -> None:
+    """They would be obeyed by nothing."""
+    with pytest.raises(ValueError, match="shared=false"):
+        await render(make_app(), "{{ sse_scripts(shared=false, origins=['https://a.org']) }}")
+
+
 async def test_page_reloads_by_itself_where_scripts_do_not_run() -> None:
     """The option stands in a noscript element, and only if it is asked for."""
     plain = await render(make_app(), "{{ sse_scripts() }}")
