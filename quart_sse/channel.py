@@ -12,6 +12,7 @@ from . import presence
 from .addresses import root_of
 from .broker import Keep, Kind, Message
 from .config import Config
+from .connection import id_of
 from .errors import (
     DeclarationError,
     EventError,
@@ -30,7 +31,8 @@ from .state import State
 
 #: By which our script says, in requests of htmx, which page they come from.
 PAGE_HEADER = "X-SSE-Page"
-_PAGE = re.compile(r"[\w-]{1,64}", re.ASCII)
+#: The secret of its stream, and which of the pages that share it.
+_PAGE = re.compile(r"([\w-]{16,64})\.([\w-]{1,64})", re.ASCII)
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -424,9 +426,14 @@ class Topic:
 
 
 def _page_that_asks() -> str:
-    """Return which page's request this is; "" if it does not say, or what cannot be true."""
-    page = request.headers.get(PAGE_HEADER, "") if has_request_context() else ""
-    return page if _PAGE.fullmatch(page) else ""
+    """Return which page's request this is; "" if it does not say, or what cannot be true.
+
+    All that listen are sent it, so it must not be what the header has to say: else each of them
+    could hide events of its own from that page.
+    """
+    header = request.headers.get(PAGE_HEADER, "") if has_request_context() else ""
+    match = _PAGE.fullmatch(header)
+    return "" if match is None else f"{id_of(match[1])}.{match[2]}"
 
 
 def _is_same(given: Any, back: Any) -> bool:

@@ -1,6 +1,8 @@
 """One open stream of one browser: what it listens to, what it has still to be sent, its end."""
 
 import asyncio
+import base64
+import hashlib
 import random
 import secrets
 import time
@@ -103,10 +105,12 @@ class Connection:
         bare: bool = False,
         metadata: Mapping[str, object] | None = None,
     ) -> None:
-        self.id = secrets.token_urlsafe(12)
+        secret = secrets.token_urlsafe(18)
+        self.id = id_of(secret)
         self.subscription = subscription
-        #: What its client is told first: its id, and the topics that each token has granted.
-        self.introduction: dict[str, object] = {"id": self.id}
+        #: What its client is told first: its id, the secret that the id is made of, and the
+        #: topics that each token has granted.
+        self.introduction: dict[str, object] = {"id": self.id, "secret": secret}
         self.identity = identity
         self.browser = browser
         self.address = address
@@ -250,6 +254,14 @@ class Connection:
             farewell, self._farewell = self._farewell, b""
             return farewell
         raise StopAsyncIteration
+
+
+def id_of(secret: str) -> str:
+    """Return the id of the connection whose client has a secret.
+
+    The id is no secret: events for others show it. It does not lead back.
+    """
+    return base64.urlsafe_b64encode(hashlib.sha256(secret.encode()).digest())[:16].decode()
 
 
 def holdoff(reason: str, seconds: float) -> bytes:

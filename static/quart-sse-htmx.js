@@ -6,10 +6,13 @@
  * typed, ticked, chosen or opened meanwhile, which is to survive: that is added here, for both.
  */
 (() => {
-  // Who sent a request, so that the server can leave this page out.
+  // Who sent a request, so that the server can leave this page out; a secret of its own origin's.
   for (const name of ["htmx:configRequest", "htmx:config:request"]) {
     addEventListener(name, ({ detail }) => {
-      (detail.headers || detail.ctx.request.headers)["X-SSE-Page"] = QuartSSE.page;
+      const { headers, path, action } = detail.ctx?.request || detail;
+      const link = document.createElement("a");
+      link.href = path || action;
+      if (QuartSSE.page && link.origin === origin) headers["X-SSE-Page"] = QuartSSE.page;
     });
   }
 

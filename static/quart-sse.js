@@ -118,8 +118,9 @@
         if (open !== run) open?.abort();
         open = run;
         tries = 0;
-        tell({ state: "open" });
-        JSON.parse(data).topics.forEach((topics, i) => {
+        const said = JSON.parse(data);
+        tell({ state: "open", stream: [said.id, said.secret] });
+        said.topics.forEach((topics, i) => {
           groups[i].forEach((source) => (source.topics = topics));
           if (!topics[0]) stop(groups[i], "refused");
         });
@@ -215,7 +216,12 @@
   const sources = new Map(); // connect element -> source
   const pulls = new Map(); // key of a personal fragment that is being fetched -> whether it has changed since
   const seen = []; // ids of the last events
+  const page = `${Math.random()}`.slice(2);
+  const own = []; // origins of what this page has caused, by each of its streams
+  let secret; // by which the server knows a stream of this page
   let isOff = false;
+
+  const keep = (list, entry) => list.push(entry) > KEPT && list.shift();
 
   const say = (source, wanted) => source.port.postMessage({ wanted, interval: api.interval || interval });
   const sayIt = (source) => say(source, isOff || source.isStopped ? null : source.wanted);
@@ -227,7 +233,10 @@
   };
 
   const api = (window.QuartSSE = {
-    page: `${Math.random()}`.slice(2),
+    /** What X-SSE-Page says: who asks. */
+    get page() {
+      return secret ? `${secret}.${page}` : "";
+    },
     isConnected: false,
     isConnecting: false,
     messages: [],
@@ -359,9 +368,13 @@
     pulls.delete(key);
   };
 
-  const take = (leaf, source, { state, key, event, data, id, origin }) => {
+  const take = (leaf, source, { state, key, event, data, id, origin, stream }) => {
     const { wanted } = source;
     if (id) wanted.since = id;
+    if (stream) {
+      secret = stream[1];
+      keep(own, `${stream[0]}.${page}`);
+    }
     if (state) {
       source.isStopped = state === "stopped";
       source.failures = state === "retry" ? source.failures + 1 : 0;
@@ -377,7 +390,7 @@
       const [, url, delay] = /^[^>]+beforeend"><span hidden hx-get="([^"]+).*?delay:(\d+)/.exec(data) || [];
       if (url) pull(key, new URL(url.replace(/&amp;/g, "&"), wanted.base), +delay);
       else put(key, data);
-    } else if (origin !== api.page) {
+    } else if (!own.includes(origin)) {
       let value = data;
       try {
         value = JSON.parse(data);
@@ -387,10 +400,10 @@
       // Another source may have the topic too, and a page that is restored asks for what it had.
       const [exact] = id.split(/[~@]/);
       if (seen.includes(exact)) return;
-      if (id && seen.push(exact) > KEPT) seen.shift();
+      if (id) keep(seen, exact);
       emit(leaf, event, message);
       api.lastMessage = message;
-      if (api.messages.push(message) > KEPT) api.messages.shift();
+      keep(api.messages, message);
       emit(leaf, "sse:message", message);
     }
   };

@@ -1,9 +1,10 @@
 """Pages for the browser tests that the example has no use for."""
 
+import asyncio
 import os
 
 from markupsafe import Markup
-from quart import Quart, Response, redirect, render_template_string, request
+from quart import Quart, Response, abort, redirect, render_template_string, request
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from quart_sse import SSE
@@ -15,6 +16,7 @@ board = sse.channel("board", "/board/<name>")
 hall = sse.channel("hall", "/hall/<name>", public=True)
 numbers: dict[str, int] = {"a": 0, "b": 0, "inner": 0}
 tokens: set[str] = set()
+is_shut = asyncio.Event()
 
 #: A policy for the pages of this process, and the nonce of their scripts.
 POLICY, NONCE = os.environ.get("CSP"), os.environ.get("NONCE")
@@ -75,9 +77,26 @@ async def add_policy(response: Response) -> Response:
 
 @app.before_request
 async def note_tokens() -> None:
-    """Remember the tokens by which streams are asked for."""
+    """Remember the tokens by which streams are asked for, which is in vain while it is shut."""
     if request.endpoint == "sse.connect":
         tokens.update(request.args.getlist("t"))
+        if is_shut.is_set():
+            abort(503)
+
+
+@app.post("/shut/<name>")
+async def shut(name: str) -> Response:
+    """End all streams of a topic, and let none begin."""
+    is_shut.set()
+    await sse.recheck(board.topic(name=name))
+    return Response(status=204)
+
+
+@app.post("/open-again")
+async def open_again() -> Response:
+    """Let streams begin."""
+    is_shut.clear()
+    return Response(status=204)
 
 
 @app.get("/connections")
@@ -126,8 +145,10 @@ async def others(name: str) -> str:
     """Show a page whose button tells the others."""
     return await render_template_string(
         MACROS + """<button hx-post="/tell/{{ name }}" hx-swap="none">tell</button>"""
+        '<p><a hx-get="{{ elsewhere }}" hx-swap="none">ask elsewhere</a></p>'
         '{{ sse_connect(topics=[("board", {"name": name})]) }}',
         name=name,
+        elsewhere=request.args.get("elsewhere", ""),
     )
 
 

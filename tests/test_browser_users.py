@@ -73,6 +73,7 @@ class Elsewhere:
     def __init__(self) -> None:
         self.port = 0
         self.requests: list[str] = []
+        self.heads: list[str] = []
 
     @property
     def origin(self) -> str:
@@ -85,6 +86,7 @@ class Elsewhere:
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
             method, path, *_ = head.split(" ")
             self.requests.append(f"{method} {path.partition('?')[0]}")
+            self.heads.append(head)
             allow = "Access-Control-Allow-Origin: *\r\nAccess-Control-Allow-Headers: *\r\n"
             if path.startswith("/sse?"):
                 writer.write(

@@ -3,6 +3,7 @@
 import asyncio
 import datetime
 import json
+import re
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from quart_sse import (
     UnknownFragmentError,
 )
 from quart_sse.channel import PAGE_HEADER, Channel
+from quart_sse.connection import id_of
 
 from .support import open_stream
 
@@ -39,6 +41,10 @@ class Day(BaseConverter):
 
     def to_url(self, value: datetime.date) -> str:
         return value.isoformat()
+
+
+#: What a stream's client alone has.
+SECRET = "abcdefghijklmn-_01234567"
 
 
 class Words(BaseConverter):
@@ -615,18 +621,26 @@ async def test_publish_with_retry_puts_it_on_the_wire(app: Quart, news: Channel)
 @pytest.mark.parametrize(
     ("header", "line"),
     [
-        ("abc-1_X", "origin: abc-1_X\n"),
+        (f"{SECRET}.abc-1_X", f"origin: {id_of(SECRET)}.abc-1_X\n"),
+        (f"{id_of(SECRET)}.x", f"origin: {id_of(id_of(SECRET))}.x\n"),  # what all are sent
         (None, ""),
         ("", ""),
-        ("a b", ""),
-        ("\xb5", ""),
-        ("x" * 65, ""),
+        ("0123456789012345", ""),  # as pages said it that have been open for long
+        (SECRET, ""),
+        (f"{SECRET}.", ""),
+        (f".{SECRET}", ""),
+        (f"{SECRET[:15]}.x", ""),
+        (f"{SECRET}.a.b", ""),
+        (f"{SECRET}.a b", ""),
+        (f"{SECRET}.\xb5", ""),
+        (f"{SECRET}.{'x' * 65}", ""),
+        (f"{'x' * 65}.x", ""),
     ],
 )
 async def test_event_for_others_says_which_page_knows(
     app: Quart, news: Channel, header: str | None, line: str
 ) -> None:
-    """The page that asked is named on the wire, unless what names it can be none."""
+    """The page that asked is named on the wire by what it alone can ask for, if by anything."""
 
     @app.post("/say")
     async def say() -> str:
@@ -656,6 +670,18 @@ async def test_event_for_others_outside_a_request_goes_to_all(app: Quart, news: 
         await news.topic().publish("said", "x", to_others=True)
 
         assert (await stream.next("said")).data == "x"
+
+
+async def test_each_stream_has_a_secret(app: Quart, news: Channel) -> None:
+    """Its id, which others may come to know, is made of it, and does not lead back."""
+    async with open_stream(app, "/sse/news") as one, open_stream(app, "/sse/news") as other:
+        told = [json.loads((await stream.next("sse-open")).data) for stream in (one, other)]
+
+    assert len({each["secret"] for each in told}) == 2
+    for each in told:
+        assert each["id"] == id_of(each["secret"])
+        assert each["secret"] not in each["id"]
+        assert re.fullmatch(r"[\w-]{24}", each["secret"])
 
 
 @pytest.mark.parametrize("retry_ms", [-1, True])
