@@ -15,6 +15,7 @@ from quart_sse import (
     ConfigError,
     SetupError,
 )
+from quart_sse.connection import id_of
 
 from .support import connect_urls, open_stream, until
 
@@ -513,11 +514,12 @@ async def test_position_lets_a_page_open_its_own_stream(app: Quart, sse: SSE) ->
 
 
 async def test_open_message_tells_the_connection(app: Quart, news: str) -> None:
-    """Every stream begins with its connection's id, which is random."""
+    """Every stream begins with its connection's id and the secret that the id is made of."""
     async with open_stream(app, news) as one, open_stream(app, news) as two:
         opened = [json.loads((await stream.next()).data) for stream in (one, two)]
 
-    assert [data.keys() for data in opened] == [{"id", "topics"}] * 2
+    assert [data.keys() for data in opened] == [{"id", "secret", "topics"}] * 2
+    assert [data["id"] for data in opened] == [id_of(data["secret"]) for data in opened]
     assert opened[0]["id"] != opened[1]["id"]
     assert opened[0]["topics"] == [["news"]]
 
