@@ -16,13 +16,25 @@ sudo=()
 [ "$(id -u)" = 0 ] || sudo=(sudo)
 
 if command -v apt-get >/dev/null && { [ ${#sudo[@]} -eq 0 ] || sudo -n true 2>/dev/null; }; then
-    install() {
-        "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive \
-            apt-get install --yes --quiet --no-install-recommends "${missing[@]}"
+    apt() {
+        "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get --quiet "$@"
     }
+    # The lists come first, not only when installing fails without them: old lists install old
+    # programs, such as a browser with bugs that are fixed since. apt-get calls a network that is
+    # away a warning; the option makes it an error.
+    echo "Fetching the package lists"
+    if apt update -o APT::Update::Error-Mode=any; then
+        lists=fresh
+    else
+        lists=old
+        echo "The package lists could not be fetched: is there no network? Trying with those that are here." >&2
+    fi
     echo "Installing for the tests: ${missing[*]}"
-    # The package lists may be absent or old: fetch them only when it does not work without.
-    install || { "${sudo[@]}" apt-get update --quiet && install; }
+    if ! apt install --yes --no-install-recommends "${missing[@]}"; then
+        echo "${missing[*]} could not be installed, and the tests need them." >&2
+        [ $lists = fresh ] || echo "Connect to the network, or install them by hand, and run this again." >&2
+        exit 1
+    fi
     # Debian starts services at once and at every boot; the tests start programs of their own.
     if [ -d /run/systemd/system ]; then
         for name in "${missing[@]}"; do

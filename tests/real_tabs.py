@@ -197,6 +197,13 @@ class Tab:
         await self.evaluate("history.back()")
         await self.until(f"location.href === {url!r} && document.readyState === 'complete'")
 
+    async def reasons_of_reload(self) -> set[str]:
+        """Return why the page that was gone back to is not the kept one; empty if it is."""
+        told = await self.evaluate(
+            "JSON.stringify(performance.getEntriesByType('navigation')[0].notRestoredReasons)"
+        )
+        return {reason["reason"] for reason in (json.loads(told) or {"reasons": []})["reasons"]}
+
     async def close(self) -> None:
         """Close it."""
         await self.chromium.protocol.send("Target.closeTarget", {"targetId": self.target})
