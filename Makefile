@@ -6,7 +6,7 @@
 #   make clean test PYTHON=/path/to/python3.12
 # PYTHON counts when the environment is made; without it the scripts look for one that runs.
 
-.PHONY: help demo demo-redis test test-all check format script bench soak faults clean
+.PHONY: help demo demo-redis test test-all check format script bench bench-check soak faults clean
 .DEFAULT_GOAL := help
 
 RUN := .venv/bin/python -m
@@ -46,6 +46,9 @@ soak: .venv/.stamp-dev ## Let a thousand streams come and go for two minutes
 
 bench: .venv/.stamp-dev ## Run the benchmarks
 	$(RUN) benchmarks $(ARGS)
+
+bench-check: .venv/.stamp-dev ## Compare deliveries and memory with another commit: BASE=main
+	@$(RUN) benchmarks.check $(ARGS) $(BASE)
 
 faults: .venv/.stamp-dev ## Kill, freeze and cut what there is, and count what is lost
 	@$(RUN) faults $(ARGS)

@@ -1,4 +1,7 @@
-"""The two apps that are compared: quart_sse, and the how-to of the Quart docs."""
+"""The two apps that are compared: quart_sse, and the how-to of the Quart docs.
+
+They use only what every version of quart_sse has, for `check.py` runs them over older ones.
+"""
 
 import asyncio
 import time
@@ -6,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 from quart import Quart, Response, make_response, request
 
+import quart_sse
 from quart_sse import SSE
 
 PAYLOAD = "x" * 88  # makes an event of about 120 bytes
@@ -13,8 +17,12 @@ PAYLOAD = "x" * 88  # makes an event of about 120 bytes
 Publish = Callable[[str], Awaitable[None]]
 
 
-def add_publisher(app: Quart, publish: Publish) -> None:
+def add_controls(app: Quart, publish: Publish) -> None:
     """Let ``POST /go?count=&rate=`` publish events; rate 0 is all at once."""
+
+    @app.get("/imported")
+    async def imported() -> dict[str, str]:
+        return {"quart_sse": quart_sse.__file__}
 
     @app.post("/go")
     async def go() -> dict[str, float]:
@@ -36,7 +44,7 @@ def ours() -> Quart:
     async def publish(text: str) -> None:
         await news.topic().publish("news", text)
 
-    add_publisher(app, publish)
+    add_controls(app, publish)
     return app
 
 
@@ -66,5 +74,5 @@ def docs() -> Quart:
         for queue in queues:
             await queue.put(text)
 
-    add_publisher(app, publish)
+    add_controls(app, publish)
     return app

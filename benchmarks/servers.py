@@ -6,10 +6,10 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
-TICKS = os.sysconf("SC_CLK_TCK")
 ROOT = Path(__file__).parents[1]
 COMMANDS = {
     "uvicorn": ["-m", "uvicorn", "--factory", "--log-level", "warning", "--port"],
@@ -19,51 +19,55 @@ COMMANDS = {
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return the CPU time of a process and its children that are alive."""
-    total = 0.0
-    for path in [Path(f"/proc/{pid}"), *map(Path, children(pid))]:
-        fields = (path / "stat").read_text().rpartition(")")[2].split()
-        total += (int(fields[11]) + int(fields[12])) / TICKS
-    return total
+    """Return the CPU time of a process and its children that are alive, user and system."""
+    # A clock of each process, as clock_getcpuclockid(3) names it: it counts nanoseconds, where
+    # /proc counts hundredths of a second.
+    return sum(time.clock_gettime(~process << 3 | 2) for process in processes(pid))
 
 
-def children(pid: int) -> list[str]:
-    """Return the /proc folders of a process's children, at any depth."""
-    found: list[str] = []
+def processes(pid: int) -> list[int]:
+    """Return the ids of a process and its children, at any depth."""
+    found = [pid]
     for task in Path(f"/proc/{pid}/task").iterdir():
         for child in (task / "children").read_text().split():
-            found += [f"/proc/{child}", *children(int(child))]
+            found += processes(int(child))
     return found
 
 
 def memory_kib(pid: int) -> float:
     """Return the unshared memory of a process and its children."""
     total = 0.0
-    for path in [Path(f"/proc/{pid}"), *map(Path, children(pid))]:
-        for line in (path / "smaps_rollup").read_text().splitlines():
+    for process in processes(pid):
+        for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
             if line.startswith(("Private_Clean", "Private_Dirty")):
                 total += float(line.split()[1])
     return total
 
 
 @contextlib.asynccontextmanager
-async def serve(server: str, app: str, **environ: str) -> AsyncIterator[tuple[int, int]]:
+async def serve(
+    server: str, app: str, tree: Path = ROOT, environ: Mapping[str, str] | None = None
+) -> AsyncIterator[tuple[int, int]]:
     """Serve one of the apps; gives its port and process id.
 
     Args:
         server: Its name.
         app: The function of ``apps.py`` that makes it.
-        environ: More variables of the environment.
+        tree: The folder whose ``quart_sse`` it imports; the apps are those of this one.
+        environ: More than the usual environment.
     """
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
     where = f"127.0.0.1:{port}" if server == "hypercorn" else str(port)
-    target = f"benchmarks.apps:{app}" + ("()" if server == "hypercorn" else "")
+    target = f"apps:{app}" + ("()" if server == "hypercorn" else "")
+    # The tree comes before the environment's own quart_sse, and before the folder of the apps,
+    # which are found by their bare name because the other tree has a package `benchmarks`, too.
+    path = os.pathsep.join([str(tree), str(Path(__file__).parent)])
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, *COMMANDS[server], where, target),
-        cwd=ROOT,
-        env={**os.environ, **environ},
+        cwd=tree,
+        env={**os.environ, "PYTHONPATH": path, **(environ or {})},
         start_new_session=True,
     )
     try:

@@ -210,7 +210,7 @@ async def measure_process(server: Server) -> None:
     broker = RedisBroker(server.url)
     environ = {"QUART_SSE_BROKER_URL": server.url}
     before = await server.info("connected_clients")
-    async with serve("uvicorn", "ours", **environ) as (port, _):
+    async with serve("uvicorn", "ours", environ=environ) as (port, _):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"GET /sse/news HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n")
         await reader.readuntil(b"sse-open")
