@@ -163,7 +163,7 @@ def _stream(
     connection = Connection(
         admission.subscription,
         config,
-        loader=_loader(state, root_of(config), admission, texts),
+        loader=_loader(state, root_of(config), admission, tokens, texts),
         identity=identity,
         browser=browser,
         address=address,
@@ -382,12 +382,27 @@ def _oldest(given: list[Position | None]) -> Position | None:
     return Position(known[0].epoch, events, fragments)
 
 
-def _loader(state: State, root: str, admission: Admission, texts: list[str]) -> "Loader":
-    urls = {}
-    for topic in admission.subscription:
-        number = admission.tokens_of[topic][0]
-        urls[topic] = f"?t={quote(texts[number], safe='~')}" if number < len(texts) else ""
-    return Loader(state, root, urls)
+def _loader(
+    state: State,
+    root: str,
+    admission: Admission,
+    tokens: list[Token | None],
+    texts: list[str],
+) -> "Loader":
+    """Return what makes the messages by which a viewer fetches personal fragments.
+
+    Pages that share a stream may show different fragments of one topic, and each fragment opens
+    by a token that names it.
+    """
+    queries: dict[tuple[str, str], str] = {}
+    for topic, numbers in admission.tokens_of.items():
+        for number in numbers:
+            token = tokens[number]
+            if token is not None and number < len(texts):
+                query = f"?t={quote(texts[number], safe='~')}"
+                for name in token.topics[topic]:
+                    queries.setdefault((topic, name), query)
+    return Loader(state, root, queries)
 
 
 class Loader:
@@ -396,10 +411,10 @@ class Loader:
     Args:
         state: Of the app.
         root: The app's root path as the viewer sees it.
-        queries: Topic -> the query that lets the viewer fetch its fragments.
+        queries: (topic, fragment) -> the query that lets the viewer fetch it.
     """
 
-    def __init__(self, state: State, root: str, queries: Mapping[str, str]) -> None:
+    def __init__(self, state: State, root: str, queries: Mapping[tuple[str, str], str]) -> None:
         self._state = state
         self._root = root
         self._queries = queries
@@ -411,6 +426,6 @@ class Loader:
         assert channel is not None  # its change was announced
         path = channel.fragment_url(self._state.app, topic, fragment)
         spread = min(SPREAD_MS * personal.viewers, LAST_SPREAD_MS)
-        url = f"{self._root}{path}{self._queries.get(topic, '')}"
+        url = f"{self._root}{path}{self._queries.get((topic, fragment), '')}"
         key = member_key(topic, fragment)
         return personal.id_line + encode_loader(key, url, random.randint(0, spread))

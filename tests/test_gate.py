@@ -1,6 +1,7 @@
 """Holes that a gate may have: answers that are none, tokens that open too much or for too long."""
 
 import asyncio
+import html
 import json
 import logging
 import re
@@ -206,6 +207,25 @@ async def test_stream_of_a_token_has_no_fragment_that_its_page_did_not_show(
             events.append(await stream.next())
 
     assert not any("secret" in event.data for event in events)
+
+
+async def test_pages_that_share_a_stream_fetch_each_by_its_own_token(
+    app: Quart, desk: Channel
+) -> None:
+    """A personal fragment is fetched by the token that names it, not by another page's."""
+    add_page(app, '{{ sse_fragment("desk.title", number=7) }}{{ sse_connect() }}', "/title")
+    add_page(app, '{{ sse_fragment("desk.mine", number=7) }}{{ sse_connect() }}', "/mine")
+    client = QuartClient(app)
+    title, mine = await url_of(client, "/title"), await url_of(client, "/mine")
+
+    for url in (f"{title}&{query_of(mine)}", f"{mine}&{query_of(title)}"):
+        async with open_stream(client, url) as stream:
+            await stream.next("sse-open")
+            await desk.topic(number=7).refresh("mine")
+            (path,) = re.findall('hx-get="([^"]+)"', (await stream.next("message")).data)
+        answer = await client.get(html.unescape(path))
+
+        assert await answer.get_data(as_text=True) == "secret mine"
 
 
 async def test_whole_topic_is_open_where_authorize_says_so(app: Quart, sse: SSE) -> None:
