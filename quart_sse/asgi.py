@@ -6,9 +6,10 @@ import logging
 import socket
 import struct
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from functools import partial
 from typing import Any
 
-from .connection import holdoff, stop
+from .connection import STOPPED, holdoff, stop
 from .errors import BrokerUnavailable
 from .shutdown import Shutdown
 from .state import KEY, State, Visit
@@ -20,6 +21,9 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Any, Any, Any], Awaitable[None]]
+
+#: Headers of an answer that ends clients which do not know how to stop.
+_NO_STREAM = [(b"cache-control", b"no-store")]
 
 #: Statuses after which coming back later may help; others are final.
 _TRANSIENT = frozenset({408, 425, 429})
@@ -54,7 +58,9 @@ class Wrapper:
         if is_get and wants_stream:
             receive = _kickable(receive, visit, _transport(scope, send))
         if (is_get or is_head) and wants_stream:
-            send = _softened(send, visit, lambda: self._is_ours(scope, visit), is_head)
+            was_stopped = _header(scope["headers"], b"last-event-id") == STOPPED
+            is_ours = partial(self._is_ours, scope, visit)
+            send = _softened(send, visit, is_ours, is_head, was_stopped)
         await self._inner(scope, receive, send)
         if visit.uncovered:
             self._warn(visit)
@@ -171,16 +177,20 @@ def _kickable(receive: Receive, visit: Visit, transport: Any) -> Receive:
     return kickable
 
 
-def _softened(send: Send, visit: Visit, is_ours: Callable[[], bool], is_head: bool) -> Send:
+def _softened(
+    send: Send, visit: Visit, is_ours: Callable[[], bool], is_head: bool, was_stopped: bool
+) -> Send:
     """Turn every answer of ours that is no stream (a login redirect) into a short stream.
 
-    Any other status makes htmx 2 lose its position, and htmx 4 show the answer in the page.
+    Any other status makes htmx 2 lose its position, and htmx 4 show the answer in the page. Only
+    a client that was told to stop before, and comes back, is answered by a status.
 
     Args:
         send: The server's.
         visit: Of the request.
         is_ours: Tells, when there is an answer, whether the request was for a stream of ours.
         is_head: Whether the client wants the headers alone.
+        was_stopped: Whether it was told to stop before.
     """
     is_replaced = False
 
@@ -192,6 +202,10 @@ def _softened(send: Send, visit: Visit, is_ours: Callable[[], bool], is_head: bo
             await send(message)
             return
         is_replaced = True
+        if was_stopped:
+            await send({"type": "http.response.start", "status": 204, "headers": _NO_STREAM})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            return
         again = status >= 500 or status in _TRANSIENT
         body = holdoff("error", 5.0) if again else stop("refused")
         await _send_whole(send, b"" if is_head else body)

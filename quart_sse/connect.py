@@ -23,7 +23,16 @@ from .origins import is_foreign
 from .position import Position
 from .signer import Token
 from .state import State, current_state, current_visit
-from .stream import AWAY, OVERLOADED, EventStream, Refusal, StreamBody, is_full
+from .stream import (
+    AWAY,
+    OVERLOADED,
+    EventStream,
+    Refusal,
+    StreamBody,
+    is_full,
+    no_stream,
+    was_stopped,
+)
 
 logger = logging.getLogger("quart_sse")
 
@@ -68,6 +77,8 @@ async def _answer(
     topic: str | None = None,
     fragments: frozenset[str] = frozenset(),
 ) -> Response:
+    if was_stopped(request):
+        return no_stream()
     state = current_state()
     try:
         _check_request(state, too_much)
@@ -212,6 +223,8 @@ def open_own_stream(
     if is_foreign(request, state.app, state.config):
         current_visit().is_foreign = True
         abort(403)
+    if was_stopped(request):
+        return no_stream()
     if state.is_closing:
         return EventStream(holdoff("shutdown", 1.0))
     shown = {topic.name: topic.channel.shared for topic in topics}

@@ -14,6 +14,11 @@ from .config import Config
 from .event import PREAMBLE, Event
 from .position import ZERO, Id, Position
 
+#: The id of the message that tells a client to stop.
+STOPPED = "stop"
+#: Milliseconds after which a client comes back that knows only what the standard says.
+STOP_MS = 3_600_000
+
 #: Topic -> the fragments of it that the page shows.
 Subscription = Mapping[str, frozenset[str]]
 
@@ -276,5 +281,9 @@ def holdoff(reason: str, seconds: float) -> bytes:
 
 
 def stop(reason: str) -> bytes:
-    """Return the message after which a browser never comes back."""
-    return Event(reason, "sse-stop").encode()
+    """Return the message after which a browser never comes back.
+
+    A client that does not know this message comes back once, an hour later, and says by its
+    ``Last-Event-ID`` that it was told to stop.
+    """
+    return Event(reason, "sse-stop", id=STOPPED, retry_ms=STOP_MS).encode()

@@ -276,8 +276,9 @@ class SSE:
 
         The view has decided who may listen: nothing else is asked, but pages of other origins are
         refused as everywhere. It starts where the client's ``Last-Event-ID``, or ``since`` in the
-        query, says, else with what comes next. The events of a single topic have their bare
-        names; those of several, the full ones of ``sse_event``.
+        query, says, else with what comes next. A client that returns after it was told to stop
+        is answered by 204. The events of a single topic have their bare names; those of several,
+        the full ones of ``sse_event``.
 
         Args:
             topics: What to stream; at least one.

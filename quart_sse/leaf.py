@@ -26,10 +26,11 @@ _HTMX_2 = Markup(
     '<div id="sse-{id}" hx-ext="sse" sse-connect="{url}" sse-swap="message"'
     ' sse-close="sse-stop" hx-swap="none" hidden></div>'
 )
-# htmx 4 never retries a failed first connect by itself, so a trigger does.
+# htmx 4 never retries a failed first connect by itself, so triggers do: an answer that is no
+# stream, and none at all. Nothing that comes again by itself, for that would undo a stop.
 _HTMX_4 = Markup(
     '<div id="sse-{id}" hx-sse:connect="{url}" hx-sse:close="sse-stop" hx-swap="none"'
-    ' hx-trigger="load, every 10s, visibilitychange from:document" hx-sync="this:drop"'
+    ' hx-trigger="load, htmx:after:request delay:10s, htmx:error delay:10s" hx-sync="this:drop"'
     " hidden></div>"
 )
 

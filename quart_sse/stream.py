@@ -8,12 +8,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 
-from quart import Response
+from quart import Request, Response
 from quart.wrappers.response import ResponseBody
 
 from . import orders, presence
 from .broker import Start
-from .connection import Connection, holdoff, stop
+from .connection import STOPPED, Connection, holdoff, stop
 from .errors import BrokerUnavailable
 from .state import State
 
@@ -70,6 +70,20 @@ class EventStream(Response):
         super().__init__(body, headers=HEADERS)
         # Quart would cut the stream after RESPONSE_TIMEOUT, or (0.23) leave it open and silent.
         self.timeout = None
+
+
+def was_stopped(request: Request) -> bool:
+    """Whether a client comes back that was told to stop; clients of ours never do."""
+    return request.headers.get("Last-Event-ID") == STOPPED
+
+
+def no_stream() -> Response:
+    """Return the answer after which no client comes back that keeps to the standard.
+
+    See https://html.spec.whatwg.org/multipage/server-sent-events.html#sse-processing-model; other
+    clients see by its type that it is no event stream.
+    """
+    return Response(status=204, headers={"Cache-Control": "no-store"})
 
 
 def is_full(state: State, topics: Iterable[str] = (), address: str | None = None) -> bool:

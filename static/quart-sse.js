@@ -134,7 +134,8 @@
         // What is for it and what it does not have; what the stream itself is told concerns no tab.
         const isFor = topic ? source.topics.includes(topic) && !(event && order <= 0) : !event || event === "sse-reset";
         if (isFor) source.post(message);
-        if (id && !(order < 0)) source.since = id;
+        // The id of a farewell (sse-stop, sse-holdoff) is no position.
+        if (id && !(order < 0) && !/^sse-[hs]/.test(event)) source.since = id;
       });
     };
 

@@ -7,11 +7,13 @@ from markupsafe import Markup
 from quart import Quart, Response, abort, redirect, render_template_string, request
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-from quart_sse import SSE
+from quart_sse import SSE, Event, connection
 
 app = Quart(__name__)
 app.secret_key = "for tests only"
 sse = SSE(app)
+connection.STOP_MS = int(os.environ.get("STOP_MS", connection.STOP_MS))
+asked: list[list[str | None]] = []  #: path and Last-Event-ID of each request for a stream
 board = sse.channel("board", "/board/<name>")
 hall = sse.channel("hall", "/hall/<name>", public=True)
 numbers: dict[str, int] = {"a": 0, "b": 0, "inner": 0}
@@ -77,7 +79,9 @@ async def add_policy(response: Response) -> Response:
 
 @app.before_request
 async def note_tokens() -> None:
-    """Remember the tokens by which streams are asked for, which is in vain while it is shut."""
+    """Remember by what streams are asked for, which is in vain while it is shut."""
+    if "text/event-stream" in request.headers.get("Accept", ""):
+        asked.append([request.path, request.headers.get("Last-Event-ID")])
     if request.endpoint == "sse.connect":
         tokens.update(request.args.getlist("t"))
         if is_shut.is_set():
@@ -90,6 +94,26 @@ async def shut(name: str) -> Response:
     is_shut.set()
     await sse.recheck(board.topic(name=name))
     return Response(status=204)
+
+
+@app.get("/asked")
+async def tell_asked() -> list[list[str | None]]:
+    """Say what streams were asked for."""
+    return asked
+
+
+@app.post("/stop/<reason>")
+async def stop(reason: str) -> Response:
+    """Tell all clients to stop."""
+    for stream in list(app.extensions["quart_sse"].hub.connections.values()):
+        stream.end(connection.stop(reason))
+    return Response(status=204)
+
+
+@app.get("/ticker")
+async def ticker() -> Response:
+    """Answer with a stream of the app's own."""
+    return await sse.stream(hall.topic(name="t"), initial=[Event("hello", name="welcome")])
 
 
 @app.post("/open-again")

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import pairwise
@@ -310,7 +311,7 @@ async def test_answers_that_are_no_streams_cost_no_position(chromium: Chromium) 
 
 def said(event: str, retry_ms: int | None = None) -> bytes:
     """Return a stream that says one thing and ends."""
-    retry = "" if retry_ms is None else f"retry: {retry_ms}\n"
+    retry = "id: stop\n" if retry_ms is None else f"retry: {retry_ms}\n"
     body = f":\n\n{retry}event: {event}\ndata: a reason\n\n"
     return http("200 OK", "Content-Type: text/event-stream", body=body)
 
@@ -359,6 +360,29 @@ async def test_browser_that_is_told_to_stop_never_comes_again(
         await expect_each_event_once(server, tabs["failing"])
         assert await tabs["stopped"].evaluate("got") == []
         assert (await streams(server))["open"] == 1
+
+
+@pytest.mark.parametrize("event", ["sse-stop", "sse-holdoff"])
+async def test_farewell_costs_no_position(profile: Profile, event: str) -> None:
+    """Its id is for other clients: the page goes on from where it was, without a loss."""
+    async with serving(2) as server, gate_to(server.port) as gate:
+        await profile.set_cookie(gate.url, "who", "one")
+        # They share a key, and what is told to stop is the newer one's token.
+        tabs = [await profile.open(url_of(gate, "/page/room/a")) for _ in range(2)]
+        await expect_each_event_once(server, *tabs, topic="room/a")
+        answers = iter([said(event)])
+        await gate.answer(lambda who: next(answers, http("503 Away")))
+        await gate.until_attempts("one", 2)
+        for attempt in gate.attempts:
+            (since,) = re.findall(r"since=([^&, ]*)", attempt.head)
+            assert re.fullmatch(r"\w+\.\d+-\d+.*", since), "that is no position"
+        await post(server, "/tick/room/a")
+        await gate.open()
+        for tab in tabs:
+            await tab.evaluate("QuartSSE.connect()")
+            await tab.until_state("open")
+
+        await expect_each_event_once(server, *tabs, topic="room/a")
 
 
 @HTMX

@@ -538,8 +538,9 @@ def test_holdoff_comes_with_a_random_delay() -> None:
     assert 12_000 < max(delays) <= 15_000
 
 
-def test_stop_says_why_and_not_when() -> None:
-    """A browser that shall never come back is told a reason and no delay."""
+def test_stop_says_why_and_how_to_come_back_late() -> None:
+    """A browser gets a reason; a client that comes back all the same an id and a long pause."""
     (event,) = read(stop("refused"))
 
-    assert (event.event, event.data, event.retry) == ("sse-stop", "refused", None)
+    assert (event.event, event.data) == ("sse-stop", "refused")
+    assert (event.id, event.retry) == ("stop", 3_600_000)

@@ -311,7 +311,7 @@ async def test_connect_element_is_what_htmx_needs(number: int) -> None:
         else {
             "hx-sse:close": "sse-stop",
             "hx-swap": "none",
-            "hx-trigger": "load, every 10s, visibilitychange from:document",
+            "hx-trigger": "load, htmx:after:request delay:10s, htmx:error delay:10s",
             "hx-sync": "this:drop",
         }
     )
