@@ -4,13 +4,13 @@ import json
 from collections.abc import Callable, Mapping
 
 from .broker import Replay, Start
-from .debts import lacks
+from .debts import lacks, may_hide
 from .event import encode_body
-from .fragment import FragmentSpec
+from .fragment import FragmentSpec, SharedFragment, next_number
 from .fragments import Fragments
-from .group import Group, Item, Solo
+from .group import Debt, Group, Item, Solo
 from .items import Items
-from .position import ZERO
+from .position import ZERO, Id
 
 
 class Arrivals:
@@ -49,6 +49,11 @@ class Arrivals:
         positions = [start.position for start in starts.values() if start.position is not None]
         known = not replay.unknown and not any(start.now for start in starts.values())
         solo.lag(min((p.fragments for p in positions), default=ZERO) if known else ZERO)
+        solo.claims = {
+            topic: start.position.fragments
+            for topic, start in starts.items()
+            if start.position is not None and topic not in replay.unknown | replay.incomplete
+        }
         if replay.incomplete:
             # Nothing else before or after it: a client that is cut in between would take a
             # position past events that it was neither sent nor told of.
@@ -84,20 +89,46 @@ class Arrivals:
         for topic, start in starts.items():
             for name in sorted(start.fragments):
                 spec = self._spec(topic, name)
+                if spec is None:
+                    continue
                 change = replay.changes.get((topic, name))
-                if spec is None or not lacks(spec, start, change, topic, replay):
-                    continue
-                if spec.personal:
+                is_lacking = lacks(spec, start, change, topic, replay)
+                if not spec.personal:
+                    shared = self._fragments.get(topic, spec)
+                    may_lack = may_hide(start, topic, replay)
+                    item = self._owe_html(solo, shared, change or ZERO, is_lacking, may_lack)
+                    if item is not None:
+                        ready.append(item)
+                elif is_lacking:
                     signals.append(self._items.signal(topic, name, 1, replay.position))
-                    continue
-                shared = self._fragments.get(topic, spec)
-                needed = change or ZERO
-                solo.owed[shared.key] = needed
-                if shared.rendered is not None and shared.is_current(needed):
-                    ready.append(self._items.html(shared, shared.rendered))
-                else:
-                    shared.require(needed)
         return signals, ready
+
+    def _owe_html(
+        self, solo: Solo, shared: SharedFragment, change: Id, is_lacking: bool, may_lack: bool
+    ) -> Item | None:
+        """Note whether a connection lacks a shared fragment; returns what can be sent at once.
+
+        Args:
+            solo: The connection.
+            shared: The fragment.
+            change: Its last change on record.
+            is_lacking: Whether the page is known to lack it.
+            may_lack: Whether the page may lack what is inside it, if that is not known here.
+        """
+        # The record may have expired, or be older than what this process has heard.
+        needed = max(change, shared.requested)
+        is_current = shared.is_current(needed)
+        if not is_lacking and (is_current or not may_lack):
+            if not is_current:
+                shared.doubt(needed)
+            return None
+        # A render that runs already may hold what is inside as it was before.
+        since = next_number() if may_lack and not is_current else 0
+        solo.owed[shared.key] = Debt(needed, since)
+        if is_current and shared.rendered is not None:
+            return self._items.html(shared, shared.rendered)
+        shared.require(needed)
+        return None
 
     def _start_clocks(self, solo: Solo) -> None:
         """Begin to refresh fragments regularly that were declared so."""

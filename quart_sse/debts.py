@@ -32,7 +32,29 @@ def lacks(spec: FragmentSpec, start: Start, change: Id | None, topic: str, repla
     return change > Id(position.fragments.ms - again, position.fragments.n)
 
 
-def missed(replay: Replay, starts: Mapping[str, Start]) -> list[Message]:
+def may_hide(start: Start, topic: str, replay: Replay) -> bool:
+    """Whether something may have changed inside what a client shows, of which nothing is known.
+
+    That is any fragment of the topic that it is not known to show.
+
+    Args:
+        start: Where the client starts, with all that it is known to show.
+        topic: The topic.
+        replay: What the broker said.
+    """
+    if start.now:
+        return False
+    position = start.position
+    if replay.incomplete or topic in replay.unknown | replay.stale or position is None:
+        return True
+    return any(
+        change > position.fragments
+        for (other, name), change in replay.changes.items()
+        if other == topic and name not in start.fragments
+    )
+
+
+def missed(replay: Replay) -> list[Message]:
     """Return what a process has missed, in the order of ids.
 
     Changes of fragments come back as the messages that announced them, also those that the
@@ -41,7 +63,6 @@ def missed(replay: Replay, starts: Mapping[str, Start]) -> list[Message]:
     changes = (
         Message(Kind.REFRESH, change, topic, name)
         for (topic, name), change in replay.changes.items()
-        if name in starts[topic].fragments
     )
     return sorted([*replay.events, *changes], key=lambda message: message.id)
 

@@ -6,6 +6,7 @@ also splits at U+2028, form feed and others) must not be used.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 
@@ -79,16 +80,24 @@ def encode_id(position: Position) -> bytes:
     return f"id: {position}\n".encode()
 
 
-def encode_fragment(key: str, html: str) -> bytes:
+def encode_fragment(key: str, html: str, behind: Mapping[str, str] | None = None) -> bytes:
     """Return the message that puts HTML into every element of a fragment, without its id.
 
     An unnamed message that holds an htmx partial: the same bytes work in htmx 2.0.11 (which
     takes ``innerMorph`` for ``innerHTML``) and in htmx 4.
 
+    Args:
+        key: The fragment's key.
+        html: Its HTML.
+        behind: Key -> HTML of other fragments that are put in place after it, in this order.
+
     Raises:
         FragmentError: If the HTML cannot be carried; see :func:`check_html`.
     """
-    return encode_body(_partial(key, "innerMorph", check_html(key, html)))
+    parts = {key: html, **(behind or {})}
+    return encode_body(
+        "".join(_partial(key, "innerMorph", check_html(key, html)) for key, html in parts.items())
+    )
 
 
 def encode_loader(key: str, url: str, delay_ms: int) -> bytes:

@@ -1,8 +1,10 @@
 """One shared fragment of one topic in this process: debounce, single flight, versions, retries."""
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from .error_log import ErrorLog
 from .errors import RenderError
@@ -26,13 +28,44 @@ class FragmentSpec:
     includes: frozenset[str] = frozenset()
 
 
+class Inside(NamedTuple):
+    """One fragment inside another one's HTML, as it was put there."""
+
+    topic: str
+    fragment: str
+    rendered: "Rendered"
+    opening: str  #: start tag of its element
+    closing: str  #: end tag of its element
+
+    @property
+    def element(self) -> str:
+        """The element as it was put there."""
+        return self.around(self.rendered.html)
+
+    def around(self, html: str) -> str:
+        """Return the element with other content."""
+        return f"{self.opening}{html}{self.closing}"
+
+
 @dataclass(frozen=True, slots=True)
 class Rendered:
     """The outcome of one render."""
 
     html: str
-    #: fragments inside this one: (topic, fragment)
+    #: fragments inside this one, at any depth: (topic, fragment)
     nested: frozenset[tuple[str, str]] = frozenset()
+    #: those directly inside this one, where it is known which render of them it was
+    inside: tuple[Inside, ...] = ()
+    #: see :func:`next_number`; 0 for what a renderer returns
+    number: int = field(default=0, compare=False)
+
+
+_numbers = itertools.count(1)
+
+
+def next_number() -> int:
+    """Return a number that tells what began earlier in this process: renders, connections."""
+    return next(_numbers)
 
 
 class SharedFragment:
@@ -47,7 +80,8 @@ class SharedFragment:
         spec: How the fragment was declared.
         debounce: Seconds in which it is rendered at most once.
         render: Renders it, from above.
-        deliver: Takes what was rendered for the viewers.
+        keep: Takes note of HTML that is kept, and hands it on if it is for the viewers. Returns
+            False if it must not be handed on, and another render is needed.
         is_viewed: Tells whether anybody looks at it.
         errors: Takes what its renderer gets wrong.
     """
@@ -58,7 +92,7 @@ class SharedFragment:
         spec: FragmentSpec,
         debounce: float,
         render: Callable[[], Awaitable[Rendered]],
-        deliver: Callable[["SharedFragment"], None],
+        keep: Callable[["SharedFragment", bool], bool],
         is_viewed: Callable[[], bool],
         errors: ErrorLog,
     ) -> None:
@@ -71,14 +105,19 @@ class SharedFragment:
         self.version: Id = ZERO  #: the newest refresh that ``rendered`` contains
         self._debounce = debounce
         self._render = render
-        self._deliver = deliver
-        self._requested: Id = ZERO
+        self._keep = keep
+        #: the newest change that this process knows of
+        self.requested: Id = ZERO
+        #: whether ``rendered`` was asked for although nothing was known to have changed
+        self.is_extra = False
         # Where the hub stood before the oldest refresh that the running (or failed) render
         # answers, and before the oldest one that only the next render will answer.
         self._floor_now: Id | None = None
         self._floor_next: Id | None = None
         self._again = False
         self._outdated = False
+        self._check = False  #: as ``_again``, but only for the sake of what is inside
+        self._doubted: Id | None = None  #: up to this version viewers may know more than we do
         #: who waits for the next render, and for the one that runs
         self._waiters: list[asyncio.Future[Rendered]] = []
         self._answering: list[asyncio.Future[Rendered]] = []
@@ -94,7 +133,8 @@ class SharedFragment:
     @property
     def floor(self) -> Id | None:
         """The hub's position before the oldest refresh whose HTML viewers have not been sent."""
-        return self._floor_next if self._floor_now is None else self._floor_now
+        floors = (self._floor_now, self._floor_next)
+        return min((floor for floor in floors if floor is not None), default=None)
 
     @property
     def is_idle(self) -> bool:
@@ -105,21 +145,22 @@ class SharedFragment:
 
     def refresh(self, id: Id, seen: Id) -> None:
         """Note that the fragment changed at ``id``, when the hub stood at ``seen``."""
-        self._requested = max(self._requested, id)
+        self.requested = max(self.requested, id)
         if id <= self.version:
             return  # rendered before it was heard of here, for somebody who knew of it
         if self.is_viewed():
             self._floor_next = seen if self._floor_next is None else self._floor_next
             self._start()
 
-    def push(self, id: Id, html: str) -> None:
-        """Take HTML that a publisher rendered at ``id``."""
-        self._requested = max(self._requested, id)
+    def push(self, id: Id, html: str, nested: frozenset[tuple[str, str]] = frozenset()) -> None:
+        """Take HTML that a publisher rendered at ``id``, with other fragments inside."""
+        self.requested = max(self.requested, id)
         if id > self.version:
-            self.rendered, self.version = Rendered(html), id
-            if self._requested <= id:
+            self.rendered = Rendered(html, nested, number=next_number())
+            self.version, self.is_extra = id, False
+            if self.requested <= id:
                 self.forget_floor()
-            self._deliver(self)
+            self._keep(self, True)
 
     def forget_floor(self) -> None:
         """Owe nobody anything: nobody looks any more, or all have been sent the newest."""
@@ -128,26 +169,48 @@ class SharedFragment:
     def forget(self) -> None:
         """Trust nothing rendered so far: the order of ids has begun anew."""
         self._generation += 1
-        self.rendered, self.version, self._requested = None, ZERO, ZERO
+        self.rendered, self.version, self.requested = None, ZERO, ZERO
+        self._doubted = None
         self.forget_floor()
 
     def outdate(self) -> None:
-        """Render again for whoever joins next: something inside this fragment has changed."""
+        """Render again for the next connection: changes may have been missed until now."""
         self._outdated = True
+
+    def doubt(self, version: Id) -> None:
+        """Note that viewers may have another process's HTML of a version that was not made here."""
+        self._doubted = version if self._doubted is None else max(self._doubted, version)
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether viewers may show something inside this fragment of which nothing is known."""
+        if self._doubted is None:
+            return False
+        return self.rendered is None or self.version < self._doubted
 
     def is_current(self, needed: Id) -> bool:
         """Whether what is rendered contains the change ``needed`` and all that came since."""
-        is_new = self.version >= max(needed, self._requested)
+        is_new = self.version >= max(needed, self.requested)
         return self.rendered is not None and is_new and not self._outdated
 
     def require(self, needed: Id) -> None:
         """Render for a viewer who lacks the change ``needed``."""
-        self._requested = max(self._requested, needed)
+        self.requested = max(self.requested, needed)
         self.rerender()
 
     def rerender(self) -> None:
         """Render for the viewers although nothing is known to have changed."""
         self._again = True
+        self._start()
+
+    def recheck(self, seen: Id) -> None:
+        """Render for viewers who may lack something inside it that came after ``seen``.
+
+        If nothing turns out to be inside, they are sent nothing.
+        """
+        if self._floor_next is None:
+            self._floor_next = seen
+        self._check = True
         self._start()
 
     async def fresh(self, *, is_urgent: bool = True) -> Rendered:
@@ -197,7 +260,7 @@ class SharedFragment:
             self._task = asyncio.get_running_loop().create_task(self._work())
 
     def _is_wanted(self) -> bool:
-        behind = self._again or self._requested > self.version
+        behind = self._again or self._check or self.requested > self.version
         return bool(self._waiters) or (behind and self.is_viewed())
 
     async def _work(self) -> None:
@@ -226,14 +289,15 @@ class SharedFragment:
     async def _render_once(self) -> None:
         loop = asyncio.get_running_loop()
         self._answering, self._waiters = self._waiters, []
-        version, generation = self._requested, self._generation
+        version, generation = self.requested, self._generation
         self._floor_now, self._floor_next = self.floor, None
-        was_wanted = self._again or version > self.version
-        self._again = self._outdated = False
+        number, was_asked, was_check = next_number(), self._again, self._check
+        was_wanted = was_asked or version > self.version
+        self._again = self._check = self._outdated = False
         self._is_urgent = False
         self._not_before = self.debounced_until = loop.time() + self._debounce
         try:
-            rendered = await self._render()
+            rendered = replace(await self._render(), number=number)
         except (Exception, asyncio.CancelledError) as error:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
@@ -241,6 +305,7 @@ class SharedFragment:
             # Or the renderer cancelled itself, which is a failure like any other.
             self._fail(error)
             self._again = self._again or was_wanted
+            self._check = self._check or was_check
             return
         self._failures = 0
         for waiter in self._answering:
@@ -250,16 +315,19 @@ class SharedFragment:
         if version >= self.version and generation == self._generation:
             before = self.rendered, self.version, self._floor_now, self._floor_next
             self.rendered, self.version, self._floor_now = rendered, version, None
-            if version >= self._requested:
+            self.is_extra = was_asked or was_check
+            if version >= self.requested and not (self._again or self._check):
                 # Nor is owed what was heard of only after this render had begun with it.
                 self._floor_next = None
-            if was_wanted and self.is_viewed():
-                try:
-                    self._deliver(self)
-                except Exception as error:
-                    self.rendered, self.version, self._floor_now, self._floor_next = before
-                    self._fail(error)
-                    self._again = True
+            is_kept = False
+            try:
+                is_wanted = was_wanted or (was_check and bool(rendered.nested))
+                is_kept = self._keep(self, is_wanted and self.is_viewed())
+            except Exception as error:
+                self._fail(error)
+            if not is_kept:
+                self.rendered, self.version, self._floor_now, self._floor_next = before
+                self._again = True
 
     def _fail(self, error: BaseException) -> None:
         # The exponent has an end, too: a float does not hold 2 to the power of any number.

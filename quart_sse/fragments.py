@@ -1,11 +1,33 @@
 """The shared fragments that a process knows, and how far all of them are current."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
 from .fragment import FragmentSpec, Rendered, SharedFragment
 from .naming import member_key
-from .position import Id
+from .position import ZERO, Id
+
+
+class Whole(NamedTuple):
+    """A fragment's HTML with the newest of all that is inside it."""
+
+    html: str
+    #: fragment key -> HTML that must be put in place after it, in this order
+    behind: Mapping[str, str]
+
+
+def _recorded(rendered: Rendered) -> set[tuple[str, str]]:
+    """Return what is inside, at any depth, as far as it is known which render of it is."""
+    found = set()
+    for inside in rendered.inside:
+        found |= {(inside.topic, inside.fragment), *_recorded(inside.rendered)}
+    return found
+
+
+def _put_behind(behind: dict[str, str], key: str, html: str) -> None:
+    behind.pop(key, None)
+    behind[key] = html
 
 
 class Fragments:
@@ -49,6 +71,11 @@ class Fragments:
         if shared.floor is not None:
             self._behind.add(shared)
 
+    def recheck(self, shared: SharedFragment, seen: Id) -> None:
+        """Render a fragment, something inside which may have changed after ``seen``."""
+        shared.recheck(seen)
+        self._behind.add(shared)
+
     def current_up_to(self, seen: Id) -> Id:
         """Return up to where every fragment is that somebody looks at, ``seen`` at most."""
         if not self._behind:
@@ -78,6 +105,18 @@ class Fragments:
             if not is_kept() and shared.is_idle:
                 self._forget(shared)
 
+    def are_current(self, pairs: Iterable[tuple[str, str]]) -> bool:
+        """Whether the newest HTML of fragments is here, as far as their changes are known."""
+        found = (self.known(topic, name) for topic, name in pairs)
+        return all(shared is not None and shared.is_current(ZERO) for shared in found)
+
+    def outdate(self, topics: Iterable[str]) -> None:
+        """Render again for the next connection: changes of these may have been missed until now."""
+        names = set(topics)
+        for shared in self._shared.values():
+            if shared.topic in names:
+                shared.outdate()
+
     def unwatched(self, topics: frozenset[str]) -> None:
         """Owe nobody anything of fragments of these topics that nobody looks at any more."""
         for shared in list(self._behind):
@@ -101,6 +140,42 @@ class Fragments:
             del self._forgotten[next(iter(self._forgotten))]
         if shared.debounced_until > now:
             self._forgotten[shared.key] = shared.debounced_until
+
+    def whole(self, rendered: Rendered, within: frozenset[str] = frozenset()) -> Whole:
+        """Return a fragment's HTML with the newest of all that is inside it.
+
+        It may have been rendered from older HTML of those than viewers have been sent.
+
+        Args:
+            rendered: The fragment's.
+            within: Keys of the fragments that this one is inside of.
+        """
+        html, behind = rendered.html, dict[str, str]()
+        for inside in rendered.inside:
+            key = member_key(inside.topic, inside.fragment)
+            if key in within:
+                continue
+            newest = self._newest(inside.topic, inside.fragment, inside.rendered)
+            inner = self.whole(newest, within | {key})
+            if inner.html != inside.rendered.html:
+                element = inside.around(inner.html)
+                html = html.replace(inside.element, element)
+                if element not in html:  # the renderer has changed it
+                    _put_behind(behind, key, inner.html)
+            for other, content in inner.behind.items():
+                _put_behind(behind, other, content)
+        for topic, name in sorted(rendered.nested.difference(_recorded(rendered))):
+            shared, key = self.known(topic, name), member_key(topic, name)
+            if shared is not None and shared.rendered is not None and key not in within:
+                inner = self.whole(shared.rendered, within | {key})
+                for other, content in {key: inner.html, **inner.behind}.items():
+                    _put_behind(behind, other, content)
+        return Whole(html, behind)
+
+    def _newest(self, topic: str, name: str, rendered: Rendered) -> Rendered:
+        shared = self.known(topic, name)
+        kept = None if shared is None else shared.rendered
+        return rendered if kept is None or kept.number < rendered.number else kept
 
     def known(self, topic: str, name: str) -> SharedFragment | None:
         """Return a fragment's state; None if it is not known."""

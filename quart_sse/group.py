@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from .connection import Connection, Part, Personal, Subscription, Wave, holdoff
 from .event import encode_id
+from .fragment import next_number
 from .position import ZERO, Id, Position
 
 #: The part that only moves a client's position; a newer one takes its place.
@@ -24,6 +26,8 @@ class Item:
     body: bytes = b""  #: without id; b"" for a change of a personal fragment
     bare: bytes | None = None  #: as ``body`` with the event's bare name, where that differs
     version: Id = ZERO  #: of a fragment's HTML
+    number: int = 0  #: of its render; see fragment.next_number
+    is_extra: bool = False  #: whether it was rendered although nothing was known to have changed
     viewers: int = 0  #: of a personal fragment
     _parts: dict[tuple[bool, int | None], Part] = field(default_factory=dict)
 
@@ -71,12 +75,20 @@ class Group:
         return wave
 
 
+class Debt(NamedTuple):
+    """What will do for a page that lacks a fragment."""
+
+    version: Id  #: the least version
+    since: int = 0  #: its render began after this number was given
+
+
 class Solo(Group):
     """The group of one connection that has just come and may still owe its page something.
 
     At first it only holds what comes, while the broker is asked what was missed. Then its
     messages carry a position of their own, whose fragments stay where the page was until every
-    fragment that the page lacks has been sent.
+    fragment that the page lacks has been sent. Its page may know more than this process, which
+    then has HTML that is older than what the page shows: that is not sent.
     """
 
     def __init__(self, connection: Connection, granted: int | None) -> None:
@@ -85,11 +97,13 @@ class Solo(Group):
         self.members = {connection}
         self.is_holding = True
         self.is_overtaken = False  #: something was lost that may be newer than the answer
-        self.owed: dict[str, Id] = {}  #: fragment key -> the least version that it lacks
+        self.owed: dict[str, Debt] = {}  #: by fragment key
+        self.claims: dict[str, Id] = {}  #: topic -> the page's fragments were current up to there
         self._held: list[Item] = []
         self._floor: Id | None = None
         self.last: Id = ZERO  #: events are delivered up to here
         self.told: Id = ZERO  #: fragments are current up to here, as the client was told
+        self._began = next_number()
 
     def add(self, item: Item) -> bool:
         """Hold a message, or put it into the next wave with this connection's position."""
@@ -102,13 +116,23 @@ class Solo(Group):
         is_event = item.fragment is None and item.key is None
         if is_event and item.position.events <= self.last:
             return False  # was in the replay: the process catches up with what this one has
-        if item.key in self.owed and item.version >= self.owed[item.key]:
-            del self.owed[item.key]
+        if item.version > ZERO and not self._is_wanted(item):
+            return False
+        self.owed.pop(item.key or "", None)
         if not self.owed:
             self._floor = None
         self.last = max(self.last, item.position.events)
         self.pending.append(item.part_at(self._at(item.position), self.bare))
         return True
+
+    def _is_wanted(self, item: Item) -> bool:
+        """Whether HTML is not older than what the page has, or is owed."""
+        debt = self.owed.get(item.key or "")
+        if debt is not None:
+            return item.version >= debt.version and item.number >= debt.since
+        claim = max(self.told, self.claims.get(item.topic, ZERO))
+        # What began after the page had come shows all that the page can claim.
+        return item.version > claim or (item.is_extra and item.number > self._began)
 
     def _at(self, position: Position) -> Position:
         # The page's own claim stands, also where the hub lags behind it.
@@ -138,6 +162,11 @@ class Solo(Group):
         for item in held:
             if item.fragment is not None or item.position.events > snapshot:
                 self.add(item)
+
+    @property
+    def claim(self) -> Id:
+        """Up to where the fragments of its page are current, by what it has said or was told."""
+        return max(self.told, *self.claims.values(), ZERO)
 
     @property
     def is_settled(self) -> bool:

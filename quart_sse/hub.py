@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Protocol
 
@@ -19,6 +19,7 @@ from .fragment import FragmentSpec, Rendered, SharedFragment
 from .fragments import Fragments
 from .group import Group, Item, Solo
 from .items import Items
+from .naming import keys_in, parse_member
 from .position import ZERO, Id, Position
 from .replays import Replays
 from .routes import Route, Routes
@@ -72,7 +73,7 @@ class Hub:
         self._fragments = Fragments(config.debounce, self._make_shared)
         self._waves = Waves(self._settle, self.errors)
         self._replays = Replays(self._resume)
-        self._items = Items(lambda: self.position)
+        self._items = Items(lambda: self.position, self._fragments)
         self._arrivals = Arrivals(self._items, self._fragments, source.spec, self._add)
 
     @property
@@ -118,33 +119,54 @@ class Hub:
             for group in wanting:
                 self._add(group, item)
         else:
-            for parent in route.parents.get(name, ()):
-                outer = self._fragments.known(route.topic, parent)
-                if outer is not None:
-                    outer.outdate()
+            for other in route.beside(name):
+                outer = self._fragments.known(route.topic, other)
+                if outer is not None and outer.is_doubtful:
+                    self._fragments.recheck(outer, before)
             shared = self._fragments.get(route.topic, spec)
-            if message.kind is Kind.PUSH:
-                shared.push(message.id, message.data or "")
+            nested = self._nested(shared, message.data or "")
+            if message.kind is Kind.PUSH and self._fragments.are_current(nested):
+                shared.push(message.id, message.data or "", nested)
             else:
+                # Of what is inside, pushed HTML may hold any version: then a render is due.
                 self._fragments.refresh(shared, message.id, before)
 
-    def _deliver(self, shared: SharedFragment) -> None:
-        """Fan out the HTML of a fragment that has just been rendered or pushed."""
+    def _nested(self, shared: SharedFragment, html: str) -> frozenset[tuple[str, str]]:
+        """Return the fragments inside pushed HTML of another one."""
+        pairs = {parse_member(key) for key in keys_in(html) if key != shared.key}
+        specs = {pair: self._source.spec(*pair) for pair in pairs}
+        return frozenset(pair for pair, spec in specs.items() if spec and not spec.personal)
+
+    def _keep(self, shared: SharedFragment, is_wanted: bool) -> bool:
+        """Learn what is inside a fragment's new HTML, and fan it out if it is for the viewers."""
         route = self._routes.get(shared.topic)
         if route is None or shared.rendered is None:
-            return
-        for topic, name in shared.rendered.nested:
-            if topic == shared.topic:
-                route.parents.setdefault(name, set()).add(shared.spec.name)
-        items = [self._items.html(shared, shared.rendered)]
-        for topic, name in sorted(shared.rendered.nested):
-            inner = self._fragments.known(topic, name) if topic == shared.topic else None
-            # It changed while the outer one was rendered: what was sent of it shall stay.
-            if inner and inner.rendered and inner.rendered.html not in shared.rendered.html:
-                items.append(self._items.html(inner, inner.rendered))
+            return True
+        is_late = self._learn(route, shared.spec.name, shared.rendered)
+        if not is_wanted:
+            return True
+        if is_late:
+            return False
+        item = self._items.html(shared, shared.rendered)
         for group in route.wanting(shared.spec.name):
-            for item in items:
-                self._add(group, item)
+            self._add(group, item)
+        return True
+
+    def _learn(self, route: Route, outer: str, rendered: Rendered) -> bool:
+        """Note which fragments are inside another one.
+
+        Returns:
+            Whether one of them, which was not shown here until now, has changed since its render.
+            No other render of it will follow, and positions have passed the change: the outer
+            fragment needs another render before it is sent.
+        """
+        is_late = False
+        for topic, name in rendered.nested:
+            if topic == route.topic and route.put_inside(name, outer):
+                inner = self._fragments.known(topic, name)
+                is_owed = inner is None or inner.is_current(ZERO) or inner.floor is not None
+                is_late = is_late or not is_owed
+        return is_late
 
     def _add(self, group: Group, item: Item) -> None:
         if group.add(item):
@@ -158,7 +180,7 @@ class Hub:
             spec,
             debounce,
             lambda: self._source.render(topic, spec.name),
-            self._deliver,
+            self._keep,
             lambda: bool(self._routes.wanting(topic, spec.name)),
             self.errors,
         )
@@ -206,14 +228,10 @@ class Hub:
         self._group_of[connection] = solo
         self._solos.add(solo)
         self._routes.add(solo)
-        # What came inside a fragment later is not in the page's own list.
-        starts = {
-            topic: replace(start, fragments=self._routes[topic].with_nested(start.fragments))
-            for topic, start in starts.items()
-        }
         try:
             async with asyncio.timeout(self._config.join_timeout):
                 await self._broker.subscribe(connection.subscription)
+                self._hear(connection.subscription)
                 replay = await self._replays.ask(starts)
         except TimeoutError:
             raise BrokerUnavailable(
@@ -226,9 +244,21 @@ class Hub:
         if replay.position.epoch != self._epoch:
             await self._broker.probe()  # tells every process, this one too
             raise BrokerUnavailable("The broker's data set has just become another.")
+        # What came inside a fragment later is not in the page's own list.
+        starts = {
+            topic: replace(start, fragments=self._routes[topic].with_nested(start.fragments))
+            for topic, start in starts.items()
+        }
         opening = encode_body(json.dumps(connection.introduction), "sse-open")
         self._arrivals.admit(solo, starts, replay, [opening])
         self._settle()
+
+    def _hear(self, topics: Iterable[str]) -> None:
+        """Note that nothing of these topics is missed any more; it may have been until now."""
+        new = [topic for topic in topics if not self._routes[topic].is_heard]
+        for topic in new:
+            self._routes[topic].is_heard = True
+        self._fragments.outdate(new)
 
     async def _resume(self, starts: Mapping[str, Start]) -> Replay:
         replay = await self._broker.resume(starts)
@@ -271,7 +301,7 @@ class Hub:
             # Whenever that was: before all that is delivered now.
             if message.topic in self._routes:
                 self._change(self._routes[message.topic], message, self._seen)
-        for message in missed(replay, starts):
+        for message in missed(replay):
             self.receive(message)
         self._seen = max(self._seen, snapshot.events)
 
@@ -323,7 +353,7 @@ class Hub:
         """Let connections that owe nothing any more share bytes with others."""
         for solo in [solo for solo in self._solos if solo.is_settled]:
             # Another position than the hub's must never be followed by a smaller one.
-            if solo.last > self._seen or solo.told > self.position.fragments:
+            if solo.last > self._seen or solo.claim > self.position.fragments:
                 continue
             key = _group_key(solo)
             group = self._groups.get(key)

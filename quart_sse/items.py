@@ -5,6 +5,7 @@ from collections.abc import Callable
 from .broker import Message
 from .event import encode_body, encode_fragment
 from .fragment import Rendered, SharedFragment
+from .fragments import Fragments
 from .group import HEARTBEAT, Item
 from .naming import member_key
 from .position import Id, Position
@@ -18,10 +19,12 @@ class Items:
 
     Args:
         position: Tells where every connection stands that owes nothing.
+        fragments: Of the process.
     """
 
-    def __init__(self, position: Callable[[], Position]) -> None:
+    def __init__(self, position: Callable[[], Position], fragments: Fragments) -> None:
         self._position = position
+        self._fragments = fragments
 
     def heartbeat(self) -> Item:
         """Return the message that says nothing but the position."""
@@ -42,12 +45,24 @@ class Items:
         return Item(position, topic, fragment, member_key(topic, fragment), viewers=viewers)
 
     def html(self, shared: SharedFragment, rendered: Rendered) -> Item:
-        """Return the message that brings a fragment's HTML."""
+        """Return the message that brings a fragment's HTML, and the newest of what is inside."""
         topic, name = shared.topic, shared.spec.name
-        body = encode_fragment(shared.key, rendered.html)
+        whole = self._fragments.whole(rendered, frozenset({shared.key}))
+        body = encode_fragment(shared.key, whole.html, whole.behind)
         # Never zero, which is for what has no versions.
         version = max(shared.version, Id(0, 1))
-        return Item(self._position(), topic, name, shared.key, body, version=version)
+        position = self._position()
+        number = rendered.number
+        return Item(
+            position,
+            topic,
+            name,
+            shared.key,
+            body,
+            version=version,
+            number=number,
+            is_extra=shared.is_extra,
+        )
 
     def event(self, message: Message, bodies: Bodies | None = None) -> Item:
         """Return an event's message.

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 from quart import Response, request
 from quart.wrappers.response import DataBody
 
@@ -16,6 +16,7 @@ from .assets import ASSETS
 from .channel import Channel, Topic
 from .config import read_origins
 from .errors import FragmentError, UnknownChannelError
+from .fragment import Inside, Rendered
 from .leaf import make_leaf
 from .naming import check_event_name, member_key
 from .render import call_renderer
@@ -271,20 +272,26 @@ class Macros:
                 f"tag is {tag!r}. Write the name of an element that shows HTML, such as 'div'."
             )
         attributes = _attributes({"aria-live": aria_live, **(attrs or {})})
-        html = await self._html(topic, fragment)
-        key = escape(member_key(topic.name, fragment))
-        return Markup('<{0} data-sse="{1}"{2}>{3}</{0}>').format(tag, key, attributes, Markup(html))
+        rendered = await self._render(topic, fragment)
+        key = member_key(topic.name, fragment)
+        opening = Markup('<{} data-sse="{}"{}>').format(tag, key, attributes)
+        closing = Markup("</{}>").format(tag)
+        visit = current_visit()
+        if visit.rendering is not None:
+            visit.inside.append(Inside(topic.name, fragment, rendered, opening, closing))
+        return opening + Markup(rendered.html) + closing
 
-    async def _html(self, topic: Topic, fragment: str) -> str:
+    async def _render(self, topic: Topic, fragment: str) -> Rendered:
         visit = current_visit()
         declared = topic.channel.find(fragment)
         self._check_nesting(visit, topic, fragment)
         visit.rendered.add((topic.name, fragment))
         if declared.spec.personal:
             visit.is_private = True  # also where anybody may listen: it is this viewer's
-            return await call_renderer(
+            html = await call_renderer(
                 self._state, topic.name, fragment, declared.renderer, topic.params
             )
+            return Rendered(html)
         inside, inner = visit.rendering, (topic.name, fragment)
         if inside is not None:
             self._waiting.setdefault(inside, set()).add(inner)
@@ -296,7 +303,7 @@ class Macros:
                 if not self._waiting[inside]:
                     del self._waiting[inside]
         visit.rendered |= rendered.nested
-        return rendered.html
+        return rendered
 
     def _check_nesting(self, visit: Visit, topic: Topic, fragment: str) -> None:
         """Refuse a fragment inside another one where it could not be kept current."""

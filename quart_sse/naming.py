@@ -8,12 +8,14 @@ No quote, space, comma or colon can appear in any of them.
 
 import re
 from collections.abc import Mapping
+from html import unescape
 from urllib.parse import quote, unquote
 
 from .errors import DeclarationError, EventError
 
 _NAME = re.compile(r"[A-Za-z][\w-]*", re.ASCII)
 _EVENT_NAME = re.compile(r"[A-Za-z][\w.-]*", re.ASCII)
+_ELEMENT = re.compile(r"""\sdata-sse=["']?([^"'\s>]+)""")
 _RESERVED_EVENT = re.compile(r"(message|open|error)|(sse-|htmx).*")
 
 
@@ -83,6 +85,22 @@ def member_key(topic: str, member: str) -> str:
     """
     channel, mark, query = topic.partition("?")
     return f"{channel}.{member}{mark}{query}"
+
+
+def parse_member(key: str) -> tuple[str, str]:
+    """Return the topic's name and the fragment of a key.
+
+    Example:
+        ``parse_member("comments.list?discussion_id=7") == ("comments?discussion_id=7", "list")``
+    """
+    path, mark, query = key.partition("?")
+    channel, _, member = path.partition(".")
+    return f"{channel}{mark}{query}", member
+
+
+def keys_in(html: str) -> set[str]:
+    """Return the keys of the fragments whose elements stand in HTML."""
+    return {unescape(key) for key in _ELEMENT.findall(html)}
 
 
 def selector(key: str) -> str:

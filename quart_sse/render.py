@@ -86,7 +86,7 @@ async def render_shared(
         ) from None
     finally:
         task.cancel()
-    return Rendered(html, frozenset(visit.rendered))
+    return Rendered(html, frozenset(visit.rendered), tuple(visit.inside))
 
 
 def check_pushed(state: State, key: str, html: str) -> str:
@@ -140,4 +140,5 @@ async def call_renderer(
             f"The renderer of fragment {key!r} returned {type(html).__name__}. It must return "
             "HTML as str or Markup, such as 'return await render_template(...)'."
         )
-    return check_html(key, html)
+    # Markup would escape what is put into it later.
+    return str(check_html(key, html))

@@ -13,15 +13,30 @@ class Route:
         #: fragment -> the fragments that contain it, as far as renders have shown
         self.parents: dict[str, set[str]] = {}
         self.empty_since: float | None = None
+        self.is_heard = False  #: whether no message of the topic can be missed any more
 
     def with_nested(self, names: frozenset[str]) -> frozenset[str]:
         """Return fragments and what they contain."""
         inside = (name for name, parents in self.parents.items() if not parents.isdisjoint(names))
         return names.union(inside)
 
+    def put_inside(self, fragment: str, outer: str) -> bool:
+        """Note that a fragment is inside another one; returns whether that is new."""
+        parents = self.parents.setdefault(fragment, set())
+        is_new = outer not in parents
+        parents.add(outer)
+        return is_new
+
     def wanting(self, fragment: str) -> list[Group]:
         """Return the groups whose pages show a fragment, by itself or inside another one."""
         return [group for group in self.groups if group.wants(self.topic, fragment, self.parents)]
+
+    def beside(self, fragment: str) -> set[str]:
+        """Return what those groups show that, as far as is known, do not show a fragment."""
+        unaware = (
+            group for group in self.groups if not group.wants(self.topic, fragment, self.parents)
+        )
+        return set[str]().union(*(group.subscription[self.topic] for group in unaware))
 
     @property
     def connections(self) -> list[Connection]:

@@ -13,7 +13,7 @@ from .config import Config
 from .connection import Connection, holdoff
 from .error_log import ErrorLog
 from .errors import SetupError
-from .fragment import FragmentSpec
+from .fragment import FragmentSpec, Inside
 from .hub import Hub
 from .limits import Limits
 from .position import Position
@@ -131,6 +131,8 @@ class Visit:
     covered: set[tuple[str, str]] = field(default_factory=set)
     #: the shared fragment that this request renders, if it is none of a browser
     rendering: tuple[str, str] | None = None
+    #: the fragments that were put into the one that this request renders, as they were put there
+    inside: list[Inside] = field(default_factory=list)
     #: whether the page holds a token, which no shared cache may keep
     is_private: bool = False
     #: ends the request as if its client had gone, and returns whether its socket is closed; None

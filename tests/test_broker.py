@@ -378,17 +378,21 @@ async def test_events_without_history_are_neither_replayed_nor_missed(rig: Rig) 
         assert (replay.events, replay.incomplete, replay.unknown) == ([], set(), unknown)
 
 
-async def test_changes_of_the_fragments_shown_are_told(rig: Rig) -> None:
-    """Of each fragment that a client shows, refreshed or pushed, the last change is known."""
+async def test_changes_of_all_fragments_are_told(rig: Rig) -> None:
+    """Of each fragment, refreshed or pushed, the last change is known, shown or not.
+
+    It may be inside one that is shown.
+    """
     start = await rig.position()
     await rig.change("list")
     change = await rig.change("list")
     push = await rig.broker.publish(Message(Kind.PUSH, ZERO, TOPIC, "count", "1"), KEEP)
-    await rig.change("hidden")
+    hidden = await rig.change("hidden")
     await rig.change("list", topic=OTHER)
     replay = await rig.resume(start, KEEP, "list", "count", "still")
 
-    assert replay.changes == {(TOPIC, "list"): change, (TOPIC, "count"): push}
+    names = {"list": change, "count": push, "hidden": hidden}
+    assert replay.changes == {(TOPIC, name): id for name, id in names.items()}
     assert (replay.events, replay.incomplete, replay.stale) == ([], set(), set())
 
 

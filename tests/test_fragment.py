@@ -57,6 +57,7 @@ class Stage:
         self.is_viewed = True
         self.error: BaseException | None = None  #: what the renderer raises
         self.refusal: Exception | None = None  #: what delivering raises
+        self.is_fit = True  #: whether HTML may be handed on
         self.gate = asyncio.Event()  #: renders are held up while it is not set
         self.gate.set()
         self.fragment = SharedFragment(
@@ -64,7 +65,7 @@ class Stage:
             FragmentSpec("list", every=every),
             debounce,
             self.render,
-            self.deliver,
+            self.keep,
             lambda: self.is_viewed,
             ErrorLog(lambda: asyncio.get_running_loop().time()),
         )
@@ -80,13 +81,15 @@ class Stage:
             raise self.error
         return Rendered(f"<p>{data}</p>")
 
-    def deliver(self, fragment: SharedFragment) -> None:
+    def keep(self, fragment: SharedFragment, is_wanted: bool) -> bool:
         """Note what viewers were sent."""
         if self.refusal is not None:
             raise self.refusal
         assert fragment is self.fragment
         assert fragment.rendered is not None
-        self.shown.append(fragment.rendered.html)
+        if is_wanted and self.is_fit:
+            self.shown.append(fragment.rendered.html)
+        return self.is_fit
 
     def change(self) -> Id:
         """Change the data and say so, as a message that the hub received."""

@@ -12,7 +12,7 @@ from quart_sse.broker.memory import MemoryBroker
 from quart_sse.config import Config
 from quart_sse.connection import Connection, Personal, Wave
 from quart_sse.fragment import FragmentSpec, Rendered
-from quart_sse.group import HEARTBEAT, MAX_HELD, Group, Item, Solo
+from quart_sse.group import HEARTBEAT, MAX_HELD, Debt, Group, Item, Solo
 from quart_sse.hub import Hub
 from quart_sse.position import ZERO, Id, Position
 
@@ -217,7 +217,7 @@ async def test_position_stays_where_the_page_was_until_all_was_sent() -> None:
     """Until the last fragment that a page lacks was sent, positions do not say it has them."""
     solo = newcomer()
     solo.lag(at(3))
-    solo.owed = {LIST: at(5), "notes.count?room=7": at(6)}
+    solo.owed = {LIST: Debt(at(5)), "notes.count?room=7": Debt(at(6))}
     solo.release(at(7))
     count = html(10, version=6)
     count.key = "notes.count?room=7"
@@ -234,11 +234,11 @@ async def test_older_version_does_not_pay_what_is_owed() -> None:
     """HTML that lacks the change which the page lacks is sent, and the debt stays."""
     solo = newcomer()
     solo.lag(at(3))
-    solo.owed = {LIST: at(5)}
+    solo.owed = {LIST: Debt(at(5))}
     solo.release(at(7))
 
     solo.add(html(8, version=4))
-    assert solo.owed == {LIST: at(5)}
+    assert solo.owed == {LIST: Debt(at(5))}
     solo.add(html(9, version=5))
 
     assert solo.owed == {}
@@ -262,7 +262,7 @@ async def test_newcomer_is_settled_when_nothing_is_left() -> None:
     solo = newcomer()
     assert not solo.is_settled
 
-    solo.owed = {LIST: at(5)}
+    solo.owed = {LIST: Debt(at(5))}
     solo.release(at(7))
     assert not solo.is_settled
 
@@ -342,7 +342,7 @@ def lives(draw: st.DrawFn) -> tuple[Life, Position, list[str]]:
         if page.events < at(number) <= at(snapshot):
             life.wire += solo.replayed(event(number, min(life.fragments, number)))
     if at(changed) > page.fragments:
-        solo.owed = {LIST: at(changed)}
+        solo.owed = {LIST: Debt(at(changed))}
     solo.release(at(snapshot))
     life.send(solo)
     if not solo.owed:

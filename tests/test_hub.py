@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import pytest
@@ -381,11 +381,12 @@ async def test_refreshes_during_a_render_cause_one_more(house: House) -> None:
 async def test_process_without_viewers_renders_nothing(house: House) -> None:
     """Not for a topic that nobody ever looked at, nor for a fragment that nobody shows."""
     await house.viewing("count")
+    await house.paint("count")
     await house.change("list", "1")
     await house.refresh("list", topic=OTHER)
     await house.quiet()
 
-    assert house.pages.rendered == []
+    assert house.pages.rendered == ["count"]
 
 
 async def test_fragment_of_another_release_is_a_warning(
@@ -626,6 +627,126 @@ async def test_position_says_what_was_sent_although_more_is_ready(house: House) 
     assert [position.fragments for position in viewer.positions[:-1]] == [since.fragments]
 
 
+async def test_page_that_is_ahead_is_sent_nothing_older(house: House) -> None:
+    """A page that has a change of which this process has not heard keeps what it shows."""
+    house.pages.data["list"] = "v1"
+    other = await house.viewing("list")
+    house.pages.gate.clear()
+    await house.refresh("list")
+    await until(lambda: house.pages.rendered)
+    house.broker.late = []
+    house.pages.data["list"] = "v2"
+    id = await house.refresh("list")
+    viewer = house.view("list", since=house.broker.known)
+    await until(lambda: viewer.writes)
+    house.pages.gate.set()
+    await other.sees("list", "v1")
+    await house.quiet()
+    assert viewer.shown == []
+
+    house.broker.arrive()
+    await other.sees("list", "v2")
+    await house.say("end")
+    await viewer.hears("end")
+    assert viewer.shown == []
+    assert viewer.position.fragments == viewer.position.events > id
+
+
+async def test_page_that_is_ahead_joins_no_group_before_the_process_has_caught_up(
+    house: House,
+) -> None:
+    """Then older HTML of a slow render would reach it with what others are sent."""
+    house.pages.data["list"] = "v1"
+    other = await house.viewing("list")
+    house.broker.late = []
+    house.pages.data["list"] = "v2"
+    await house.refresh("list")
+    viewer = house.view("list", since=house.broker.known)
+    await until(lambda: viewer.writes)
+    house.pages.gate.clear()
+    house.broker.arrive()
+    await until(lambda: house.pages.rendered)
+    house.hub.heartbeat()
+    await house.quiet()
+
+    assert house.hub.position_of(viewer.connection) is None
+    house.pages.gate.set()
+    await other.sees("list", "v2")
+    house.hub.heartbeat()
+    await until(lambda: house.hub.position_of(viewer.connection) is not None)
+    assert viewer.shown == []
+
+
+async def test_slow_render_does_not_pay_what_a_process_knows_to_be_owed(house: House) -> None:
+    """The record of a change has expired, but the process has heard of it."""
+    since = house.broker.known
+    await house.viewing("list")
+    house.pages.data["list"] = "v1"
+    house.pages.gate.clear()
+    await house.refresh("list")
+    await until(lambda: house.pages.rendered)
+    await house.change("list", "v2")
+    house.broker.now += KEEPS[TOPIC].ttl + GRACE + 1
+    await house.broker.probe()
+    viewer = house.view("list", since=since)
+    await until(lambda: viewer.writes)
+    house.pages.gate.set()
+    await viewer.sees("list", "v2")
+
+    assert viewer.shown == [("news.list?room=1", "v2")]
+
+
+async def test_html_from_before_a_topic_was_heard_is_rendered_again(house: House) -> None:
+    """What changed between a page's render and the subscription may be on record no more."""
+    confirmed, subscribe = asyncio.Event(), house.broker.subscribe
+
+    async def slow(topics: Iterable[str]) -> None:
+        await confirmed.wait()
+        await subscribe(topics)
+
+    house.broker.subscribe = slow  # type: ignore[method-assign] # as over a network
+    first = house.view("count")
+    await until(lambda: house.hub.receivers(TOPIC) == 1)
+    await house.paint("list")
+    house.broker.is_deaf = True
+    await house.change("list", "1")
+    house.broker.is_deaf = False
+    confirmed.set()
+    await until(lambda: first.writes)
+    house.broker.now += KEEPS[TOPIC].ttl + GRACE + 1
+    await house.broker.probe()
+    second = house.view("list", since=None)
+    await until(lambda: second.shown)
+
+    assert second.shown == [("news.list?room=1", "1")]
+
+
+async def test_regular_fragment_goes_on_while_another_one_is_owed(house: House) -> None:
+    """What was rendered since a page came is not older than the page, whatever its version."""
+    viewer = house.view("clock", "list", since=house.broker.known)
+    await house.viewing("clock")
+    since = house.broker.known
+    await house.change("list", "1")
+    house.pages.specs["list"] = FragmentSpec("list")
+    render = house.pages.render
+
+    async def failing(topic: str, fragment: str) -> Rendered:
+        if fragment == "list":
+            raise RuntimeError("the database is away")
+        return await render(topic, fragment)
+
+    house.pages.render = failing  # type: ignore[method-assign]
+    viewer = house.view("clock", "list", since=since)
+    await until(lambda: viewer.writes)
+    house.pages.data["clock"] = "12:01"
+    await viewer.sees("clock", "12:01")
+    house.pages.data["clock"] = "12:02"
+    await viewer.sees("clock", "12:02")
+
+    assert viewer.position.fragments == since.fragments
+    house.pages.render = render  # type: ignore[method-assign]
+
+
 async def test_position_never_goes_back(house: House) -> None:
     """Through joining, slow renders, heartbeats and sharing bytes with others."""
     await house.say("a")
@@ -640,9 +761,14 @@ async def test_position_never_goes_back(house: House) -> None:
         house.pages.gate.set()
         await house.change("count", str(number))
         await house.quiet()
-    for viewer in viewers:
+    *others, last = viewers
+    for viewer in others:
         await viewer.sees("list", "3")
+    await house.say("end")
+    await last.hears("end")
 
+    assert last.shown == []  # its page was made with the last change
+    for viewer in viewers:
         positions = viewer.positions
         assert [p.events for p in positions] == sorted(p.events for p in positions)
         assert [p.fragments for p in positions] == sorted(p.fragments for p in positions)
@@ -1008,9 +1134,10 @@ async def test_connection_may_leave_twice_or_never_have_come(house: House) -> No
 async def test_who_leaves_takes_his_debts_along(house: House) -> None:
     """A slow render that nobody waits for any more holds no other connection's position back."""
     one, two = await house.viewing("list"), await house.viewing("count")
+    await house.paint("count")
     house.pages.gate.clear()
     await house.change("list", "1")
-    await until(lambda: house.pages.rendered)
+    await until(lambda: "list" in house.pages.rendered)
     await house.leave(one)
     await house.say("a")
     await two.hears("a")

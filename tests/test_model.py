@@ -1,6 +1,6 @@
-"""Publishers, browsers and one process do anything in any order, and nothing is lost.
+"""Publishers, browsers and processes do anything in any order, and nothing is lost.
 
-A state machine drives the real hub and the real memory broker in virtual time. Its browsers read
+State machines drive real hubs and the real memory broker in virtual time. Its browsers read
 bytes as ``EventSource`` does, are cut at any of them, stall and come back; its application
 renders slowly, out of order, or not at all. What must hold stands at the top of
 ``docs/protocol.md``. Two things are checked with every message that a browser takes, so that no
@@ -37,13 +37,13 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from quart_sse.broker import ORDERS, Keep, Kind, Message, Receiver, Replay, Start
+from quart_sse.broker import ORDERS, Keep, Kind, Message, Past, Receiver, Replay, Start
 from quart_sse.broker.memory import MemoryBroker
 from quart_sse.config import Config
 from quart_sse.connection import Connection, Personal, holdoff
 from quart_sse.errors import BrokerUnavailable
 from quart_sse.event import encode_loader
-from quart_sse.fragment import FragmentSpec, Rendered
+from quart_sse.fragment import FragmentSpec, Inside, Rendered
 from quart_sse.hub import Hub
 from quart_sse.naming import member_key
 from quart_sse.position import ZERO, Id, Position, new_epoch
@@ -63,6 +63,8 @@ CONFIG = Config(replay_events=20, pending_events=6, linger=5.0, join_timeout=5.0
 
 DEEP, SHALLOW, LOUD = "news?room=1", "news?room=2", "chat"
 KEEPS = {DEEP: Keep(50, 60.0), SHALLOW: Keep(2, 30.0), LOUD: Keep(0, 30.0)}
+#: The same with orders, which are of no topic.
+ALL_KEEPS = KEEPS | {"": ORDERS}
 
 
 class Name(NamedTuple):
@@ -83,14 +85,27 @@ FLAT = {
     Name(LOUD, "list"): FragmentSpec("list"),
     Name(LOUD, "clock"): FragmentSpec("clock", every=7.0),
 }
-#: The first and the last of these contain the one between, whenever their value is odd.
+BOARD, COUNT, LIST = Name(DEEP, "board"), Name(DEEP, "count"), Name(DEEP, "list")
+CLOCK_FACE, SUM = Name(DEEP, "clock"), Name(SHALLOW, "sum")
 NESTED = {
-    Name(DEEP, "board"): FragmentSpec("board", debounce=0.0),
-    Name(DEEP, "count"): FragmentSpec("count", debounce=0.0),
-    Name(DEEP, "list"): FragmentSpec("list"),
+    BOARD: FragmentSpec("board", debounce=0.0),
+    COUNT: FragmentSpec("count", debounce=0.0),
+    LIST: FragmentSpec("list"),
+    CLOCK_FACE: FragmentSpec("clock", every=7.0),
+    SUM: FragmentSpec("sum"),
 }
-INNER = Name(DEEP, "count")
-OUTER = (Name(DEEP, "board"), Name(DEEP, "list"))
+FEW = {name: NESTED[name] for name in (LIST, COUNT)}
+
+
+def inside(specs: Mapping[Name, FragmentSpec], name: Name, value: int) -> tuple[Name, ...]:
+    """Return what a fragment of that value contains: most come and go, one is of another topic."""
+    holds: dict[Name, tuple[Name, ...]]
+    holds = {
+        BOARD: ((LIST,) if value % 2 else ()) + ((COUNT,) if value % 3 == 0 else ()) + (SUM,),
+        LIST: (COUNT,) if value % 2 else (),
+        CLOCK_FACE: (COUNT,) if value % 2 else (),
+    }
+    return tuple(other for other in holds.get(name, ()) if other in specs)
 
 
 # -- time, the broker and the application ----------------------------------------------------------
@@ -154,21 +169,49 @@ class NearBroker(MemoryBroker):
         self.catch_ups: list[tuple[Mapping[str, Start], Position]] = []
         self.loud_lost: set[int] = set()  #: numbers of the events without history that got lost
         self.loop = loop
+        self._evicted: dict[str, Id] = {}
         super().__init__(lambda: CLOCK + loop.now + self.offset)
         self.epochs.append(self.known.epoch)
 
     async def resume(self, starts: Mapping[str, Start]) -> Replay:
         replay = await super().resume(starts)
         if "" in starts:  # orders: only the hub itself asks for them
-            topics = {topic: start for topic, start in starts.items() if topic}
-            self.catch_ups.append((topics, replay.position))
+            self.catch_ups.append((starts, replay.position))
         return replay
 
     def rest(self) -> None:
         """Let everything that the machine has held back happen."""
 
+    def peer(self) -> "NearBroker":
+        """Return the way of another process to the same data."""
+        raise NotImplementedError
+
     async def free(self) -> None:
         """Free what is held outside this process."""
+
+    def evict(self, topic: str) -> None:
+        """Lose the record of a topic's changes, as a server does that runs out of memory."""
+        record = self._records.get(topic)
+        if record is not None and record.changes:
+            self._evicted[topic] = max(self._evicted.get(topic, ZERO), *record.changes.values())
+            record.changes.clear()
+
+    def _past(self, topic: str, start: Start) -> Past:
+        past = super()._past(topic, start)
+        return past._replace(unrecorded=self._evicted.get(topic, ZERO))
+
+
+def _shared(name: str) -> property:
+    """Return an attribute that a peer has from its home, once that is known."""
+
+    def get(peer: "PeerBroker") -> object:
+        return getattr(peer._home, name)
+
+    def set(peer: "PeerBroker", value: object) -> None:
+        if hasattr(peer, "peers"):  # what is set before that is of a broker of its own
+            setattr(peer._home, name, value)
+
+    return property(get, set)
 
 
 class DistantBroker(NearBroker):
@@ -186,6 +229,7 @@ class DistantBroker(NearBroker):
         self.is_mute = False
         self.is_broken = False  #: and cannot be made again yet
         self.may_arrive = 0
+        self.peers = [self]  #: of every process: what one publishes reaches all
         self.unanswered: list[asyncio.Future[bool]] = []
         self._is_ended = False
         self._wanted: set[str] = set()
@@ -216,6 +260,9 @@ class DistantBroker(NearBroker):
         """See what can happen now."""
         self._moved.set()
 
+    def peer(self) -> NearBroker:
+        return PeerBroker(self.loop, self)
+
     def rest(self) -> None:
         self.is_lagging = self.is_mute = self.is_broken = False
         for answer in self.unanswered:
@@ -238,6 +285,7 @@ class DistantBroker(NearBroker):
     def lose_data(self) -> None:
         """Forget everything, as a server that was restarted without its data."""
         self._records.clear()
+        self._evicted.clear()
         self._epoch = new_epoch()
         self._last = ZERO.next(self._now_ms())
         self.epochs.append(self._epoch)
@@ -245,7 +293,12 @@ class DistantBroker(NearBroker):
     # -- what arrives
 
     def receive(self, message: Message) -> None:
-        """Take a message from the publisher."""
+        """Take a message from a publisher, and send it to every process."""
+        for peer in self.peers:
+            peer.take(message)
+
+    def take(self, message: Message) -> None:
+        """Send a message to this process, if it would arrive."""
         if not self.is_broken and (not message.topic or message.topic in self._subscribed):
             self._wire.append((self._epoch, message))
             self.move()
@@ -323,8 +376,26 @@ class DistantBroker(NearBroker):
             self.unanswered.remove(answer)
 
 
+class PeerBroker(DistantBroker):
+    """The way of another process to the same data."""
+
+    def __init__(self, loop: VirtualLoop, home: DistantBroker) -> None:
+        self._home = home
+        super().__init__(loop)
+        self.epochs = home.epochs
+        self.peers = home.peers
+        self.peers.append(self)
+
+    # What is kept is kept once.
+    _records = _shared("_records")
+    _evicted = _shared("_evicted")
+    _epoch = _shared("_epoch")
+    _last = _shared("_last")
+    offset = _shared("offset")
+
+
 class Application:
-    """Renders fragments from its data, as slowly and unreliably as the machine wants.
+    """What all processes have in common: the data, and how fast and reliably it is rendered.
 
     Every change of a fragment gives it a greater number, which is its HTML.
     """
@@ -334,12 +405,22 @@ class Application:
         self.data = dict.fromkeys(specs, 1)
         self.is_slow = False
         self.is_failing = False
+        self.is_inner_first = False  #: whether what is inside is rendered before a renderer waits
         self.renders: list[asyncio.Future[str]] = []
         self.given = 0  #: orders to every process, by number
-        self.excused = 0  #: so many of them may have been lost, and this was said
+        self.loop = loop
+
+
+class Process:
+    """One process: its way to the broker, its hub, and the renderers of the application."""
+
+    def __init__(self, app: Application, broker: NearBroker) -> None:
+        self.app = app
+        self.broker = broker
+        self.specs = app.specs
+        self.excused = 0  #: so many orders may have been lost, and this was said
         self.orders: list[int] = []  #: those that came
-        self.hub: Hub
-        self._loop = loop
+        self.hub = Hub(broker, CONFIG, self)
         self._running: set[Name] = set()
 
     def spec(self, topic: str, fragment: str) -> FragmentSpec | None:
@@ -354,7 +435,7 @@ class Application:
         self.orders.append(int(data))
 
     def control_lost(self) -> None:
-        self.excused = self.given
+        self.excused = self.app.given
 
     async def render(self, topic: str, fragment: str) -> Rendered:
         name = Name(topic, fragment)
@@ -366,30 +447,44 @@ class Application:
             self._running.remove(name)
 
     async def _render(self, name: Name) -> Rendered:
-        value = self.data[name]
-        if self.is_failing:
+        app = self.app
+        value = app.data[name]
+        if app.is_failing:
             raise RuntimeError("the database is away")
-        if self.is_slow:
-            outcome: asyncio.Future[str] = self._loop.create_future()
-            self.renders.append(outcome)
+        inner: dict[Name, Rendered] = {}
+        if app.is_inner_first:
+            await self._render_inside(name, value, inner)
+        if app.is_slow:
+            outcome: asyncio.Future[str] = app.loop.create_future()
+            app.renders.append(outcome)
             try:
                 match await outcome:
                     case "fail":
                         raise RuntimeError("the database went away")
                     case "late":  # it read its data at the end
-                        value = self.data[name]
+                        value = app.data[name]
             finally:
-                self.renders.remove(outcome)
-        if not is_outer(self.specs, name, value):
-            return Rendered(str(value))
-        inner = await self.hub.render(INNER.topic, self.specs[INNER])
-        div = f'<div data-sse="{INNER.key}">{inner.html}</div>'
-        return Rendered(f"{value}{div}", frozenset({INNER}) | inner.nested)
+                app.renders.remove(outcome)
+        await self._render_inside(name, value, inner)
+        inner = {other: inner[other] for other in inside(self.specs, name, value)}
+        # As if one renderer changed what the macros gave it.
+        return compose(value, inner, is_noted=name != CLOCK_FACE)
+
+    async def _render_inside(self, name: Name, value: int, inner: dict[Name, Rendered]) -> None:
+        for other in inside(self.specs, name, value):
+            if other not in inner:
+                inner[other] = await self.hub.render(other.topic, self.specs[other])
 
 
-def is_outer(specs: Mapping[Name, FragmentSpec], name: Name, value: int) -> bool:
-    """Whether a fragment of that value contains another one."""
-    return INNER in specs and name in OUTER and value % 2 == 1
+def compose(value: int, inner: Mapping[Name, Rendered], *, is_noted: bool = False) -> Rendered:
+    """Return a fragment's HTML with others inside; ``is_noted`` as the macros do it."""
+    insides = [
+        Inside(*name, rendered, f'<div data-sse="{name.key}">', "</div>")
+        for name, rendered in inner.items()
+    ]
+    html = f"{value}{''.join(inside.element for inside in insides)}"
+    nested = frozenset(inner).union(*(rendered.nested for rendered in inner.values()))
+    return Rendered(html, nested, tuple(insides) if is_noted else ())
 
 
 # -- browsers --------------------------------------------------------------------------------------
@@ -426,7 +521,7 @@ class EventSource:
 
 _PARTIAL = re.compile(r'<hx-partial hx-target="([^"]*)" hx-swap="(\w+)">(.*?)</hx-partial>', re.S)
 _KEY = re.compile(r"\[data-sse='([^']*)'\]")
-_INSIDE = re.compile(r'<div data-sse="([^"]*)">(\d+)</div>')
+_TOKEN = re.compile(r'(\d+)|<div data-sse="([^"]*)">|</div>')
 
 
 class Moment(NamedTuple):
@@ -441,6 +536,7 @@ class Stream:
     """One request of a browser for a stream."""
 
     starts: dict[str, Start]
+    process: Process
     wire: bytearray = field(default_factory=bytearray)  #: sent and not read yet
     source: EventSource = field(default_factory=EventSource)
     flowing: asyncio.Event = field(default_factory=asyncio.Event)
@@ -473,27 +569,26 @@ class Browser:
 
     # -- what the user and the network do
 
-    async def load(self) -> None:
-        """Ask for the page; what it shows first is rendered on the server."""
-        world = self.world
-        since = world.broker.known
+    async def load(self, process: Process) -> None:
+        """Ask a process for the page; what it shows first is rendered there."""
+        since = process.broker.known
         self.since = str(since)
         self._start_at(since)
         try:
             for topic, names in list(self.shown.items()):
                 for name in sorted(names):
-                    await self._paint(Name(topic, name))
+                    await self._paint(process, Name(topic, name))
         except RuntimeError:
             self.state = "failed"
         else:
             self.state = "loaded"
 
-    async def _paint(self, name: Name) -> None:
+    async def _paint(self, process: Process, name: Name) -> None:
         spec = self.world.app.specs[name]
         if spec.personal:
             self.screen[(name.key,)] = self.world.app.data[name]
             return
-        rendered = await self.world.hub.render(name.topic, spec)
+        rendered = await process.hub.render(name.topic, spec)
         self._swap((name.key,), rendered.html)
         for topic, fragment in rendered.nested:  # as the macros do
             self.shown[topic] = self.shown.get(topic, frozenset()) | {fragment}
@@ -502,7 +597,7 @@ class Browser:
         self.next = {topic: self.world.first_after(topic, position) for topic in self.shown}
         self._told = position._replace(fragments=ZERO)
 
-    def connect(self, keeps: str) -> None:
+    def connect(self, keeps: str, process: Process) -> None:
         """Open the stream, knowing the last id, the page's start alone, or nothing of use."""
         if keeps == "since":
             self.last_id = ""
@@ -517,18 +612,18 @@ class Browser:
         starts = {
             topic: Start(position, names, KEEPS[topic]) for topic, names in self.shown.items()
         }
-        self.stream = Stream(starts, begun=len(self.world.broker.catch_ups))
+        self.stream = Stream(starts, process, begun=len(process.broker.catch_ups))
         if not self.is_stalled:
             self.stream.flowing.set()
         self.stream.task = self.world.spawn(self._serve(self.stream))
 
     async def _serve(self, stream: Stream) -> None:
         """Do what the server does: join, send what there is to send, leave."""
-        world = self.world
+        world, hub = self.world, stream.process.hub
         connection = Connection(self.shown, CONFIG, loader=_loader)
         try:
             try:
-                await world.hub.join(connection, stream.starts)
+                await hub.join(connection, stream.starts)
             except BrokerUnavailable:
                 connection.end(holdoff("broker-away", 3.0))
             stream.loud_next = len(world.log[LOUD])
@@ -537,7 +632,7 @@ class Browser:
                 await stream.flowing.wait()
         finally:
             connection.end()
-            world.hub.leave(connection)
+            hub.leave(connection)
             stream.is_over = True
 
     def stall(self, is_stalled: bool) -> None:
@@ -588,14 +683,17 @@ class Browser:
             if swap == "beforeend":  # it fetches the new content for itself
                 content = str(self.world.app.data[self.world.names[key]])
             for place in [place for place in self.screen if place[-1] == key]:
-                self._swap(place, content)
+                if place in self.screen:  # else it was inside another one of these
+                    self._swap(place, content)
 
     def _swap(self, place: tuple[str, ...], content: str) -> None:
-        for inside in [other for other in self.screen if other[:-1] == place]:
-            del self.screen[inside]
-        for key, value in _INSIDE.findall(content):
-            self.screen[(*place, key)] = int(value)
-        self.screen[place] = int(_INSIDE.sub("", content))
+        for other in [other for other in self.screen if other[: len(place)] == place]:
+            del self.screen[other]
+        for number, key in _TOKEN.findall(content):
+            if number:
+                self.screen[place] = int(number)
+            else:
+                place = (*place, key) if key else place[:-1]
 
     def _event(self, stream: Stream, wire_name: str, number: int) -> None:
         topic = next(topic for topic in KEEPS if member_key(topic, "said") == wire_name)
@@ -612,7 +710,7 @@ class Browser:
 
     def _check_loud(self, stream: Stream, number: int) -> None:
         assert stream.loud_next is not None
-        lost = set(range(stream.loud_next, number)) - self.world.broker.loud_lost
+        lost = set(range(stream.loud_next, number)) - stream.process.broker.loud_lost
         assert not lost, f"{LOUD} {lost} never came"
 
     def _reset(self, stream: Stream, position: Position | None, topics: list[str]) -> None:
@@ -620,7 +718,7 @@ class Browser:
         world = self.world
         assert position is not None
         assert position.fragments == ZERO
-        gaps = [(stream.starts, position), *world.broker.catch_ups[stream.begun :]]
+        gaps = [(stream.starts, position), *stream.process.broker.catch_ups[stream.begun :]]
         needed = [topic for topic in topics for gap in gaps if world.may_lack(topic, *gap)]
         assert needed, f"{topics} were reset needlessly"
         for topic in topics:
@@ -675,22 +773,27 @@ def _loader(personal: Personal) -> bytes:
 
 
 class World:
-    """One process with its broker, and everybody who has to do with it."""
+    """The broker, the processes, and everybody who has to do with them."""
 
-    def __init__(self, specs: Mapping[Name, FragmentSpec], broker: type[NearBroker]) -> None:
+    def __init__(
+        self, specs: Mapping[Name, FragmentSpec], broker: type[NearBroker], is_pair: bool = False
+    ) -> None:
         self.loop = VirtualLoop()
         self.loop.set_exception_handler(lambda _, context: self.errors.append(context))
         self.errors: list[dict[str, Any]] = []
         self.broker = broker(self.loop)
         self.app = Application(specs, self.loop)
-        self.hub = self.app.hub = Hub(self.broker, CONFIG, self.app)
+        self.processes = [Process(self.app, self.broker)]
+        if is_pair:
+            self.processes.append(Process(self.app, self.broker.peer()))
         self.names = {name.key: name for name in specs}
         self.browsers: list[Browser] = []
-        self.log: dict[str, list[Moment]] = {topic: [] for topic in KEEPS}
+        self.log: dict[str, list[Moment]] = {topic: [] for topic in ALL_KEEPS}
         #: fragment -> when its last change was announced, and its number
         self.changes: dict[Name, tuple[Moment, int]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
-        self.run(self.broker.start(self.hub))
+        for process in self.processes:
+            self.run(process.broker.start(process.hub))
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Do what needs no time."""
@@ -743,7 +846,7 @@ class World:
         missed = {
             other: self.first_after(other, snapshot) - self.first_after(other, start)
             for other in starts
-            if KEEPS[other].events
+            if ALL_KEEPS[other].events
         }
         return (
             missed[topic] > keep.events
@@ -757,15 +860,31 @@ class World:
             message = Message(Kind.EVENT, ZERO, topic, "said", str(len(self.log[topic])))
             self.log[topic].append(self._publish(message))
 
-    def announce(self, name: Name, kind: Kind) -> None:
-        """Tell that a fragment has changed, with or without its HTML."""
+    def order(self) -> None:
+        """Give every process an order; the data of each is its number."""
+        message = Message(Kind.CONTROL, ZERO, "", "number", str(self.app.given))
+        self.app.given += 1
+        self.log[""].append(self._publish(message))
+
+    def announce(self, name: Name, kind: Kind, age: int = 0) -> None:
+        """Tell that a fragment has changed, with or without its HTML.
+
+        What is inside pushed HTML was rendered some changes ago.
+        """
         number = self.app.data[name]
-        text = str(number) if kind is Kind.PUSH else None
+        text = self._compose(name, number, age) if kind is Kind.PUSH else None
         message = Message(kind, ZERO, name.topic, name.fragment, text)
         self.changes[name] = self._publish(message), number
 
+    def _compose(self, name: Name, value: int, age: int) -> str:
+        inner = {
+            other: Rendered(self._compose(other, max(1, self.app.data[other] - age), age))
+            for other in inside(self.app.specs, name, value)
+        }
+        return compose(value, inner).html
+
     def _publish(self, message: Message) -> Moment:
-        id = self.run(self.broker.publish(message, KEEPS[message.topic]))
+        id = self.run(self.broker.publish(message, ALL_KEEPS[message.topic]))
         return self.moment(self.broker.epochs[-1], id)
 
     def advance(self, seconds: float) -> None:
@@ -775,7 +894,8 @@ class World:
             seconds -= step
             self.loop.advance(step)
             self.settle()
-            self.run(self.hub.forget(self.loop.now))
+            for process in self.processes:
+                self.run(process.hub.forget(self.loop.now))
             if step == 5.0:
                 self.run(self.broker.probe())
 
@@ -795,23 +915,30 @@ class World:
             browser.stall(False)
         passed = 0.0
         while passed < LONGEST_RETRY:
-            self.broker.rest()
+            for process in self.processes:
+                process.broker.rest()
             for render in self.app.renders:
                 render.set_result("early")
             self.settle()
             for browser in self.browsers:
                 browser.read()
                 if browser.state == "loaded" and browser.stream is None:
-                    browser.connect("last")
+                    browser.connect("last", self.processes[0])
             self.advance(5.0)
             passed += 5.0
-        self.do(self.hub.heartbeat)
+        self.beat()
         for browser in self.browsers:
             browser.read()
 
+    def beat(self) -> None:
+        """Let every process send its heartbeat."""
+        for process in self.processes:
+            self.do(process.hub.heartbeat)
+
     def check_all(self) -> None:
-        lost = set(range(self.app.excused, self.app.given)).difference(self.app.orders)
-        assert not lost, f"orders {lost} never came"
+        for process in self.processes:
+            lost = set(range(process.excused, self.app.given)).difference(process.orders)
+            assert not lost, f"orders {lost} never came"
         for browser in self.browsers:
             assert browser.state != "loading", "a page was never rendered"
             if browser.state == "loaded":
@@ -823,11 +950,12 @@ class World:
             self.leave(browser.cut())
         self.browsers.clear()
         self.advance(CONFIG.linger + 5.0)
-        hub = self.hub
-        left = (hub.connections, hub._routes, hub._groups, hub._group_of, hub._solos)
-        assert not any(left), left
-        assert not hub._fragments.names()
-        self.run(self.broker.stop())
+        for process in self.processes:
+            hub = process.hub
+            left = (hub.connections, hub._routes, hub._groups, hub._group_of, hub._solos)
+            assert not any(left), left
+            assert not hub._fragments.names()
+            self.run(process.broker.stop())
         assert not asyncio.all_tasks(self.loop)
 
     def destroy(self) -> None:
@@ -835,12 +963,14 @@ class World:
         for task in asyncio.all_tasks(self.loop):
             task.cancel()
         self.loop.settle()
-        self.loop.create_task(self.broker.free())
+        for process in self.processes:
+            self.loop.create_task(process.broker.free())
         self.loop.settle()
         self.loop.close()
 
 
 WHICH = st.integers(0, 3)
+WHERE = st.integers(0, 1)
 
 
 def pick(things: Sequence[T], which: int) -> T:
@@ -873,18 +1003,19 @@ def rule_if(
 
 
 class Model(RuleBasedStateMachine):
-    """Everything that can happen to one process with a broker of its own.
+    """Everything that can happen to processes.
 
     A rule that needs a browser takes one to which it can happen, so that no step is idle.
     """
 
     specs: Mapping[Name, FragmentSpec] = FLAT
     broker: type[NearBroker] = NearBroker
+    is_pair = False
     is_repeatable = True
 
     def __init__(self) -> None:
         super().__init__()
-        self.world = World(self.specs, self.broker)
+        self.world = World(self.specs, self.broker, self.is_pair)
         self.gone: list[Stream] = []  #: streams whose clients went away unnoticed
 
     def teardown(self) -> None:
@@ -919,39 +1050,41 @@ class Model(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         """Somebody looks at everything, before anything happens."""
-        self._open(set(KEEPS), set(self.names))
-        self.connect(0, "last")
+        self._open(set(KEEPS), set(self.names), 0)
+        self.connect(0, "last", 0)
 
     @rule_if(
         lambda self: len(self.world.browsers) < 4,
         topics=st.sets(st.sampled_from(list(KEEPS))),
         which=st.sets(st.integers(0, 4)),
+        where=WHERE,
     )
-    def open_page(self, topics: set[str], which: set[int]) -> None:
+    def open_page(self, topics: set[str], which: set[int], where: int) -> None:
         """Somebody opens a page: of some fragments and topics, or of everything."""
         if not topics and not which:
-            self._open(set(KEEPS), set(self.names))
+            self._open(set(KEEPS), set(self.names), where)
         else:
-            self._open(topics, {pick(self.names, number) for number in which})
+            self._open(topics, {pick(self.names, number) for number in which}, where)
 
-    def _open(self, topics: set[str], names: set[Name]) -> None:
+    def _open(self, topics: set[str], names: set[Name], where: int) -> None:
         shown = {
             topic: frozenset(name.fragment for name in names if name.topic == topic)
             for topic in sorted(topics | {name.topic for name in names})
         }
         browser = Browser(self.world, shown)
         self.world.browsers.append(browser)
-        self.world.spawn(browser.load())
+        self.world.spawn(browser.load(pick(self.world.processes, where)))
         self.world.settle()
 
     @rule_if(
         lambda self: self.cut_off,
         which=WHICH,
         keeps=st.sampled_from(["last", "last", "last", "since", "nonsense"]),
+        where=WHERE,
     )
-    def connect(self, which: int, keeps: str) -> None:
+    def connect(self, which: int, keeps: str, where: int) -> None:
         """A browser connects, usually knowing where it stood."""
-        pick(self.cut_off, which).connect(keeps)
+        pick(self.cut_off, which).connect(keeps, pick(self.world.processes, where))
         self.world.settle()
 
     @rule_if(
@@ -1005,32 +1138,35 @@ class Model(RuleBasedStateMachine):
     @rule()
     def order(self) -> None:
         """Somebody gives every process an order."""
-        message = Message(Kind.CONTROL, ZERO, "", "number", str(self.world.app.given))
-        self.world.app.given += 1
-        self.world.run(self.world.broker.publish(message, ORDERS))
+        self.world.order()
 
     @rule(
         data=st.data(),
         step=st.sampled_from([0, 1, 1, 1]),
         kind=st.sampled_from([None, Kind.REFRESH, Kind.REFRESH, Kind.REFRESH, Kind.PUSH]),
+        age=st.integers(0, 2),
     )
-    def change(self, data: st.DataObject, step: int, kind: Kind | None) -> None:
+    def change(self, data: st.DataObject, step: int, kind: Kind | None, age: int) -> None:
         """What a fragment shows changes; it is told at once, or later, or needlessly."""
         name = data.draw(st.sampled_from(self.names))
         app = self.world.app
         app.data[name] += step
-        if self.specs[name].personal or is_outer(self.specs, name, app.data[name]):
+        if self.specs[name].personal:
             self.world.announce(name, Kind.REFRESH)  # cannot be pushed
         elif kind is not None:
-            self.world.announce(name, kind)
+            self.world.announce(name, kind, age)
 
     # -- the application and time
 
-    @rule(how=st.sampled_from(["well", "slowly", "slowly", "badly"]))
-    def render(self, how: str) -> None:
-        """Renders begin to take until the machine ends them, or to fail, or to work."""
+    @rule(how=st.sampled_from(["well", "slowly", "slowly", "badly"]), is_inner_first=st.booleans())
+    def render(self, how: str, is_inner_first: bool) -> None:
+        """Renders begin to take until the machine ends them, or to fail, or to work.
+
+        What is inside a fragment is rendered before that takes its time, or after.
+        """
         self.world.app.is_slow = how == "slowly"
         self.world.app.is_failing = how == "badly"
+        self.world.app.is_inner_first = is_inner_first
 
     @rule_if(
         lambda self: self.world.app.renders,
@@ -1048,17 +1184,21 @@ class Model(RuleBasedStateMachine):
         self._notice()
         self.world.advance(seconds)
 
-    @rule(what=st.sampled_from(["heartbeat", "probe", "set clock", "rest"]), data=st.data())
+    @rule(
+        what=st.sampled_from(["heartbeat", "probe", "set clock", "evict", "rest"]), data=st.data()
+    )
     def tick(self, what: str, data: st.DataObject) -> None:
-        """The regular work is done, the clock is set, or everything comes to rest."""
+        """The regular work is done, the clock is set, a record goes, or everything rests."""
         match what:
             case "heartbeat":
-                self.world.do(self.world.hub.heartbeat)
+                self.world.beat()
             case "probe":
                 self.world.run(self.world.broker.probe())
             case "set clock":
                 seconds = st.sampled_from([-3600.0, -40.0, -2.0, -0.01, 2.0])
                 self.world.broker.offset += data.draw(seconds)
+            case "evict":
+                self.world.broker.evict(data.draw(st.sampled_from(list(KEEPS))))
             case "rest":
                 self.world.quieten()
                 self.world.check_all()
@@ -1075,50 +1215,121 @@ class DistantModel(Model):
 
     broker = DistantBroker
 
+    def distant(self, where: int) -> DistantBroker:
+        """Return the way of one of the processes to the broker."""
+        broker = pick(self.world.processes, where).broker
+        assert isinstance(broker, DistantBroker)
+        return broker
+
     @property
-    def distant(self) -> DistantBroker:
-        assert isinstance(self.world.broker, DistantBroker)
-        return self.world.broker
+    def all_distant(self) -> list[DistantBroker]:
+        return [self.distant(where) for where in range(len(self.world.processes))]
 
-    @rule(how=st.sampled_from(["well", "late", "late", "mute", "mute", "late and mute"]))
-    def deliver(self, how: str) -> None:
-        """Messages, or answers, begin to need time, or come at once again."""
-        self.distant.is_lagging = "late" in how
-        self.distant.is_mute = "mute" in how
-        self._move()
-
-    @rule_if(
-        lambda self: self.distant.is_lagging and self.distant.under_way, count=st.integers(1, 3)
+    @rule(
+        how=st.sampled_from(["well", "late", "late", "mute", "mute", "late and mute"]), where=WHERE
     )
-    def arrive(self, count: int) -> None:
-        """Some messages arrive."""
-        self.distant.may_arrive = min(count, self.distant.under_way)
+    def deliver(self, how: str, where: int) -> None:
+        """Messages to a process, or answers, begin to need time, or come at once again."""
+        self.distant(where).is_lagging = "late" in how
+        self.distant(where).is_mute = "mute" in how
         self._move()
 
     @rule_if(
-        lambda self: self.distant.unanswered,
+        lambda self: any(each.is_lagging and each.under_way for each in self.all_distant),
+        which=WHICH,
+        count=st.integers(1, 3),
+    )
+    def arrive(self, which: int, count: int) -> None:
+        """Some messages arrive."""
+        late = [each for each in self.all_distant if each.is_lagging and each.under_way]
+        distant = pick(late, which)
+        distant.may_arrive = min(count, distant.under_way)
+        self._move()
+
+    @rule_if(
+        lambda self: any(each.unanswered for each in self.all_distant),
         which=WHICH,
         is_good=st.sampled_from([True, True, True, False]),
     )
     def answer(self, which: int, is_good: bool) -> None:
         """The broker answers somebody, or the call fails."""
-        pick(self.distant.unanswered, which).set_result(is_good)
+        unanswered = [answer for each in self.all_distant for answer in each.unanswered]
+        pick(unanswered, which).set_result(is_good)
         self.world.settle()
 
-    @rule(is_broken=st.booleans(), is_data_lost=st.sampled_from([False, False, False, True]))
-    def break_subscription(self, is_broken: bool, is_data_lost: bool) -> None:
-        """The subscription breaks, or can be made again; the data may have gone meanwhile."""
+    @rule(
+        is_broken=st.booleans(),
+        is_data_lost=st.sampled_from([False, False, False, True]),
+        where=WHERE,
+    )
+    def break_subscription(self, is_broken: bool, is_data_lost: bool, where: int) -> None:
+        """A subscription breaks, or can be made again; the data may have gone meanwhile."""
         if is_data_lost:
-            self.distant.lose_data()
+            self.distant(0).lose_data()
         if is_broken:
-            self.distant.break_off()
+            self.distant(where).break_off()
         else:
-            self.distant.is_broken = False
+            self.distant(where).is_broken = False
         self._move()
 
     def _move(self) -> None:
-        self.distant.move()
+        for each in self.all_distant:
+            each.move()
         self.world.settle()
+
+
+class PairModel(DistantModel):
+    """The same with two processes, which hear of what was published at different times."""
+
+    is_pair = True
+
+    @initialize()
+    def begin_elsewhere(self) -> None:
+        """Somebody looks at everything at the other process, too."""
+        self._open(set(KEEPS), set(self.names), 1)
+        self.connect(0, "last", 1)
+
+    @rule_if(lambda self: self.connected, which=WHICH, size=st.none() | st.integers(0, 400))
+    def move(self, which: int, size: int | None) -> None:
+        """A connection breaks after some bytes, and its browser comes back to the other process."""
+        browser = pick(self.connected, which)
+        stream = browser.stream
+        assert stream is not None
+        browser.read(size)
+        if browser.state == "loaded":
+            where = 1 - self.world.processes.index(stream.process)
+            self._lose(browser)
+            browser.connect("last", self.world.processes[where])
+            self.world.settle()
+
+
+class NestedPairModel(PairModel):
+    """The same with fragments inside fragments."""
+
+    specs = NESTED
+
+
+class LaggingModel(PairModel):
+    """Nothing else than slow renders, and one process that hears later than the other.
+
+    With fewer things that can happen, what needs many of them in one order happens more often.
+    """
+
+    specs = FEW
+    order = say = render = deliver = tick = cut = stall = None  # type: ignore[assignment]
+    close_page = break_subscription = answer = None  # type: ignore[assignment]
+
+    @initialize(is_inner_first=st.booleans())
+    def begin_slowly(self, is_inner_first: bool) -> None:
+        """Renders are slow, and the second process lags."""
+        self.world.app.is_slow = True
+        self.world.app.is_inner_first = is_inner_first
+        self.distant(1).is_lagging = True
+
+    @rule()
+    def evict(self) -> None:
+        """The record of changes gets lost."""
+        self.world.broker.evict(DEEP)
 
 
 @pytest.mark.timeout(0 if EXAMPLES else 60)
@@ -1128,6 +1339,9 @@ class DistantModel(Model):
         pytest.param(Model, 100, id="near"),
         pytest.param(NestedModel, 100, id="nested"),
         pytest.param(DistantModel, 200, id="distant"),
+        pytest.param(PairModel, 200, id="pair"),
+        pytest.param(NestedPairModel, 200, id="nested-pair"),
+        pytest.param(LaggingModel, 300, id="lagging"),
     ],
 )
 def test_nothing_is_lost_whatever_happens(
@@ -1144,7 +1358,7 @@ def run_machine(machine: type[Model], examples: int) -> None:
         machine,
         settings=settings(
             max_examples=EXAMPLES or examples,
-            stateful_step_count=50,
+            stateful_step_count=60,
             deadline=None,
             derandomize=not EXAMPLES,
             phases=[Phase.generate, Phase.shrink] if machine.is_repeatable else [Phase.generate],

@@ -76,6 +76,10 @@ class RealBroker(RedisBroker):
         """Forget everything."""
         self._client.flushall()
 
+    def evict(self, topic: str) -> None:
+        """Lose the record of a topic's changes."""
+        self._client.delete(self._key("fragments", topic))
+
     def rest(self) -> None:
         """Hold nothing back: Redis never does."""
 
@@ -142,8 +146,7 @@ class RealBroker(RedisBroker):
     async def resume(self, starts: Mapping[str, Start]) -> Replay:
         replay = await super().resume(starts)
         if "" in starts:
-            topics = {topic: start for topic, start in starts.items() if topic}
-            self.catch_ups.append((topics, replay.position))
+            self.catch_ups.append((starts, replay.position))
         return replay
 
 

@@ -136,10 +136,7 @@ class MemoryBroker(Broker):
         missed = [message for message in record.events if message.id > after]
         kept_before = len(record.events) - len(missed)
         before = record.events[kept_before - 1].id if kept_before else record.before
-        changes = {
-            name: change for name, change in record.changes.items() if name in start.fragments
-        }
-        return Past(missed, before, record.tip, changes)
+        return Past(missed, before, record.tip, dict(record.changes))
 
     async def keep_text(self, text: str, seconds: float) -> str:
         """Keep a text, among a bounded number of them."""

@@ -477,11 +477,10 @@ def _parse_past(
     unrecorded = known.pop("", ZERO)
     if newest is not None and newest > max(known.values(), default=ZERO):
         unrecorded = newest
-    shown = {name: change for name, change in known.items() if name in start.fragments}
     if unread is None:
-        return Past(events, before, tip, shown, unrecorded), None
+        return Past(events, before, tip, known, unrecorded), None
     # The last of all positions: whatever is asked for may be what could not be read.
-    return Past((), None, LAST, shown, LAST), unread
+    return Past((), None, LAST, known, LAST), unread
 
 
 def _id(text: bytes) -> Id:
