@@ -97,6 +97,8 @@ class Admission:
     refused_fragments: list[str] = field(default_factory=list)
     #: which tokens lost a topic because nothing but a signature spoke for it, which has expired
     expired_tokens: list[int] = field(default_factory=list)
+    #: topics that a rule of the app has let the client see, on a stream or inside a fragment
+    judged: frozenset[str] = frozenset()
     #: (token, topic) -> its bit: bit i stands for topic i of the token, granted or not
     bits: dict[tuple[int, str], int] = field(default_factory=dict)
 
@@ -180,6 +182,7 @@ class Gate:
                     nested = self._state.hub.nested(topic, name) | self._signed_beside(topic, spec)
                     if not await self.may_contain(topic, spec, nested):
                         admission.refuse(topic, [name])
+        admission.judged = frozenset(topic for topic, is_yes in self._asked.items() if is_yes)
 
     async def judge(self, topic: str, token: Token | None) -> Grant:
         """Return what of a topic the client may have.

@@ -7,10 +7,10 @@ from .broker import Replay, Start
 from .debts import lacks, may_hide
 from .event import encode_body
 from .fragment import FragmentSpec, SharedFragment, next_number
-from .fragments import Fragments
 from .group import Debt, Group, Item, Solo
 from .items import Items
 from .position import ZERO, Id
+from .roots import Roots
 
 
 class Arrivals:
@@ -18,7 +18,7 @@ class Arrivals:
 
     Args:
         items: Makes messages.
-        fragments: Of the process.
+        roots: The fragments of the process.
         spec: Returns how a fragment was declared; None if this process knows no such fragment.
         add: Puts a message into a group's next wave.
     """
@@ -26,12 +26,12 @@ class Arrivals:
     def __init__(
         self,
         items: Items,
-        fragments: Fragments,
+        roots: Roots,
         spec: Callable[[str, str], FragmentSpec | None],
         add: Callable[[Group, Item], None],
     ) -> None:
         self._items = items
-        self._fragments = fragments
+        self._roots = roots
         self._spec = spec
         self._add = add
 
@@ -86,6 +86,7 @@ class Arrivals:
             The signals for personal ones, and the HTML that can be sent at once.
         """
         signals, ready = [], []
+        fragments = self._roots.at(solo.root)
         for topic, start in starts.items():
             for name in sorted(start.fragments):
                 spec = self._spec(topic, name)
@@ -94,7 +95,7 @@ class Arrivals:
                 change = replay.changes.get((topic, name))
                 is_lacking = lacks(spec, start, change, topic, replay)
                 if not spec.personal:
-                    shared = self._fragments.get(topic, spec)
+                    shared = fragments.get(topic, spec)
                     may_lack = may_hide(start, topic, replay)
                     item = self._owe_html(solo, shared, change or ZERO, is_lacking, may_lack)
                     if item is not None:
@@ -126,7 +127,7 @@ class Arrivals:
         since = next_number() if may_lack and not is_current else 0
         solo.owed[shared.key] = Debt(needed, since)
         if is_current and shared.rendered is not None:
-            return self._items.html(shared, shared.rendered)
+            return self._items.html(self._roots.at(solo.root), shared, shared.rendered)
         shared.require(needed)
         return None
 
@@ -136,4 +137,4 @@ class Arrivals:
             for name in names:
                 spec = self._spec(topic, name)
                 if spec is not None and spec.every is not None and not spec.personal:
-                    self._fragments.get(topic, spec).start_every()
+                    self._roots.at(solo.root).get(topic, spec).start_every()

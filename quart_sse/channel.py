@@ -392,20 +392,22 @@ class Topic:
             )
         if (html is None) == (template is None):
             raise FragmentError("push() takes either html= or template=.")
+        root = root_of(self._state.config)
         if template is not None:
-            text = await self._render(fragment, template, context)
+            text = await self._render(fragment, template, context, root)
         else:
             text = check_pushed(self._state, member_key(self.name, fragment), str(escape(html)))
-        await self._publish(Message(Kind.PUSH, ZERO, self.name, fragment, text))
+        await self._publish(Message(Kind.PUSH, ZERO, self.name, fragment, text, origin=root))
 
-    async def _render(self, fragment: str, template: str, context: Mapping[str, Any]) -> str:
+    async def _render(
+        self, fragment: str, template: str, context: Mapping[str, Any], root: str
+    ) -> str:
         """Render a template as the fragment's renderer would: for all viewers."""
 
         async def render() -> str:
             return await render_template(template, **context)
 
         path = self.channel.fragment_url(self._state.app, self.name, fragment)
-        root = root_of(self._state.config)
         rendered = await render_shared(self._state, self.name, fragment, render, {}, path, root)
         return rendered.html
 

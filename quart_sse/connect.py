@@ -29,6 +29,7 @@ from .stream import (
     EventStream,
     Refusal,
     StreamBody,
+    has_room,
     is_full,
     no_stream,
     was_stopped,
@@ -161,11 +162,11 @@ def _stream(
     identity: str | None,
     bare: bool,
 ) -> Response:
-    config = state.config
+    config, root = state.config, root_of(state.config)
     browser = state.signer.read_browser(request.cookies.get(config.browser_cookie))
     # A browser that is not known yet may be any number of them, so its address counts too.
     address = request.remote_addr if browser is None else None
-    if is_full(state, admission.subscription, address):
+    if is_full(state, admission.subscription, address) or not has_room(state, root):
         raise Refusal.holdoff("overloaded", OVERLOADED)
     is_new = browser is None and bool(config.browser_cookie) and state.signer.has_key
     if is_new:
@@ -174,12 +175,14 @@ def _stream(
     connection = Connection(
         admission.subscription,
         config,
-        loader=_loader(state, root_of(config), admission, tokens, texts),
+        loader=_loader(state, root, admission, tokens, texts),
         identity=identity,
         browser=browser,
         address=address,
         bare=bare,
+        root=root,
     )
+    connection.judged = admission.judged
     connection.introduction["topics"] = [
         admission.granted_to(number) for number in range(len(tokens))
     ]
@@ -189,7 +192,7 @@ def _stream(
     connection.kick = current_visit().kick
     connection.ends_at = _end_of_signatures(state, admission, tokens)
     if not bare:
-        _renew_in_time(state, connection, admission, tokens, root_of(config))
+        _renew_in_time(state, connection, admission, tokens, root)
     if admission.refused_topics or admission.refused_tokens or admission.refused_fragments:
         connection.ahead([_refused(admission)])
     starts, granted = find_starts(state, admission, request)
@@ -199,7 +202,7 @@ def _stream(
         response.set_cookie(
             config.browser_cookie,
             state.signer.sign_browser(browser),
-            path=root_of(config) or "/",
+            path=root or "/",
             httponly=True,
             samesite="Lax",
             secure=request.is_secure,
@@ -225,8 +228,11 @@ def open_own_stream(
         abort(403)
     if was_stopped(request):
         return no_stream()
+    root = root_of(state.config)
     if state.is_closing:
         return EventStream(holdoff("shutdown", 1.0))
+    if not has_room(state, root):
+        return EventStream(holdoff("overloaded", OVERLOADED))
     shown = {topic.name: topic.channel.shared for topic in topics}
     admission = Admission(
         shown,
@@ -243,6 +249,7 @@ def open_own_stream(
         browser=browser,
         address=request.remote_addr if browser is None else None,
         bare=len(shown) == 1,
+        root=root,
         metadata=metadata,
     )
     connection.judged_at = current_visit().began

@@ -95,6 +95,7 @@ class Connection:
         browser: Something that tells this browser from others, or None.
         address: Where it comes from, or None.
         bare: Event names go out without topic: the stream is of one topic alone.
+        root: The root path below which its pages are.
         metadata: What the application wants to remember of it.
     """
 
@@ -108,6 +109,7 @@ class Connection:
         browser: str | None = None,
         address: str | None = None,
         bare: bool = False,
+        root: str = "",
         metadata: Mapping[str, object] | None = None,
     ) -> None:
         secret = secrets.token_urlsafe(18)
@@ -120,6 +122,9 @@ class Connection:
         self.browser = browser
         self.address = address
         self.bare = bare
+        self.root = root
+        #: Topics that the app's rules let its client see; None if a view of the app decided.
+        self.judged: frozenset[str] | None = None
         self.metadata = dict(metadata or {})
         self.is_ended = False
         #: ``time.monotonic`` before its viewer was judged: orders since then may mean it.

@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 from quart import Quart, Response
 
 from . import orders
-from .addresses import root_of
 from .asgi import Wrapper
 from .broker import Broker, Keep
 from .broker.memory import MemoryBroker
@@ -438,14 +437,17 @@ class _Source:
         declared = channel.fragments.get(fragment) if channel is not None else None
         return None if declared is None else declared.spec
 
-    async def render(self, topic: str, fragment: str) -> Rendered:
+    async def render(self, topic: str, fragment: str, root: str) -> Rendered:
         channel = self._channel(topic)
         assert channel is not None  # spec() knew it
         values = channel.values(self.state.app, topic) or {}
         path = channel.fragment_url(self.state.app, topic, fragment)
         renderer = channel.find(fragment).renderer
-        root = root_of(self.state.config)
         return await render_shared(self.state, topic, fragment, renderer, values, path, root)
+
+    def is_guarded(self, topic: str) -> bool:
+        channel = self._channel(topic)
+        return channel is not None and channel.authorizer is not None
 
     def keep(self, topic: str) -> Keep:
         channel = self._channel(topic)

@@ -58,6 +58,11 @@ class Fragments:
             shared.debounce_until(self._forgotten.pop(key, 0.0))
         return shared
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no fragment is known."""
+        return not self._shared
+
     def names(self) -> dict[str, set[str]]:
         """Return topic -> the fragments of it that are known."""
         found: dict[str, set[str]] = {}

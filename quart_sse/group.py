@@ -29,6 +29,8 @@ class Item:
     number: int = 0  #: of its render; see fragment.next_number
     is_extra: bool = False  #: whether it was rendered although nothing was known to have changed
     viewers: int = 0  #: of a personal fragment
+    #: topics inside a fragment that the viewer must have been judged for
+    guarded: frozenset[str] = frozenset()
     _parts: dict[tuple[bool, int | None], Part] = field(default_factory=dict)
 
     def part(self, bare: bool, granted: int | None) -> Part:
@@ -51,7 +53,10 @@ class Item:
 class Group:
     """Connections with the same topics and fragments: a wave is joined once for all of them."""
 
-    def __init__(self, subscription: Subscription, bare: bool, granted: int | None) -> None:
+    def __init__(
+        self, subscription: Subscription, bare: bool, granted: int | None, root: str = ""
+    ) -> None:
+        self.root = root  #: the root path of their pages
         self.subscription = subscription
         self.bare = bare
         self.granted = granted
@@ -92,7 +97,7 @@ class Solo(Group):
     """
 
     def __init__(self, connection: Connection, granted: int | None) -> None:
-        super().__init__(connection.subscription, connection.bare, granted)
+        super().__init__(connection.subscription, connection.bare, granted, connection.root)
         self.connection = connection
         self.members = {connection}
         self.is_holding = True

@@ -10,7 +10,7 @@ from typing import Protocol
 from .arrivals import Arrivals
 from .broker import ORDERS, Broker, Keep, Kind, Message, Replay, Start, bound
 from .config import Config
-from .connection import Connection
+from .connection import Connection, holdoff
 from .debts import missed, unrecorded
 from .error_log import ErrorLog
 from .errors import BrokerUnavailable
@@ -22,6 +22,7 @@ from .items import Items
 from .naming import keys_in, parse_member
 from .position import ZERO, Id, Position
 from .replays import Replays
+from .roots import Roots
 from .routes import Route, Routes
 from .waves import Waves
 
@@ -34,8 +35,11 @@ class Source(Protocol):
     def spec(self, topic: str, fragment: str) -> FragmentSpec | None:
         """Return how a fragment was declared; None if this process knows no such fragment."""
 
-    async def render(self, topic: str, fragment: str) -> Rendered:
-        """Render a shared fragment."""
+    async def render(self, topic: str, fragment: str, root: str) -> Rendered:
+        """Render a shared fragment for pages below a root path."""
+
+    def is_guarded(self, topic: str) -> bool:
+        """Whether a rule of the app's decides who may see a topic, whatever a page has shown."""
 
     def keep(self, topic: str) -> Keep:
         """Return how a topic's history is kept."""
@@ -70,16 +74,16 @@ class Hub:
         self._groups: dict[object, Group] = {}
         self._group_of: dict[Connection, Group] = {}
         self._solos: set[Solo] = set()
-        self._fragments = Fragments(config.debounce, self._make_shared)
+        self._roots = Roots(config.debounce, self._make_shared)
         self._waves = Waves(self._settle, self.errors)
         self._replays = Replays(self._resume)
-        self._items = Items(lambda: self.position, self._fragments)
-        self._arrivals = Arrivals(self._items, self._fragments, source.spec, self._add)
+        self._items = Items(lambda: self.position, source.is_guarded)
+        self._arrivals = Arrivals(self._items, self._roots, source.spec, self._add)
 
     @property
     def position(self) -> Position:
         """Where every connection that owes nothing stands once it was sent all that is here."""
-        return Position(self._epoch, self._seen, self._fragments.current_up_to(self._seen))
+        return Position(self._epoch, self._seen, self._roots.current_up_to(self._seen))
 
     # -- what comes from the broker ------------------------------------------------------------
 
@@ -119,17 +123,32 @@ class Hub:
             for group in wanting:
                 self._add(group, item)
         else:
-            for other in route.beside(name):
-                outer = self._fragments.known(route.topic, other)
-                if outer is not None and outer.is_doubtful:
-                    self._fragments.recheck(outer, before)
-            shared = self._fragments.get(route.topic, spec)
-            nested = self._nested(shared, message.data or "")
-            if message.kind is Kind.PUSH and self._fragments.are_current(nested):
-                shared.push(message.id, message.data or "", nested)
-            else:
-                # Of what is inside, pushed HTML may hold any version: then a render is due.
-                self._fragments.refresh(shared, message.id, before)
+            for root, fragments in list(self._roots.items()):
+                self._change_at(root, fragments, route, spec, message, before)
+
+    def _change_at(
+        self,
+        root: str,
+        fragments: Fragments,
+        route: Route,
+        spec: FragmentSpec,
+        message: Message,
+        before: Id,
+    ) -> None:
+        """Take a change of a shared fragment, as pages below one root path show it."""
+        for other in route.beside(spec.name):
+            outer = fragments.known(route.topic, other)
+            if outer is not None and outer.is_doubtful:
+                fragments.recheck(outer, before)
+        shared = fragments.get(route.topic, spec)
+        nested = self._nested(shared, message.data or "")
+        is_push = message.kind is Kind.PUSH and message.origin == root
+        if is_push and fragments.are_current(nested):
+            shared.push(message.id, message.data or "", nested)
+        else:
+            # Of what is inside, pushed HTML may hold any version: then a render is due. Its URLs
+            # may also begin with another root path.
+            fragments.refresh(shared, message.id, before)
 
     def _nested(self, shared: SharedFragment, html: str) -> frozenset[tuple[str, str]]:
         """Return the fragments inside pushed HTML of another one."""
@@ -137,22 +156,23 @@ class Hub:
         specs = {pair: self._source.spec(*pair) for pair in pairs}
         return frozenset(pair for pair, spec in specs.items() if spec and not spec.personal)
 
-    def _keep(self, shared: SharedFragment, is_wanted: bool) -> bool:
+    def _keep(self, root: str, shared: SharedFragment, is_wanted: bool) -> bool:
         """Learn what is inside a fragment's new HTML, and fan it out if it is for the viewers."""
         route = self._routes.get(shared.topic)
         if route is None or shared.rendered is None:
             return True
-        is_late = self._learn(route, shared.spec.name, shared.rendered)
+        fragments = self._roots.at(root)
+        is_late = self._learn(fragments, route, shared.spec.name, shared.rendered)
         if not is_wanted:
             return True
         if is_late:
             return False
-        item = self._items.html(shared, shared.rendered)
-        for group in route.wanting(shared.spec.name):
+        item = self._items.html(fragments, shared, shared.rendered)
+        for group in route.wanting(shared.spec.name, root):
             self._add(group, item)
         return True
 
-    def _learn(self, route: Route, outer: str, rendered: Rendered) -> bool:
+    def _learn(self, fragments: Fragments, route: Route, outer: str, rendered: Rendered) -> bool:
         """Note which fragments are inside another one.
 
         Returns:
@@ -163,47 +183,69 @@ class Hub:
         is_late = False
         for topic, name in rendered.nested:
             if topic == route.topic and route.put_inside(name, outer):
-                inner = self._fragments.known(topic, name)
+                inner = fragments.known(topic, name)
                 is_owed = inner is None or inner.is_current(ZERO) or inner.floor is not None
                 is_late = is_late or not is_owed
         return is_late
 
     def _add(self, group: Group, item: Item) -> None:
+        if item.guarded:
+            self._send_back(group, item.guarded)
         if group.add(item):
             self._waves.add(group)
 
+    @staticmethod
+    def _send_back(group: Group, guarded: frozenset[str]) -> None:
+        """End streams whose clients were not judged for what a fragment contains.
+
+        What is inside is known only now; the clients come back and are judged for it.
+        """
+        for connection in list(group.members):
+            if connection.judged is not None and not guarded <= connection.judged:
+                connection.discard()
+                connection.end(holdoff("recheck", 0.5))
+
     # -- fragments -------------------------------------------------------------------------------
 
-    def _make_shared(self, topic: str, spec: FragmentSpec, debounce: float) -> SharedFragment:
+    def _make_shared(
+        self, root: str, topic: str, spec: FragmentSpec, debounce: float
+    ) -> SharedFragment:
         return SharedFragment(
             topic,
             spec,
             debounce,
-            lambda: self._source.render(topic, spec.name),
-            self._keep,
-            lambda: bool(self._routes.wanting(topic, spec.name)),
+            lambda: self._source.render(topic, spec.name, root),
+            lambda shared, is_wanted: self._keep(root, shared, is_wanted),
+            lambda: bool(self._routes.wanting(topic, spec.name, root)),
             self.errors,
         )
 
-    async def render(self, topic: str, spec: FragmentSpec, *, is_urgent: bool = True) -> Rendered:
+    async def render(
+        self, topic: str, spec: FragmentSpec, *, root: str = "", is_urgent: bool = True
+    ) -> Rendered:
         """Return a fragment's HTML by a render that begins after this call.
 
         Args:
             topic: The topic's name.
             spec: How the fragment was declared.
+            root: The root path of the page.
             is_urgent: Whether it begins at once, as a page needs it, not when the debounce is over.
 
         Raises:
+            RenderError: If there are pages below too many root paths.
             Exception: Whatever the renderer raised.
         """
-        return await self._fragments.render(
+        return await self._roots.at(root).render(
             topic, spec, is_kept=lambda: topic in self._routes, is_urgent=is_urgent
         )
 
     def nested(self, topic: str, fragment: str) -> frozenset[tuple[str, str]]:
         """Return (topic, fragment) of what a shared fragment contains, as far as is known here."""
-        shared = self._fragments.known(topic, fragment)
-        return frozenset() if shared is None or shared.rendered is None else shared.rendered.nested
+        return self._roots.nested(topic, fragment)
+
+    def has_room(self, root: str) -> bool:
+        """Whether fragments can be shown to pages below a root path, too."""
+        return self._roots.has_room(root)
 
     # -- connections -----------------------------------------------------------------------------
 
@@ -222,6 +264,8 @@ class Hub:
         Raises:
             BrokerUnavailable: If the broker did not answer within ``QUART_SSE_JOIN_TIMEOUT``.
         """
+        self._roots.at(connection.root)
+        self._roots.enter(connection.root)
         solo = Solo(connection, granted)
         self.connections[connection.id] = connection
         self.emptied.clear()
@@ -258,7 +302,7 @@ class Hub:
         new = [topic for topic in topics if not self._routes[topic].is_heard]
         for topic in new:
             self._routes[topic].is_heard = True
-        self._fragments.outdate(new)
+        self._roots.outdate(new)
 
     async def _resume(self, starts: Mapping[str, Start]) -> Replay:
         replay = await self._broker.resume(starts)
@@ -273,7 +317,7 @@ class Hub:
         Connections whose topics' history does not reach are told so, and sent every fragment.
         """
         position = Position(self._epoch, self._seen, self._seen)
-        known = self._fragments.names()
+        known = self._roots.names()
         starts = {"": Start(position, frozenset(), ORDERS)}
         for topic, route in self._routes.items():
             names = (group.subscription[topic] for group in route.groups)
@@ -288,7 +332,7 @@ class Hub:
         if self._epoch and (is_other or "" in lost):
             self._source.control_lost()
         if is_other:
-            self._fragments.distrust()
+            self._roots.distrust()
             lost = set(starts)
             self._epoch, self._seen = snapshot.epoch, snapshot.events
         for connection, group in list(self._group_of.items()):
@@ -332,7 +376,8 @@ class Hub:
     def leave(self, connection: Connection) -> None:
         """Forget a connection; harmless if it is not here."""
         group = self._group_of.pop(connection, None)
-        self.connections.pop(connection.id, None)
+        if self.connections.pop(connection.id, None) is not None:
+            self._roots.leave(connection.root)
         if not self.connections:
             self.emptied.set()
         if group is None:
@@ -347,7 +392,7 @@ class Hub:
         if self._groups.get(_group_key(group)) is group:
             del self._groups[_group_key(group)]
         self._routes.remove(group, asyncio.get_running_loop().time())
-        self._fragments.unwatched(frozenset(group.subscription))
+        self._roots.unwatched(frozenset(group.subscription))
 
     def _settle(self) -> None:
         """Let connections that owe nothing any more share bytes with others."""
@@ -358,7 +403,9 @@ class Hub:
             key = _group_key(solo)
             group = self._groups.get(key)
             if group is None:
-                group = self._groups[key] = Group(solo.subscription, solo.bare, solo.granted)
+                group = self._groups[key] = Group(
+                    solo.subscription, solo.bare, solo.granted, solo.root
+                )
             elif group.pending:
                 continue
             self._routes.add(group)
@@ -385,7 +432,7 @@ class Hub:
         gone = self._routes.drop_empty(now - self._config.linger)
         if gone:
             await self._broker.unsubscribe(gone)
-        self._fragments.drop(self._routes.__contains__)
+        self._roots.drop(self._routes.__contains__)
 
     def receivers(self, topic: str) -> int:
         """Return how many connections of this process listen to a topic."""
@@ -399,8 +446,8 @@ class Hub:
 
     async def close(self) -> None:
         """Stop rendering."""
-        await self._fragments.close()
+        await self._roots.close()
 
 
 def _group_key(group: Group) -> object:
-    return frozenset(group.subscription.items()), group.bare, group.granted
+    return frozenset(group.subscription.items()), group.bare, group.granted, group.root

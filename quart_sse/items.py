@@ -19,12 +19,12 @@ class Items:
 
     Args:
         position: Tells where every connection stands that owes nothing.
-        fragments: Of the process.
+        is_guarded: Tells whether clients must have been judged for a topic to be shown it.
     """
 
-    def __init__(self, position: Callable[[], Position], fragments: Fragments) -> None:
+    def __init__(self, position: Callable[[], Position], is_guarded: Callable[[str], bool]) -> None:
         self._position = position
-        self._fragments = fragments
+        self._is_guarded = is_guarded
 
     def heartbeat(self) -> Item:
         """Return the message that says nothing but the position."""
@@ -44,10 +44,17 @@ class Items:
         position = position or self._position()
         return Item(position, topic, fragment, member_key(topic, fragment), viewers=viewers)
 
-    def html(self, shared: SharedFragment, rendered: Rendered) -> Item:
-        """Return the message that brings a fragment's HTML, and the newest of what is inside."""
+    def html(self, fragments: Fragments, shared: SharedFragment, rendered: Rendered) -> Item:
+        """Return the message that brings a fragment's HTML, and the newest of what is inside.
+
+        Args:
+            fragments: Below the root path of the pages that it is for.
+            shared: The fragment.
+            rendered: What it shows.
+        """
         topic, name = shared.topic, shared.spec.name
-        whole = self._fragments.whole(rendered, frozenset({shared.key}))
+        others = {other for other, _ in rendered.nested if other != topic}
+        whole = fragments.whole(rendered, frozenset({shared.key}))
         body = encode_fragment(shared.key, whole.html, whole.behind)
         # Never zero, which is for what has no versions.
         version = max(shared.version, Id(0, 1))
@@ -62,6 +69,7 @@ class Items:
             version=version,
             number=number,
             is_extra=shared.is_extra,
+            guarded=frozenset(filter(self._is_guarded, others)),
         )
 
     def event(self, message: Message, bodies: Bodies | None = None) -> Item:

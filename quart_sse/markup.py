@@ -296,7 +296,9 @@ class Macros:
         if inside is not None:
             self._waiting.setdefault(inside, set()).add(inner)
         try:
-            rendered = await self._state.hub.render(topic.name, declared.spec)
+            rendered = await self._state.hub.render(
+                topic.name, declared.spec, root=root_of(self._state.config)
+            )
         finally:
             if inside is not None:
                 self._waiting[inside].discard(inner)

@@ -27,9 +27,18 @@ class Route:
         parents.add(outer)
         return is_new
 
-    def wanting(self, fragment: str) -> list[Group]:
-        """Return the groups whose pages show a fragment, by itself or inside another one."""
-        return [group for group in self.groups if group.wants(self.topic, fragment, self.parents)]
+    def wanting(self, fragment: str, root: str | None = None) -> list[Group]:
+        """Return the groups whose pages show a fragment, by itself or inside another one.
+
+        Args:
+            fragment: Its name.
+            root: Only those of pages below this root path.
+        """
+        return [
+            group
+            for group in self.groups
+            if root in (None, group.root) and group.wants(self.topic, fragment, self.parents)
+        ]
 
     def beside(self, fragment: str) -> set[str]:
         """Return what those groups show that, as far as is known, do not show a fragment."""
@@ -68,10 +77,10 @@ class Routes(dict[str, Route]):
                 if not route.groups:
                     route.empty_since = now
 
-    def wanting(self, topic: str, fragment: str) -> list[Group]:
-        """Return the groups whose pages show a fragment of a topic."""
+    def wanting(self, topic: str, fragment: str, root: str) -> list[Group]:
+        """Return the groups whose pages, below a root path, show a fragment of a topic."""
         route = self.get(topic)
-        return [] if route is None else route.wanting(fragment)
+        return [] if route is None else route.wanting(fragment, root)
 
     def drop_empty(self, limit: float) -> list[str]:
         """Forget topics that have had no listeners since a time; returns them."""

@@ -101,6 +101,21 @@ def is_full(state: State, topics: Iterable[str] = (), address: str | None = None
     )
 
 
+def has_room(state: State, root: str) -> bool:
+    """Whether streams of pages below a root path can be open beside those of others."""
+    if state.hub.has_room(root):
+        return True
+    now = time.monotonic()
+    if now - state.said_full_at >= SAY_FULL:
+        state.said_full_at = now
+        logger.warning(
+            "Pages come from below too many root paths, now from %r, so its streams must wait. If "
+            "clients make them up, set QUART_SSE_BASE_URL to the app's own address.",
+            root,
+        )
+    return False
+
+
 @dataclass(slots=True)
 class StreamBody(ResponseBody):
     """The body of a stream: joins the hub when the server begins to send, and always leaves it.

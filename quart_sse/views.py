@@ -7,6 +7,7 @@ from quart.helpers import send_from_directory
 from werkzeug.exceptions import HTTPException
 
 from .access import Gate, Grant, Refused, Undecided, identify, verify
+from .addresses import root_of
 from .assets import ASSETS
 from .channel import Channel
 from .connect import answer_channel, answer_connect
@@ -113,7 +114,9 @@ async def _html(channel: Channel, name: str, params: dict[str, Any]) -> str:
         raise Refused
     if declared.spec.personal:
         return await call_renderer(state, topic.name, name, declared.renderer, topic.params)
-    rendered = await state.hub.render(topic.name, declared.spec, is_urgent=False)
+    rendered = await state.hub.render(
+        topic.name, declared.spec, root=root_of(state.config), is_urgent=False
+    )
     if not await gate.may_contain(topic.name, declared.spec, rendered.nested):
         raise Refused
     return rendered.html

@@ -109,7 +109,7 @@ async def held() -> dict[str, int]:
         "connections": len(hub.connections),
         "groups": len(hub._groups) + len(hub._group_of) + len(hub._solos),
         "routes": len(hub._routes),
-        "fragments": len(hub._fragments._shared),
+        "fragments": sum(len(each._shared) for each in hub._roots.values()),
         "owners": len(state.limits._open),
         "departed": len(state.departed),
         "wanted": len(getattr(state.broker, "_wanted", ())),

@@ -225,7 +225,12 @@ async def leave_in_peace(state: State) -> None:
     """Do the regular work until nothing lingers."""
     later = asyncio.get_running_loop().time() + LATER
     await presence.sweep(state, later)
-    await until(lambda: all(shared.is_idle for shared in state.hub._fragments._shared.values()), 5)
+    await until(
+        lambda: all(
+            shared.is_idle for each in state.hub._roots.values() for shared in each._shared.values()
+        ),
+        5,
+    )
     await state.hub.forget(later)
 
 
@@ -244,7 +249,7 @@ async def check_nothing_is_left(state: State, where: str) -> None:
     await leave_in_peace(state)
     assert not state.departed
     assert not hub._routes, where
-    assert not hub._fragments._shared, where
+    assert not any(each._shared for each in hub._roots.values()), where
     for topic in TOPICS:
         assert not await broker.present(topic), where
     if isinstance(broker, RedisBroker):

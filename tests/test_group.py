@@ -410,10 +410,13 @@ class Source:
         """Return how the fragment was declared."""
         return FragmentSpec(fragment, debounce=0.0, every=0.001)
 
-    async def render(self, topic: str, fragment: str) -> Rendered:
+    async def render(self, topic: str, fragment: str, root: str = "") -> Rendered:
         """Render it."""
         self.renders += 1
         return Rendered("the newest")
+
+    def is_guarded(self, topic: str) -> bool:
+        return False
 
     def keep(self, topic: str) -> Keep:
         """Keep everything."""

@@ -55,6 +55,9 @@ class Pages:
     def spec(self, topic: str, fragment: str) -> FragmentSpec | None:
         return self.specs.get(fragment)
 
+    def is_guarded(self, topic: str) -> bool:
+        return False
+
     def keep(self, topic: str) -> Keep:
         return KEEPS[topic]
 
@@ -64,7 +67,7 @@ class Pages:
     def control_lost(self) -> None:
         self.orders.append(("lost", ""))
 
-    async def render(self, topic: str, fragment: str) -> Rendered:
+    async def render(self, topic: str, fragment: str, root: str = "") -> Rendered:
         self.rendered.append(fragment)
         html = self.data.get(fragment, "-")
         await self.gate.wait()
@@ -730,7 +733,7 @@ async def test_regular_fragment_goes_on_while_another_one_is_owed(house: House) 
     house.pages.specs["list"] = FragmentSpec("list")
     render = house.pages.render
 
-    async def failing(topic: str, fragment: str) -> Rendered:
+    async def failing(topic: str, fragment: str, root: str = "") -> Rendered:
         if fragment == "list":
             raise RuntimeError("the database is away")
         return await render(topic, fragment)
@@ -937,7 +940,7 @@ async def test_nested_fragment_is_not_undone_by_a_slow_render_of_its_parent(hous
     gate = asyncio.Event()
     render = house.pages.render
 
-    async def slow(topic: str, fragment: str) -> Rendered:
+    async def slow(topic: str, fragment: str, root: str = "") -> Rendered:
         rendered = await render(topic, fragment)
         if fragment == "outer":
             await gate.wait()
@@ -1070,7 +1073,7 @@ async def test_page_alone_leaves_nothing_behind(house: House) -> None:
     """A page that never connects costs its render and no memory."""
     await house.paint("list")
 
-    assert house.hub._fragments.names() == {}
+    assert house.hub._roots.names() == {}
 
 
 async def test_page_sees_what_changes_before_it_connects(house: House) -> None:
@@ -1105,7 +1108,7 @@ async def test_leaving_frees_everything(house: House) -> None:
     assert hub._routes.keys() == {TOPIC, OTHER}
 
     await hub.forget(asyncio.get_running_loop().time() + CONFIG.linger + 1)
-    assert not any((hub._routes, hub._groups, hub._group_of, hub._solos, hub._fragments.names()))
+    assert not any((hub._routes, hub._groups, hub._group_of, hub._solos, hub._roots.names()))
 
 
 async def test_topic_lingers_for_those_who_only_change_pages(house: House) -> None:

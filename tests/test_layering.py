@@ -20,7 +20,7 @@ FLOORS = [
     {"broker.redis"},
     {"connection", "fragment"},
     {"debts", "fragments", "group", "limits", "replays", "signer"},
-    {"items", "routes", "waves"},
+    {"items", "roots", "routes", "waves"},
     {"arrivals"},
     {"hub"},
     {"addresses", "callbacks", "rules", "state"},

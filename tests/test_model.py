@@ -426,6 +426,9 @@ class Process:
     def spec(self, topic: str, fragment: str) -> FragmentSpec | None:
         return self.specs.get(Name(topic, fragment))
 
+    def is_guarded(self, topic: str) -> bool:
+        return False
+
     def keep(self, topic: str) -> Keep:
         return KEEPS[topic]
 
@@ -437,7 +440,7 @@ class Process:
     def control_lost(self) -> None:
         self.excused = self.app.given
 
-    async def render(self, topic: str, fragment: str) -> Rendered:
+    async def render(self, topic: str, fragment: str, root: str = "") -> Rendered:
         name = Name(topic, fragment)
         assert name not in self._running, f"{name.key} is rendered twice at once"
         self._running.add(name)
@@ -954,7 +957,7 @@ class World:
             hub = process.hub
             left = (hub.connections, hub._routes, hub._groups, hub._group_of, hub._solos)
             assert not any(left), left
-            assert not hub._fragments.names()
+            assert not hub._roots.names()
             self.run(process.broker.stop())
         assert not asyncio.all_tasks(self.loop)
 

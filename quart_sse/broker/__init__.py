@@ -45,7 +45,9 @@ class Message:
     name: str | None = None  #: of the event, the fragment or the order
     data: str | None = None  #: the event's data, or the pushed HTML
     retry_ms: int | None = None
-    origin: str = ""  #: the page that is not to be told of the event, for it knows
+    #: of an event: the page that leaves it out, for it knows; of a push: the root path with which
+    #: the URLs in the HTML begin
+    origin: str = ""
 
     @property
     def size(self) -> int:
