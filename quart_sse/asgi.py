@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from functools import partial
 from typing import Any
 
-from .connection import STOPPED, holdoff, stop
+from .ending import STOPPED, Ending
 from .errors import BrokerUnavailable
 from .shutdown import Shutdown
 from .state import KEY, State, Visit
@@ -206,9 +206,9 @@ def _softened(
             await send({"type": "http.response.start", "status": 204, "headers": _NO_STREAM})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             return
-        again = status >= 500 or status in _TRANSIENT
-        body = holdoff("error", 5.0) if again else stop("refused")
-        await _send_whole(send, b"" if is_head else body)
+        is_transient = status >= 500 or status in _TRANSIENT
+        ending = Ending.ERROR if is_transient else Ending.REFUSED
+        await _send_whole(send, b"" if is_head else ending.encode())
 
     async def drop() -> None:
         """Send nothing: the answer was replaced."""

@@ -14,7 +14,8 @@ from .access import Admission, Gate, Grant, Refused, Undecided, identify, verify
 from .addresses import root_of
 from .broker import Start
 from .channel import Topic
-from .connection import Connection, Personal, holdoff
+from .connection import Connection, Personal
+from .ending import Ending
 from .errors import BrokerUnavailable
 from .event import Event, encode_loader, encode_replacement
 from .leaf import Leaf, leaf_key, make_leaf
@@ -24,8 +25,6 @@ from .position import Position
 from .signer import Token
 from .state import State, current_state, current_visit
 from .stream import (
-    AWAY,
-    OVERLOADED,
     EventStream,
     Refusal,
     StreamBody,
@@ -37,8 +36,6 @@ from .stream import (
 
 logger = logging.getLogger("quart_sse")
 
-#: Seconds after which a browser comes back that found an error of the app's.
-FAILED = 5.0
 #: The part of a token's lifetime after which its page gets another.
 RENEW = 0.8
 #: Viewers of a personal fragment fetch it within this many milliseconds each, up to the last.
@@ -89,23 +86,23 @@ async def _answer(
             tokens = [_narrow(tokens[0] if tokens else None, topic, fragments)]
         # Each for itself: tabs that share a connection cannot know of each other's.
         if any(token and len(token.topics) > state.config.max_topics for token in tokens):
-            raise Refusal.stop(400, "too-long")
+            raise Refusal(Ending.TOO_LONG)
         admission = await _admitted(state, tokens, topic, fragments)
         response = _stream(state, admission, tokens, texts, identity, bare)
         # HEAD has the status and the headers that GET would have, and opens no stream.
         return EventStream() if request.method == "HEAD" else response
     except Refused:
-        return _refused_with(Refusal.stop())
+        return _refused_with(Ending.REFUSED)
     except Undecided:
-        return _refused_with(Refusal.holdoff("error", FAILED, 500))
+        return _refused_with(Ending.ERROR)
     except Refusal as refusal:
-        return _refused_with(refusal)
+        return _refused_with(refusal.ending)
 
 
-def _refused_with(refusal: Refusal) -> Response:
+def _refused_with(ending: Ending) -> Response:
     if wants_stream(request):
-        return EventStream(b"" if request.method == "HEAD" else refusal.message)
-    abort(refusal.status)
+        return EventStream(b"" if request.method == "HEAD" else ending.encode())
+    abort(ending.status)
 
 
 async def _admitted(
@@ -123,7 +120,7 @@ async def _admitted(
         admission.narrow(topic, fragments)
     await gate.refuse_outer(admission)
     if not admission.subscription:
-        raise Refusal.stop(403, "expired" if admission.expired_tokens else "refused")
+        raise Refusal(Ending.EXPIRED if admission.expired_tokens else Ending.REFUSED)
     return admission
 
 
@@ -133,18 +130,18 @@ def _check_request(state: State, too_much: bool) -> None:
         current_visit().is_foreign = True
         abort(403)
     if state.is_closing:
-        raise Refusal.holdoff("shutdown", 1.0)
+        raise Refusal(Ending.SHUTDOWN)
     if too_much or len(request.query_string) > state.config.max_query:
-        raise Refusal.stop(400, "too-long")
+        raise Refusal(Ending.TOO_LONG)
     if is_full(state):
-        raise Refusal.holdoff("overloaded", OVERLOADED)
+        raise Refusal(Ending.OVERLOADED)
 
 
 async def _verified(state: State, texts: list[str], identity: str | None) -> list[Token | None]:
     try:
         return [await verify(state, text, identity) for text in texts]
     except BrokerUnavailable:
-        raise Refusal.holdoff("broker-away", AWAY) from None
+        raise Refusal(Ending.BROKER_AWAY) from None
 
 
 def _narrow(token: Token | None, topic: str, fragments: frozenset[str]) -> Token:
@@ -167,7 +164,7 @@ def _stream(
     # A browser that is not known yet may be any number of them, so its address counts too.
     address = request.remote_addr if browser is None else None
     if is_full(state, admission.subscription, address) or not has_room(state, root):
-        raise Refusal.holdoff("overloaded", OVERLOADED)
+        raise Refusal(Ending.OVERLOADED)
     is_new = browser is None and bool(config.browser_cookie) and state.signer.has_key
     if is_new:
         browser = secrets.token_urlsafe(12)
@@ -230,9 +227,9 @@ def open_own_stream(
         return no_stream()
     root = root_of(state.config)
     if state.is_closing:
-        return EventStream(holdoff("shutdown", 1.0))
+        return EventStream(Ending.SHUTDOWN.encode())
     if not has_room(state, root):
-        return EventStream(holdoff("overloaded", OVERLOADED))
+        return EventStream(Ending.OVERLOADED.encode())
     shown = {topic.name: topic.channel.shared for topic in topics}
     admission = Admission(
         shown,

@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import hashlib
-import random
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -11,13 +10,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from .config import Config
-from .event import PREAMBLE, Event
+from .ending import Ending
+from .event import PREAMBLE
 from .position import ZERO, Id, Position
-
-#: The id of the message that tells a client to stop.
-STOPPED = "stop"
-#: Milliseconds after which a client comes back that knows only what the standard says.
-STOP_MS = 3_600_000
 
 #: Topic -> the fragments of it that the page shows.
 Subscription = Mapping[str, frozenset[str]]
@@ -127,6 +122,7 @@ class Connection:
         self.judged: frozenset[str] | None = None
         self.metadata = dict(metadata or {})
         self.is_ended = False
+        self.ending: Ending | None = None  #: how it was ended
         #: ``time.monotonic`` before its viewer was judged: orders since then may mean it.
         self.judged_at = time.monotonic()
         #: Loop time at which it ends, so that it comes back and is judged anew.
@@ -172,7 +168,7 @@ class Connection:
             self._wake(waiter, self._take())
         elif self._events > self._max_events or self._bytes > self._max_bytes:
             self._pending.clear()
-            self.end(holdoff("overflow", 1.0))
+            self.end(Ending.OVERFLOW)
 
     def _hold(self, part: Part) -> None:
         key, data, version = part
@@ -220,12 +216,17 @@ class Connection:
         if waiter is not None:
             self._wake(waiter, self._ahead.pop(0))
 
-    def end(self, farewell: bytes = b"") -> None:
-        """End the stream after what is pending: the server gets the farewell, then the end."""
+    def end(self, ending: Ending | None = None) -> None:
+        """End the stream after what is pending; the first ending counts.
+
+        Args:
+            ending: What the client is told; None if it has gone, or takes nothing.
+        """
         if self.is_ended:
             return
         self.is_ended = True
-        self._farewell = farewell
+        self.ending = ending
+        self._farewell = b"" if ending is None else ending.encode()
         waiter = self._waiting()
         if waiter is not None:
             self._wake(waiter, None)
@@ -272,23 +273,3 @@ def id_of(secret: str) -> str:
     The id is no secret: events for others show it. It does not lead back.
     """
     return base64.urlsafe_b64encode(hashlib.sha256(secret.encode()).digest())[:16].decode()
-
-
-def holdoff(reason: str, seconds: float) -> bytes:
-    """Return the message after which a browser comes back in about ``seconds``.
-
-    The delay is random between half and one and a half of that, so that browsers that were sent
-    away together do not return together. It stands in the same block as an event with data:
-    htmx 4 ignores a lone ``retry:``.
-    """
-    retry_ms = int(seconds * random.uniform(500, 1500))
-    return Event(reason, "sse-holdoff", retry_ms=retry_ms).encode()
-
-
-def stop(reason: str) -> bytes:
-    """Return the message after which a browser never comes back.
-
-    A client that does not know this message comes back once, an hour later, and says by its
-    ``Last-Event-ID`` that it was told to stop.
-    """
-    return Event(reason, "sse-stop", id=STOPPED, retry_ms=STOP_MS).encode()

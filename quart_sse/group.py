@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from .connection import Connection, Part, Personal, Subscription, Wave, holdoff
+from .connection import Connection, Part, Personal, Subscription, Wave
+from .ending import Ending
 from .event import encode_id
 from .fragment import next_number
 from .position import ZERO, Id, Position
@@ -115,7 +116,7 @@ class Solo(Group):
         if self.is_holding:
             self._held.append(item)
             if len(self._held) > MAX_HELD:
-                self.connection.end(holdoff("overflow", 1.0))
+                self.connection.end(Ending.OVERFLOW)
                 self._held.clear()
             return False
         is_event = item.fragment is None and item.key is None

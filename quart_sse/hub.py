@@ -10,8 +10,9 @@ from typing import Protocol
 from .arrivals import Arrivals
 from .broker import ORDERS, Broker, Keep, Kind, Message, Replay, Start, bound
 from .config import Config
-from .connection import Connection, holdoff
+from .connection import Connection
 from .debts import missed, unrecorded
+from .ending import Ending
 from .error_log import ErrorLog
 from .errors import BrokerUnavailable
 from .event import encode_body
@@ -203,7 +204,7 @@ class Hub:
         for connection in list(group.members):
             if connection.judged is not None and not guarded <= connection.judged:
                 connection.discard()
-                connection.end(holdoff("recheck", 0.5))
+                connection.end(Ending.RECHECK)
 
     # -- fragments -------------------------------------------------------------------------------
 

@@ -3,10 +3,8 @@
 from collections.abc import Iterator
 
 from .config import Config
-from .connection import Connection, holdoff
-
-#: Seconds until the stream of a tab that had to make room is opened again.
-EVICTED = 5.0
+from .connection import Connection
+from .ending import Ending
 
 
 class Limits:
@@ -44,7 +42,7 @@ class Limits:
             held[connection] = None
             too_many = len(live) + 1 - limits.get(owner[0], len(live) + 1)
             for other in live[: max(too_many, 0)]:
-                other.end(holdoff("evicted", EVICTED))
+                other.end(Ending.EVICTED)
 
     def leave(self, connection: Connection) -> None:
         """Count a connection no longer; harmless if it was not counted."""

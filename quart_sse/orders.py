@@ -15,7 +15,8 @@ from quart import request
 
 from .access import private
 from .broker import ORDERS, Kind, Message
-from .connection import Connection, holdoff
+from .connection import Connection
+from .ending import Ending
 from .position import ZERO
 from .state import Order, State, current_identity
 
@@ -79,7 +80,7 @@ def carry_out(state: State, name: str, data: str) -> None:
     state.orders.append(order)
     for connection in _candidates(state, order):
         if _means(order, connection):
-            _end(connection, "disconnect" if name == "logout" else name)
+            _end(connection, _ending_of(order))
 
 
 def _candidates(state: State, order: Order) -> list[Connection]:
@@ -95,15 +96,19 @@ def obey(state: State, connection: Connection) -> None:
     """End a stream that is just opened, if an order came since its viewer was judged."""
     recent = state.orders
     if len(recent) == recent.maxlen and recent[0].at > connection.judged_at:
-        _end(connection, "recheck")  # there may have been more of them
+        _end(connection, Ending.RECHECK)  # there may have been more of them
     for order in recent:
         if order.at >= connection.judged_at and _means(order, connection):
-            _end(connection, "disconnect" if order.name == "logout" else order.name)
+            _end(connection, _ending_of(order))
 
 
-def _end(connection: Connection, reason: str) -> None:
+def _end(connection: Connection, ending: Ending) -> None:
     connection.discard()  # it may be for those who may not read it any more
-    connection.end(holdoff(reason, 0.5))
+    connection.end(ending)
+
+
+def _ending_of(order: Order) -> Ending:
+    return Ending.RECHECK if order.name == "recheck" else Ending.DISCONNECT
 
 
 def _means(order: Order, connection: Connection) -> bool:

@@ -10,7 +10,8 @@ from quart import Quart, current_app, g, has_app_context, has_request_context, r
 
 from .broker import Broker, Keep
 from .config import Config
-from .connection import Connection, holdoff
+from .connection import Connection
+from .ending import Ending
 from .error_log import ErrorLog
 from .errors import SetupError
 from .fragment import FragmentSpec, Inside
@@ -99,7 +100,7 @@ class State:
     def end_all(self) -> None:
         """End every stream; browsers come back after a moment, to whoever serves then."""
         for connection in list(self.hub.connections.values()):
-            connection.end(holdoff("shutdown", 1.0))
+            connection.end(Ending.SHUTDOWN)
 
     @property
     def errors(self) -> ErrorLog:

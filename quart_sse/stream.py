@@ -13,7 +13,8 @@ from quart.wrappers.response import ResponseBody
 
 from . import orders, presence
 from .broker import Start
-from .connection import STOPPED, Connection, holdoff, stop
+from .connection import Connection
+from .ending import STOPPED, Ending
 from .errors import BrokerUnavailable
 from .state import State
 
@@ -25,36 +26,21 @@ HEADERS = {
     "X-Accel-Buffering": "no",
     "X-Content-Type-Options": "nosniff",
 }
-#: Seconds after which a browser comes back that found the broker away, or us overloaded.
-AWAY = 3.0
-OVERLOADED = 10.0
 #: Seconds between two log lines that say that the process is full.
 SAY_FULL = 60.0
 
 
 class Refusal(Exception):  # noqa: N818 - an answer, not an error
-    """What a client is told instead of being given a stream.
+    """Raised instead of opening a stream.
 
     Args:
-        status: The HTTP status for clients that did not ask for an event stream.
-        message: What those get that did, with status 200: any other status makes htmx 2 lose
-            its position, and htmx 4 show the answer in the page.
+        ending: What the client is told, with status 200 if it asked for an event stream: any
+            other status makes htmx 2 lose its position, and htmx 4 show the answer in the page.
     """
 
-    def __init__(self, status: int, message: bytes) -> None:
-        super().__init__(status)
-        self.status = status
-        self.message = message
-
-    @classmethod
-    def stop(cls, status: int = 403, reason: str = "refused") -> "Refusal":
-        """Return the answer after which a browser never comes back."""
-        return cls(status, stop(reason))
-
-    @classmethod
-    def holdoff(cls, reason: str, seconds: float, status: int = 503) -> "Refusal":
-        """Return the answer after which a browser comes back later."""
-        return cls(status, holdoff(reason, seconds))
+    def __init__(self, ending: Ending) -> None:
+        super().__init__(ending.reason)
+        self.ending = ending
 
 
 class EventStream(Response):
@@ -146,7 +132,7 @@ class StreamBody(ResponseBody):
         connection.ends_at = min(connection.ends_at, ends_at)
         # Others have come since this one was let in: its authorize may have taken a while.
         if is_full(state, connection.subscription, connection.address):
-            connection.end(holdoff("overloaded", OVERLOADED))
+            connection.end(Ending.OVERLOADED)
             return
         state.limits.enter(connection, state.config, self.is_multiplexed)
         orders.obey(state, connection)
@@ -158,9 +144,9 @@ class StreamBody(ResponseBody):
         except BrokerUnavailable as error:
             # No warning: that the broker is away was one, and everybody who looks comes here now.
             logger.info("A stream was told to come back later: %s", error)
-            connection.end(holdoff("broker-away", AWAY))
+            connection.end(Ending.BROKER_AWAY)
         if state.is_closing:
-            connection.end(holdoff("shutdown", 1.0))
+            connection.end(Ending.SHUTDOWN)
 
     async def __aexit__(
         self,

@@ -5,7 +5,8 @@ import logging
 from collections.abc import Callable
 
 from . import presence
-from .connection import Connection, Part, Wave, holdoff
+from .connection import Connection, Part, Wave
+from .ending import Ending
 from .errors import BrokerUnavailable
 from .state import State
 
@@ -102,7 +103,7 @@ class Sweeper:
             if connection.busy_since is not None and connection.busy_since < now - patience:
                 self._cut(connection, patience)
             elif now >= connection.ends_at:
-                connection.end(holdoff("max-age", 1.0))
+                connection.end(Ending.MAX_AGE)
             elif now >= connection.renew_at:
                 try:
                     await self._renew(connection)

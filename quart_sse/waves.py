@@ -8,7 +8,8 @@ of each fragment.
 import asyncio
 from collections.abc import Callable
 
-from .connection import Connection, Wave, holdoff
+from .connection import Connection, Wave
+from .ending import Ending
 from .error_log import ErrorLog
 from .group import Group
 
@@ -68,7 +69,7 @@ class Waves:
                     error,
                     "A stream could not be fed and ends; its browser comes back.",
                 )
-                connection.end(holdoff("error", 1.0))
+                connection.end(Ending.ERROR)
         loop = asyncio.get_running_loop()
         if at + SLICE < len(feeds):
             loop.call_soon(self._feed, feeds, at + SLICE)

@@ -7,12 +7,12 @@ from markupsafe import Markup
 from quart import Quart, Response, abort, redirect, render_template_string, request
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-from quart_sse import SSE, Event, connection
+from quart_sse import SSE, Event, ending
 
 app = Quart(__name__)
 app.secret_key = "for tests only"
 sse = SSE(app)
-connection.STOP_MS = int(os.environ.get("STOP_MS", connection.STOP_MS))
+ending.STOP_MS = int(os.environ.get("STOP_MS", ending.STOP_MS))
 asked: list[list[str | None]] = []  #: path and Last-Event-ID of each request for a stream
 board = sse.channel("board", "/board/<name>")
 hall = sse.channel("hall", "/hall/<name>", public=True)
@@ -106,7 +106,7 @@ async def tell_asked() -> list[list[str | None]]:
 async def stop(reason: str) -> Response:
     """Tell all clients to stop."""
     for stream in list(app.extensions["quart_sse"].hub.connections.values()):
-        stream.end(connection.stop(reason))
+        stream.end(ending.Ending[reason.upper()])
     return Response(status=204)
 
 

@@ -17,7 +17,7 @@ from werkzeug.routing import RequestRedirect
 
 from quart_sse import SSE
 from quart_sse.channel import Channel
-from quart_sse.connection import stop
+from quart_sse.ending import Ending
 
 from .support import SSE_ACCEPT, connect_urls, open_stream
 
@@ -466,7 +466,7 @@ async def test_unknown_and_forbidden_cannot_be_told_apart(
         )
 
     ((status, body, plain_status, _),) = told
-    assert (status, body) == (200, stop("refused").decode())
+    assert (status, body) == (200, Ending.REFUSED.encode().decode())
     assert plain_status == 403
 
 

@@ -10,11 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quart_sse.config import Config
-from quart_sse.connection import Connection, Part, Personal, Wave, holdoff, stop
+from quart_sse.connection import Connection, Part, Personal, Wave
+from quart_sse.ending import Ending
 from quart_sse.event import PREAMBLE
 
 from .support import until
 
+#: A farewell that is always the same.
+BYE = Ending.REFUSED.encode()
 PERSONAL = Personal(b"id: e.1-0\n", "notes", "mine", viewers=2)
 
 
@@ -352,10 +355,10 @@ async def test_end_sends_what_is_pending_then_the_farewell() -> None:
     connection.ahead([b"replay"])
     connection.feed(events(b"1"))
 
-    connection.end(b"bye")
+    connection.end(Ending.REFUSED)
 
     assert connection.is_ended
-    assert await take_all(connection) == [PREAMBLE, b"replay", b"1", b"bye"]
+    assert await take_all(connection) == [PREAMBLE, b"replay", b"1", BYE]
     assert await take_all(connection) == []
 
 
@@ -364,9 +367,9 @@ async def test_end_wakes_a_waiting_server() -> None:
     connection = await begin(connect())
     waiting = await wait_for_more(connection)
 
-    connection.end(b"bye")
+    connection.end(Ending.REFUSED)
 
-    assert await waiting == b"bye"
+    assert await waiting == BYE
     assert await take_all(connection) == []
 
 
@@ -389,33 +392,33 @@ async def test_end_between_the_wake_and_the_next_wait_loses_nothing() -> None:
     waiting = await wait_for_more(connection)
     connection.feed(events(b"1"))
 
-    connection.end(b"bye")
+    connection.end(Ending.REFUSED)
 
     assert await waiting == b"1"
-    assert await take_all(connection) == [b"bye"]
+    assert await take_all(connection) == [BYE]
 
 
 async def test_first_farewell_counts() -> None:
     """A stream that has ended already is not ended for another reason."""
     connection = await begin(connect())
 
-    connection.end(b"first")
-    connection.end(b"second")
+    connection.end(Ending.REFUSED)
+    connection.end(Ending.EXPIRED)
     connection.end()
 
-    assert await take_all(connection) == [b"first"]
+    assert await take_all(connection) == [BYE]
 
 
 @pytest.mark.parametrize("pending_events", [1, 1000])
 async def test_feed_after_the_end_is_ignored(pending_events: int) -> None:
     """Nothing is added to a stream that has ended, not even to overflow it."""
     connection = await begin(connect(pending_events=pending_events))
-    connection.end(b"bye")
+    connection.end(Ending.REFUSED)
 
     connection.feed(events(b"1", b"2", b"3"))
     connection.feed(fragment("a", b"html"))
 
-    assert await take_all(connection) == [b"bye"]
+    assert await take_all(connection) == [BYE]
 
 
 @pytest.mark.parametrize("is_over", [False, True])
@@ -432,11 +435,11 @@ async def test_cancelled_wait_disturbs_nobody(call: str, is_over: bool) -> None:
         connection.feed(events(b"1"))
     elif call == "ahead":
         connection.ahead([b"1"])
-    connection.end(b"bye")
+    connection.end(Ending.REFUSED)
 
     await asyncio.wait([waiting])
     assert waiting.cancelled()
-    assert (await take_all(connection))[-1] == b"bye"
+    assert (await take_all(connection))[-1] == BYE
 
 
 @pytest.mark.parametrize("fed", ["before", "during", "after"])
@@ -471,9 +474,9 @@ async def test_connection_whose_loader_fails_can_still_be_ended() -> None:
 
     with pytest.raises(RuntimeError, match="no URL"):
         connection.feed(Wave.of([Part("notes.mine", PERSONAL)]))
-    connection.end(b"bye")
+    connection.end(Ending.REFUSED)
 
-    assert await waiting == b"bye"
+    assert await waiting == BYE
 
 
 # -- what others can see of it ---------------------------------------------------------------------
@@ -526,21 +529,3 @@ async def test_connection_remembers_whose_it_is() -> None:
     assert connection.bare
     assert connection.metadata == {"plan": "free"}
     assert len({connection.id, *(connect().id for _ in range(20))}) == 21
-
-
-def test_holdoff_comes_with_a_random_delay() -> None:
-    """Browsers that are sent away together are told different times around the one meant."""
-    told = [event for _ in range(200) for event in read(holdoff("overloaded", 10.0))]
-
-    assert {(event.event, event.data) for event in told} == {("sse-holdoff", "overloaded")}
-    delays = [event.retry or 0 for event in told]
-    assert 5_000 <= min(delays) < 8_000
-    assert 12_000 < max(delays) <= 15_000
-
-
-def test_stop_says_why_and_how_to_come_back_late() -> None:
-    """A browser gets a reason; a client that comes back all the same an id and a long pause."""
-    (event,) = read(stop("refused"))
-
-    assert (event.event, event.data) == ("sse-stop", "refused")
-    assert (event.id, event.retry) == ("stop", 3_600_000)

@@ -12,7 +12,7 @@ from playwright.async_api import BrowserContext, Route, expect
 from quart import Quart, Response, abort, redirect
 
 from quart_sse import SSE, Event
-from quart_sse.connection import STOP_MS
+from quart_sse.ending import STOP_MS
 from tests.servers import Server, serve_pages
 from tests.support import SSE_ACCEPT, open_stream
 from tests.test_browser import browser

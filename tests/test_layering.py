@@ -15,7 +15,7 @@ FLOORS = [
     {"errors"},
     {"position", "naming", "config", "assets", "error_log", "html_text"},
     {"event"},
-    {"broker"},
+    {"broker", "ending"},
     {"broker.link", "broker.memory"},
     {"broker.redis"},
     {"connection", "fragment"},

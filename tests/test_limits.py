@@ -6,6 +6,7 @@ import pytest
 
 from quart_sse.config import Config
 from quart_sse.connection import Connection
+from quart_sse.ending import Ending
 from quart_sse.limits import Limits
 
 
@@ -138,11 +139,11 @@ async def test_connection_that_has_ended_counts_no_longer() -> None:
     first, second, third = (connect(browser="b") for _ in range(3))
     fill(limits, config, first, second)
 
-    second.end(b"bye")
+    second.end(Ending.SHUTDOWN)
     fill(limits, config, third)
 
     assert ended(first, second, third) == [False, True, False]
-    assert (await sent_by(second)).endswith(b"bye")
+    assert (await sent_by(second)).endswith(b"data: shutdown\n\n")
 
 
 async def test_leaving_is_harmless_at_any_time() -> None:

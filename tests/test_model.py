@@ -40,7 +40,8 @@ from hypothesis.stateful import (
 from quart_sse.broker import ORDERS, Keep, Kind, Message, Past, Receiver, Replay, Start
 from quart_sse.broker.memory import MemoryBroker
 from quart_sse.config import Config
-from quart_sse.connection import Connection, Personal, holdoff
+from quart_sse.connection import Connection, Personal
+from quart_sse.ending import Ending
 from quart_sse.errors import BrokerUnavailable
 from quart_sse.event import encode_loader
 from quart_sse.fragment import FragmentSpec, Inside, Rendered
@@ -628,7 +629,7 @@ class Browser:
             try:
                 await hub.join(connection, stream.starts)
             except BrokerUnavailable:
-                connection.end(holdoff("broker-away", 3.0))
+                connection.end(Ending.BROKER_AWAY)
             stream.loud_next = len(world.log[LOUD])
             async for data in connection:
                 stream.wire += data

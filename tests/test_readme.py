@@ -374,20 +374,6 @@ def test_every_module_has_its_room_in_the_design() -> None:
     assert named == modules - {"__init__"}
 
 
-def test_reasons_of_endings_are_documented() -> None:
-    """Every reason that a client may be told is in the protocol's table."""
-    table = (ROOT / "docs" / "protocol.md").read_text("utf-8")
-    sources = [path.read_text("utf-8") for path in (ROOT / "quart_sse").glob("*.py")]
-    reasons = {
-        reason
-        for source in sources
-        for reason in re.findall(r"(?:holdoff|stop)\((?:\d+, )?\"([a-z-]+)\"", source)
-    }
-
-    assert {"shutdown", "refused", "too-long"} <= reasons
-    assert {reason for reason in reasons if f"`{reason}`" not in table} == set()
-
-
 def test_claims_of_the_security_page_name_tests_that_exist() -> None:
     """Every link to a test has the name of one that its file holds."""
     text = (ROOT / "docs" / "security.md").read_text("utf-8")

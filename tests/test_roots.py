@@ -74,7 +74,7 @@ class House:
 
 async def link(stream: Stream) -> str:
     """Return the next link that a stream brings."""
-    return re.findall("<a .*</a>", (await stream.next("message")).data)[0]
+    return str(re.findall("<a .*</a>", (await stream.next("message")).data)[0])
 
 
 @pytest.mark.parametrize("is_first", [False, True], ids=["after SSE(app)", "before SSE(app)"])
