@@ -8,6 +8,7 @@ default.
 """
 
 import asyncio
+import multiprocessing
 import os
 import signal
 import threading
@@ -21,8 +22,16 @@ from .state import State
 
 Handler = Callable[[int, FrameType | None], Any]
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
+#: What Granian calls the processes of its workers.
+GRANIAN_WORKER = "granian-worker"
 #: Seconds that a worker has which would otherwise die at once of its SIGTERM.
 GRACE = 3.0
+
+
+def ignore_signals() -> None:
+    """Take no further signals: the process ends as it has been told."""
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 class Shutdown:
@@ -65,10 +74,18 @@ class Shutdown:
                 self._uvicorn = server
 
     def _chain(self, previous: Handler) -> Handler:
+        # The event loop tells Granian's worker of signals, which takes two and blocks for ever on a
+        # third one while it stops. CTRL+C sends two, the terminal's and the parent's, and uvloop
+        # may tell one twice: once it read it, and once because its handler was called.
+        in_granian = multiprocessing.current_process().name == GRANIAN_WORKER
+        is_needless = in_granian and getattr(previous, "__self__", None) is self._loop
+
         def handler(number: int, frame: FrameType | None) -> Any:
             if self._loop is not None and not self._loop.is_closed():
                 self._loop.call_soon_threadsafe(self.close)
-            return previous(number, frame)
+                if in_granian:
+                    self._loop.call_soon_threadsafe(ignore_signals)
+            return None if is_needless else previous(number, frame)
 
         return handler
 

@@ -255,6 +255,61 @@ async def test_hypercorn_worker_that_is_signalled_stops_whatever_else_hangs() ->
     assert_ended_cleanly(streams)
 
 
+async def test_granian_that_is_signalled_again_stops_all_the_same() -> None:
+    """A second CTRL+C, the third signal for a worker, does not keep it from ending cleanly."""
+    async with serve(SERVERS["granian"]) as server:
+        streams = await open_streams(server, MANY)
+
+        os.killpg(server.process.pid, INT)
+        await streams[0].read_until("sse-holdoff")
+        reading = asyncio.gather(*(stream.read_to_end() for stream in streams))
+        seconds = await server.stop(INT, to_all=True)
+        await reading
+
+        await close_streams(streams)
+        assert "Traceback" not in server.output
+    assert_ended_cleanly(streams)
+    assert seconds < AT_ONCE
+
+
+#: An app that takes long to handle a signal, so that the next one comes meanwhile.
+SLOW_TO_HANDLE = """
+import signal, time
+from tests.server_app import app
+
+@app.before_serving
+async def slow_down():
+    inner = signal.getsignal(signal.SIGINT)
+
+    def handle(number, frame):
+        inner(number, frame)
+        end = time.monotonic() + 0.05
+        while time.monotonic() < end:
+            pass
+
+    signal.signal(signal.SIGINT, handle)
+"""
+
+
+async def test_granian_stops_however_close_two_signals_are(tmp_path: Path) -> None:
+    """CTRL+C sends a worker two signals; the second may come while the first is handled."""
+    (tmp_path / "slow.py").write_text(SLOW_TO_HANDLE)
+
+    def command(port: int) -> Sequence[str]:
+        return ("-m", "granian", "--interface", "asgi", "--port", str(port), "slow:app")
+
+    for _ in range(5):  # it depends on some microseconds
+        async with serve(command, folder=tmp_path) as server:
+            streams = await open_streams(server, SOME)
+            reading = asyncio.gather(*(stream.read_to_end() for stream in streams))
+            seconds = await server.stop(INT, to_all=True)
+            await reading
+
+            await close_streams(streams)
+        assert_ended_cleanly(streams)
+        assert seconds < AT_ONCE
+
+
 #: A server that is not in the main thread, and so is not told of signals.
 IN_A_THREAD = """
 import asyncio, os, signal, threading
