@@ -97,8 +97,8 @@ class Admission:
     refused_fragments: list[str] = field(default_factory=list)
     #: which tokens lost a topic because nothing but a signature spoke for it, which has expired
     expired_tokens: list[int] = field(default_factory=list)
-    #: topics that a rule of the app has let the client see, on a stream or inside a fragment
-    judged: frozenset[str] = frozenset()
+    #: whether the client may see a fragment that contains fragments of other topics
+    may_see: "Sight | None" = None
     #: (token, topic) -> its bit: bit i stands for topic i of the token, granted or not
     bits: dict[tuple[int, str], int] = field(default_factory=dict)
 
@@ -118,6 +118,48 @@ class Admission:
         for name in fragments:
             self.subscription[topic] -= {name}
             self.refused_fragments.append(member_key(topic, name))
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What one client may see inside fragments.
+
+    A fragment that contains one of a channel with a rule is for those whom the rule lets in. If
+    only pages open the inner channel, it is for those to whom a page has shown the outer one.
+
+    Args:
+        state: Of the app.
+        allowed: Topics that their channels' rules have let the client see.
+        signed: Keys of the fragments that pages of the app have shown the client.
+    """
+
+    state: State
+    allowed: frozenset[str]
+    signed: frozenset[str]
+
+    def __call__(self, key: str, inner: Iterable[str], declared: Iterable[str] = ()) -> bool:
+        """Whether the client may see a fragment.
+
+        Args:
+            key: The outer fragment's.
+            inner: Topics of the fragments inside, other than its own.
+            declared: Names of channels of which it may contain fragments.
+        """
+        for topic in inner:
+            channel = self.state.channel_of(topic)
+            if channel is not None and channel.authorizer is not None:
+                if topic not in self.allowed:
+                    return False
+            elif not self._is_open(channel, key):
+                return False
+        channels = map(self.state.channels.get, declared)
+        return all(
+            channel is None or channel.authorizer is not None or self._is_open(channel, key)
+            for channel in channels
+        )
+
+    def _is_open(self, channel: ChannelLike | None, key: str) -> bool:
+        return channel is None or channel.public or key in self.signed
 
 
 class Gate:
@@ -178,11 +220,25 @@ class Gate:
             channel = self._state.channel_of(topic)
             for name in sorted(names):
                 spec = channel.specs.get(name) if channel is not None else None
-                if spec is not None and spec.includes and not spec.personal:
+                if spec is not None and not spec.personal:
                     nested = self._state.hub.nested(topic, name) | self._signed_beside(topic, spec)
                     if not await self.may_contain(topic, spec, nested):
                         admission.refuse(topic, [name])
-        admission.judged = frozenset(topic for topic, is_yes in self._asked.items() if is_yes)
+        admission.may_see = self.sight()
+
+    def sight(self) -> "Sight":
+        """Return what the client may see inside fragments, as far as it was asked."""
+        return Sight(
+            self._state,
+            frozenset(topic for topic, is_yes in self._asked.items() if is_yes),
+            frozenset(
+                member_key(topic, name)
+                for token in self._tokens
+                if token is not None and token.is_good
+                for topic, names in token.topics.items()
+                for name in names
+            ),
+        )
 
     async def judge(self, topic: str, token: Token | None) -> Grant:
         """Return what of a topic the client may have.
@@ -214,16 +270,14 @@ class Gate:
         Raises:
             Undecided: If an ``authorize`` function failed.
         """
-        channels = {name.partition(".")[0] for name in spec.includes}
-        for channel in filter(None, map(self._state.channels.get, sorted(channels))):
-            if channel.authorizer is not None:
-                inner = {other for other, _ in nested if self._state.channel_of(other) is channel}
-                for other in sorted(inner - {topic}):
-                    if not await self._ask(channel, other):
-                        return False
-            elif not channel.public and not self._has_signed(topic, spec.name):
-                return False
-        return True
+        inner = {other for other, _ in nested} - {topic}
+        for other in sorted(inner):
+            channel = self._state.channel_of(other)
+            if channel is not None and channel.authorizer is not None:
+                await self._ask(channel, other)
+        # Those that are declared count before it is known whether they are really there.
+        declared = {name.partition(".")[0] for name in spec.includes}
+        return self.sight()(member_key(topic, spec.name), inner, declared)
 
     async def _ask(self, channel: ChannelLike, topic: str) -> bool:
         """Ask a channel's ``authorize``, once for each topic."""
@@ -256,13 +310,6 @@ class Gate:
             for other, names in token.topics.items()
             for name in names
             if f"{other.partition('?')[0]}.{name}" in spec.includes
-        )
-
-    def _has_signed(self, topic: str, fragment: str) -> bool:
-        """Whether a page of the app has shown the client a fragment, with all that is inside."""
-        return any(
-            token is not None and token.is_good and fragment in token.topics.get(topic, ())
-            for token in self._tokens
         )
 
     @staticmethod

@@ -179,7 +179,7 @@ def _stream(
         bare=bare,
         root=root,
     )
-    connection.judged = admission.judged
+    connection.may_see = admission.may_see
     connection.introduction["topics"] = [
         admission.granted_to(number) for number in range(len(tokens))
     ]

@@ -118,8 +118,9 @@ class Connection:
         self.address = address
         self.bare = bare
         self.root = root
-        #: Topics that the app's rules let its client see; None if a view of the app decided.
-        self.judged: frozenset[str] | None = None
+        #: Whether its client may see a fragment, by its key, with fragments of these other topics
+        #: inside; None if a view of the app has decided.
+        self.may_see: Callable[[str, frozenset[str]], bool] | None = None
         self.metadata = dict(metadata or {})
         self.is_ended = False
         self.ending: Ending | None = None  #: how it was ended

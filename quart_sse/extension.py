@@ -445,10 +445,6 @@ class _Source:
         renderer = channel.find(fragment).renderer
         return await render_shared(self.state, topic, fragment, renderer, values, path, root)
 
-    def is_guarded(self, topic: str) -> bool:
-        channel = self._channel(topic)
-        return channel is not None and channel.authorizer is not None
-
     def keep(self, topic: str) -> Keep:
         channel = self._channel(topic)
         config = self.state.config

@@ -30,8 +30,7 @@ class Item:
     number: int = 0  #: of its render; see fragment.next_number
     is_extra: bool = False  #: whether it was rendered although nothing was known to have changed
     viewers: int = 0  #: of a personal fragment
-    #: topics inside a fragment that the viewer must have been judged for
-    guarded: frozenset[str] = frozenset()
+    inner: frozenset[str] = frozenset()  #: other topics, of fragments inside this one
     _parts: dict[tuple[bool, int | None], Part] = field(default_factory=dict)
 
     def part(self, bare: bool, granted: int | None) -> Part:

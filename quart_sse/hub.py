@@ -39,9 +39,6 @@ class Source(Protocol):
     async def render(self, topic: str, fragment: str, root: str) -> Rendered:
         """Render a shared fragment for pages below a root path."""
 
-    def is_guarded(self, topic: str) -> bool:
-        """Whether a rule of the app's decides who may see a topic, whatever a page has shown."""
-
     def keep(self, topic: str) -> Keep:
         """Return how a topic's history is kept."""
 
@@ -78,7 +75,7 @@ class Hub:
         self._roots = Roots(config.debounce, self._make_shared)
         self._waves = Waves(self._settle, self.errors)
         self._replays = Replays(self._resume)
-        self._items = Items(lambda: self.position, source.is_guarded)
+        self._items = Items(lambda: self.position)
         self._arrivals = Arrivals(self._items, self._roots, source.spec, self._add)
 
     @property
@@ -190,19 +187,19 @@ class Hub:
         return is_late
 
     def _add(self, group: Group, item: Item) -> None:
-        if item.guarded:
-            self._send_back(group, item.guarded)
+        if item.inner:
+            self._send_back(group, item.key or "", item.inner)
         if group.add(item):
             self._waves.add(group)
 
     @staticmethod
-    def _send_back(group: Group, guarded: frozenset[str]) -> None:
+    def _send_back(group: Group, key: str, inner: frozenset[str]) -> None:
         """End streams whose clients were not judged for what a fragment contains.
 
         What is inside is known only now; the clients come back and are judged for it.
         """
         for connection in list(group.members):
-            if connection.judged is not None and not guarded <= connection.judged:
+            if connection.may_see is not None and not connection.may_see(key, inner):
                 connection.discard()
                 connection.end(Ending.RECHECK)
 

@@ -19,12 +19,10 @@ class Items:
 
     Args:
         position: Tells where every connection stands that owes nothing.
-        is_guarded: Tells whether clients must have been judged for a topic to be shown it.
     """
 
-    def __init__(self, position: Callable[[], Position], is_guarded: Callable[[str], bool]) -> None:
+    def __init__(self, position: Callable[[], Position]) -> None:
         self._position = position
-        self._is_guarded = is_guarded
 
     def heartbeat(self) -> Item:
         """Return the message that says nothing but the position."""
@@ -53,7 +51,6 @@ class Items:
             rendered: What it shows.
         """
         topic, name = shared.topic, shared.spec.name
-        others = {other for other, _ in rendered.nested if other != topic}
         whole = fragments.whole(rendered, frozenset({shared.key}))
         body = encode_fragment(shared.key, whole.html, whole.behind)
         # Never zero, which is for what has no versions.
@@ -69,7 +66,7 @@ class Items:
             version=version,
             number=number,
             is_extra=shared.is_extra,
-            guarded=frozenset(filter(self._is_guarded, others)),
+            inner=frozenset(other for other, _ in rendered.nested if other != topic),
         )
 
     def event(self, message: Message, bodies: Bodies | None = None) -> Item:

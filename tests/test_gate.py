@@ -8,7 +8,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -311,6 +311,49 @@ async def test_fragment_is_refused_with_what_it_contains(
         assert not any("secret list" in data for _, data in told)
         assert any("title" in data for _, data in told)
         assert (fragment.status_code, await fragment.get_data(as_text=True)) == (403, "")
+
+
+@pytest.mark.parametrize("rule", ["authorize", "pages"])
+@pytest.mark.parametrize("who", ["ada", "bob"])
+async def test_what_is_deeper_inside_counts_too(app: Quart, sse: SSE, rule: str, who: str) -> None:
+    """An outer fragment names only what is directly inside; the client may see all or nothing."""
+    inner = sse.channel("inner", "/inner/<int:number>")
+    inner.fragment("list")(lambda number: "secret list")
+    if rule == "authorize":
+        inner.authorize(lambda number: request.cookies["who"] == "ada")
+    outer = sse.channel("outer", "/outer", public=True)
+
+    @outer.fragment("middle", includes=["inner.list"])
+    async def middle() -> str:
+        return await render_template_string(MACROS + '{{ sse_fragment("inner.list", number=1) }}')
+
+    @outer.fragment("all")
+    async def everything() -> str:
+        return await render_template_string(MACROS + '{{ sse_fragment("outer.middle") }}')
+
+    add_page(app, '{{ sse_fragment("outer.all") }}{{ sse_connect() }}')
+    client = client_of(app, who)
+    query = "?" if rule == "authorize" else f"?{query_of(await url_of(client))}&"
+    if who == "bob":
+        query = "?"
+    told: list[tuple[str, str]] = []
+
+    def is_settled() -> bool:
+        return any("secret list" in data or name == "sse-refused" for name, data in told)
+
+    async with asyncio.timeout(10):
+        while not is_settled():
+            async with open_stream(client, f"/sse/outer{query}since=0&fragments=all") as stream:
+                with suppress(EOFError):
+                    while not is_settled():
+                        event = await stream.next()
+                        told.append((event.event, event.data))
+                        await outer.topic().refresh("all")
+
+    assert ("secret list" in str(told)) is (who == "ada")
+    assert len([name for name, _ in told if name == "sse-holdoff"]) <= 1
+    fragment = await client.get(f"/sse/~/all/outer{query}")
+    assert fragment.status_code == (200 if who == "ada" else 403)
 
 
 async def test_inner_fragment_that_only_pages_open_needs_the_page(app: Quart, sse: SSE) -> None:

@@ -415,9 +415,6 @@ class Source:
         self.renders += 1
         return Rendered("the newest")
 
-    def is_guarded(self, topic: str) -> bool:
-        return False
-
     def keep(self, topic: str) -> Keep:
         """Keep everything."""
         return Keep(100, 300.0)

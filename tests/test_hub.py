@@ -55,9 +55,6 @@ class Pages:
     def spec(self, topic: str, fragment: str) -> FragmentSpec | None:
         return self.specs.get(fragment)
 
-    def is_guarded(self, topic: str) -> bool:
-        return False
-
     def keep(self, topic: str) -> Keep:
         return KEEPS[topic]
 

@@ -427,9 +427,6 @@ class Process:
     def spec(self, topic: str, fragment: str) -> FragmentSpec | None:
         return self.specs.get(Name(topic, fragment))
 
-    def is_guarded(self, topic: str) -> bool:
-        return False
-
     def keep(self, topic: str) -> Keep:
         return KEEPS[topic]
 
