@@ -1,46 +1,36 @@
 """How a request becomes a stream: what it asks for, what it may have, where it starts."""
 
-import asyncio
 import logging
-import math
-import random
 import secrets
-from collections.abc import Callable, Iterable, Mapping
-from urllib.parse import quote
+from collections.abc import Iterable, Mapping
 
 from quart import Request, Response, abort, request
 
-from .access import Admission, Gate, Grant, Refused, Undecided, identify, verify
+from .access import Admission, Gate, Refused, Undecided, identify, verify
 from .addresses import root_of
 from .broker import Start
 from .channel import Topic
-from .connection import Connection, Personal
 from .ending import Ending
 from .errors import BrokerUnavailable
-from .event import Event, encode_loader, encode_replacement
-from .leaf import Leaf, leaf_key, make_leaf
-from .naming import member_key
+from .event import Event
 from .origins import is_foreign
-from .position import Position
+from .personal import make_loader, no_loader
+from .renewal import end_of_signatures, renew_in_time
 from .signer import Token
+from .starts import find_starts
 from .state import State, current_state, current_visit
 from .stream import (
     EventStream,
     Refusal,
-    StreamBody,
+    Viewer,
     has_room,
     is_full,
     no_stream,
+    open_stream,
     was_stopped,
 )
 
 logger = logging.getLogger("quart_sse")
-
-#: The part of a token's lifetime after which its page gets another.
-RENEW = 0.8
-#: Viewers of a personal fragment fetch it within this many milliseconds each, up to the last.
-SPREAD_MS = 5
-LAST_SPREAD_MS = 2000
 
 
 def wants_stream(request: Request) -> bool:
@@ -159,47 +149,38 @@ def _stream(
     identity: str | None,
     bare: bool,
 ) -> Response:
-    config, root = state.config, root_of(state.config)
-    browser = state.signer.read_browser(request.cookies.get(config.browser_cookie))
-    # A browser that is not known yet may be any number of them, so its address counts too.
-    address = request.remote_addr if browser is None else None
-    if is_full(state, admission.subscription, address) or not has_room(state, root):
+    viewer = _viewer(state, identity)
+    if is_full(state, admission.subscription, viewer.address) or not has_room(state, viewer.root):
         raise Refusal(Ending.OVERLOADED)
-    is_new = browser is None and bool(config.browser_cookie) and state.signer.has_key
-    if is_new:
-        browser = secrets.token_urlsafe(12)
-
-    connection = Connection(
+    cookie = _new_browser(state, viewer)
+    starts, granted = find_starts(state, admission, request)
+    _notice_others(state, tokens, starts)
+    response = open_stream(
+        state,
+        viewer,
         admission.subscription,
-        config,
-        loader=_loader(state, root, admission, tokens, texts),
-        identity=identity,
-        browser=browser,
-        address=address,
+        starts,
+        granted=granted,
+        loader=make_loader(state, viewer.root, admission, tokens, texts),
         bare=bare,
-        root=root,
     )
+    connection = response.connection
     connection.may_see = admission.may_see
     connection.introduction["topics"] = [
         admission.granted_to(number) for number in range(len(tokens))
     ]
     if admission.expired_tokens:
         connection.introduction["expired"] = sorted(set(admission.expired_tokens))
-    connection.judged_at = current_visit().began
-    connection.kick = current_visit().kick
-    connection.ends_at = _end_of_signatures(state, admission, tokens)
+    connection.ends_at = end_of_signatures(state, admission, tokens)
     if not bare:
-        _renew_in_time(state, connection, admission, tokens, root)
+        renew_in_time(state, connection, admission, tokens, viewer.root)
     if admission.refused_topics or admission.refused_tokens or admission.refused_fragments:
         connection.ahead([_refused(admission)])
-    starts, granted = find_starts(state, admission, request)
-    _notice_others(state, tokens, starts)
-    response = EventStream(StreamBody(state, connection, starts, granted, _is_multiplexed()))
-    if is_new and browser is not None:
+    if cookie is not None:
         response.set_cookie(
-            config.browser_cookie,
-            state.signer.sign_browser(browser),
-            path=root or "/",
+            state.config.browser_cookie,
+            cookie,
+            path=viewer.root or "/",
             httponly=True,
             samesite="Lax",
             secure=request.is_secure,
@@ -207,9 +188,29 @@ def _stream(
     return response
 
 
-def _is_multiplexed() -> bool:
-    """Whether the browser has many streams on one socket, as over HTTP/2."""
-    return request.http_version[:1] not in {"0", "1"}
+def _viewer(state: State, identity: str | None) -> Viewer:
+    """Return who makes the current request, for a stream."""
+    visit = current_visit()
+    browser = state.signer.read_browser(request.cookies.get(state.config.browser_cookie))
+    return Viewer(
+        identity=identity,
+        browser=browser,
+        # A browser that is not known yet may be any number of them, so its address counts too.
+        address=request.remote_addr if browser is None else None,
+        root=root_of(state.config),
+        is_multiplexed=request.http_version[:1] not in {"0", "1"},
+        judged_at=visit.began,
+        kick=visit.kick,
+    )
+
+
+def _new_browser(state: State, viewer: Viewer) -> str | None:
+    """Give a browser that is not known yet an id; returns the value of the cookie that keeps it."""
+    config, signer = state.config, state.signer
+    if viewer.browser is not None or not config.browser_cookie or not signer.has_key:
+        return None
+    viewer.browser = secrets.token_urlsafe(12)
+    return signer.sign_browser(viewer.browser)
 
 
 def open_own_stream(
@@ -225,89 +226,20 @@ def open_own_stream(
         abort(403)
     if was_stopped(request):
         return no_stream()
-    root = root_of(state.config)
+    viewer = _viewer(state, identity)
     if state.is_closing:
         return EventStream(Ending.SHUTDOWN.encode())
-    if not has_room(state, root):
+    if not has_room(state, viewer.root):
         return EventStream(Ending.OVERLOADED.encode())
     shown = {topic.name: topic.channel.shared for topic in topics}
-    admission = Admission(
-        shown,
-        {name: [0] for name in shown},
-        bits={(0, name): 1 << i for i, name in enumerate(shown)},
-    )
-    config = state.config
-    browser = state.signer.read_browser(request.cookies.get(config.browser_cookie))
-    connection = Connection(
-        shown,
-        config,
-        loader=_no_loader,
-        identity=identity,
-        browser=browser,
-        address=request.remote_addr if browser is None else None,
-        bare=len(shown) == 1,
-        root=root,
-        metadata=metadata,
-    )
-    connection.judged_at = current_visit().began
-    connection.kick = current_visit().kick
-    connection.ahead([event.encode() for event in initial])
+    bits = {(0, name): 1 << place for place, name in enumerate(shown)}
+    admission = Admission(shown, {name: [0] for name in shown}, bits=bits)
     starts, _ = find_starts(state, admission, request)
-    body = StreamBody(state, connection, starts, is_multiplexed=_is_multiplexed())
-    return EventStream() if request.method == "HEAD" else EventStream(body)
-
-
-def _no_loader(personal: Personal) -> bytes:
-    # A view's own stream belongs to no page of the macros, which alone show personal fragments.
-    return b""
-
-
-def _renew_in_time(
-    state: State,
-    connection: Connection,
-    admission: Admission,
-    tokens: list[Token | None],
-    root: str,
-) -> None:
-    """Let the pages of a stream that stays open get new tokens at 80 % of the old ones' life."""
-    signed = []
-    for number, token in enumerate(tokens):
-        granted = admission.granted_to(number)
-        if token is not None and token.is_signed and granted:
-            signed.append((token, granted))
-    if not signed:
-        return
-
-    async def renew_one(token: Token, granted: list[str]) -> Leaf:
-        # Tabs know what is theirs by its key, so it stays even if a topic has been refused since.
-        identity = connection.identity if token.is_bound else None
-        topics = {topic: token.topics[topic] for topic in granted}
-        key = leaf_key(state, token.topics, identity)
-        return await make_leaf(
-            state, topics, root=root, identity=identity, key=key, first=token.first
-        )
-
-    async def renew() -> Callable[[Position], bytes]:
-        leaves = [(token.page, await renew_one(token, granted)) for token, granted in signed]
-        return lambda since: b"".join(
-            encode_replacement(f"sse-{page}", str(leaf.element(since))) for page, leaf in leaves
-        )
-
-    oldest = max(state.signer.age(token) for token, _ in signed)
-    left = RENEW * state.config.token_lifetime - oldest
-    connection.renew_at = asyncio.get_running_loop().time() + max(left, 0.0)
-    connection.renew = renew
-
-
-def _end_of_signatures(state: State, admission: Admission, tokens: list[Token | None]) -> float:
-    """Return the loop time until which no signature that a stream stands on is renewed further."""
-    ends = [
-        state.signer.left(token)
-        for number, token in enumerate(tokens)
-        if token is not None
-        and any(admission.grants[topic] is Grant.SIGNED for topic in admission.granted_to(number))
-    ]
-    return asyncio.get_running_loop().time() + min(ends, default=math.inf)
+    response = open_stream(
+        state, viewer, shown, starts, loader=no_loader, bare=len(shown) == 1, metadata=metadata
+    )
+    response.connection.ahead([event.encode() for event in initial])
+    return EventStream() if request.method == "HEAD" else response
 
 
 def _notice_others(state: State, tokens: list[Token | None], starts: Mapping[str, Start]) -> None:
@@ -338,111 +270,3 @@ def _refused(admission: Admission) -> bytes:
         "fragments": admission.refused_fragments,
     }
     return Event(current_state().app.json.dumps(data), "sse-refused").encode()
-
-
-def find_starts(
-    state: State, admission: Admission, request: Request
-) -> tuple[dict[str, Start], int | None]:
-    """Return where each topic starts, and the position's note of what was granted.
-
-    One token: ``Last-Event-ID`` where it covers the topic, else the page's ``since``. Several:
-    each its own ``since``, for one id cannot say where each of them stood. A ``since`` lists the
-    positions of all tabs that share a token. Only a client that sends neither starts at now.
-    """
-    sinces = request.args.getlist("since")
-    last = request.headers.get("Last-Event-ID")
-    is_single = len(request.args.getlist("t")) <= 1
-    resumed = Position.parse(last) if is_single else None
-    has_last = is_single and bool(last)
-
-    starts = {}
-    for topic in admission.subscription:
-        channel = state.channel_of(topic)
-        assert channel is not None  # it was admitted
-        given = [
-            _covering(text, admission.bits[number, topic])
-            for number in admission.tokens_of[topic]
-            if number < len(sinces)
-            for text in sinces[number].split(",")
-        ]
-        use_last = has_last and (resumed is None or _covers(resumed, admission.bits[0, topic]))
-        starts[topic] = Start(
-            resumed if use_last else _oldest(given),
-            admission.subscription[topic],
-            channel.keep(state.config),
-            now=not has_last and not given and is_single,
-        )
-    some_refused = bool(admission.refused_topics) and is_single
-    return starts, sum(set(admission.bits.values())) if some_refused else None
-
-
-def _covers(position: Position, bit: int) -> bool:
-    """Whether a position was given to a stream which had the topic of a bit."""
-    return position.granted is None or bool(position.granted & bit)
-
-
-def _covering(text: str, bit: int) -> Position | None:
-    position = Position.parse(text)
-    return position if position is not None and _covers(position, bit) else None
-
-
-def _oldest(given: list[Position | None]) -> Position | None:
-    """Return the position from which all pages that show a topic can be given what they lack.
-
-    None, and so nothing is known, if that of any page is missing or does not cover the topic.
-    """
-    known = [position for position in given if position is not None]
-    if not known or len(known) < len(given) or len({p.epoch for p in known}) > 1:
-        return None
-    events = min(position.events for position in known)
-    fragments = min(position.fragments for position in known)
-    return Position(known[0].epoch, events, fragments)
-
-
-def _loader(
-    state: State,
-    root: str,
-    admission: Admission,
-    tokens: list[Token | None],
-    texts: list[str],
-) -> "Loader":
-    """Return what makes the messages by which a viewer fetches personal fragments.
-
-    Pages that share a stream may show different fragments of one topic, and each fragment opens
-    by a token that names it.
-    """
-    queries: dict[tuple[str, str], str] = {}
-    for topic, numbers in admission.tokens_of.items():
-        for number in numbers:
-            token = tokens[number]
-            if token is not None and number < len(texts):
-                query = f"?t={quote(texts[number], safe='~')}"
-                for name in token.topics[topic]:
-                    queries.setdefault((topic, name), query)
-    return Loader(state, root, queries)
-
-
-class Loader:
-    """Makes the messages by which one connection's viewer fetches personal fragments.
-
-    Args:
-        state: Of the app.
-        root: The app's root path as the viewer sees it.
-        queries: (topic, fragment) -> the query that lets the viewer fetch it.
-    """
-
-    def __init__(self, state: State, root: str, queries: Mapping[tuple[str, str], str]) -> None:
-        self._state = state
-        self._root = root
-        self._queries = queries
-
-    def __call__(self, personal: Personal) -> bytes:
-        """Return the message, with a random delay: viewers do not all come at once."""
-        topic, fragment = personal.topic, personal.fragment
-        channel = self._state.channel_of(topic)
-        assert channel is not None  # its change was announced
-        path = channel.fragment_url(self._state.app, topic, fragment)
-        spread = min(SPREAD_MS * personal.viewers, LAST_SPREAD_MS)
-        url = f"{self._root}{path}{self._queries.get((topic, fragment), '')}"
-        key = member_key(topic, fragment)
-        return personal.id_line + encode_loader(key, url, random.randint(0, spread))

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -13,7 +13,7 @@ from quart.wrappers.response import ResponseBody
 
 from . import orders, presence
 from .broker import Start
-from .connection import Connection
+from .connection import Connection, Personal, Subscription
 from .ending import STOPPED, Ending
 from .errors import BrokerUnavailable
 from .state import State
@@ -100,6 +100,78 @@ def has_room(state: State, root: str) -> bool:
             root,
         )
     return False
+
+
+@dataclass(slots=True)
+class Viewer:
+    """Who asks for a stream, as its request says.
+
+    Args:
+        identity: The app's name for the user, or None.
+        browser: The id of the browser, or None if it is not known.
+        address: Where the request comes from, if the browser is not known.
+        root: The root path of its pages.
+        is_multiplexed: Whether the browser has many streams on one socket, as over HTTP/2.
+        judged_at: ``time.monotonic`` before the client was judged.
+        kick: Ends the request from outside; see :class:`Connection`.
+    """
+
+    identity: str | None
+    browser: str | None
+    address: str | None
+    root: str
+    is_multiplexed: bool
+    judged_at: float
+    kick: Callable[[], bool] | None
+
+
+class OpenStream(EventStream):
+    """The response that is an open stream of a connection."""
+
+    def __init__(self, body: "StreamBody") -> None:
+        super().__init__(body)
+        self.connection = body.connection
+
+
+def open_stream(
+    state: State,
+    viewer: Viewer,
+    subscription: Subscription,
+    starts: Mapping[str, Start],
+    *,
+    granted: int | None = None,
+    loader: Callable[[Personal], bytes],
+    bare: bool,
+    metadata: Mapping[str, object] | None = None,
+) -> OpenStream:
+    """Return the response that is a viewer's stream: the one place where connections are made.
+
+    It is open when the server begins to send it.
+
+    Args:
+        state: Of the app.
+        viewer: Who asks for it.
+        subscription: Topic -> the fragments of it that the page shows.
+        starts: Where each topic starts.
+        granted: For positions, if some topics of the URL were refused.
+        loader: Makes the messages by which the viewer fetches personal fragments.
+        bare: Whether event names go out without their topic.
+        metadata: What the app wants to remember of the connection.
+    """
+    connection = Connection(
+        subscription,
+        state.config,
+        loader=loader,
+        identity=viewer.identity,
+        browser=viewer.browser,
+        address=viewer.address,
+        bare=bare,
+        root=viewer.root,
+        metadata=metadata,
+    )
+    connection.judged_at = viewer.judged_at
+    connection.kick = viewer.kick
+    return OpenStream(StreamBody(state, connection, starts, granted, viewer.is_multiplexed))
 
 
 @dataclass(slots=True)

@@ -6,14 +6,14 @@ from collections import defaultdict
 from markupsafe import Markup, escape
 from quart import Quart, Response, render_template_string, request
 
-from quart_sse import SSE, connect
+from quart_sse import SSE, personal
 
 app = Quart(__name__)
 app.secret_key = "for tests only"
 sse = SSE(app)
 board = sse.channel("board", "/board/<name>")
 if "MANY_VIEWERS" in os.environ:
-    connect.SPREAD_MS = 500  # as long as a hundred of them wait, at most
+    personal.SPREAD_MS = 500  # as long as a hundred of them wait, at most
 numbers = defaultdict[str, int](int)
 said = [""]
 #: A parameter that has in it whatever means something in hx-trigger or in a URL.
