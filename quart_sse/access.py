@@ -12,8 +12,9 @@ from .callbacks import decide, is_refusal
 from .connection import Subscription
 from .fragment import FragmentSpec
 from .naming import member_key
+from .page_request import current_identity
 from .signer import Token, read_topics
-from .state import ChannelLike, State, current_identity
+from .state import ChannelLike, State
 
 logger = logging.getLogger("quart_sse")
 

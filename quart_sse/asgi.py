@@ -11,8 +11,9 @@ from typing import Any
 
 from .ending import STOPPED, Ending
 from .errors import BrokerUnavailable
+from .page_request import PageRequest
 from .shutdown import Shutdown
-from .state import KEY, State, Visit
+from .state import KEY, State
 from .stream import HEADERS
 
 logger = logging.getLogger("quart_sse")
@@ -52,21 +53,21 @@ class Wrapper:
         if not self._state.is_started:
             await self._state.start()
         self._shutdown.watch(send)
-        visit = scope[KEY] = Visit(await self._since())
+        page = scope[KEY] = PageRequest(await self._since())
         is_get, is_head = scope["method"] == "GET", scope["method"] == "HEAD"
         wants_stream = "text/event-stream" in _header(scope["headers"], b"accept")
         if is_get and wants_stream:
-            receive = _kickable(receive, visit, _transport(scope, send))
+            receive = _kickable(receive, page, _transport(scope, send))
         if (is_get or is_head) and wants_stream:
             was_stopped = _header(scope["headers"], b"last-event-id") == STOPPED
-            is_ours = partial(self._is_ours, scope, visit)
-            send = _softened(send, visit, is_ours, is_head, was_stopped)
+            is_ours = partial(self._is_ours, scope, page)
+            send = _softened(send, page, is_ours, is_head, was_stopped)
         await self._inner(scope, receive, send)
-        if visit.uncovered:
-            self._warn(visit)
-        if visit.farewell is not None:
+        if page.shown:
+            self._warn(page)
+        if page.farewell is not None:
             try:
-                await visit.farewell()
+                await page.farewell()
             except BrokerUnavailable:
                 logger.warning("The broker is away, so streams of a user who signed out may stay.")
 
@@ -80,13 +81,13 @@ class Wrapper:
                 logger.info("The broker is away; a page is told that its start is unknown.")
         return known
 
-    def _is_ours(self, scope: Any, visit: Visit) -> bool:
+    def _is_ours(self, scope: Any, page: PageRequest) -> bool:
         """Whether a request is for a stream of ours.
 
         Middleware between this and Quart may have taken a prefix off the path, so what Quart saw
         counts; where middleware answered, what came.
         """
-        path = visit.path
+        path = page.path
         if path is None:
             path = scope["path"].removeprefix(scope.get("root_path", ""))
         prefix = self._state.config.url_prefix
@@ -94,12 +95,8 @@ class Wrapper:
         is_below = path.startswith(f"{prefix}/") and not path.startswith(f"{prefix}/~")
         return path == prefix or is_below
 
-    def _warn(self, visit: Visit) -> None:
-        names = frozenset(
-            f"{topic.partition('?')[0]}.{name}"
-            for topic, fragments in visit.uncovered.items()
-            for name in fragments
-        )
+    def _warn(self, page: PageRequest) -> None:
+        names = page.shown.uncovered
         if names not in self._warned:
             self._warned.add(names)
             logger.warning(
@@ -145,8 +142,8 @@ def _close(transport: Any) -> bool:
     return True
 
 
-def _kickable(receive: Receive, visit: Visit, transport: Any) -> Receive:
-    """Let ``visit.kick`` make ``receive`` say that the client has gone, and close its socket.
+def _kickable(receive: Receive, page: PageRequest, transport: Any) -> Receive:
+    """Let ``page.kick`` make ``receive`` say that the client has gone, and close its socket.
 
     A client that takes nothing parks the whole request in ``send``, where nothing of ours runs.
     """
@@ -173,12 +170,12 @@ def _kickable(receive: Receive, visit: Visit, transport: Any) -> Receive:
         finally:
             waiting = None
 
-    visit.kick = kick
+    page.kick = kick
     return kickable
 
 
 def _softened(
-    send: Send, visit: Visit, is_ours: Callable[[], bool], is_head: bool, was_stopped: bool
+    send: Send, page: PageRequest, is_ours: Callable[[], bool], is_head: bool, was_stopped: bool
 ) -> Send:
     """Turn every answer of ours that is no stream (a login redirect) into a short stream.
 
@@ -187,7 +184,7 @@ def _softened(
 
     Args:
         send: The server's.
-        visit: Of the request.
+        page: Of the request.
         is_ours: Tells, when there is an answer, whether the request was for a stream of ours.
         is_head: Whether the client wants the headers alone.
         was_stopped: Whether it was told to stop before.
@@ -198,7 +195,7 @@ def _softened(
         nonlocal is_replaced
         status = message["status"]
         is_stream = _header(message["headers"], b"content-type").startswith("text/event-stream")
-        if visit.is_foreign or (status == 200 and is_stream) or not is_ours():
+        if page.is_foreign or (status == 200 and is_stream) or not is_ours():
             await send(message)
             return
         is_replaced = True

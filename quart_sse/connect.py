@@ -14,11 +14,12 @@ from .ending import Ending
 from .errors import BrokerUnavailable
 from .event import Event
 from .origins import is_foreign
+from .page_request import current_page
 from .personal import make_loader, no_loader
 from .renewal import end_of_signatures, renew_in_time
 from .signer import Token
 from .starts import find_starts
-from .state import State, current_state, current_visit
+from .state import State, current_state
 from .stream import (
     EventStream,
     Refusal,
@@ -117,7 +118,7 @@ async def _admitted(
 def _check_request(state: State, too_much: bool) -> None:
     """Refuse what needs no look at tokens, before anything is verified or counted."""
     if is_foreign(request, state.app, state.config):
-        current_visit().is_foreign = True
+        current_page().is_foreign = True
         abort(403)
     if state.is_closing:
         raise Refusal(Ending.SHUTDOWN)
@@ -190,7 +191,7 @@ def _stream(
 
 def _viewer(state: State, identity: str | None) -> Viewer:
     """Return who makes the current request, for a stream."""
-    visit = current_visit()
+    page = current_page()
     browser = state.signer.read_browser(request.cookies.get(state.config.browser_cookie))
     return Viewer(
         identity=identity,
@@ -199,8 +200,8 @@ def _viewer(state: State, identity: str | None) -> Viewer:
         address=request.remote_addr if browser is None else None,
         root=root_of(state.config),
         is_multiplexed=request.http_version[:1] not in {"0", "1"},
-        judged_at=visit.began,
-        kick=visit.kick,
+        judged_at=page.began,
+        kick=page.kick,
     )
 
 
@@ -222,7 +223,7 @@ def open_own_stream(
     """Return the stream of one of the app's own views; see ``SSE.stream``."""
     state = current_state()
     if is_foreign(request, state.app, state.config):
-        current_visit().is_foreign = True
+        current_page().is_foreign = True
         abort(403)
     if was_stopped(request):
         return no_stream()

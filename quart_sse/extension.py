@@ -29,10 +29,11 @@ from .fragment import FragmentSpec, Rendered
 from .hub import Hub
 from .markup import Macros
 from .naming import parse_topic
+from .page_request import current_identity, current_page
 from .render import render_shared
 from .shutdown import Shutdown
 from .signer import Signer
-from .state import KEY, State, current_identity, current_state, current_visit
+from .state import KEY, State, current_state
 from .sweeper import Sweeper
 from .views import channel_blueprint, extension_blueprint
 
@@ -262,7 +263,7 @@ class SSE:
         A page that appends facts it rendered may be sent some of them again (at least once); a
         client drops the ids that it has.
         """
-        return str(current_visit().since or 0)
+        return str(current_page().since or 0)
 
     async def stream(
         self,
@@ -355,7 +356,7 @@ class SSE:
             await orders.give(state, "logout", order)
             # Once more when the browser has been sent the answer that ends its session: a stream
             # that came back before was let in by the cookie of the session that is over.
-            current_visit().farewell = lambda: orders.give(state, "logout", order)
+            current_page().farewell = lambda: orders.give(state, "logout", order)
 
     async def recheck(self, topic: Topic) -> None:
         """End every stream of a topic, so that clients that come back are judged again.

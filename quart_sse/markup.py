@@ -19,8 +19,9 @@ from .errors import FragmentError, UnknownChannelError
 from .fragment import Inside, Rendered
 from .leaf import make_leaf
 from .naming import check_event_name, member_key
+from .page_request import PageRequest, current_identity, current_page
 from .render import call_renderer
-from .state import State, Visit, current_identity, current_visit
+from .state import State
 
 #: htmx version -> the scripts that a page needs, in their order, by their names in vendor.json:
 #: with our own, by which all tabs of a browser share a connection, and without.
@@ -146,11 +147,7 @@ class Macros:
         """Return a fragment in its element, rendered now, and note that the page shows it."""
         topic, fragment = self._find(name, params)
         element = await self._element(topic, fragment, tag, attrs, aria_live)
-        visit = current_visit()
-        nested = {pair for pair in visit.rendered if pair not in visit.covered}
-        for nested_topic, nested_name in nested:
-            visit.uncovered.setdefault(nested_topic, set()).add(nested_name)
-        visit.covered |= nested
+        current_page().shown.note_rendered()
         return element
 
     async def live(
@@ -164,13 +161,8 @@ class Macros:
         """Return a fragment with a connection of its own: nothing else is needed in the page."""
         topic, fragment = self._find(name, params)
         element = await self._element(topic, fragment, tag, attrs, aria_live)
-        visit = current_visit()
-        shown: dict[str, set[str]] = {}
-        for nested_topic, nested_name in visit.rendered - visit.covered:
-            shown.setdefault(nested_topic, set()).add(nested_name)
-        visit.covered |= visit.rendered
-        shown.setdefault(topic.name, set()).add(fragment)
-        return element + await self._leaf(visit, shown)
+        page = current_page()
+        return element + await self._leaf(page, page.shown.take_rendered(topic.name, fragment))
 
     async def connect(self, topics: Iterable[Any] = ()) -> Markup:
         """Return the element that opens one connection for every fragment above.
@@ -179,38 +171,38 @@ class Macros:
             topics: Further topics, whose events the page wants: channel names, pairs of channel
                 name and parameters, or ``Topic`` objects.
         """
-        visit = current_visit()
-        shown, visit.uncovered = visit.uncovered, {}
+        page = current_page()
         for topic in topics:
-            shown.setdefault(self._topic(topic).name, set())
-        return await self._leaf(visit, shown) if shown else Markup()
+            page.shown.note_topic(self._topic(topic).name)
+        shown = page.shown.take()
+        return await self._leaf(page, shown) if shown else Markup()
 
     def event(self, name: str, /, **params: Any) -> str:
         """Return the name by which an event of a topic reaches the page, and connect the topic."""
         channel, _, event = name.partition(".")
         topic = self._channel(channel).topic(**params).name
-        current_visit().uncovered.setdefault(topic, set())
+        current_page().shown.note_topic(topic)
         return member_key(topic, check_event_name(event))
 
     async def append_to(self, response: Response) -> Response:
         """Give an answer to an htmx request the connection that its fragments need."""
-        visit = current_visit()
-        visit.path = request.path
+        page = current_page()
+        page.path = request.path
         is_page = response.mimetype == "text/html" and response.status_code == 200
         if is_page and not isinstance(response.response, DataBody):
             # A streamed template sees another g, so who it is for must be asked now.
             await current_identity()
             # What it shows comes when the headers are gone, so nothing tells whether it is signed
             # or personal.
-            visit.is_private = any(
+            page.is_private = any(
                 not channel.public or channel.shared != channel.specs.keys()
                 for channel in self._channels.values()
             )
-        elif is_page and visit.uncovered and is_htmx_part():
+        elif is_page and page.shown and is_htmx_part():
             body = await response.get_data(as_text=True)
             # Not Markup: adding one would escape the other.
             response.set_data(body + str(await self.connect()))
-        if visit.is_private and "Cache-Control" not in response.headers:
+        if page.is_private and "Cache-Control" not in response.headers:
             # No shared cache may keep what only one visitor may use. It also keeps the page
             # out of the back-forward cache, where its stream would stay open.
             response.headers["Cache-Control"] = "private, no-store"
@@ -241,10 +233,10 @@ class Macros:
         name, params = (topic, {}) if isinstance(topic, str) else topic
         return self._channel(name).topic(**params)
 
-    async def _leaf(self, visit: Visit, shown: Mapping[str, set[str]]) -> Markup:
-        if visit.rendering is not None:
+    async def _leaf(self, page: PageRequest, shown: Mapping[str, set[str]]) -> Markup:
+        if page.rendering is not None:
             raise FragmentError(
-                f"The shared fragment {visit.rendering[1]!r} opens a connection, but its HTML goes "
+                f"The shared fragment {page.rendering[1]!r} opens a connection, but its HTML goes "
                 "to everybody. Put sse_connect() or sse_live() into the page instead."
             )
         identity = await current_identity()
@@ -254,8 +246,8 @@ class Macros:
             root=root_of(self._state.config),
             identity=identity,
         )
-        visit.is_private = visit.is_private or leaf.is_signed
-        return leaf.element(visit.since)
+        page.is_private = page.is_private or leaf.is_signed
+        return leaf.element(page.since)
 
     async def _element(
         self,
@@ -276,23 +268,23 @@ class Macros:
         key = member_key(topic.name, fragment)
         opening = Markup('<{} data-sse="{}"{}>').format(tag, key, attributes)
         closing = Markup("</{}>").format(tag)
-        visit = current_visit()
-        if visit.rendering is not None:
-            visit.inside.append(Inside(topic.name, fragment, rendered, opening, closing))
+        page = current_page()
+        if page.rendering is not None:
+            page.inside.append(Inside(topic.name, fragment, rendered, opening, closing))
         return opening + Markup(rendered.html) + closing
 
     async def _render(self, topic: Topic, fragment: str) -> Rendered:
-        visit = current_visit()
+        page = current_page()
         declared = topic.channel.find(fragment)
-        self._check_nesting(visit, topic, fragment)
-        visit.rendered.add((topic.name, fragment))
+        self._check_nesting(page, topic, fragment)
+        page.shown.add([(topic.name, fragment)])
         if declared.spec.personal:
-            visit.is_private = True  # also where anybody may listen: it is this viewer's
+            page.is_private = True  # also where anybody may listen: it is this viewer's
             html = await call_renderer(
                 self._state, topic.name, fragment, declared.renderer, topic.params
             )
             return Rendered(html)
-        inside, inner = visit.rendering, (topic.name, fragment)
+        inside, inner = page.rendering, (topic.name, fragment)
         if inside is not None:
             self._waiting.setdefault(inside, set()).add(inner)
         try:
@@ -304,14 +296,14 @@ class Macros:
                 self._waiting[inside].discard(inner)
                 if not self._waiting[inside]:
                     del self._waiting[inside]
-        visit.rendered |= rendered.nested
+        page.shown.add(rendered.nested)
         return rendered
 
-    def _check_nesting(self, visit: Visit, topic: Topic, fragment: str) -> None:
+    def _check_nesting(self, page: PageRequest, topic: Topic, fragment: str) -> None:
         """Refuse a fragment inside another one where it could not be kept current."""
-        if visit.rendering is None:
+        if page.rendering is None:
             return
-        outer_topic, outer = visit.rendering
+        outer_topic, outer = page.rendering
         name = f"{topic.channel.name}.{fragment}"
         if topic.channel.find(fragment).spec.personal:
             raise FragmentError(
@@ -324,7 +316,7 @@ class Macros:
                 f"Fragment {outer!r} contains {name!r} of another topic. Declare it: "
                 f"@{outer_channel.name}.fragment({outer!r}, includes=[{name!r}])."
             )
-        if self._reaches((topic.name, fragment), visit.rendering):
+        if self._reaches((topic.name, fragment), page.rendering):
             raise FragmentError(f"Fragment {name!r} contains itself. Break the circle.")
 
     def _reaches(self, start: tuple[str, str], goal: tuple[str, str]) -> bool:

@@ -17,8 +17,9 @@ from .access import private
 from .broker import ORDERS, Kind, Message
 from .connection import Connection
 from .ending import Ending
+from .page_request import current_identity
 from .position import ZERO
-from .state import Order, State, current_identity
+from .state import Order, State
 
 logger = logging.getLogger("quart_sse")
 

@@ -18,7 +18,8 @@ from .errors import FragmentError, RenderError
 from .event import check_html
 from .fragment import Rendered
 from .naming import member_key
-from .state import KEY, State, Visit
+from .page_request import PageRequest
+from .state import KEY, State
 
 _CONNECT_ELEMENT = re.compile(r"""\s(?:hx-sse:|sse-)connect\s*=\s*["'][^"']*[?&;]t=""")
 _SHOWN = re.compile(r"""\sdata-sse\s*=\s*["']([^"'?]+)""")
@@ -50,7 +51,7 @@ async def render_shared(
         FragmentError: If what it returned cannot be sent.
         Exception: Whatever the renderer raised.
     """
-    visit = Visit(state.hub.position, is_identified=True, rendering=(topic, fragment))
+    page = PageRequest(state.hub.position, is_identified=True, rendering=(topic, fragment))
 
     async def work() -> str:
         app, config = state.app, state.config
@@ -60,7 +61,7 @@ async def render_shared(
             scheme=scheme,
             root_path=root,
             headers={"Host": host},
-            scope_base={KEY: visit},
+            scope_base={KEY: page},
         )
         if site_of(app, config) is None and context.url_adapter is not None:
             forbid_absolute_urls(context.url_adapter)
@@ -86,7 +87,7 @@ async def render_shared(
         ) from None
     finally:
         task.cancel()
-    return Rendered(html, frozenset(visit.rendered), tuple(visit.inside))
+    return Rendered(html, page.shown.rendered, tuple(page.inside))
 
 
 def check_pushed(state: State, key: str, html: str) -> str:

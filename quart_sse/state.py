@@ -1,12 +1,12 @@
-"""What the extension holds for one app, and for one request."""
+"""What the extension holds for one app."""
 
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Protocol
 
-from quart import Quart, current_app, g, has_app_context, has_request_context, request
+from quart import Quart, current_app, has_app_context, has_request_context
 
 from .broker import Broker, Keep
 from .config import Config
@@ -14,10 +14,9 @@ from .connection import Connection
 from .ending import Ending
 from .error_log import ErrorLog
 from .errors import SetupError
-from .fragment import FragmentSpec, Inside
+from .fragment import FragmentSpec
 from .hub import Hub
 from .limits import Limits
-from .position import Position
 from .signer import Signer
 
 KEY = "quart_sse"
@@ -112,41 +111,6 @@ class State:
         return self.channels.get(topic.partition("?")[0])
 
 
-@dataclass(slots=True)
-class Visit:
-    """What the extension remembers of one request; lives in the ASGI scope.
-
-    The scope and not ``g``, because streamed templates see another ``g``.
-    """
-
-    #: The process's position before the view ran: nothing after it can be missed by the page.
-    since: Position | None
-    identity: str | None = None
-    is_identified: bool = False
-    #: when it began, by ``time.monotonic``
-    began: float = field(default_factory=time.monotonic)
-    #: topic -> fragments that the page shows and no connect element covers yet
-    uncovered: dict[str, set[str]] = field(default_factory=dict)
-    #: (topic, fragment) of everything rendered so far, and what of it was noted elsewhere
-    rendered: set[tuple[str, str]] = field(default_factory=set)
-    covered: set[tuple[str, str]] = field(default_factory=set)
-    #: the shared fragment that this request renders, if it is none of a browser
-    rendering: tuple[str, str] | None = None
-    #: the fragments that were put into the one that this request renders, as they were put there
-    inside: list[Inside] = field(default_factory=list)
-    #: whether the page holds a token, which no shared cache may keep
-    is_private: bool = False
-    #: ends the request as if its client had gone, and returns whether its socket is closed; None
-    #: if it cannot become a stream
-    kick: Callable[[], bool] | None = None
-    #: whether a page of another origin asks
-    is_foreign: bool = False
-    #: the path as Quart sees it, inside all middleware; None if no request reached it
-    path: str | None = None
-    #: what is done when the answer has been sent
-    farewell: Callable[[], Awaitable[None]] | None = None
-
-
 def current_state() -> State:
     """Return the state of the current app.
 
@@ -164,29 +128,3 @@ def current_state() -> State:
             "This app was not initialised for quart_sse. Call sse.init_app(app) or SSE(app)."
         )
     return state
-
-
-def current_visit() -> Visit:
-    """Return what is remembered of the current request, or of the app context outside one."""
-    if has_request_context():
-        visit = request.scope.get(KEY)
-        if isinstance(visit, Visit):
-            return visit
-    elif KEY in g:
-        kept: Visit = g.get(KEY)
-        return kept
-    visit = Visit(current_state().broker.known, is_identified=not has_request_context())
-    if has_request_context():
-        cast("dict[str, object]", request.scope)[KEY] = visit
-    else:
-        setattr(g, KEY, visit)
-    return visit
-
-
-async def current_identity() -> str | None:
-    """Return who makes the current request, asked once per request."""
-    visit = current_visit()
-    if not visit.is_identified:
-        visit.identity = await current_state().identify()
-        visit.is_identified = True
-    return visit.identity

@@ -14,8 +14,9 @@ from .connect import answer_channel, answer_connect
 from .errors import BrokerUnavailable
 from .markup import STATIC
 from .origins import is_foreign
+from .page_request import current_page
 from .render import call_renderer
-from .state import current_state, current_visit
+from .state import current_state
 
 #: Seconds that a file may be kept whose URL holds a hash of its content.
 LONG = 31_536_000
@@ -93,7 +94,7 @@ async def _fragment(channel: Channel, name: str, params: dict[str, Any]) -> Resp
         )
         return _nothing(500)
     # What is inside was connected by the page that this HTML goes into.
-    current_visit().uncovered.clear()
+    current_page().shown.forget()
     return Response(html, headers={"Cache-Control": "private, no-store"})
 
 

@@ -24,6 +24,7 @@ FLOORS = [
     {"arrivals"},
     {"hub"},
     {"addresses", "callbacks", "rules", "state"},
+    {"page_request"},
     {"access", "origins", "presence", "render", "shutdown"},
     {"orders"},
     {"channel", "leaf", "personal", "starts", "stream", "sweeper"},
