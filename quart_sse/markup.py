@@ -90,6 +90,7 @@ class Macros:
         htmx: bool = True,
         refresh: int | None = None,
         origins: Iterable[str] = (),
+        reload: bool = False,
     ) -> Markup:
         """Return the script elements for the htmx version that ``QUART_SSE_HTMX`` names.
 
@@ -102,6 +103,8 @@ class Macros:
             htmx: Whether htmx is wanted at all; without it our script swaps fragments in itself.
             refresh: Seconds after which a browser without JavaScript loads the page anew.
             origins: Origins, beside the page's own, whose streams our script opens.
+            reload: Whether a page in which nothing has been typed loads itself anew when its
+                signature has expired, as is right for one that hangs on a wall.
 
         Raises:
             ValueError: If neither htmx nor our script is wanted, what is given as an origin is
@@ -116,7 +119,7 @@ class Macros:
                 )
             names = ("shared",)
         with_nonce = Markup(' nonce="{}"').format(nonce) if nonce else Markup()
-        options = {"shared": _options(shared, origins)}
+        options = {"shared": _options(shared, origins, reload)}
         elements = [
             Markup('<script src="{}" integrity="{}"{}{}></script>').format(
                 self._static_url(_LOADED[name][0]),
@@ -352,12 +355,12 @@ def _attributes(values: Mapping[str, Any]) -> Markup:
     )
 
 
-def _options(shared: bool, origins: Iterable[str]) -> Markup:
+def _options(shared: bool, origins: Iterable[str], reload: bool) -> Markup:
     """Return the attributes by which our script is given its options."""
-    if origins and not shared:
+    if (origins or reload) and not shared:
         raise ValueError(
-            "sse_scripts(shared=false) leaves out our script, which origins is for. Leave out one "
-            "of the two arguments."
+            "sse_scripts(shared=false) leaves out our script, which origins= and reload= are for. "
+            "Leave out that argument, or these."
         )
     try:
         listed = read_origins(origins)
@@ -366,7 +369,8 @@ def _options(shared: bool, origins: Iterable[str]) -> Markup:
             f"origins is {origins!r}. List origins such as 'https://live.example.org', without a "
             "path, in sse_scripts(origins=[...])."
         ) from None
-    return Markup(' data-origins="{}"').format(" ".join(listed)) if listed else Markup()
+    text = Markup(' data-origins="{}"').format(" ".join(listed)) if listed else Markup()
+    return text + Markup(" data-reload") if reload else text
 
 
 def is_htmx_part() -> bool:

@@ -17,6 +17,7 @@
   const LAST_RETRY = 30000; // ms; the first is doubled up to it, and each is spread by half of it
   const SILENCE = 45000; // ms, three heartbeats of the server
   const PING = 3000; // ms between two signs of life of a tab, and of the worker
+  const HOUR = 3600000; // ms
   const GONE = 150000; // ms without one; browsers let hidden tabs speak once a minute
 
   const hubs = []; // functions that take a source, if there is room
@@ -122,7 +123,7 @@
         tell({ state: "open", stream: [said.id, said.secret] });
         said.topics.forEach((topics, i) => {
           groups[i].forEach((source) => (source.topics = topics));
-          if (!topics[0]) stop(groups[i], "refused");
+          if (!topics[0]) stop(groups[i], said.expired?.includes(i) ? "expired" : "refused");
         });
       }
       if (event === "sse-stop") groups.forEach((sources) => stop(sources, data));
@@ -221,6 +222,7 @@
   const own = []; // origins of what this page has caused, by each of its streams
   let secret; // by which the server knows a stream of this page
   let isOff = false;
+  let isTyped = false;
 
   const keep = (list, entry) => list.push(entry) > KEPT && list.shift();
 
@@ -369,6 +371,12 @@
     pulls.delete(key);
   };
 
+  /** Load the page anew if nothing was typed in it, and not before it is an hour old. */
+  const reload = async () => {
+    await sleep(HOUR - performance.now());
+    if (!isTyped && dataset.sseState === "stopped") location.reload();
+  };
+
   const take = (leaf, source, { state, key, event, data, id, origin, stream }) => {
     const { wanted } = source;
     if (id) wanted.since = id;
@@ -382,6 +390,7 @@
       const isStopped = isOff || [...sources.values()].some((other) => other.isStopped);
       show(isStopped ? "stopped" : state, data);
       if (source.failures > (api.reconnect ? api.attempts : 0)) api.disconnect();
+      if (data === "expired" && "reload" in script.dataset) reload();
     } else if (!event) {
       const [, token, k] = /^<hx-partial hx-target="#sse-.*\?t=([^&]+)&amp;k=(\w+)/s.exec(data) || [];
       if (k === wanted.k) {
@@ -417,6 +426,7 @@
   scan();
 
   addEventListener("online", rejoin);
+  addEventListener("input", () => (isTyped = true), true);
   // A page in the back-forward cache must not hold what it cannot read.
   addEventListener("pagehide", sayNone);
   addEventListener("pageshow", sayAll);

@@ -289,6 +289,19 @@ async def users() -> str:
     )
 
 
+@app.get("/wall/<htmx>")
+async def wall(htmx: str) -> str:
+    """Show a page that hangs on a wall, unless something is typed in it."""
+    return await render_template_string(
+        IMPORT + "<!doctype html><head>{{ sse_scripts(htmx=htmx, reload=reload) }}</head>"
+        "{{ sse_status() }}<input><textarea></textarea><select><option>a<option>b</select>"
+        '<input type="checkbox"><p contenteditable>text</p>'
+        '{{ sse_fragment("board.number", name="a") }}{{ sse_connect() }}',
+        htmx=htmx == "htmx",
+        reload="stay" not in request.args,
+    )
+
+
 @app.get("/away/<int:port>")
 async def away(port: int) -> WerkzeugResponse:
     """Redirect to another origin, as many an app can be made to."""

@@ -597,10 +597,22 @@ async def test_what_is_no_origin_is_an_error(argument: str) -> None:
         await render(make_app(), f"{{{{ sse_scripts(origins={argument}) }}}}")
 
 
-async def test_origins_for_a_script_that_is_left_out_are_an_error() -> None:
-    """They would be obeyed by nothing."""
+async def test_script_is_told_whether_it_may_reload() -> None:
+    """The attribute is there, on our script alone, or it is not."""
+    plain = await render(make_app(), "{{ sse_scripts() }}")
+    soup = await render(make_app(), "{{ sse_scripts(reload=true, origins='https://a.org') }}")
+
+    assert plain.select("[data-reload]") == []
+    (script,) = soup.select("[data-reload]")
+    assert "/quart-sse.min.js" in str(script["src"])
+    assert script["data-origins"] == "https://a.org"
+
+
+@pytest.mark.parametrize("argument", ["origins=['https://a.org']", "reload=true"])
+async def test_option_of_a_script_that_is_left_out_is_an_error(argument: str) -> None:
+    """It would be obeyed by nothing."""
     with pytest.raises(ValueError, match="shared=false"):
-        await render(make_app(), "{{ sse_scripts(shared=false, origins=['https://a.org']) }}")
+        await render(make_app(), f"{{{{ sse_scripts(shared=false, {argument}) }}}}")
 
 
 async def test_page_reloads_by_itself_where_scripts_do_not_run() -> None:
