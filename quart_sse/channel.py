@@ -20,7 +20,7 @@ from .errors import (
     ParameterError,
     UnknownFragmentError,
 )
-from .event import encode_body
+from .event import check_event
 from .fragment import FragmentSpec
 from .naming import check_event_name, check_name, member_key
 from .position import ZERO
@@ -257,9 +257,13 @@ class Channel:
         """
         return self._rule.values(app, topic)
 
-    def fragment_url(self, app: Quart, topic: str, fragment: str) -> str:
-        """Return the path of a fragment of one of this channel's topics."""
-        return self._rule.fragment_path(app, self.values(app, topic) or {}, fragment)
+    def known_values(self, app: Quart, topic: str) -> dict[str, Any]:
+        """Return the parameters of a topic that :meth:`values` has found to be one before."""
+        return self._rule.parameters_of(app, topic)
+
+    def fragment_url(self, app: Quart, values: Mapping[str, Any], fragment: str) -> str:
+        """Return the path of a fragment of the topic that parameters pick."""
+        return self._rule.fragment_path(app, values, fragment)
 
 
 class Topic:
@@ -314,12 +318,7 @@ class Topic:
         """
         check_event_name(name)
         text = data if isinstance(data, str) else self._json(name, data)
-        size, most = len(encode_body(text, name, retry_ms)), self._state.config.pending_bytes
-        if size > most:
-            raise EventError(
-                f"The event {name!r} has {size} bytes; a connection may hold {most} "
-                "(QUART_SSE_PENDING_BYTES). Publish a reference, and let clients fetch the rest."
-            )
+        check_event(text, name, retry_ms, self._state.config.pending_bytes)
         origin = _page_that_asks() if to_others else ""
         message = Message(Kind.EVENT, ZERO, self.name, name, text, retry_ms, origin)
         id = await self._publish(message)
@@ -407,7 +406,7 @@ class Topic:
         async def render() -> str:
             return await render_template(template, **context)
 
-        path = self.channel.fragment_url(self._state.app, self.name, fragment)
+        path = self.channel.fragment_url(self._state.app, self.params, fragment)
         rendered = await render_shared(self._state, self.name, fragment, render, {}, path, root)
         return rendered.html
 

@@ -16,6 +16,7 @@ from .naming import selector
 from .position import Position
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _BREAKS_FIELD = re.compile(r"[\r\n\0]")
 
 #: Bytes that a client ignores; sent first so that headers leave every proxy at once.
@@ -63,8 +64,7 @@ def encode_body(
 
     The page of ``origin`` leaves it out; other clients ignore a field that they do not know.
     """
-    if retry_ms is not None and (isinstance(retry_ms, bool) or retry_ms < 0):
-        raise EventError(f"retry_ms is {retry_ms!r}. It must be a whole number, 0 or more.")
+    _check_retry(retry_ms)
     text = "" if retry_ms is None else f"retry: {retry_ms:d}\n"
     if name is not None:
         text += f"event: {_field('name', name)}\n"
@@ -73,6 +73,64 @@ def encode_body(
     if data is not None:
         text += _lines("data:", data)
     return _utf8(text + "\n")
+
+
+def check_event(data: str, name: str, retry_ms: int | None, most: int) -> None:
+    """Refuse what cannot be sent, before it is published; nothing is encoded for it.
+
+    Args:
+        data: The event's data.
+        name: Its name.
+        retry_ms: Milliseconds, or None.
+        most: Bytes that one message may have.
+
+    Raises:
+        EventError: If the data is too long or not valid Unicode, or ``retry_ms`` is no number of
+            milliseconds.
+    """
+    _check_retry(retry_ms)
+    lines = data.count("\n") + data.count("\r") + 1
+    # Four bytes for a character at most; only where that is not enough to know is it counted.
+    size = 4 * len(data) + 7 * lines + len(name) + 64
+    if size > most:
+        size += len(data.encode(errors="replace")) - 4 * len(data)
+    if size > most:
+        raise EventError(
+            f"The event {name!r} has about {size} bytes; a connection may hold {most} "
+            "(QUART_SSE_PENDING_BYTES). Publish a reference, and let clients fetch the rest."
+        )
+    _check_unicode(data)
+
+
+@dataclass(slots=True)
+class EventBodies:
+    """The bytes of one event without its id: each form is encoded once, when it is needed.
+
+    Args:
+        key: Its full name, for streams of several topics.
+        name: Its bare name, for streams of its topic alone.
+        data: Its data.
+        retry_ms: Milliseconds that clients wait from now on, or None.
+        origin: The page that leaves it out.
+    """
+
+    key: str
+    name: str
+    data: str | None
+    retry_ms: int | None
+    origin: str
+    _full: bytes | None = None
+    _bare: bytes | None = None
+
+    def encoded(self, bare: bool) -> bytes:
+        """Return the bytes with the bare or with the full name."""
+        if bare:
+            if self._bare is None:
+                self._bare = encode_body(self.data, self.name, self.retry_ms, self.origin)
+            return self._bare
+        if self._full is None:
+            self._full = encode_body(self.data, self.key, self.retry_ms, self.origin)
+        return self._full
 
 
 def encode_id(position: Position) -> bytes:
@@ -126,7 +184,7 @@ def check_html(key: str, html: str) -> str:
         FragmentError: If a script or style in it contains what htmx takes for a tag of its own.
         EventError: If it cannot be sent as UTF-8.
     """
-    _utf8(html)
+    _check_unicode(html)
     return encode_tags(key, html)
 
 
@@ -134,6 +192,11 @@ def _partial(key: str, swap: str, html: str) -> str:
     # The selector's own quotes are single ones, so only "&" and the like need escaping.
     target = selector(key).replace("&", "&amp;")
     return f'<hx-partial hx-target="{target}" hx-swap="{swap}">{html}</hx-partial>'
+
+
+def _check_retry(retry_ms: int | None) -> None:
+    if retry_ms is not None and (isinstance(retry_ms, bool) or retry_ms < 0):
+        raise EventError(f"retry_ms is {retry_ms!r}. It must be a whole number, 0 or more.")
 
 
 def _field(field: str, value: str) -> str:
@@ -149,11 +212,23 @@ def _lines(field: str, text: str) -> str:
     return "".join(f"{field} {line}\n" for line in _LINE_END.split(text))
 
 
+def _check_unicode(text: str) -> None:
+    """Refuse what UTF-8 cannot say, without encoding the rest: that is done once, when it is sent.
+
+    Raises:
+        EventError: If a half of a surrogate pair stands alone.
+    """
+    alone = None if text.isascii() else _SURROGATE.search(text)
+    if alone is not None:
+        raise EventError(
+            f"A text cannot be sent as UTF-8 (surrogates not allowed, at {alone.start()}). Repair "
+            "it before publishing, for example with text.encode('utf-8', 'replace').decode()."
+        )
+
+
 def _utf8(text: str) -> bytes:
     try:
         return text.encode()
-    except UnicodeEncodeError as error:
-        raise EventError(
-            f"An event's text cannot be sent as UTF-8 ({error.reason} at {error.start}). "
-            "Repair it before publishing, for example with text.encode('utf-8', 'replace')."
-        ) from None
+    except UnicodeEncodeError:
+        _check_unicode(text)
+        raise

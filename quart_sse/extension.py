@@ -441,8 +441,8 @@ class _Source:
     async def render(self, topic: str, fragment: str, root: str) -> Rendered:
         channel = self._channel(topic)
         assert channel is not None  # spec() knew it
-        values = channel.values(self.state.app, topic) or {}
-        path = channel.fragment_url(self.state.app, topic, fragment)
+        values = channel.known_values(self.state.app, topic)
+        path = channel.fragment_url(self.state.app, values, fragment)
         renderer = channel.find(fragment).renderer
         return await render_shared(self.state, topic, fragment, renderer, values, path, root)
 

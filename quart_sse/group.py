@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from .connection import Connection, Part, Personal, Subscription, Wave
 from .ending import Ending
-from .event import encode_id
+from .event import EventBodies, encode_id
 from .fragment import next_number
 from .position import ZERO, Id, Position
 
@@ -25,7 +25,7 @@ class Item:
     fragment: str | None  #: None for events and heartbeats
     key: str | None  #: see Part
     body: bytes = b""  #: without id; b"" for a change of a personal fragment
-    bare: bytes | None = None  #: as ``body`` with the event's bare name, where that differs
+    event: EventBodies | None = None  #: in place of ``body``, for events
     version: Id = ZERO  #: of a fragment's HTML
     number: int = 0  #: of its render; see fragment.next_number
     is_extra: bool = False  #: whether it was rendered although nothing was known to have changed
@@ -44,9 +44,10 @@ class Item:
     def part_at(self, position: Position, bare: bool) -> Part:
         """Return the message with a position of its own."""
         line = encode_id(position)
+        if self.event is not None:
+            return Part(self.key, line + self.event.encoded(bare), self.version)
         if self.body or self.fragment is None:
-            body = self.bare if bare and self.bare else self.body
-            return Part(self.key, line + body, self.version)
+            return Part(self.key, line + self.body, self.version)
         return Part(self.key, Personal(line, self.topic, self.fragment, self.viewers))
 
 

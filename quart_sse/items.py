@@ -3,15 +3,15 @@
 from collections.abc import Callable
 
 from .broker import Message
-from .event import encode_body, encode_fragment
+from .event import EventBodies, encode_fragment
 from .fragment import Rendered, SharedFragment
 from .fragments import Fragments
 from .group import HEARTBEAT, Item
 from .naming import member_key
 from .position import Id, Position
 
-#: Event -> its bytes with the full and with the bare name.
-Bodies = dict[Id, tuple[bytes, bytes]]
+#: Event -> its bytes.
+Bodies = dict[Id, EventBodies]
 
 
 class Items:
@@ -79,13 +79,10 @@ class Items:
         made = None if bodies is None else bodies.get(message.id)
         if made is None:
             name = message.name or ""
-            key, rest = member_key(message.topic, name), (message.retry_ms, message.origin)
-            made = (
-                encode_body(message.data, key, *rest),
-                encode_body(message.data, name, *rest),
-            )
+            key = member_key(message.topic, name)
+            made = EventBodies(key, name, message.data, message.retry_ms, message.origin)
             if bodies is not None:
                 bodies[message.id] = made
         epoch, _, fragments, _ = self._position()
         position = Position(epoch, message.id, min(fragments, message.id), None)
-        return Item(position, message.topic, None, None, *made)
+        return Item(position, message.topic, None, None, event=made)

@@ -35,7 +35,8 @@ class Loader:
         topic, fragment = personal.topic, personal.fragment
         channel = self._state.channel_of(topic)
         assert channel is not None  # its change was announced
-        path = channel.fragment_url(self._state.app, topic, fragment)
+        app = self._state.app
+        path = channel.fragment_url(app, channel.known_values(app, topic), fragment)
         spread = min(SPREAD_MS * personal.viewers, LAST_SPREAD_MS)
         url = f"{self._root}{path}{self._queries.get((topic, fragment), '')}"
         key = member_key(topic, fragment)

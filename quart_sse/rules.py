@@ -37,13 +37,18 @@ class ChannelRule:
         name, texts = parse_topic(topic)
         if name != self._channel or texts.keys() != self.parameters:
             return None
-        converters = self._converters(app)
         try:
-            given = {name: converters[name].to_python(text) for name, text in texts.items()}
+            given = self.parameters_of(app, topic)
         except Exception:  # an app's own converter may raise anything at what is not its own
             return None
         back = self.there_and_back(app, given)
         return None if back is None or self.topic_of(app, back) != topic else back
+
+    def parameters_of(self, app: Quart, topic: str) -> dict[str, Any]:
+        """Return the parameters of a topic that is known to be one, without building its URL."""
+        converters = self._converters(app)
+        _, texts = parse_topic(topic)
+        return {name: converters[name].to_python(text) for name, text in texts.items()}
 
     def topic_of(self, app: Quart, values: Mapping[str, Any]) -> str:
         """Return the name of the topic that parameters pick."""

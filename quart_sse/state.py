@@ -47,7 +47,10 @@ class ChannelLike(Protocol):
     def values(self, app: Quart, topic: str) -> dict[str, Any] | None:
         """The parameters of one of its topics; None if there can be no such topic."""
 
-    def fragment_url(self, app: Quart, topic: str, fragment: str) -> str:
+    def known_values(self, app: Quart, topic: str) -> dict[str, Any]:
+        """The parameters of a topic that is known to be one."""
+
+    def fragment_url(self, app: Quart, values: Mapping[str, Any], fragment: str) -> str:
         """The path of a fragment of one of its topics, without the app's root path."""
 
 

@@ -11,6 +11,7 @@ from quart_sse.broker import Keep, Kind, Message, Start
 from quart_sse.broker.memory import MemoryBroker
 from quart_sse.config import Config
 from quart_sse.connection import Connection, Personal, Wave
+from quart_sse.event import EventBodies
 from quart_sse.fragment import FragmentSpec, Rendered
 from quart_sse.group import HEARTBEAT, MAX_HELD, Debt, Group, Item, Solo
 from quart_sse.hub import Hub
@@ -35,7 +36,8 @@ def position(events: int, fragments: int | None = None, granted: int | None = No
 def event(events: int, fragments: int | None = None) -> Item:
     """Return an event, whose body is its number."""
     body = b"data: %d\n\n" % events
-    return Item(position(events, fragments), "board", None, None, body, b"bare " + body)
+    bodies = EventBodies("", "", None, None, "", body, b"bare " + body)
+    return Item(position(events, fragments), "board", None, None, event=bodies)
 
 
 def html(events: int, fragments: int | None = None, *, version: int = 0) -> Item:

@@ -12,6 +12,7 @@ from enum import Enum
 from typing import NamedTuple, Protocol
 
 from ..errors import BrokerUnavailable as BrokerUnavailable
+from ..event import EventBodies
 from ..position import MAX_AHEAD_MS, ZERO, Id, Position
 
 
@@ -103,8 +104,8 @@ class Replay:
     unknown: set[str] = field(default_factory=set)
     #: topics whose position is older than the record of changes reaches
     stale: set[str] = field(default_factory=set)
-    #: event -> its bytes with the full and the bare name, made once for all who share this
-    bodies: dict[Id, tuple[bytes, bytes]] = field(default_factory=dict)
+    #: event -> its bytes, encoded once for all connections that share this
+    bodies: dict[Id, EventBodies] = field(default_factory=dict)
 
 
 def judge(replay: Replay, topic: str, start: Start, past: Past) -> None:
