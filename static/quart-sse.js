@@ -436,7 +436,7 @@
   const swapPlainly = (html) =>
     document
       .createRange()
-      .createContextualFragment(html.replace(/hx-partial/g, "template")) // which keeps rows of tables
+      .createContextualFragment(html.replace(/(<\/?)hx-partial/g, "$1template")) // which keeps rows of tables
       .querySelectorAll("[hx-swap=innerMorph]")
       .forEach((partial) =>
         document.querySelectorAll(partial.getAttribute("hx-target")).forEach((element) => {

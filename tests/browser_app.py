@@ -24,6 +24,9 @@ is_shut = asyncio.Event()
 POLICY, NONCE = os.environ.get("CSP"), os.environ.get("NONCE")
 
 #: What takes the place of a number, if it is obeyed.
+#: What a sanitiser lets through, and htmx takes for tags of its own.
+WRITTEN = """<p title="</hx-partial>hx-partial<head>a</head>">hx-partial &lt;hx-partial&gt;</p>
+<!-- <hx-partial> --><textarea></hx-partial></textarea><b>last</b>"""
 EVIL = (
     """data: <hx-partial hx-target="[data-sse='board.number?name=a']" hx-swap="innerMorph">"""
     "evil</hx-partial>\n\n"
@@ -287,6 +290,30 @@ async def users() -> str:
         origins=request.args.getlist("origin"),
         **{name: Markup(request.args.get(name, "")) for name in ("body", "before", "after")},
     )
+
+
+@board.fragment("written")
+async def written(name: str) -> str:
+    """Show what a user has written since, which was let through as it is."""
+    return WRITTEN if numbers[name] else "nothing"
+
+
+@app.get("/written/<htmx>")
+async def show_written(htmx: str) -> str:
+    """Show what a user has written, with or without htmx."""
+    return await render_template_string(
+        IMPORT + "<!doctype html><head>{{ sse_scripts(htmx=htmx) }}</head>{{ sse_status() }}"
+        '{{ sse_fragment("board.written", name="a") }}{{ sse_connect() }}',
+        htmx=htmx == "htmx",
+    )
+
+
+@app.post("/write")
+async def write() -> Response:
+    """Write it."""
+    numbers["a"] += 1
+    await board.topic(name="a").refresh("written")
+    return Response(status=204)
 
 
 @app.get("/wall/<htmx>")

@@ -297,3 +297,21 @@ async def test_users_cannot_take_the_place_of_the_script(
             "({ name, initiatorType: type }) => type === 'img' || !name.includes('evil'))"
         )
         assert [each for each in elsewhere.requests if "evil.js" not in each] == []
+
+
+async def test_tags_of_htmx_that_users_write_stay_text(
+    context: BrowserContext, pages: Pages
+) -> None:
+    """In attributes, comments, text areas and text they neither end a message nor are changed."""
+    page = await visit(context, pages.server, f"/written/{'htmx' if pages.htmx else 'none'}")
+
+    await pages.server.post("/write")
+
+    await expect(page.locator("b")).to_have_text("last")
+    shown = page.locator("p[title]")
+    await expect(shown).to_have_attribute("title", "</hx-partial>hx-partial<head>a</head>")
+    await expect(shown).to_have_text("hx-partial <hx-partial>")
+    await expect(page.locator("textarea")).to_have_value("</hx-partial>")
+    assert await page.locator("template, hx-partial").count() == 0
+    await page.reload()
+    await expect(shown).to_have_attribute("title", "</hx-partial>hx-partial<head>a</head>")

@@ -61,9 +61,7 @@ async def test_event_is_encoded_once_for_each_form_that_is_heard(
     assert counts["encode_body"] == 2
 
 
-async def test_replay_encodes_each_event_once(
-    app: Quart, sse: SSE, counts: Counter[str]
-) -> None:
+async def test_replay_encodes_each_event_once(app: Quart, sse: SSE, counts: Counter[str]) -> None:
     """Ten events that are replayed are ten encodings of the form that is sent."""
     topic = sse.channel("news", "/news", public=True).topic()
     since = str(await sse.broker.position())
