@@ -122,9 +122,8 @@ async def sign_in_form() -> ResponseReturnValue:
 
 @pages.post("/sign-out")
 async def sign_out_form() -> ResponseReturnValue:
-    if person := signed_in_as():
-        # Their other tabs have streams of what only they may see.
-        await live.sse.disconnect(identity=person.nickname)
+    # Other tabs of this browser have streams of what only this person may see.
+    await live.sse.logout()
     sign_out()
     return redirect(url_for(".front"), 303)
 
