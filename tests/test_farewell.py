@@ -133,8 +133,8 @@ async def until_streams(server: Server, number: int) -> None:
         ("/sse?t=~board%3Fname%3Da&since=0", None),
         ("/sse/board/a", None),
         ("/sse?t=~hall%3Fname%3Da&t=~hall%3Fname%3Db&since=0&since=0", "expired"),
-        ("/sse/hall/a", "done"),
-        ("/ticker", "done"),
+        ("/sse/hall/a", "refused"),
+        ("/ticker", "refused"),
     ],
 )
 async def test_browsers_own_event_source_comes_back_once(
@@ -171,14 +171,14 @@ async def test_extensions_of_htmx_do_not_come_back(context: BrowserContext, htmx
         for times in (1, 2):
             await page.goto(f"http://127.0.0.1:{server.port}/number/a")
             await until_streams(server, 1)
-            await server.post("/stop/done")
+            await server.post("/stop/refused")
             await page.wait_for_function("() => window.isClosed")
             await page.clock.run_for(60_000)
             await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
             # Something that does come back, and whose end is seen.
             await page.evaluate(NATIVE, "/ticker")
             await until_streams(server, 1)
-            await server.post("/stop/done")
+            await server.post("/stop/refused")
             await page.wait_for_function("() => source.readyState === EventSource.CLOSED")
 
             asked = await server.get_json("/asked")
