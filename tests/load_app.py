@@ -10,6 +10,7 @@ from pathlib import Path
 from quart import Quart, Response, request
 
 from quart_sse import SSE
+from quart_sse.broker.link import MAX_CALLS
 from quart_sse.connection import Connection
 from quart_sse.state import State
 
@@ -98,6 +99,16 @@ def memory() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
 
 
+def idle_calls(state: State) -> int:
+    """Return how many connections wait for calls to Redis: as many as there ever were at once."""
+    link = getattr(state.broker, "_link", None)
+    if link is None:
+        return 0
+    idle = sum(bool(each.is_connected) for each in link._pool._available_connections)
+    assert idle <= MAX_CALLS
+    return idle
+
+
 @app.get("/held")
 async def held() -> dict[str, int]:
     """Tell what this process holds."""
@@ -116,6 +127,6 @@ async def held() -> dict[str, int]:
         "present": len(getattr(state.broker, "_present", ())),
         "pending": sum(map(pending, hub.connections.values())),
         "tasks": len(asyncio.all_tasks()),
-        "files": len(os.listdir("/dev/fd")),
+        "files": len(os.listdir("/dev/fd")) - idle_calls(state),
         "memory": memory(),
     }
