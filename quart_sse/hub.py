@@ -309,10 +309,13 @@ class Hub:
 
     # -- after a gap -----------------------------------------------------------------------------
 
-    async def catch_up(self) -> None:
+    async def catch_up(self) -> str:
         """Ask the broker what this process has not seen, and hand it on.
 
         Connections whose topics' history does not reach are told so, and sent every fragment.
+
+        Returns:
+            The epoch in which this process stands now.
         """
         position = Position(self._epoch, self._seen, self._seen)
         known = self._roots.names()
@@ -346,6 +349,7 @@ class Hub:
         for message in missed(replay):
             self.receive(message)
         self._seen = max(self._seen, snapshot.events)
+        return snapshot.epoch
 
     def _restart(self, connection: Connection, replay: Replay) -> None:
         """Tell a connection that it has lost events, and bring its page up to date."""

@@ -921,6 +921,38 @@ async def test_topics_given_up_while_redis_comes_back(
     assert inbox.catches == 2
 
 
+async def test_message_of_an_epoch_that_is_past_is_not_taken_for_one_of_now(
+    raw: tuple[RedisBroker, Inbox], redis: RedisServer
+) -> None:
+    """The data were lost twice while a process caught up: what lies between is no order of now."""
+    broker, inbox = raw
+    other, goes_on = RedisBroker(redis.url), asyncio.Event()
+    await broker.subscribe(["t"])
+    catches, catch_up = [], inbox.catch_up
+
+    async def slow() -> str:
+        await catch_up()
+        catches.append(inbox.catches)
+        await goes_on.wait()
+        return (await broker.resume({})).position.epoch
+
+    inbox.catch_up = slow  # type: ignore[method-assign, assignment]
+    try:
+        await redis.ask("FLUSHALL")
+        await other.publish(event("first"), KEEP)
+        await until(lambda: catches)
+        await other.publish(event("past"), KEEP)
+        await redis.ask("FLUSHALL")
+        await other.publish(event("now"), KEEP)
+        goes_on.set()
+        await until(lambda: inbox.data)
+    finally:
+        await other.release()
+
+    assert inbox.data == ["now"]
+    assert len(catches) == 2
+
+
 async def test_topics_without_viewers_are_given_up(redis: RedisServer, boot: Boot) -> None:
     """A process holds no subscription of a topic whose last viewer has long gone."""
     a = await boot(linger=0)

@@ -98,7 +98,7 @@ class Replay:
     events: list[Message] = field(default_factory=list)  #: over all topics, in the order of ids
     #: topics whose events are not all here; their clients must be told
     incomplete: set[str] = field(default_factory=set)
-    #: (topic, fragment) -> last change, where one is on record
+    #: (topic, fragment) -> last change, where one is on record, of all fragments of the topics
     changes: dict[tuple[str, str], Id] = field(default_factory=dict)
     #: topics without a usable position: every fragment of theirs must be rendered
     unknown: set[str] = field(default_factory=set)
@@ -165,10 +165,14 @@ class Receiver(Protocol):
     def receive(self, message: Message) -> None:
         """Take one message; they come in the order of their ids."""
 
-    async def catch_up(self) -> None:
+    async def catch_up(self) -> str | None:
         """Ask for what was missed: the broker begins to deliver, or does so again after a gap.
 
         Nothing is delivered until this returns.
+
+        Returns:
+            The epoch of the answer, which may be newer than the broker knew when it called; None
+            if nothing was asked.
         """
 
 

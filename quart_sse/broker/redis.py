@@ -210,8 +210,10 @@ class RedisBroker(Broker):
 
     async def _catch_up(self) -> None:
         assert self._receiver is not None and self._known is not None  # noqa: PT018
-        self._epoch = self._known.epoch
-        await self._receiver.catch_up()
+        epoch = self._known.epoch
+        # The answer may be of a newer epoch than what led here: what is still on its way from
+        # before that must not be taken for a message of the newer one.
+        self._epoch = await self._receiver.catch_up() or epoch
 
     async def _deliver(self, channel: str, payload: bytes) -> None:
         topic = "" if channel == self._service else channel.removeprefix(f"{self._channels}:")
