@@ -52,7 +52,7 @@ class Arrivals:
         solo.claims = {
             topic: start.position.fragments
             for topic, start in starts.items()
-            if start.position is not None and topic not in replay.unknown | replay.incomplete
+            if start.position is not None and topic not in replay.unknown
         }
         if replay.incomplete:
             # Nothing else before or after it: a client that is cut in between would take a
@@ -88,6 +88,7 @@ class Arrivals:
         signals, ready = [], []
         fragments = self._roots.at(solo.root)
         for topic, start in starts.items():
+            is_hiding = may_hide(start, topic, replay)
             for name in sorted(start.fragments):
                 spec = self._spec(topic, name)
                 if spec is None:
@@ -96,8 +97,7 @@ class Arrivals:
                 is_lacking = lacks(spec, start, change, topic, replay)
                 if not spec.personal:
                     shared = fragments.get(topic, spec)
-                    may_lack = may_hide(start, topic, replay)
-                    item = self._owe_html(solo, shared, change or ZERO, is_lacking, may_lack)
+                    item = self._owe_html(solo, shared, change, is_lacking, is_hiding)
                     if item is not None:
                         ready.append(item)
                 elif is_lacking:
@@ -105,29 +105,37 @@ class Arrivals:
         return signals, ready
 
     def _owe_html(
-        self, solo: Solo, shared: SharedFragment, change: Id, is_lacking: bool, may_lack: bool
+        self,
+        solo: Solo,
+        shared: SharedFragment,
+        change: Id | None,
+        is_lacking: bool,
+        is_hiding: bool,
     ) -> Item | None:
         """Note whether a connection lacks a shared fragment; returns what can be sent at once.
 
         Args:
             solo: The connection.
             shared: The fragment.
-            change: Its last change on record.
-            is_lacking: Whether the page is known to lack it.
-            may_lack: Whether the page may lack what is inside it, if that is not known here.
+            change: Its last change on record; None if none is.
+            is_lacking: Whether the page lacks it, by that.
+            is_hiding: Whether something may have changed inside it; see ``may_hide``.
         """
         # The record may have expired, or be older than what this process has heard.
-        needed = max(change, shared.requested)
+        needed = max(change or ZERO, shared.requested)
         is_current = shared.is_current(needed)
-        if not is_lacking and (is_current or not may_lack):
+        if not is_lacking and (is_current or not is_hiding):
             if not is_current:
                 shared.doubt(needed)
             return None
-        # A render that runs already may hold what is inside as it was before.
-        since = next_number() if may_lack and not is_current else 0
-        solo.owed[shared.key] = Debt(needed, since)
-        if is_current and shared.rendered is not None:
+        claim = solo.claims.get(shared.topic, ZERO)
+        is_ahead = change is None and max(self._items.seen, shared.version) < claim
+        if is_current and not is_ahead and shared.rendered is not None:
+            solo.owed[shared.key] = Debt(needed)
             return self._items.html(self._roots.at(solo.root), shared, shared.rendered)
+        # A render that runs already may be older than the page, or what is inside it.
+        is_early = is_ahead or (is_hiding and not is_current)
+        solo.owed[shared.key] = Debt(needed, next_number() if is_early else 0)
         shared.require(needed)
         return None
 

@@ -108,7 +108,9 @@ class SharedFragment:
         self._keep = keep
         #: the newest change that this process knows of
         self.requested: Id = ZERO
-        #: whether ``rendered`` was asked for although nothing was known to have changed
+        #: number at which the render of ``rendered`` began; 0 if a publisher rendered it
+        self.begun = 0
+        #: whether that was asked for although nothing was known to have changed
         self.is_extra = False
         # Where the hub stood before the oldest refresh that the running (or failed) render
         # answers, and before the oldest one that only the next render will answer.
@@ -152,12 +154,11 @@ class SharedFragment:
             self._floor_next = seen if self._floor_next is None else self._floor_next
             self._start()
 
-    def push(self, id: Id, html: str, nested: frozenset[tuple[str, str]] = frozenset()) -> None:
-        """Take HTML that a publisher rendered at ``id``, with other fragments inside."""
+    def push(self, id: Id, html: str) -> None:
+        """Take HTML that a publisher rendered at ``id``, with no other fragments inside."""
         self.requested = max(self.requested, id)
         if id > self.version:
-            self.rendered = Rendered(html, nested, number=next_number())
-            self.version, self.is_extra = id, False
+            self._state = Rendered(html, number=next_number()), id, 0, False
             if self.requested <= id:
                 self.forget_floor()
             self._keep(self, True)
@@ -169,8 +170,8 @@ class SharedFragment:
     def forget(self) -> None:
         """Trust nothing rendered so far: the order of ids has begun anew."""
         self._generation += 1
-        self.rendered, self.version, self.requested = None, ZERO, ZERO
-        self._doubted = None
+        self._state = None, ZERO, 0, False
+        self.requested, self._doubted = ZERO, None
         self.forget_floor()
 
     def outdate(self) -> None:
@@ -312,22 +313,37 @@ class SharedFragment:
             if not waiter.done():
                 waiter.set_result(rendered)
         self._answering = []
-        if version >= self.version and generation == self._generation:
-            before = self.rendered, self.version, self._floor_now, self._floor_next
-            self.rendered, self.version, self._floor_now = rendered, version, None
-            self.is_extra = was_asked or was_check
-            if version >= self.requested and not (self._again or self._check):
-                # Nor is owed what was heard of only after this render had begun with it.
-                self._floor_next = None
-            is_kept = False
-            try:
-                is_wanted = was_wanted or (was_check and bool(rendered.nested))
-                is_kept = self._keep(self, is_wanted and self.is_viewed())
-            except Exception as error:
-                self._fail(error)
-            if not is_kept:
-                self.rendered, self.version, self._floor_now, self._floor_next = before
-                self._again = True
+        if generation != self._generation:
+            return
+        if version < self.version:
+            # Newer HTML was pushed, but it is not known when that was rendered.
+            self._again, self._check = self._again or was_asked, self._check or was_check
+            return
+        before = self._state
+        self._state = rendered, version, number, was_asked or was_check
+        floors = self._floor_now, self._floor_next
+        self._floor_now = None
+        if version >= self.requested and not (self._again or self._check):
+            # Nor is owed what was heard of only after this render had begun with it.
+            self._floor_next = None
+        is_kept = False
+        try:
+            is_wanted = was_wanted or (was_check and bool(rendered.nested))
+            is_kept = self._keep(self, is_wanted and self.is_viewed())
+        except Exception as error:
+            self._fail(error)
+        if not is_kept:
+            self._state = before
+            self._floor_now, self._floor_next = floors
+            self._again = True
+
+    @property
+    def _state(self) -> tuple[Rendered | None, Id, int, bool]:
+        return self.rendered, self.version, self.begun, self.is_extra
+
+    @_state.setter
+    def _state(self, state: tuple[Rendered | None, Id, int, bool]) -> None:
+        self.rendered, self.version, self.begun, self.is_extra = state
 
     def _fail(self, error: BaseException) -> None:
         # The exponent has an end, too: a float does not hold 2 to the power of any number.

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from .fragment import FragmentSpec, Rendered, SharedFragment
 from .naming import member_key
-from .position import ZERO, Id
+from .position import Id
 
 
 class Whole(NamedTuple):
@@ -15,6 +15,8 @@ class Whole(NamedTuple):
     html: str
     #: fragment key -> HTML that must be put in place after it, in this order
     behind: Mapping[str, str]
+    #: (topic, fragment) of all that is inside
+    nested: frozenset[tuple[str, str]]
 
 
 def _recorded(rendered: Rendered) -> set[tuple[str, str]]:
@@ -110,11 +112,6 @@ class Fragments:
             if not is_kept() and shared.is_idle:
                 self._forget(shared)
 
-    def are_current(self, pairs: Iterable[tuple[str, str]]) -> bool:
-        """Whether the newest HTML of fragments is here, as far as their changes are known."""
-        found = (self.known(topic, name) for topic, name in pairs)
-        return all(shared is not None and shared.is_current(ZERO) for shared in found)
-
     def outdate(self, topics: Iterable[str]) -> None:
         """Render again for the next connection: changes of these may have been missed until now."""
         names = set(topics)
@@ -155,13 +152,14 @@ class Fragments:
             rendered: The fragment's.
             within: Keys of the fragments that this one is inside of.
         """
-        html, behind = rendered.html, dict[str, str]()
+        html, behind, nested = rendered.html, dict[str, str](), set(rendered.nested)
         for inside in rendered.inside:
             key = member_key(inside.topic, inside.fragment)
             if key in within:
                 continue
             newest = self._newest(inside.topic, inside.fragment, inside.rendered)
             inner = self.whole(newest, within | {key})
+            nested |= inner.nested
             if inner.html != inside.rendered.html:
                 element = inside.around(inner.html)
                 html = html.replace(inside.element, element)
@@ -173,9 +171,10 @@ class Fragments:
             shared, key = self.known(topic, name), member_key(topic, name)
             if shared is not None and shared.rendered is not None and key not in within:
                 inner = self.whole(shared.rendered, within | {key})
+                nested |= inner.nested
                 for other, content in {key: inner.html, **inner.behind}.items():
                     _put_behind(behind, other, content)
-        return Whole(html, behind)
+        return Whole(html, behind, frozenset(nested))
 
     def _newest(self, topic: str, name: str, rendered: Rendered) -> Rendered:
         shared = self.known(topic, name)

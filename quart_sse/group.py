@@ -27,7 +27,7 @@ class Item:
     body: bytes = b""  #: without id; b"" for a change of a personal fragment
     event: EventBodies | None = None  #: in place of ``body``, for events
     version: Id = ZERO  #: of a fragment's HTML
-    number: int = 0  #: of its render; see fragment.next_number
+    begun: int = 0  #: number at which its render began; 0 if that is not known
     is_extra: bool = False  #: whether it was rendered although nothing was known to have changed
     viewers: int = 0  #: of a personal fragment
     inner: frozenset[str] = frozenset()  #: other topics, of fragments inside this one
@@ -135,10 +135,10 @@ class Solo(Group):
         """Whether HTML is not older than what the page has, or is owed."""
         debt = self.owed.get(item.key or "")
         if debt is not None:
-            return item.version >= debt.version and item.number >= debt.since
+            return item.version >= debt.version and item.begun >= debt.since
         claim = max(self.told, self.claims.get(item.topic, ZERO))
         # What began after the page had come shows all that the page can claim.
-        return item.version > claim or (item.is_extra and item.number > self._began)
+        return item.version > claim or (item.is_extra and item.begun > self._began)
 
     def _at(self, position: Position) -> Position:
         # The page's own claim stands, also where the hub lags behind it.

@@ -20,7 +20,7 @@ from .fragment import FragmentSpec, Rendered, SharedFragment
 from .fragments import Fragments
 from .group import Group, Item, Solo
 from .items import Items
-from .naming import keys_in, parse_member
+from .naming import has_fragments
 from .position import ZERO, Id, Position
 from .replays import Replays
 from .roots import Roots
@@ -138,39 +138,31 @@ class Hub:
             outer = fragments.known(route.topic, other)
             if outer is not None and outer.is_doubtful:
                 fragments.recheck(outer, before)
-        shared = fragments.get(route.topic, spec)
-        nested = self._nested(shared, message.data or "")
+        shared, html = fragments.get(route.topic, spec), message.data or ""
         is_push = message.kind is Kind.PUSH and message.origin == root
-        if is_push and fragments.are_current(nested):
-            shared.push(message.id, message.data or "", nested)
+        if is_push and not has_fragments(html):
+            shared.push(message.id, html)
         else:
-            # Of what is inside, pushed HTML may hold any version: then a render is due. Its URLs
-            # may also begin with another root path.
+            # It is not known how old what is inside pushed HTML is, and its URLs may begin with
+            # another root path: a render is sure.
             fragments.refresh(shared, message.id, before)
-
-    def _nested(self, shared: SharedFragment, html: str) -> frozenset[tuple[str, str]]:
-        """Return the fragments inside pushed HTML of another one."""
-        pairs = {parse_member(key) for key in keys_in(html) if key != shared.key}
-        specs = {pair: self._source.spec(*pair) for pair in pairs}
-        return frozenset(pair for pair, spec in specs.items() if spec and not spec.personal)
 
     def _keep(self, root: str, shared: SharedFragment, is_wanted: bool) -> bool:
         """Learn what is inside a fragment's new HTML, and fan it out if it is for the viewers."""
         route = self._routes.get(shared.topic)
         if route is None or shared.rendered is None:
             return True
-        fragments = self._roots.at(root)
-        is_late = self._learn(fragments, route, shared.spec.name, shared.rendered)
+        is_late = self._learn(root, route, shared.spec.name, shared.rendered)
         if not is_wanted:
             return True
         if is_late:
             return False
-        item = self._items.html(fragments, shared, shared.rendered)
+        item = self._items.html(self._roots.at(root), shared, shared.rendered)
         for group in route.wanting(shared.spec.name, root):
             self._add(group, item)
         return True
 
-    def _learn(self, fragments: Fragments, route: Route, outer: str, rendered: Rendered) -> bool:
+    def _learn(self, root: str, route: Route, outer: str, rendered: Rendered) -> bool:
         """Note which fragments are inside another one.
 
         Returns:
@@ -180,8 +172,8 @@ class Hub:
         """
         is_late = False
         for topic, name in rendered.nested:
-            if topic == route.topic and route.put_inside(name, outer):
-                inner = fragments.known(topic, name)
+            if topic == route.topic and route.put_inside(name, outer, root):
+                inner = self._roots.at(root).known(topic, name)
                 is_owed = inner is None or inner.is_current(ZERO) or inner.floor is not None
                 is_late = is_late or not is_owed
         return is_late

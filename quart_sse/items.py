@@ -24,6 +24,11 @@ class Items:
     def __init__(self, position: Callable[[], Position]) -> None:
         self._position = position
 
+    @property
+    def seen(self) -> Id:
+        """Up to where this process has heard of everything."""
+        return self._position().events
+
     def heartbeat(self) -> Item:
         """Return the message that says nothing but the position."""
         return Item(self._position(), "", None, HEARTBEAT, b"\n")
@@ -56,7 +61,6 @@ class Items:
         # Never zero, which is for what has no versions.
         version = max(shared.version, Id(0, 1))
         position = self._position()
-        number = rendered.number
         return Item(
             position,
             topic,
@@ -64,9 +68,9 @@ class Items:
             shared.key,
             body,
             version=version,
-            number=number,
+            begun=shared.begun,
             is_extra=shared.is_extra,
-            inner=frozenset(other for other, _ in rendered.nested if other != topic),
+            inner=frozenset(other for other, _ in whole.nested if other != topic),
         )
 
     def event(self, message: Message, bodies: Bodies | None = None) -> Item:

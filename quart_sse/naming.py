@@ -8,14 +8,13 @@ No quote, space, comma or colon can appear in any of them.
 
 import re
 from collections.abc import Mapping
-from html import unescape
 from urllib.parse import quote, unquote
 
 from .errors import DeclarationError, EventError
 
 _NAME = re.compile(r"[A-Za-z][\w-]*", re.ASCII)
 _EVENT_NAME = re.compile(r"[A-Za-z][\w.-]*", re.ASCII)
-_ELEMENT = re.compile(r"""\sdata-sse=["']?([^"'\s>]+)""")
+_ELEMENT = re.compile(r"data-sse\s*=", re.IGNORECASE)
 _RESERVED_EVENT = re.compile(r"(message|open|error)|(sse-|htmx).*")
 
 
@@ -87,20 +86,9 @@ def member_key(topic: str, member: str) -> str:
     return f"{channel}.{member}{mark}{query}"
 
 
-def parse_member(key: str) -> tuple[str, str]:
-    """Return the topic's name and the fragment of a key.
-
-    Example:
-        ``parse_member("comments.list?discussion_id=7") == ("comments?discussion_id=7", "list")``
-    """
-    path, mark, query = key.partition("?")
-    channel, _, member = path.partition(".")
-    return f"{channel}{mark}{query}", member
-
-
-def keys_in(html: str) -> set[str]:
-    """Return the keys of the fragments whose elements stand in HTML."""
-    return {unescape(key) for key in _ELEMENT.findall(html)}
+def has_fragments(html: str) -> bool:
+    """Whether elements of fragments stand in HTML; harmless text may look like one."""
+    return _ELEMENT.search(html) is not None
 
 
 def selector(key: str) -> str:

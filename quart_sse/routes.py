@@ -12,6 +12,7 @@ class Route:
         self.groups: set[Group] = set()
         #: fragment -> the fragments that contain it, as far as renders have shown
         self.parents: dict[str, set[str]] = {}
+        self._learned: set[tuple[str, str, str]] = set()  #: the same, with the pages' root path
         self.empty_since: float | None = None
         self.is_heard = False  #: whether no message of the topic can be missed any more
 
@@ -20,11 +21,11 @@ class Route:
         inside = (name for name, parents in self.parents.items() if not parents.isdisjoint(names))
         return names.union(inside)
 
-    def put_inside(self, fragment: str, outer: str) -> bool:
-        """Note that a fragment is inside another one; returns whether that is new."""
-        parents = self.parents.setdefault(fragment, set())
-        is_new = outer not in parents
-        parents.add(outer)
+    def put_inside(self, fragment: str, outer: str, root: str) -> bool:
+        """Note that a fragment is inside another one; returns whether that is new for a root."""
+        self.parents.setdefault(fragment, set()).add(outer)
+        is_new = (fragment, outer, root) not in self._learned
+        self._learned.add((fragment, outer, root))
         return is_new
 
     def wanting(self, fragment: str, root: str | None = None) -> list[Group]:

@@ -690,8 +690,28 @@ async def test_slow_render_does_not_pay_what_a_process_knows_to_be_owed(house: H
     await house.broker.probe()
     viewer = house.view("list", since=since)
     await until(lambda: viewer.writes)
+    first, house.pages.gate = house.pages.gate, asyncio.Event()
+    first.set()
+    await until(lambda: len(house.pages.rendered) == 2)
+    await house.quiet()
+    assert viewer.shown == []
+
     house.pages.gate.set()
     await viewer.sees("list", "v2")
+    assert viewer.shown == [("news.list?room=1", "v2")]
+
+
+async def test_page_that_is_ahead_is_sent_nothing_older_without_a_record(house: House) -> None:
+    """Nothing tells what it lacks, so all is sent; but what is here may be older than the page."""
+    house.pages.data["list"] = "v1"
+    await house.viewing("list")
+    await house.paint("list")
+    house.broker.late = []
+    await house.change("list", "v2")
+    since = house.broker.known
+    house.broker.now += KEEPS[TOPIC].ttl + GRACE + 1
+    viewer = house.view("list", since=since)
+    await until(lambda: viewer.shown)
 
     assert viewer.shown == [("news.list?room=1", "v2")]
 
@@ -953,6 +973,201 @@ async def test_nested_fragment_is_not_undone_by_a_slow_render_of_its_parent(hous
     await house.quiet()
 
     assert last_nested(viewer, "outer", "list") == "2"
+
+
+@pytest.fixture
+async def slow_outer(house: House) -> asyncio.Event:
+    """Let the outer fragment take "count" first and then its time, until this is set."""
+    house.pages.nested["outer"] = "count"
+    gate, render = asyncio.Event(), house.pages.render
+
+    async def slow(topic: str, fragment: str, root: str = "") -> Rendered:
+        rendered = await render(topic, fragment)
+        if fragment == "outer":
+            await gate.wait()
+        return rendered
+
+    house.pages.render = slow  # type: ignore[method-assign] # the renderer has more to do
+    return gate
+
+
+async def test_what_repairs_an_outer_fragment_is_in_its_own_message(
+    house: House, slow_outer: asyncio.Event
+) -> None:
+    """A client that stands still is given both together, behind what came before."""
+    viewer = house.view("outer", "count", is_stalled=True)
+    await until(lambda: house.hub.position_of(viewer.connection) is not None)
+    await house.say("a")
+    await house.change("outer", "1")
+    await until(lambda: "count" in house.pages.rendered)
+    await house.change("count", "2")
+    await until(lambda: house.pages.rendered.count("count") == 2)
+    slow_outer.set()
+    await house.quiet()
+    viewer.flows.set()
+    await house.say("end")
+    await viewer.hears("a", "end")
+
+    *_, (last, message) = [
+        (event.id, event.data) for event in viewer.events if "news.outer" in event.data
+    ]
+    assert message.index(">-</div>") < message.index(">2</hx-partial>")
+    assert last == str(viewer.positions[-2])
+    assert last_nested(viewer, "outer", "count") == "2"
+
+
+async def test_what_repairs_an_outer_fragment_survives_a_wave(
+    house: House, slow_outer: asyncio.Event
+) -> None:
+    """The newest version of each fragment is sent: in one wave, too, the inner one comes last."""
+    viewer = await house.viewing("outer", "count")
+    await house.change("outer", "1")
+    await until(lambda: "count" in house.pages.rendered)
+    house.hub._waves._not_before = asyncio.get_running_loop().time() + 0.05
+    await house.change("count", "2")
+    await until(lambda: house.pages.rendered.count("count") == 2)
+    slow_outer.set()
+    await until(lambda: any(key == "news.outer?room=1" for key, _ in viewer.shown))
+
+    assert last_nested(viewer, "outer", "count") == "2"
+
+
+async def test_position_of_an_outer_fragment_is_true_wherever_a_client_is_cut_off(
+    house: House, slow_outer: asyncio.Event
+) -> None:
+    """After each message, what the page shows is at least what its position says."""
+    viewer = await house.viewing("outer", "count")
+    await house.change("outer", "1")
+    await until(lambda: "count" in house.pages.rendered)
+    changed = await house.change("count", "2")
+    await viewer.sees("count", "2")
+    slow_outer.set()
+    await until(lambda: any(key == "news.outer?room=1" for key, _ in viewer.shown))
+    await house.say("end")
+    await viewer.hears("end")
+
+    blocks = b"".join(viewer.writes).split(b"\n\n")
+    for number in range(1, len(blocks)):
+        cut = Viewer(viewer.connection, {}, [b"\n\n".join(blocks[:number]) + b"\n\n"])
+        if cut.positions and cut.position.fragments >= changed:
+            assert last_nested(cut, "outer", "count") == "2"
+
+
+async def test_outer_fragment_is_repaired_with_what_is_of_another_topic(house: House) -> None:
+    """It may include fragments of other topics, which change like its own."""
+    gate = asyncio.Event()
+
+    async def render(topic: str, fragment: str, root: str = "") -> Rendered:
+        if fragment != "outer":
+            return Rendered(house.pages.data.get(fragment, "-"))
+        inner = await house.hub.render(OTHER, house.pages.specs["count"])
+        await gate.wait()
+        div = f'<div data-sse="{member_key(OTHER, "count")}">{inner.html}</div>'
+        return Rendered(div, frozenset({(OTHER, "count")}))
+
+    house.pages.render = render  # type: ignore[method-assign]
+    shown = {TOPIC: frozenset({"outer"}), OTHER: frozenset({"count"})}
+    now = house.broker.known
+    starts = {topic: Start(now, names, KEEPS[topic]) for topic, names in shown.items()}
+    viewer = Viewer(Connection(shown, CONFIG, loader=house.load), starts)
+    viewer.flows.set()
+    viewer.task = asyncio.create_task(viewer.serve(house.hub))
+    house.viewers.append(viewer)
+    await until(lambda: house.hub.position_of(viewer.connection) is not None)
+    await house.refresh("outer")
+    await until(lambda: house.hub._roots.at("").known(OTHER, "count") is not None)
+    house.pages.data["count"] = "2"
+    await house.refresh("count", topic=OTHER)
+    await until(lambda: viewer.shown)
+    gate.set()
+    await until(lambda: len(viewer.shown) > 2)
+
+    *_, last = [event for event in viewer.events if event.event == "message"]
+    assert [key for key, _ in viewer.shown[-2:]] == ["news.outer?room=1", "news.count?room=2"]
+    assert viewer.shown[-1][1] == "2"
+    assert "news.outer" in last.data
+
+
+async def test_fragment_that_appears_inside_another_one_is_as_new_as_positions_say(
+    house: House, slow_outer: asyncio.Event
+) -> None:
+    """It changed while it was shown nowhere, after the outer one had taken it."""
+    viewer = await house.viewing("outer")
+    await house.paint("list")
+    await house.change("outer", "1")
+    await until(lambda: "count" in house.pages.rendered)
+    await house.change("count", "2")
+    slow_outer.set()
+    await until(lambda: viewer.shown)
+    await house.say("end")
+    await viewer.hears("end")
+
+    assert last_nested(viewer, "outer", "count") == "2"
+    outer = [html for key, html in viewer.shown if key == "news.outer?room=1"]
+    assert all(">2</div>" in html for html in outer)
+
+
+async def test_page_of_another_process_is_sent_what_may_be_inside_its_fragments(
+    house: House,
+) -> None:
+    """Of HTML that was rendered elsewhere it is not known here what is inside."""
+    house.pages.nested["outer"] = "count"
+    since = house.broker.known
+    await house.change("count", "2")
+    viewer = house.view("outer", since=since)
+    await until(lambda: viewer.shown)
+
+    assert last_nested(viewer, "outer", "count") == "2"
+
+
+async def test_change_of_what_may_be_inside_a_page_of_another_process_reaches_it(
+    house: House,
+) -> None:
+    """Once, the fragment that may contain it is rendered; from then on what is inside is known."""
+    house.pages.nested["outer"] = "count"
+    viewer = await house.viewing("outer")
+    before = house.broker.known
+    house.pages.gate.clear()
+    await house.change("count", "2")
+    await house.say("a")
+    await viewer.hears("a")
+    assert viewer.position.fragments == before.fragments
+    house.pages.gate.set()
+    await until(lambda: viewer.shown)
+    assert last_nested(viewer, "outer", "count") == "2"
+
+    house.pages.rendered.clear()
+    await house.change("count", "3")
+    await viewer.sees("count", "3")
+    assert house.pages.rendered == ["count"]
+
+
+async def test_fragment_with_nothing_inside_is_not_sent_again(house: House) -> None:
+    """A page of another process is sent nothing because something else of its topic changed."""
+    viewer = await house.viewing("list")
+    for _ in range(3):
+        await house.refresh("count")
+        await house.say("a")
+        await house.quiet()
+
+    assert viewer.said == ["a"] * 3
+    assert viewer.shown == []
+    assert house.pages.rendered == ["list"]
+    assert viewer.position.fragments == viewer.position.events
+
+
+async def test_pushed_html_with_fragments_inside_is_rendered_instead(house: House) -> None:
+    """What its publisher put there may be older than what viewers have; a render is not."""
+    house.pages.nested["outer"] = "count"
+    viewer = await house.viewing("outer", "count")
+    await house.change("count", "2")
+    await viewer.sees("count", "2")
+    html = f'pushed<div data-sse="{member_key(TOPIC, "count")}">1</div>'
+    await house.broker.publish(Message(Kind.PUSH, ZERO, TOPIC, "outer", html), KEEPS[TOPIC])
+    await until(lambda: any(key == "news.outer?room=1" for key, _ in viewer.shown))
+
+    assert last_nested(viewer, "outer", "count") == "2"
+    assert b"pushed" not in b"".join(viewer.writes)
 
 
 async def test_nested_fragment_that_changed_during_a_cut_is_sent(house: House) -> None:

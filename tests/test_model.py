@@ -336,9 +336,8 @@ class DistantBroker(NearBroker):
         self._hub.receive(message)
 
     async def _catch_up(self) -> None:
-        self._hub_epoch = self._epoch
         try:
-            await self._hub.catch_up()
+            self._hub_epoch = await self._hub.catch_up() or self._epoch
         except BrokerUnavailable:
             self._end_subscription()  # and make it again
 
@@ -1211,6 +1210,31 @@ class NestedModel(Model):
     specs = NESTED
 
 
+class PairRules(Model):
+    """What can happen beside that if there are two processes."""
+
+    is_pair = True
+
+    @initialize()
+    def begin_elsewhere(self) -> None:
+        """Somebody looks at everything at the other process, too."""
+        self._open(set(KEEPS), set(self.names), 1)
+        self.connect(0, "last", 1)
+
+    @rule_if(lambda self: self.connected, which=WHICH, size=st.none() | st.integers(0, 400))
+    def move(self, which: int, size: int | None) -> None:
+        """A connection breaks after some bytes, and its browser comes back to the other process."""
+        browser = pick(self.connected, which)
+        stream = browser.stream
+        assert stream is not None
+        browser.read(size)
+        if browser.state == "loaded":
+            where = 1 - self.world.processes.index(stream.process)
+            self._lose(browser)
+            browser.connect("last", self.world.processes[where])
+            self.world.settle()
+
+
 class DistantModel(Model):
     """Everything that can happen with a broker that is reached over a network."""
 
@@ -1279,29 +1303,8 @@ class DistantModel(Model):
         self.world.settle()
 
 
-class PairModel(DistantModel):
-    """The same with two processes, which hear of what was published at different times."""
-
-    is_pair = True
-
-    @initialize()
-    def begin_elsewhere(self) -> None:
-        """Somebody looks at everything at the other process, too."""
-        self._open(set(KEEPS), set(self.names), 1)
-        self.connect(0, "last", 1)
-
-    @rule_if(lambda self: self.connected, which=WHICH, size=st.none() | st.integers(0, 400))
-    def move(self, which: int, size: int | None) -> None:
-        """A connection breaks after some bytes, and its browser comes back to the other process."""
-        browser = pick(self.connected, which)
-        stream = browser.stream
-        assert stream is not None
-        browser.read(size)
-        if browser.state == "loaded":
-            where = 1 - self.world.processes.index(stream.process)
-            self._lose(browser)
-            browser.connect("last", self.world.processes[where])
-            self.world.settle()
+class PairModel(PairRules, DistantModel):
+    """Two processes, which hear of what was published at different times."""
 
 
 class NestedPairModel(PairModel):

@@ -28,8 +28,11 @@ from .test_model import (
     CONFIG,
     EXAMPLES,
     LOUD,
+    NESTED,
+    WHERE,
     Model,
     NearBroker,
+    PairRules,
     VirtualLoop,
     run_machine,
 )
@@ -40,27 +43,31 @@ class RealBroker(RedisBroker):
 
     server: RedisServer
 
-    def __init__(self, loop: VirtualLoop) -> None:
+    def __init__(self, loop: VirtualLoop, home: "RealBroker | None" = None) -> None:
+        self.home = home or self
         self.offset = 0.0
-        self.epochs: list[str] = []
+        self.epochs: list[str] = self.home.epochs if home else []
+        self.peers: list[RealBroker] = self.home.peers if home else []
+        self.peers.append(self)
         self.catch_ups: list[tuple[Mapping[str, Start], Position]] = []
         self.loud_lost: set[int] = set()
         self.loop = loop
-        super().__init__(self.server.url, prefix=secrets.token_hex(4), most=CONFIG.replay_events)
+        self.is_lagging = False
+        self._arrived = asyncio.Event()
+        self.name: str = home.name if home else secrets.token_hex(4)
+        super().__init__(self.server.url, prefix=self.name, most=CONFIG.replay_events)
         self._client = Redis(unix_socket_path=str(self.server.socket), decode_responses=True)
         self._calls = 0  #: not answered yet
         self._under_way = 0  #: messages that Redis has sent and that have not arrived
         self._is_connecting = self._is_cut = False
         self._once = self._link._once
         self._link._once = self._counted  # type: ignore[method-assign]
-        loop.idle.is_answer_due = lambda: bool(
-            self._calls or self._under_way or self._is_connecting or self._is_cut
-        )
+        loop.idle.is_answer_due = lambda: any(peer.is_answer_due for peer in self.peers)
 
     @property
     def clock_offset_ms(self) -> int:
         """What makes Redis' clock the loop's."""
-        return int((CLOCK + self.loop.now + self.offset - time.time()) * 1000)
+        return int((CLOCK + self.loop.now + self.home.offset - time.time()) * 1000)
 
     @clock_offset_ms.setter
     def clock_offset_ms(self, value: int) -> None: ...
@@ -76,12 +83,20 @@ class RealBroker(RedisBroker):
         """Forget everything."""
         self._client.flushall()
 
+    def lag(self, is_lagging: bool) -> None:
+        """Take what arrives later, or at once."""
+        self.is_lagging = is_lagging
+        self._arrived.set()
+
     def evict(self, topic: str) -> None:
         """Lose the record of a topic's changes."""
         self._client.delete(self._key("fragments", topic))
 
     def rest(self) -> None:
-        """Hold nothing back: Redis never does."""
+        self.lag(False)
+
+    def peer(self) -> "RealBroker":
+        return RealBroker(self.loop, self)
 
     async def free(self) -> None:
         """Free what is held outside this process."""
@@ -89,6 +104,13 @@ class RealBroker(RedisBroker):
         self._client.close()
 
     # -- what is under way
+
+    @property
+    def is_answer_due(self) -> bool:
+        """Whether something is about to come from Redis."""
+        if self._calls or self._is_connecting or self._is_cut:
+            return True
+        return bool(self._under_way) and not self.is_lagging
 
     async def _counted(self, *command: Any, **options: Any) -> Any:
         self._calls += 1
@@ -112,15 +134,19 @@ class RealBroker(RedisBroker):
 
     async def publish(self, message: Message, keep: Keep) -> Id:
         channel = self._channel(message.topic) if message.topic else self._service
-        is_heard = channel in self._confirmed
-        # It may arrive before the answer does.
-        self._under_way += is_heard and not self._is_cut
+        hearing = [peer for peer in self.peers if channel in peer._confirmed]
+        for peer in hearing:  # it may arrive before the answer does
+            peer._under_way += not peer._is_cut
         id = await super().publish(message, keep)
-        if not is_heard or self.state is not State.READY:
-            self._lose(message)
+        for peer in self.peers:
+            if peer not in hearing or peer.state is not State.READY:
+                peer._lose(message)
         return id
 
     async def _deliver(self, channel: str, payload: bytes) -> None:
+        while self.is_lagging:
+            self._arrived.clear()
+            await self._arrived.wait()
         self._under_way = max(0, self._under_way - 1)
         topic = "" if channel == self._service else channel.removeprefix(f"{self._prefix}:")
         message, epoch = _parse_message(topic, payload)
@@ -169,15 +195,34 @@ class RedisModel(Model):
             cast("RealBroker", self.world.broker).lose_data()
 
 
+class RedisPairModel(PairRules, RedisModel):
+    """The same with two processes and fragments inside fragments."""
+
+    specs = NESTED
+
+    @rule(where=WHERE, is_lagging=st.booleans())
+    def lag(self, where: int, is_lagging: bool) -> None:
+        """What comes to a process waits, or arrives."""
+        cast("RealBroker", self.world.processes[where].broker).lag(is_lagging)
+        self.world.settle()
+
+
 @pytest.mark.timeout(0 if EXAMPLES else 60)
+@pytest.mark.parametrize(
+    ("machine", "examples"),
+    [
+        pytest.param(RedisModel, 150, id="one"),
+        pytest.param(RedisPairModel, 100, id="pair"),
+    ],
+)
 def test_nothing_is_lost_whatever_happens_to_redis(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    machine: type[Model], examples: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Facts come once and in order, state is never stale, and positions say what is true."""
     caplog.set_level(logging.CRITICAL, "quart_sse")  # of all that is meant to fail
     RealBroker.server = server = RedisServer(tmp_path)
     asyncio.run(server.start())
     try:
-        run_machine(RedisModel, 150)
+        run_machine(machine, examples)
     finally:
         asyncio.run(server.kill())
