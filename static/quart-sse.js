@@ -347,7 +347,10 @@
   };
 
   /** Put in a fragment, if the page shows it: other tabs and sources want others of the topic. */
-  const put = (key, html) => isShown(key) && swap(html.replace(`']"`, `']${outside}"`));
+  const put = (key, html) =>
+    isShown(key) &&
+    // One at a time: htmx 4 looks for the targets of all before it changes anything.
+    html.split(/(?=<hx-partial )/).forEach((one) => swap(one.replace(`']"`, `']${outside}"`)));
   const isShown = (key) => document.querySelector(`[data-sse='${key}']${outside}`);
 
   /** Fetch a personal fragment, and again if it has changed, or has not come, meanwhile. */

@@ -19,6 +19,9 @@ hall = sse.channel("hall", "/hall/<name>", public=True)
 numbers: dict[str, int] = {"a": 0, "b": 0, "inner": 0}
 tokens: set[str] = set()
 is_shut = asyncio.Event()
+layouts: dict[str, int] = {}
+gate = asyncio.Event()
+gate.set()
 
 #: A policy for the pages of this process, and the nonce of their scripts.
 POLICY, NONCE = os.environ.get("CSP"), os.environ.get("NONCE")
@@ -60,10 +63,53 @@ async def around(name: str) -> str:
     )
 
 
+@board.fragment("slow")
+async def slow(name: str) -> str:
+    """Show two other fragments, each time in another place, and take a long time for it."""
+    layouts[name] = layouts.get(name, 0) + 1
+    shown = ["<section>{{ sse_fragment('board.row', name=name) }}</section>"]
+    shown.insert(layouts[name] % 2, "<div>{{ sse_fragment('board.number', name=name) }}</div>")
+    html = await render_template_string(
+        '{% from "quart_sse/macros.html" import sse_fragment %}<h1>{{ layout }}</h1>'
+        + "<hr>" * (layouts[name] % 2)
+        + "".join(shown),
+        name=name,
+        layout=layouts[name],
+    )
+    await gate.wait()
+    return html
+
+
+@board.fragment("changed")
+async def changed(name: str) -> str:
+    """Show the same, and change what the macros gave."""
+    return (await slow(name)).replace("data-sse", 'title="changed" data-sse')
+
+
 @board.fragment("mine", personal=True)
 async def mine(name: str) -> str:
     """Show something that differs between viewers."""
     return f"<u>{request.cookies.get('who', 'nobody')} sees {numbers[name]}</u>"
+
+
+@app.post("/gate/<state>")
+async def hold(state: str) -> Response:
+    """Let slow renders wait, or go on."""
+    (gate.clear if state == "closed" else gate.set)()
+    return Response(status=204)
+
+
+@app.post("/refresh/<fragment>/<name>")
+async def refresh(fragment: str, name: str) -> Response:
+    """Say that a fragment has changed."""
+    await board.topic(name=name).refresh(fragment)
+    return Response(status=204)
+
+
+@app.get("/layout/<name>")
+async def layout(name: str) -> dict[str, int]:
+    """Say how often the slow fragment has begun to be rendered."""
+    return {"layout": layouts.get(name, 0)}
 
 
 @app.context_processor
@@ -248,6 +294,28 @@ async def nested() -> str:
     """Show a fragment that gets another one inside."""
     return await render_template_string(
         MACROS + '{{ sse_fragment("board.around", name="inner") }}{{ sse_connect() }}'
+    )
+
+
+@app.get("/outer/<fragment>/<name>")
+async def outer(fragment: str, name: str) -> str:
+    """Show a fragment that gets others inside, and one of those by itself."""
+    return await render_template_string(
+        "{% if htmx %}" + MACROS + "{% else %}" + IMPORT + "<!doctype html><head>"
+        "{{ sse_scripts(htmx=false) }}</head>{% endif %}"
+        "{{ sse_fragment(fragment, name=name) }}"
+        '<main>{{ sse_fragment("board.number", name=name) }}</main>{{ sse_connect() }}',
+        name=name,
+        fragment=fragment,
+        htmx="plain" not in request.args,
+    )
+
+
+@app.get("/alone/<name>")
+async def alone(name: str) -> str:
+    """Show nothing but the inner fragment, over the connection of the other tabs."""
+    return await render_template_string(
+        MACROS + '{{ sse_fragment("board.number", name=name) }}{{ sse_connect() }}', name=name
     )
 
 
