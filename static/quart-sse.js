@@ -216,6 +216,7 @@
   );
   const outside = marks.map((mark) => `:not(${mark} *)`).join("");
   const sources = new Map(); // connect element -> source
+  const came = new Map(); // key -> what came for it since personal fragments began to be fetched
   const pulls = new Map(); // key of a personal fragment that is being fetched -> whether it has changed since
   const seen = []; // ids of the last events
   const page = `${Math.random()}`.slice(2);
@@ -356,6 +357,7 @@
   /** Fetch a personal fragment, and again if it has changed, or has not come, meanwhile. */
   const pull = async (key, url, delay) => {
     const isBusy = pulls.has(key);
+    pulls.size || came.clear();
     pulls.set(key, true);
     if (isBusy) return;
     while (pulls.get(key) && isShown(key)) {
@@ -365,6 +367,7 @@
         const answer = await fetch(url, { headers: { "HX-Request": "true" } });
         const html = await answer.text();
         if (answer.ok && !answer.redirected) put(key, `<hx-partial hx-target="[data-sse='${key}']" hx-swap="innerMorph">${html}</hx-partial>`);
+        came.forEach((html, key) => put(key, html)); // it may be newer than what is inside
         if (answer.status > 499) throw 0;
       } catch {
         pulls.set(key, true);
@@ -402,7 +405,11 @@
       }
       const [, url, delay] = /^[^>]+beforeend"><span hidden hx-get="([^"]+).*?delay:(\d+)/.exec(data) || [];
       if (url) pull(key, new URL(url.replace(/&amp;/g, "&"), wanted.base), +delay);
-      else put(key, data);
+      else {
+        came.delete(key);
+        came.set(key, data);
+        put(key, data);
+      }
     } else if (!own.includes(origin)) {
       let value = data;
       try {

@@ -92,6 +92,29 @@ async def mine(name: str) -> str:
     return f"<u>{request.cookies.get('who', 'nobody')} sees {numbers[name]}</u>"
 
 
+@board.fragment("desk", personal=True)
+async def desk(name: str) -> str:
+    """Show something that differs between viewers, with something inside that does not."""
+    layout = layouts.get("desk", 0) + 1
+    html = await render_template_string(
+        '{% from "quart_sse/macros.html" import sse_fragment %}'
+        "<u>{{ layout }}</u>{{ sse_fragment('board.number', name=name) }}",
+        name=name,
+        layout=layout,
+    )
+    layouts["desk"] = layout
+    await gate.wait()
+    return html
+
+
+@app.get("/desk/<name>")
+async def desk_page(name: str) -> str:
+    """Show a personal fragment with a shared one inside."""
+    return await render_template_string(
+        MACROS + '{{ sse_fragment("board.desk", name=name) }}{{ sse_connect() }}', name=name
+    )
+
+
 @app.post("/gate/<state>")
 async def hold(state: str) -> Response:
     """Let slow renders wait, or go on."""

@@ -346,3 +346,22 @@ async def test_nothing_moves_where_motion_is_reduced(browser: Browser, pages: Se
     await expect(page.locator("#a")).to_have_text("a is 1")
     assert await page.evaluate("() => moved") == []
     await context.close()
+
+
+async def test_personal_fragment_does_not_undo_what_is_inside(
+    context: BrowserContext, pages: Server
+) -> None:
+    """What is inside changed, and came by the stream, while the answer was on its way."""
+    page = await visit(context, pages, "/desk/a")
+    for number in (1, 2):
+        await pages.post("/gate/closed")
+        fetched = (await pages.get_json("/layout/desk"))["layout"] + 1
+        await pages.post("/refresh/desk/a")
+        while (await pages.get_json("/layout/desk"))["layout"] < fetched:
+            pass
+        await pages.post("/raise/a")
+        await expect(page.locator("#a")).to_have_text(f"a is {number}")
+        await pages.post("/gate/open")
+        await expect(page.locator("u")).to_have_text(str(fetched))
+
+        await expect(page.locator("#a")).to_have_text(f"a is {number}")
