@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from quart import Quart, Response
 
-from . import orders
+from . import revocation
 from .asgi import Wrapper
 from .broker import Broker, Keep
 from .broker.memory import MemoryBroker
@@ -328,7 +328,7 @@ class SSE:
                 "identity= of sse.disconnect() is None, which no stream has. Give the user's "
                 "identity; to end the streams of a topic there is sse.recheck(topic)."
             )
-        await orders.give(self._state(), "disconnect", {"identity": identity})
+        await revocation.give(self._state(), "disconnect", {"identity": identity})
 
     async def logout(self) -> None:
         """End the current user's streams in this browser, in all its tabs and every process.
@@ -351,12 +351,12 @@ class SSE:
                     return redirect("/")
         """
         state = self._state()
-        order = await orders.logout_order(state)
+        order = await revocation.logout_order(state)
         if order is not None:
-            await orders.give(state, "logout", order)
+            await revocation.give(state, "logout", order)
             # Once more when the browser has been sent the answer that ends its session: a stream
             # that came back before was let in by the cookie of the session that is over.
-            current_page().farewell = lambda: orders.give(state, "logout", order)
+            current_page().farewell = lambda: revocation.give(state, "logout", order)
 
     async def recheck(self, topic: Topic) -> None:
         """End every stream of a topic, so that clients that come back are judged again.
@@ -369,7 +369,7 @@ class SSE:
             ``await sse.recheck(comments.topic(discussion_id=7))``
         """
         _check_topic("sse.recheck()", topic)
-        await orders.give(self._state(), "recheck", {"topic": topic.name})
+        await revocation.give(self._state(), "recheck", {"topic": topic.name})
 
     async def close_all(self) -> None:
         """End every stream of this process, for servers whose stop is not noticed.
@@ -452,7 +452,7 @@ class _Source:
         return channel.keep(config) if channel is not None else Keep(0, config.history_ttl)
 
     def control(self, order: str, data: str) -> None:
-        orders.carry_out(self.state, order, data)
+        revocation.carry_out(self.state, order, data)
 
     def control_lost(self) -> None:
-        orders.lost(self.state)
+        revocation.lost(self.state)

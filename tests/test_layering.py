@@ -26,7 +26,7 @@ FLOORS = [
     {"addresses", "callbacks", "rules", "state"},
     {"page_request"},
     {"access", "origins", "presence", "render", "shutdown"},
-    {"orders"},
+    {"revocation"},
     {"channel", "leaf", "personal", "starts", "stream", "sweeper"},
     {"renewal"},
     {"asgi", "connect", "markup", "notifications"},

@@ -21,7 +21,7 @@ from markupsafe import Markup
 from quart import Quart, render_template_string, request
 from quart.testing import QuartClient
 
-from quart_sse import SSE, Topic, orders
+from quart_sse import SSE, Topic, revocation
 from quart_sse.broker import Keep, Kind, Message, State
 from quart_sse.broker import redis as redis_module
 from quart_sse.broker.redis import FORMAT, RedisBroker
@@ -624,7 +624,7 @@ async def test_orders_lost_with_the_data_are_made_up_for(
     boot: Boot, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Streams that they may have meant end soon, and are judged anew."""
-    monkeypatch.setattr(orders, "SPREAD", 0.1)
+    monkeypatch.setattr(revocation, "SPREAD", 0.1)
     a, b = await boot(), await boot()
     async with open_stream(b.client("ada"), "/sse/rooms/1") as ada:
         await redis.ask("FLUSHALL")

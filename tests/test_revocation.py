@@ -8,7 +8,7 @@ from quart import Quart, Response, request
 from quart.testing import QuartClient
 from werkzeug.datastructures import ImmutableMultiDict
 
-from quart_sse import SSE, Channel, orders
+from quart_sse import SSE, Channel, revocation
 from quart_sse.broker import ORDERS, Broker, Kind, Message
 from quart_sse.config import Config
 from quart_sse.connection import Connection
@@ -144,7 +144,7 @@ def test_order_means_its_identity_or_its_topic_alone() -> None:
         connection = Connection(
             {"rooms?room=1": frozenset()}, Config(), loader=lambda _: b"", identity=identity
         )
-        return orders._means(order, connection)
+        return revocation._means(order, connection)
 
     def means(order: Order, identity: str | None) -> bool:
         return asyncio.run(judge(order, identity))
@@ -180,14 +180,14 @@ async def test_lost_orders_end_the_streams_that_they_may_have_meant(door: Door) 
     ):
         for stream in (named, gated, free):
             await stream.next("sse-open")
-        orders.lost(door.state)
+        revocation.lost(door.state)
         ends = {
             (connection.identity, *connection.subscription): connection.ends_at - now
             for connection in door.state.hub.connections.values()
         }
 
-    assert ends["ada", "news"] <= orders.SPREAD + 5
-    assert ends[None, "rooms?room=1"] <= orders.SPREAD + 5
+    assert ends["ada", "news"] <= revocation.SPREAD + 5
+    assert ends[None, "rooms?room=1"] <= revocation.SPREAD + 5
     assert ends[None, "news"] > 0.7 * door.state.config.max_age
 
 
