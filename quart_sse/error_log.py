@@ -1,4 +1,4 @@
-"""Log what an app's functions get wrong: a traceback once a minute, then a count."""
+"""Log what goes wrong again and again: errors once a minute, then a count; other things once."""
 
 import logging
 import time
@@ -9,6 +9,8 @@ logger = logging.getLogger("quart_sse")
 
 #: Seconds after a traceback in which further errors of the same function are only counted.
 QUIET = 60.0
+#: Different things that are said once; what comes after them is not said.
+MOST_ONCE = 100
 
 
 @dataclass(slots=True)
@@ -68,3 +70,28 @@ class ErrorLog:
                         said.more,
                         now - said.at,
                     )
+
+
+class OnceLog:
+    """Logs warnings of which each is worth one line, however often its cause comes again.
+
+    That another release sends what this one does not know is one fact, not one for each message.
+    """
+
+    def __init__(self) -> None:
+        self._said: set[str] = set()
+
+    def warn(self, thing: str, message: str, *args: object) -> None:
+        """Log a warning, unless there was one of the same thing.
+
+        Args:
+            thing: Names what the warning is of. It may come from outside: there is a bound.
+            message: For :mod:`logging`: what happened, what follows, the remedy.
+            args: For the message.
+
+        Example:
+            ``once.warn(f"kind {kind}", "Messages of kind %r are skipped.", kind)``
+        """
+        if thing not in self._said and len(self._said) < MOST_ONCE:
+            self._said.add(thing)
+            logger.warning(message, *args)

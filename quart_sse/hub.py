@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from .arrivals import Arrivals
-from .broker import ORDERS, Broker, Keep, Kind, Message, Replay, Start, bound
+from .broker import CONTROL_HISTORY, Broker, Keep, Kind, Message, Replay, Start, bound
 from .config import Config
 from .connection import Connection
 from .debts import missed, unrecorded
@@ -311,7 +311,7 @@ class Hub:
         """
         position = Position(self._epoch, self._seen, self._seen)
         known = self._roots.names()
-        starts = {"": Start(position, frozenset(), ORDERS)}
+        starts = {"": Start(position, frozenset(), CONTROL_HISTORY)}
         for topic, route in self._routes.items():
             names = (group.subscription[topic] for group in route.groups)
             fragments = frozenset().union(*names, route.parents, known.get(topic, ()))

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from quart import request
 
 from .access import private
-from .broker import ORDERS, Kind, Message
+from .broker import CONTROL_HISTORY, Kind, Message
 from .connection import Connection
 from .ending import Ending
 from .page_request import current_identity
@@ -39,7 +39,9 @@ async def give(state: State, name: str, data: Mapping[str, str]) -> None:
     Raises:
         BrokerUnavailable: If it was not, or may not have been, given.
     """
-    await state.broker.publish(Message(Kind.CONTROL, ZERO, "", name, json.dumps(data)), ORDERS)
+    await state.broker.publish(
+        Message(Kind.CONTROL, ZERO, "", name, json.dumps(data)), CONTROL_HISTORY
+    )
 
 
 async def logout_order(state: State) -> dict[str, str] | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from quart_sse.broker import (
-    ORDERS,
+    CONTROL_HISTORY,
     Broker,
     Keep,
     Kind,
@@ -506,9 +506,9 @@ async def test_orders_are_replayed_to_processes(rig: Rig) -> None:
     """A process that was cut off asks for the orders as for events; probes are not among them."""
     before = await rig.position()
     order = Message(Kind.CONTROL, ZERO, "", "disconnect", '{"identity": "ada"}')
-    id = await rig.broker.publish(order, ORDERS)
+    id = await rig.broker.publish(order, CONTROL_HISTORY)
     await rig.broker.probe()
-    replay = await rig.broker.resume({"": Start(before, frozenset(), ORDERS)})
+    replay = await rig.broker.resume({"": Start(before, frozenset(), CONTROL_HISTORY)})
 
     assert replay.events == [replace(order, id=id)]
     assert not replay.incomplete

@@ -2,7 +2,7 @@
 
 import pytest
 
-from quart_sse.error_log import QUIET, ErrorLog
+from quart_sse.error_log import MOST_ONCE, QUIET, ErrorLog, OnceLog
 
 
 class Clock:
@@ -76,3 +76,20 @@ def test_single_error_is_not_counted(
 
     assert len(caplog.records) == 1
     assert not errors._said
+
+
+def test_warning_that_is_said_once_comes_once_for_each_thing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """However often a thing comes, and however many come from outside, the log stays short."""
+    once = OnceLog()
+    for number in range(10 * MOST_ONCE):
+        once.warn("dance", "Skipped %r.", "dance")
+        once.warn(str(number), "Skipped %d.", number)
+
+    assert [record.getMessage() for record in caplog.records[:3]] == [
+        "Skipped 'dance'.",
+        "Skipped 0.",
+        "Skipped 1.",
+    ]
+    assert len(caplog.records) == MOST_ONCE

@@ -13,7 +13,7 @@ from httpx_sse._decoders import SSEDecoder
 
 from quart_sse import fragment as fragment_module
 from quart_sse import waves as waves_module
-from quart_sse.broker import ORDERS, Keep, Kind, Message, Replay, Start
+from quart_sse.broker import CONTROL_HISTORY, Keep, Kind, Message, Replay, Start
 from quart_sse.broker.memory import GRACE, MemoryBroker
 from quart_sse.config import Config
 from quart_sse.connection import Connection, Personal
@@ -1575,7 +1575,7 @@ async def test_render_that_outlasts_its_topic_is_not_trusted(house: House) -> No
 async def test_orders_are_caught_up_with(house: House) -> None:
     """An order that was given while the process heard nothing is carried out all the same."""
     house.broker.is_deaf = True
-    await house.broker.publish(Message(Kind.CONTROL, ZERO, "", "disconnect", "{}"), ORDERS)
+    await house.broker.publish(Message(Kind.CONTROL, ZERO, "", "disconnect", "{}"), CONTROL_HISTORY)
     await house.catch_up()
     await house.catch_up()
 
@@ -1588,8 +1588,8 @@ async def test_orders_that_may_be_lost_are_told(house: House) -> None:
     await house.catch_up()
     assert house.pages.orders == []
     house.broker.is_deaf = True
-    await house.broker.publish(Message(Kind.CONTROL, ZERO, "", "disconnect", "{}"), ORDERS)
-    house.broker.now += ORDERS.ttl + GRACE + 1
+    await house.broker.publish(Message(Kind.CONTROL, ZERO, "", "disconnect", "{}"), CONTROL_HISTORY)
+    house.broker.now += CONTROL_HISTORY.ttl + GRACE + 1
     await house.catch_up()
     assert house.pages.orders == [("lost", "")]
     house.broker.lose_data()

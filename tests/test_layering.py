@@ -13,11 +13,11 @@ PACKAGE = ROOT / "quart_sse"
 #: own; what stands under `TYPE_CHECKING` or inside a function counts like any other import.
 FLOORS = [
     {"errors"},
-    {"position", "naming", "config", "assets", "error_log", "html_text"},
+    {"position", "naming", "config", "assets", "error_log", "html_text", "release"},
     {"event"},
     {"broker", "ending"},
-    {"broker.link", "broker.memory"},
-    {"broker.redis"},
+    {"broker.link", "broker.memory", "broker.processes"},
+    {"broker.control", "broker.redis"},
     {"connection", "fragment"},
     {"debts", "fragments", "group", "limits", "replays", "signer"},
     {"items", "roots", "routes", "waves"},

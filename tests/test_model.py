@@ -37,7 +37,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from quart_sse.broker import ORDERS, Keep, Kind, Message, Past, Receiver, Replay, Start
+from quart_sse.broker import CONTROL_HISTORY, Keep, Kind, Message, Past, Receiver, Replay, Start
 from quart_sse.broker.memory import MemoryBroker
 from quart_sse.config import Config
 from quart_sse.connection import Connection, Personal
@@ -65,7 +65,7 @@ CONFIG = Config(replay_events=20, pending_events=6, linger=5.0, join_timeout=5.0
 DEEP, SHALLOW, LOUD = "news?room=1", "news?room=2", "chat"
 KEEPS = {DEEP: Keep(50, 60.0), SHALLOW: Keep(2, 30.0), LOUD: Keep(0, 30.0)}
 #: The same with orders, which are of no topic.
-ALL_KEEPS = KEEPS | {"": ORDERS}
+ALL_KEEPS = KEEPS | {"": CONTROL_HISTORY}
 
 
 class Name(NamedTuple):

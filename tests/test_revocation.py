@@ -9,7 +9,7 @@ from quart.testing import QuartClient
 from werkzeug.datastructures import ImmutableMultiDict
 
 from quart_sse import SSE, Channel, revocation
-from quart_sse.broker import ORDERS, Broker, Kind, Message
+from quart_sse.broker import CONTROL_HISTORY, Broker, Kind, Message
 from quart_sse.config import Config
 from quart_sse.connection import Connection
 from quart_sse.position import ZERO
@@ -162,7 +162,7 @@ async def test_order_of_another_release_is_a_warning(
     broker: Broker = door.sse.broker
     async with open_stream(door.client("ada"), "/sse/rooms/1") as stream:
         await stream.next("sse-open")
-        await broker.publish(Message(Kind.CONTROL, ZERO, "", "dance", "{}"), ORDERS)
+        await broker.publish(Message(Kind.CONTROL, ZERO, "", "dance", "{}"), CONTROL_HISTORY)
         await door.rooms.topic(room=1).publish("last")
         assert await _told(stream) == ["last"]
 
@@ -301,7 +301,7 @@ async def test_order_that_cannot_be_read_hurts_nobody(door: Door, name: str, dat
     broker: Broker = door.sse.broker
     async with open_stream(door.client("ada"), "/sse/rooms/1") as stream:
         await stream.next("sse-open")
-        await broker.publish(Message(Kind.CONTROL, ZERO, "", name, data), ORDERS)
+        await broker.publish(Message(Kind.CONTROL, ZERO, "", name, data), CONTROL_HISTORY)
         await door.rooms.topic(room=1).publish("last")
 
         assert await _told(stream) == ["last"]

@@ -23,7 +23,7 @@ class Kind(Enum):
     REFRESH = "refresh"  #: a fragment has changed; render it again
     PUSH = "push"  #: a fragment has changed; here is its HTML
     PROBE = "probe"  #: nothing but its id, which moves everybody's position
-    CONTROL = "control"  #: an order to every process, such as to end somebody's streams
+    CONTROL = "control"  #: what processes tell and ask each other
 
 
 class State(Enum):
@@ -43,7 +43,7 @@ class Message:
     kind: Kind
     id: Id
     topic: str  #: "" for probes and control messages
-    name: str | None = None  #: of the event, the fragment or the order
+    name: str | None = None  #: of the event, the fragment or the control message
     data: str | None = None  #: the event's data, or the pushed HTML
     retry_ms: int | None = None
     #: of an event: the page that leaves it out, for it knows; of a push: the root path with which
@@ -64,8 +64,8 @@ class Keep:
     ttl: float  #: seconds after the topic's last message
 
 
-#: How orders are kept, for processes that are cut off when one is given.
-ORDERS = Keep(events=256, ttl=300.0)
+#: How control messages are kept, for processes that are cut off when one is sent.
+CONTROL_HISTORY = Keep(events=256, ttl=300.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +260,7 @@ class Broker(ABC):
         """Say that connections are present on a topic, or still are.
 
         Args:
-            topic: The topic's name.
+            topic: The topic's name; "" for the processes of the app, as in ``broker.processes``.
             members: The connections' ids -> who they are; anonymous ones bring something of
                 their browser's.
         """
