@@ -14,7 +14,7 @@ from .ending import Ending
 from .errors import BrokerUnavailable
 from .event import Event
 from .origins import is_foreign
-from .page_request import current_page
+from .page_request import current_browser, current_page
 from .personal import make_loader, no_loader
 from .renewal import end_of_signatures, renew_in_time
 from .signer import Token
@@ -192,7 +192,7 @@ def _stream(
 def _viewer(state: State, identity: str | None) -> Viewer:
     """Return who makes the current request, for a stream."""
     page = current_page()
-    browser = state.signer.read_browser(request.cookies.get(state.config.browser_cookie))
+    browser = current_browser(state)
     return Viewer(
         identity=identity,
         browser=browser,

@@ -124,7 +124,7 @@ class Connection:
         self.metadata = dict(metadata or {})
         self.is_ended = False
         self.ending: Ending | None = None  #: how it was ended
-        #: ``time.monotonic`` before its viewer was judged: orders since then may mean it.
+        #: ``time.monotonic`` before its viewer was judged: revocations since then may mean it.
         self.judged_at = time.monotonic()
         #: Loop time at which it ends, so that it comes back and is judged anew.
         self.ends_at = float("inf")

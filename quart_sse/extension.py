@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
 from types import EllipsisType
@@ -9,9 +10,10 @@ from typing import Any, TypeVar
 
 from quart import Quart, Response
 
-from . import revocation
+from .access import private
 from .asgi import Wrapper
 from .broker import Broker, Keep
+from .broker.control import Control
 from .broker.memory import MemoryBroker
 from .callbacks import call, check_identity
 from .channel import Channel, Topic
@@ -27,15 +29,19 @@ from .errors import (
 from .event import Event
 from .fragment import FragmentSpec, Rendered
 from .hub import Hub
+from .limits import Limits
 from .markup import Macros
 from .naming import parse_topic
-from .page_request import current_identity, current_page
+from .page_request import current_browser, current_identity, current_page
 from .render import render_shared
+from .revocation import Revocations
 from .shutdown import Shutdown
 from .signer import Signer
 from .state import KEY, State, current_state
 from .sweeper import Sweeper
 from .views import channel_blueprint, extension_blueprint
+
+logger = logging.getLogger("quart_sse")
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -97,11 +103,15 @@ class SSE:
         broker = make_broker(config)
         source = _Source(self.channels)
         hub = Hub(broker, config, source)
+        control, limits = Control(broker, hub.errors), Limits()
         state = State(
             app=app,
             config=config,
             broker=broker,
+            control=control,
             hub=hub,
+            limits=limits,
+            revocations=Revocations(control, hub, limits, lambda topics: private(topics, state)),
             channels=self.channels,
             signer=Signer(lambda: _keys(app), config.token_lifetime, config.token_max_lifetime),
             identify=lambda: self._identify(app),
@@ -130,9 +140,7 @@ class SSE:
         async def stop() -> None:
             await shutdown.stop()
             await sweeper.stop()
-            await hub.close()
-            await broker.stop()
-            state.is_started = False
+            await state.stop()
 
         @app.teardown_appcontext
         async def release(_: BaseException | None) -> None:
@@ -328,7 +336,7 @@ class SSE:
                 "identity= of sse.disconnect() is None, which no stream has. Give the user's "
                 "identity; to end the streams of a topic there is sse.recheck(topic)."
             )
-        await revocation.give(self._state(), "disconnect", {"identity": identity})
+        await self._state().revocations.disconnect(identity)
 
     async def logout(self) -> None:
         """End the current user's streams in this browser, in all its tabs and every process.
@@ -351,12 +359,23 @@ class SSE:
                     return redirect("/")
         """
         state = self._state()
-        order = await revocation.logout_order(state)
-        if order is not None:
-            await revocation.give(state, "logout", order)
-            # Once more when the browser has been sent the answer that ends its session: a stream
-            # that came back before was let in by the cookie of the session that is over.
-            current_page().farewell = lambda: revocation.give(state, "logout", order)
+        identity, browser = await current_identity(), current_browser(state)
+        if identity is None and browser is None:
+            if not state.config.browser_cookie:
+                logger.warning(
+                    "sse.logout() was called when the user was forgotten already, and no cookie "
+                    "tells whose streams to end. Call it before the session is cleared, or set "
+                    "QUART_SSE_BROWSER_COOKIE."
+                )
+            return
+
+        async def end() -> None:
+            await state.revocations.logout(identity, browser)
+
+        await end()
+        # Once more when the browser has been sent the answer that ends its session: a stream
+        # that came back before was let in by the cookie of the session that is over.
+        current_page().farewell = end
 
     async def recheck(self, topic: Topic) -> None:
         """End every stream of a topic, so that clients that come back are judged again.
@@ -369,7 +388,7 @@ class SSE:
             ``await sse.recheck(comments.topic(discussion_id=7))``
         """
         _check_topic("sse.recheck()", topic)
-        await revocation.give(self._state(), "recheck", {"topic": topic.name})
+        await self._state().revocations.recheck(topic.name)
 
     async def close_all(self) -> None:
         """End every stream of this process, for servers whose stop is not noticed.
@@ -451,8 +470,8 @@ class _Source:
         config = self.state.config
         return channel.keep(config) if channel is not None else Keep(0, config.history_ttl)
 
-    def control(self, order: str, data: str) -> None:
-        revocation.carry_out(self.state, order, data)
+    def control(self, name: str, data: str) -> None:
+        self.state.control.take(name, data)
 
     def control_lost(self) -> None:
-        revocation.lost(self.state)
+        self.state.control.lose()

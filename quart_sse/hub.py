@@ -42,11 +42,11 @@ class Source(Protocol):
     def keep(self, topic: str) -> Keep:
         """Return how a topic's history is kept."""
 
-    def control(self, order: str, data: str) -> None:
-        """Carry out an order that was sent to every process."""
+    def control(self, name: str, data: str) -> None:
+        """Take a control message, which every process receives."""
 
     def control_lost(self) -> None:
-        """Do what is safe after orders that this process may have missed for good."""
+        """Note that this process may have missed control messages for good."""
 
 
 class Hub:

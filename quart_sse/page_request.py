@@ -9,7 +9,7 @@ from quart import g, has_request_context, request
 
 from .fragment import Inside
 from .position import Position
-from .state import KEY, current_state
+from .state import KEY, State, current_state
 
 #: (topic, fragment)
 Pair = tuple[str, str]
@@ -133,3 +133,8 @@ async def current_identity() -> str | None:
         page.identity = await current_state().identify()
         page.is_identified = True
     return page.identity
+
+
+def current_browser(state: State) -> str | None:
+    """Return the browser that makes the current request, by its cookie; None if it has none."""
+    return state.signer.read_browser(request.cookies.get(state.config.browser_cookie))

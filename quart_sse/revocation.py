@@ -1,108 +1,149 @@
-"""Orders to every process: whose streams end, so that whoever comes back is judged anew.
+"""Whose streams end, so that clients that come back are judged again.
 
-An order must reach every stream that it means: those that are open, those that are just being
-opened by somebody who was judged before it came, and those of a process that could not hear it.
+Every process is told. A revocation must reach every stream that it means: those that are open,
+those that are just being opened by clients that were judged before it came, and those of a process
+that could not hear it.
 """
 
 import asyncio
-import json
-import logging
 import random
 import time
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
-from quart import request
-
-from .access import private
-from .broker import CONTROL_HISTORY, Kind, Message
-from .connection import Connection
+from .broker.control import Control
+from .connection import Connection, Subscription
 from .ending import Ending
-from .page_request import current_identity
-from .position import ZERO
-from .state import Order, State
+from .hub import Hub
+from .limits import Limits
 
-logger = logging.getLogger("quart_sse")
-
-#: Seconds within which the streams end that an order may have meant which this process lost.
+#: Seconds within which the streams end that a lost revocation may have meant.
 SPREAD = 30.0
+#: Revocations that are remembered, for streams whose clients were judged before they came.
+REMEMBERED = 256
 
 
-async def give(state: State, name: str, data: Mapping[str, str]) -> None:
-    """Give an order to every process.
+class Revocation(NamedTuple):
+    """After this the clients that it means are judged again."""
+
+    at: float  #: when this process was told of it, by ``time.monotonic``
+    ending: Ending
+    identity: str | None = None
+    topic: str | None = None
+    browser: str | None = None  #: of this browser alone; None: of every
+
+    def means(self, connection: Connection) -> bool:
+        """Whether a connection must end."""
+        if self.topic is not None:
+            return self.topic in connection.subscription
+        if self.browser is not None and self.browser != connection.browser:
+            return False
+        # Signed out in a browser that no longer says of whom: of all whom it has streams of.
+        return connection.identity is not None and self.identity in (None, connection.identity)
+
+
+class Revocations:
+    """The revocations that this process tells, and those that it has been told of.
 
     Args:
-        state: Of the app.
-        name: ``"disconnect"`` with an ``identity``, ``"recheck"`` with a ``topic``, or
-            ``"logout"`` with one or both of ``identity`` and ``browser``.
-        data: Whom it means.
-
-    Raises:
-        BrokerUnavailable: If it was not, or may not have been, given.
+        control: Tells every process.
+        hub: Has the connections to each topic.
+        limits: Has the connections of each identity and browser.
+        is_private: Whether any topic of a subscription is not for everybody.
     """
-    await state.broker.publish(
-        Message(Kind.CONTROL, ZERO, "", name, json.dumps(data)), CONTROL_HISTORY
-    )
 
+    def __init__(
+        self,
+        control: Control,
+        hub: Hub,
+        limits: Limits,
+        is_private: Callable[[Subscription], bool],
+    ) -> None:
+        self._control = control
+        self._hub = hub
+        self._limits = limits
+        self._is_private = is_private
+        self._recent: deque[Revocation] = deque(maxlen=REMEMBERED)
+        control.handle("disconnect", self._take_disconnect, {"identity"})
+        control.handle("logout", self._take_logout, {"identity", "browser"})
+        control.handle("recheck", self._take_recheck, {"topic"})
+        control.handle_loss(self._end_doubtful)
 
-async def logout_order(state: State) -> dict[str, str] | None:
-    """Return whom the current request signs out; None if nothing tells whose streams those are.
+    async def disconnect(self, identity: str) -> None:
+        """End every stream of a user, in every process.
 
-    The user may be forgotten already, but the browser's cookie is still here. It tells enough,
-    for what a browser shows to visitors who are not signed in may go on.
-    """
-    identity = await current_identity()
-    cookie = request.cookies.get(state.config.browser_cookie)
-    browser = state.signer.read_browser(cookie)
-    if identity is None and browser is None and not state.config.browser_cookie:
-        logger.warning(
-            "sse.logout() was called when the user was forgotten already, and no cookie tells "
-            "whose streams to end. Call it before the session is cleared, or set "
-            "QUART_SSE_BROWSER_COOKIE."
-        )
-    told = {"identity": identity, "browser": browser}
-    return {key: value for key, value in told.items() if value is not None} or None
+        Raises:
+            BrokerUnavailable: If other processes were not, or may not have been, told.
+        """
+        await self._control.tell("disconnect", {"identity": identity})
 
+    async def logout(self, identity: str | None, browser: str | None) -> None:
+        """End the streams that a user has in one browser, in every process.
 
-def carry_out(state: State, name: str, data: str) -> None:
-    """End the streams of this process that an order means."""
-    now = time.monotonic()
-    try:
-        told = json.loads(data)
-        if name == "disconnect":
-            order = Order(now, name, identity=told["identity"])
-        elif name == "logout":
-            order = Order(now, name, told.get("identity"), None, told.get("browser"))
-        elif name == "recheck":
-            order = Order(now, name, topic=told["topic"])
-        else:
-            logger.warning("Another release of the app sent the order %r, unknown here.", name)
-            return
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        state.errors.log("reading of orders", error, "The order %r cannot be read; skipped.", name)
-        return
-    state.orders.append(order)
-    for connection in _candidates(state, order):
-        if _means(order, connection):
-            _end(connection, _ending_of(order))
+        Args:
+            identity: None for all whom the browser has streams of.
+            browser: None for all browsers of the user.
 
+        Raises:
+            BrokerUnavailable: If other processes were not, or may not have been, told.
+        """
+        told = {"identity": identity, "browser": browser}
+        known = {key: value for key, value in told.items() if value is not None}
+        await self._control.tell("logout", known)
 
-def _candidates(state: State, order: Order) -> list[Connection]:
-    """Return the connections among which are those that an order means."""
-    if order.topic is not None:
-        return state.hub.listeners(order.topic)
-    if order.browser is not None:
-        return state.limits.of("browser", order.browser)
-    return state.limits.of("identity", order.identity)
+    async def recheck(self, topic: str) -> None:
+        """End every stream of a topic, in every process.
 
+        Raises:
+            BrokerUnavailable: If other processes were not, or may not have been, told.
+        """
+        await self._control.tell("recheck", {"topic": topic})
 
-def obey(state: State, connection: Connection) -> None:
-    """End a stream that is just opened, if an order came since its viewer was judged."""
-    recent = state.orders
-    if len(recent) == recent.maxlen and recent[0].at > connection.judged_at:
-        _end(connection, Ending.RECHECK)  # there may have been more of them
-    for order in recent:
-        if order.at >= connection.judged_at and _means(order, connection):
-            _end(connection, _ending_of(order))
+    def check(self, connection: Connection) -> None:
+        """End a stream that is just opened, if a revocation came since its client was judged."""
+        recent = self._recent
+        if len(recent) == recent.maxlen and recent[0].at > connection.judged_at:
+            _end(connection, Ending.RECHECK)  # there may have been more of them
+        for revocation in recent:
+            if revocation.at >= connection.judged_at and revocation.means(connection):
+                _end(connection, revocation.ending)
+
+    def _take_disconnect(self, told: Mapping[str, Any]) -> None:
+        identity = _text(told["identity"])
+        self._take(Revocation(time.monotonic(), Ending.DISCONNECT, identity))
+
+    def _take_logout(self, told: Mapping[str, Any]) -> None:
+        identity, browser = _text(told.get("identity")), _text(told.get("browser"))
+        self._take(Revocation(time.monotonic(), Ending.DISCONNECT, identity, None, browser))
+
+    def _take_recheck(self, told: Mapping[str, Any]) -> None:
+        topic = _text(told["topic"])
+        self._take(Revocation(time.monotonic(), Ending.RECHECK, None, topic))
+
+    def _take(self, revocation: Revocation) -> None:
+        if (revocation.identity, revocation.topic, revocation.browser) == (None, None, None):
+            raise ValueError("It means nobody.")
+        self._recent.append(revocation)
+        for connection in self._candidates(revocation):
+            if revocation.means(connection):
+                _end(connection, revocation.ending)
+
+    def _candidates(self, revocation: Revocation) -> list[Connection]:
+        """Return the connections among which are those that a revocation means."""
+        if revocation.topic is not None:
+            return self._hub.listeners(revocation.topic)
+        if revocation.browser is not None:
+            return self._limits.of("browser", revocation.browser)
+        return self._limits.of("identity", revocation.identity)
+
+    def _end_doubtful(self) -> None:
+        """End every stream that lost revocations may have meant, spread over some time."""
+        now = asyncio.get_running_loop().time()
+        for connection in self._hub.connections.values():
+            if connection.identity is not None or self._is_private(connection.subscription):
+                ends_at = now + SPREAD * random.random()
+                connection.ends_at = min(connection.ends_at, ends_at)
 
 
 def _end(connection: Connection, ending: Ending) -> None:
@@ -110,23 +151,7 @@ def _end(connection: Connection, ending: Ending) -> None:
     connection.end(ending)
 
 
-def _ending_of(order: Order) -> Ending:
-    return Ending.RECHECK if order.name == "recheck" else Ending.DISCONNECT
-
-
-def _means(order: Order, connection: Connection) -> bool:
-    if order.topic is not None:
-        return order.topic in connection.subscription
-    if order.browser is not None and order.browser != connection.browser:
-        return False
-    # Signed out in a browser that no longer says of whom: of all whom it has streams of.
-    return connection.identity is not None and order.identity in (None, connection.identity)
-
-
-def lost(state: State) -> None:
-    """End every stream that lost orders may have meant, spread over some time."""
-    now = asyncio.get_running_loop().time()
-    for connection in state.hub.connections.values():
-        if connection.identity is not None or private(connection.subscription, state):
-            ends_at = now + SPREAD * random.random()
-            connection.ends_at = min(connection.ends_at, ends_at)
+def _text(value: object) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text.")
+    return value

@@ -4,11 +4,12 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from quart import Quart, current_app, has_app_context, has_request_context
 
 from .broker import Broker, Keep
+from .broker.control import Control
 from .config import Config
 from .connection import Connection
 from .ending import Ending
@@ -17,6 +18,7 @@ from .errors import SetupError
 from .fragment import FragmentSpec
 from .hub import Hub
 from .limits import Limits
+from .revocation import Revocations
 from .signer import Signer
 
 KEY = "quart_sse"
@@ -54,16 +56,6 @@ class ChannelLike(Protocol):
         """The path of a fragment of one of its topics, without the app's root path."""
 
 
-class Order(NamedTuple):
-    """An order to every process, after which whoever it means is judged anew."""
-
-    at: float  #: when this process was given it, by ``time.monotonic``
-    name: str
-    identity: str | None = None
-    topic: str | None = None
-    browser: str | None = None  #: of this browser alone; None: of every
-
-
 @dataclass(slots=True)
 class State:
     """The extension's state of one app: ``app.extensions["quart_sse"]``."""
@@ -71,7 +63,10 @@ class State:
     app: Quart
     config: Config
     broker: Broker
+    control: Control
     hub: Hub
+    limits: Limits
+    revocations: Revocations
     #: name -> channel; shared by all apps of one extension
     channels: Mapping[str, ChannelLike]
     signer: Signer
@@ -87,9 +82,6 @@ class State:
     said_full_at: float = float("-inf")
     is_started: bool = False
     is_closing: bool = False
-    limits: Limits = field(default_factory=Limits)
-    #: the last ones, for streams whose viewers were judged before they came
-    orders: deque[Order] = field(default_factory=lambda: deque(maxlen=256))
     #: connections that have gone and still count as present, with the loop time until when
     departed: deque[tuple[float, Connection]] = field(default_factory=deque)
 
@@ -97,7 +89,15 @@ class State:
         """Begin to receive from the broker: before serving, or with the first request."""
         if not self.is_started:
             self.is_started = True
+            self.control.begin()
             await self.broker.start(self.hub)
+
+    async def stop(self) -> None:
+        """Leave the others, and receive no longer."""
+        await self.control.end()
+        await self.hub.close()
+        await self.broker.stop()
+        self.is_started = False
 
     def end_all(self) -> None:
         """End every stream; browsers come back after a moment, to whoever serves then."""

@@ -11,7 +11,7 @@ from types import TracebackType
 from quart import Request, Response
 from quart.wrappers.response import ResponseBody
 
-from . import presence, revocation
+from . import presence
 from .broker import Start
 from .connection import Connection, Personal, Subscription
 from .ending import STOPPED, Ending
@@ -207,7 +207,7 @@ class StreamBody(ResponseBody):
             connection.end(Ending.OVERLOADED)
             return
         state.limits.enter(connection, state.config, self.is_multiplexed)
-        revocation.obey(state, connection)
+        state.revocations.check(connection)
         if connection.is_ended:
             return
         try:

@@ -22,7 +22,8 @@ OPEN = (
 )
 #: Seconds that a client has to take the end of its stream when the server stops.
 FAREWELL = 1.0
-#: Seconds after which it is said again who is present; a third of what brokers remember.
+#: Seconds after which it is said again that this process is live, and who is present: a third of
+#: what brokers remember.
 ANNOUNCE = 20.0
 
 
@@ -90,8 +91,11 @@ class Sweeper:
             self._probe_at = now + state.config.probe
             await state.broker.probe()
         if now >= self._announce_at:
-            self._announce_at = now + ANNOUNCE
+            # Soon again, should the broker be away.
+            self._announce_at = now + state.config.probe
+            await state.control.processes.announce()
             await presence.announce(state)
+            self._announce_at = now + ANNOUNCE
         await presence.sweep(state, now)
         await state.hub.forget(now)
 

@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 
 from markupsafe import escape
@@ -15,8 +16,10 @@ sse = SSE(app)
 talks = sse.channel("talks", "/talks/<int:number>", public=True)
 rooms = sse.channel("rooms", "/rooms/<int:number>")
 notes = sse.channel("notes", "/notes/<int:number>")
+control = app.extensions["quart_sse"].control
 #: How often this process has rendered what.
 renders: Counter[str] = Counter()
+control.reply("pid", lambda _: os.getpid())
 
 PAGE = """<!doctype html>
 {% from "quart_sse/macros.html" import sse_scripts, sse_fragment, sse_connect, sse_event %}
@@ -119,6 +122,23 @@ async def recheck(number: int) -> Response:
     """Judge everybody in a room anew."""
     await sse.recheck(rooms.topic(number=number))
     return Response(status=204)
+
+
+@app.get("/processes")
+async def processes() -> list[dict[str, object]]:
+    """List the live processes."""
+    return [asdict(process) for process in await control.processes.live()]
+
+
+@app.get("/ask/<question>/<float:deadline>")
+async def ask(question: str, deadline: float) -> dict[str, object]:
+    """Ask every process something."""
+    asked = await control.ask(question, deadline=deadline)
+    return {
+        "answers": asked.answers,
+        "faults": asked.faults,
+        "silent": [asdict(process) for process in asked.silent],
+    }
 
 
 @app.get("/state")

@@ -192,7 +192,7 @@ async def test_messages_are_delivered_as_published_and_in_order(rig: Rig) -> Non
     ]
 
 
-async def test_orders_and_probes_reach_a_process_without_topics(rig: Rig) -> None:
+async def test_control_messages_and_probes_reach_a_process_without_topics(rig: Rig) -> None:
     """What concerns every process needs no subscription; a probe brings nothing but its id."""
     before = await rig.position()
     await rig.broker.probe()
@@ -502,8 +502,8 @@ async def test_texts_are_kept(rig: Rig) -> None:
     assert await rig.broker.kept_text("unknown") is None
 
 
-async def test_orders_are_replayed_to_processes(rig: Rig) -> None:
-    """A process that was cut off asks for the orders as for events; probes are not among them."""
+async def test_control_messages_are_replayed_to_processes(rig: Rig) -> None:
+    """A process that was cut off asks for them as for events; probes are not among them."""
     before = await rig.position()
     order = Message(Kind.CONTROL, ZERO, "", "disconnect", '{"identity": "ada"}')
     id = await rig.broker.publish(order, CONTROL_HISTORY)

@@ -154,7 +154,7 @@ async def test_two_apps_of_one_extension_share_channels_and_nothing_else() -> No
 
 
 async def test_two_apps_render_fragments_without_a_context() -> None:
-    """Renders, loaders and orders know their app, whatever triggered them."""
+    """Renders, loaders and revocations know their app, whatever triggered them."""
     sse = SSE()
     apps = [make_app("first"), make_app("second")]
     board = sse.channel("board", "/board/<int:number>", public=True)
@@ -359,7 +359,7 @@ async def test_identity_that_is_no_text_raises(app: Quart, sse: SSE) -> None:
     assert "str(user.id)" in caught[0]
 
 
-# -- orders ------------------------------------------------------------------------------------
+# -- revocations -------------------------------------------------------------------------------
 
 
 @pytest.fixture

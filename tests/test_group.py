@@ -421,9 +421,9 @@ class Source:
         """Keep everything."""
         return Keep(100, 300.0)
 
-    def control(self, order: str, data: str) -> None:
-        """Expect no orders."""
-        raise AssertionError(order)
+    def control(self, name: str, data: str) -> None:
+        """Expect no control messages."""
+        raise AssertionError(name)
 
     def control_lost(self) -> None:
         """Expect no gaps."""

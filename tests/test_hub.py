@@ -49,7 +49,7 @@ class Pages:
         self.gate = asyncio.Event()  #: renders wait while it is not set
         self.gate.set()
         self.error: Exception | None = None
-        self.orders: list[tuple[str, str]] = []
+        self.told: list[tuple[str, str]] = []
         self.hub: Hub
 
     def spec(self, topic: str, fragment: str) -> FragmentSpec | None:
@@ -58,11 +58,11 @@ class Pages:
     def keep(self, topic: str) -> Keep:
         return KEEPS[topic]
 
-    def control(self, order: str, data: str) -> None:
-        self.orders.append((order, data))
+    def control(self, name: str, data: str) -> None:
+        self.told.append((name, data))
 
     def control_lost(self) -> None:
-        self.orders.append(("lost", ""))
+        self.told.append(("lost", ""))
 
     async def render(self, topic: str, fragment: str, root: str = "") -> Rendered:
         self.rendered.append(fragment)
@@ -402,12 +402,12 @@ async def test_fragment_of_another_release_is_a_warning(
     assert "Another release" in caplog.text
 
 
-async def test_orders_are_handed_on(house: House) -> None:
+async def test_control_messages_are_handed_on(house: House) -> None:
     """What concerns the whole process is carried out by the layers above."""
     order = Message(Kind.CONTROL, ZERO, "", "disconnect", "{}")
     await house.broker.publish(order, Keep(0, 60.0))
 
-    assert house.pages.orders == [("disconnect", "{}")]
+    assert house.pages.told == [("disconnect", "{}")]
 
 
 @pytest.mark.parametrize("viewers", [1, 2, 3, 5])
@@ -1572,30 +1572,30 @@ async def test_render_that_outlasts_its_topic_is_not_trusted(house: House) -> No
     assert late.shown == [("news.list?room=1", "2")]
 
 
-async def test_orders_are_caught_up_with(house: House) -> None:
+async def test_control_messages_are_caught_up_with(house: House) -> None:
     """An order that was given while the process heard nothing is carried out all the same."""
     house.broker.is_deaf = True
     await house.broker.publish(Message(Kind.CONTROL, ZERO, "", "disconnect", "{}"), CONTROL_HISTORY)
     await house.catch_up()
     await house.catch_up()
 
-    assert house.pages.orders == [("disconnect", "{}")]
+    assert house.pages.told == [("disconnect", "{}")]
 
 
-async def test_orders_that_may_be_lost_are_told(house: House) -> None:
+async def test_loss_of_control_messages_is_told(house: House) -> None:
     """Neither a gap that is too long nor other data leaves it unsaid."""
     house.broker.is_deaf = True
     await house.catch_up()
-    assert house.pages.orders == []
+    assert house.pages.told == []
     house.broker.is_deaf = True
     await house.broker.publish(Message(Kind.CONTROL, ZERO, "", "disconnect", "{}"), CONTROL_HISTORY)
     house.broker.now += CONTROL_HISTORY.ttl + GRACE + 1
     await house.catch_up()
-    assert house.pages.orders == [("lost", "")]
+    assert house.pages.told == [("lost", "")]
     house.broker.lose_data()
     await house.catch_up()
 
-    assert house.pages.orders == [("lost", "")] * 2
+    assert house.pages.told == [("lost", "")] * 2
 
 
 async def test_many_who_come_back_from_one_position_are_answered_together(house: House) -> None:

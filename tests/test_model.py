@@ -64,7 +64,7 @@ CONFIG = Config(replay_events=20, pending_events=6, linger=5.0, join_timeout=5.0
 
 DEEP, SHALLOW, LOUD = "news?room=1", "news?room=2", "chat"
 KEEPS = {DEEP: Keep(50, 60.0), SHALLOW: Keep(2, 30.0), LOUD: Keep(0, 30.0)}
-#: The same with orders, which are of no topic.
+#: The same with control messages, which are of no topic.
 ALL_KEEPS = KEEPS | {"": CONTROL_HISTORY}
 
 
@@ -176,7 +176,7 @@ class NearBroker(MemoryBroker):
 
     async def resume(self, starts: Mapping[str, Start]) -> Replay:
         replay = await super().resume(starts)
-        if "" in starts:  # orders: only the hub itself asks for them
+        if "" in starts:  # control messages: only the hub itself asks for them
             self.catch_ups.append((starts, replay.position))
         return replay
 
@@ -407,7 +407,7 @@ class Application:
         self.is_failing = False
         self.is_inner_first = False  #: whether what is inside is rendered before a renderer waits
         self.renders: list[asyncio.Future[str]] = []
-        self.given = 0  #: orders to every process, by number
+        self.given = 0  #: messages to every process, by number
         self.loop = loop
 
 
@@ -418,8 +418,8 @@ class Process:
         self.app = app
         self.broker = broker
         self.specs = app.specs
-        self.excused = 0  #: so many orders may have been lost, and this was said
-        self.orders: list[int] = []  #: those that came
+        self.excused = 0  #: so many of them may have been lost, and this was said
+        self.told: list[int] = []  #: those that came
         self.hub = Hub(broker, CONFIG, self)
         self._running: set[Name] = set()
 
@@ -429,10 +429,10 @@ class Process:
     def keep(self, topic: str) -> Keep:
         return KEEPS[topic]
 
-    def control(self, order: str, data: str) -> None:
-        assert order == "number"
-        assert self.orders[-1:] < [int(data)], f"order {data} came after {self.orders[-1]}"
-        self.orders.append(int(data))
+    def control(self, name: str, data: str) -> None:
+        assert name == "number"
+        assert self.told[-1:] < [int(data)], f"message {data} came after {self.told[-1]}"
+        self.told.append(int(data))
 
     def control_lost(self) -> None:
         self.excused = self.app.given
@@ -860,8 +860,8 @@ class World:
             message = Message(Kind.EVENT, ZERO, topic, "said", str(len(self.log[topic])))
             self.log[topic].append(self._publish(message))
 
-    def order(self) -> None:
-        """Give every process an order; the data of each is its number."""
+    def tell(self) -> None:
+        """Tell every process something; the data of each message is its number."""
         message = Message(Kind.CONTROL, ZERO, "", "number", str(self.app.given))
         self.app.given += 1
         self.log[""].append(self._publish(message))
@@ -937,8 +937,8 @@ class World:
 
     def check_all(self) -> None:
         for process in self.processes:
-            lost = set(range(process.excused, self.app.given)).difference(process.orders)
-            assert not lost, f"orders {lost} never came"
+            lost = set(range(process.excused, self.app.given)).difference(process.told)
+            assert not lost, f"control messages {lost} never came"
         for browser in self.browsers:
             assert browser.state != "loading", "a page was never rendered"
             if browser.state == "loaded":
@@ -1136,9 +1136,9 @@ class Model(RuleBasedStateMachine):
         self.world.say(topic, count)
 
     @rule()
-    def order(self) -> None:
-        """Somebody gives every process an order."""
-        self.world.order()
+    def tell(self) -> None:
+        """Every process is told something."""
+        self.world.tell()
 
     @rule(
         data=st.data(),
@@ -1320,7 +1320,7 @@ class LaggingModel(PairModel):
     """
 
     specs = FEW
-    order = say = render = deliver = tick = cut = stall = None  # type: ignore[assignment]
+    tell = say = render = deliver = tick = cut = stall = None  # type: ignore[assignment]
     close_page = break_subscription = answer = None  # type: ignore[assignment]
 
     @initialize(is_inner_first=st.booleans())

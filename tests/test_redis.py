@@ -327,7 +327,7 @@ async def test_presence_counts_over_both_processes(boot: Boot) -> None:
 
 
 @pytest.mark.usefixtures("redis")
-async def test_orders_reach_the_other_process(boot: Boot) -> None:
+async def test_revocations_reach_the_other_process(boot: Boot) -> None:
     """Somebody's streams, and those of a topic, end in every process."""
     a, b = await boot(), await boot()
     async with (
@@ -602,7 +602,7 @@ async def test_evicted_record_of_a_change(
     assert not told.resets
 
 
-async def test_orders_given_during_a_cut_are_carried_out(
+async def test_revocations_told_during_a_cut_are_carried_out(
     boot: Boot, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A process that was cut off ends the streams that were to end meanwhile."""
@@ -620,7 +620,7 @@ async def test_orders_given_during_a_cut_are_carried_out(
         assert not bob.is_over
 
 
-async def test_orders_lost_with_the_data_are_made_up_for(
+async def test_revocations_lost_with_the_data_are_made_up_for(
     boot: Boot, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Streams that they may have meant end soon, and are judged anew."""

@@ -1,4 +1,4 @@
-"""Orders to every process: whoever is meant is judged anew, wherever the order finds him."""
+"""Revocations: clients that are meant are judged again, wherever the revocation finds them."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -12,8 +12,10 @@ from quart_sse import SSE, Channel, revocation
 from quart_sse.broker import CONTROL_HISTORY, Broker, Kind, Message
 from quart_sse.config import Config
 from quart_sse.connection import Connection
+from quart_sse.ending import Ending
 from quart_sse.position import ZERO
-from quart_sse.state import KEY, Order, State
+from quart_sse.revocation import REMEMBERED, Revocation
+from quart_sse.state import KEY, State
 
 from .support import Stream, open_stream, until
 
@@ -76,8 +78,8 @@ def door(app: Quart, sse: SSE) -> Door:
     return Door(app, sse)
 
 
-@pytest.mark.parametrize("order", ["disconnect", "recheck"])
-async def test_order_finds_who_was_judged_before_it_came(door: Door, order: str) -> None:
+@pytest.mark.parametrize("revocation", ["disconnect", "recheck"])
+async def test_revocation_finds_clients_judged_before_it_came(door: Door, revocation: str) -> None:
     """A stream that is just being opened ends, and nothing that it missed is sent to it."""
     door.is_open.clear()
     position = await door.sse.broker.position()
@@ -86,7 +88,7 @@ async def test_order_finds_who_was_judged_before_it_came(door: Door, order: str)
     other = door.stream("bob", f"/sse/rooms/2?since={position}")
     await until(lambda: door.asked == 2)
     await topic.publish("secret")
-    if order == "disconnect":
+    if revocation == "disconnect":
         await door.sse.disconnect(identity="ada")
     else:
         await door.sse.recheck(topic)
@@ -98,7 +100,7 @@ async def test_order_finds_who_was_judged_before_it_came(door: Door, order: str)
     assert await other == ["sse-open", "last"]
 
 
-async def test_order_that_came_before_the_request_is_over(door: Door) -> None:
+async def test_revocation_that_came_before_the_request_is_over(door: Door) -> None:
     """Who comes back after it was judged with what is true now, and may stay."""
     await door.sse.disconnect(identity="ada")
     await door.sse.recheck(door.rooms.topic(room=1))
@@ -110,7 +112,7 @@ async def test_order_that_came_before_the_request_is_over(door: Door) -> None:
 
 
 async def test_what_is_pending_does_not_outlive_the_right_to_read_it(door: Door) -> None:
-    """An order ends a stream before what has not been sent yet."""
+    """A revocation ends a stream before what has not been sent yet."""
     async with open_stream(door.client("ada"), "/sse/rooms/1") as stream:
         await stream.next("sse-open")
         await door.rooms.topic(room=1).publish("sent")
@@ -124,38 +126,39 @@ async def test_what_is_pending_does_not_outlive_the_right_to_read_it(door: Door)
     assert rest[-1].event == "sse-holdoff"
 
 
-async def test_more_orders_than_are_remembered_mean_everybody(door: Door) -> None:
+async def test_more_revocations_than_are_remembered_mean_every_client(door: Door) -> None:
     """Who was judged before the oldest one that is remembered may have been meant by another."""
     door.is_open.clear()
     stream = door.stream("ada", "/sse/rooms/1")
     await until(lambda: door.asked == 1)
-    assert door.state.orders.maxlen is not None
-    for number in range(door.state.orders.maxlen):
+    for number in range(REMEMBERED):
         await door.sse.disconnect(identity=f"other {number}")
     door.is_open.set()
 
     assert await stream == ["sse-holdoff"]
 
 
-def test_order_means_its_identity_or_its_topic_alone() -> None:
-    """An order for an identity means nobody without one."""
+@pytest.mark.parametrize(
+    ("of", "identity", "is_meant"),
+    [
+        ({"identity": "ada"}, "ada", True),
+        ({"identity": "ada"}, None, False),
+        ({"topic": "rooms?room=1"}, None, True),
+        ({"topic": "rooms?room=2"}, "ada", False),
+    ],
+)
+async def test_revocation_means_its_identity_or_its_topic_alone(
+    of: dict[str, str], identity: str | None, is_meant: bool
+) -> None:
+    """One of an identity means no client without one."""
+    connection = Connection(
+        {"rooms?room=1": frozenset()}, Config(), loader=lambda _: b"", identity=identity
+    )
 
-    async def judge(order: Order, identity: str | None) -> bool:
-        connection = Connection(
-            {"rooms?room=1": frozenset()}, Config(), loader=lambda _: b"", identity=identity
-        )
-        return revocation._means(order, connection)
-
-    def means(order: Order, identity: str | None) -> bool:
-        return asyncio.run(judge(order, identity))
-
-    assert means(Order(0.0, "disconnect", identity="ada"), "ada")
-    assert not means(Order(0.0, "disconnect", identity="ada"), None)
-    assert means(Order(0.0, "recheck", topic="rooms?room=1"), None)
-    assert not means(Order(0.0, "recheck", topic="rooms?room=2"), "ada")
+    assert Revocation(0.0, Ending.RECHECK, **of).means(connection) is is_meant
 
 
-async def test_order_of_another_release_is_a_warning(
+async def test_revocation_of_another_release_is_a_warning(
     door: Door, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What is unknown here is said, and hurts nobody."""
@@ -169,7 +172,7 @@ async def test_order_of_another_release_is_a_warning(
     assert "'dance'" in caplog.text
 
 
-async def test_lost_orders_end_the_streams_that_they_may_have_meant(door: Door) -> None:
+async def test_lost_revocations_end_the_streams_that_they_may_have_meant(door: Door) -> None:
     """Streams with an identity or of a channel that is not public end soon, others stay."""
     now = asyncio.get_running_loop().time()
     nobody = QuartClient(door.app)
@@ -180,7 +183,7 @@ async def test_lost_orders_end_the_streams_that_they_may_have_meant(door: Door) 
     ):
         for stream in (named, gated, free):
             await stream.next("sse-open")
-        revocation.lost(door.state)
+        door.state.control.lose()
         ends = {
             (connection.identity, *connection.subscription): connection.ends_at - now
             for connection in door.state.hub.connections.values()
@@ -294,14 +297,25 @@ async def test_signing_out_where_nothing_tells_whom_is_said(
     assert "before the session is cleared" in caplog.text
 
 
-@pytest.mark.parametrize("data", ["no JSON", "[]", "{}", "7", '{"topic": 7}', "null"])
+@pytest.mark.parametrize(
+    "data",
+    [
+        *("no JSON", "[]", "{}", "7", "null", '{"topic": 7}', '{"topic": {}}', '{"topic": null}'),
+        *('{"identity": []}', '{"identity": null}', '{"browser": {}}'),
+    ],
+)
 @pytest.mark.parametrize("name", ["disconnect", "recheck", "logout"])
-async def test_order_that_cannot_be_read_hurts_nobody(door: Door, name: str, data: str) -> None:
-    """Only a message of ours ends streams; what else is on our channel is skipped."""
-    broker: Broker = door.sse.broker
+async def test_revocation_that_cannot_be_read_is_skipped(door: Door, name: str, data: str) -> None:
+    """It ends no stream, and keeps those from opening as little that are being judged."""
     async with open_stream(door.client("ada"), "/sse/rooms/1") as stream:
         await stream.next("sse-open")
-        await broker.publish(Message(Kind.CONTROL, ZERO, "", name, data), CONTROL_HISTORY)
+        door.is_open.clear()
+        late = door.stream("bob", "/sse/rooms/1")
+        await until(lambda: door.asked == 2)
+        await door.sse.broker.publish(Message(Kind.CONTROL, ZERO, "", name, data), CONTROL_HISTORY)
+        door.is_open.set()
+        await until(lambda: door.state.hub.receivers("rooms?room=1") == 2)
         await door.rooms.topic(room=1).publish("last")
 
         assert await _told(stream) == ["last"]
+        assert await late == ["sse-open", "last"]

@@ -281,7 +281,7 @@ async def test_view_s_stream_resumes(app: Quart, sse: SSE) -> None:
 
 
 async def test_view_s_stream_knows_who_listens(app: Quart, sse: SSE) -> None:
-    """Without an identity given it has that of ``@sse.identity``, so orders reach it."""
+    """Without an identity given it has that of ``@sse.identity``, so revocations reach it."""
     sse.identity(lambda: request.cookies.get("who"))
 
     @app.get("/ticker")

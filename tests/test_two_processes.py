@@ -3,6 +3,7 @@
 import asyncio
 import re
 import signal
+import socket
 import statistics
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, Page, expect
 
+from quart_sse.release import RELEASE
 from tests.redis_server import RedisServer, running_redis
 from tests.servers import ROOT, RawStream, Server, serve
 from tests.support import connect_urls
@@ -307,7 +309,7 @@ async def test_stream_of_a_process_that_died_goes_on_at_the_other(cluster: Clust
     await second.close()
 
 
-async def test_orders_end_streams_at_the_other_process(cluster: Cluster) -> None:
+async def test_revocations_end_streams_at_the_other_process(cluster: Cluster) -> None:
     """Who is disconnected or rechecked at one process loses their streams at the other."""
     a, b = await cluster.boot(), await cluster.boot()
 
@@ -333,6 +335,56 @@ async def test_orders_end_streams_at_the_other_process(cluster: Cluster) -> None
     again = await enter("kip")
     for stream in (mira, kip, back, again):
         await stream.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGKILL], ids=["frozen", "killed"])
+async def test_process_that_does_not_answer_is_named(
+    cluster: Cluster, number: signal.Signals
+) -> None:
+    """Every process is asked, and at the deadline the asker knows which one is frozen or dead."""
+    a, b, c = await cluster.boot(), await cluster.boot(), await cluster.boot()
+    pids = {server.process.pid for server in (a, b, c)}
+    await until_so(lambda: lists(a, pids))
+    everyone = await a.get_json("/ask/pid/30.0")
+
+    b.process.send_signal(number)
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    asked = await a.get_json("/ask/pid/1.0")
+    took = loop.time() - begun
+
+    assert set(everyone["answers"].values()) == pids
+    assert (everyone["faults"], everyone["silent"]) == ({}, [])
+    assert set(asked["answers"].values()) == {a.process.pid, c.process.pid}
+    (silent,) = asked["silent"]
+    assert (silent["pid"], silent["host"]) == (b.process.pid, socket.gethostname())
+    assert everyone["answers"][silent["id"]] == b.process.pid
+    assert silent["release"] == RELEASE
+    print(f"named after {took:.3f} s")  # noqa: T201 - see it with -s
+    assert 1.0 <= took < 2.0
+
+    if number is signal.SIGSTOP:
+        b.process.send_signal(signal.SIGCONT)
+        assert set((await c.get_json("/ask/pid/30.0"))["answers"].values()) == pids
+
+
+async def test_process_that_stops_leaves_the_list(cluster: Cluster) -> None:
+    """One that has stopped cleanly is neither listed nor waited for."""
+    a, b = await cluster.boot(), await cluster.boot()
+    pids = {server.process.pid for server in (a, b)}
+    await until_so(lambda: lists(a, pids))
+
+    await b.stop(signal.SIGTERM)
+
+    assert await lists(a, {a.process.pid})
+    asked = await a.get_json("/ask/pid/30.0")
+    assert list(asked["answers"].values()) == [a.process.pid]
+    assert asked["silent"] == []
+
+
+async def lists(server: Server, pids: set[int]) -> bool:
+    """Whether exactly these processes are live, as one of them sees it."""
+    return {process["pid"] for process in await server.get_json("/processes")} == pids
 
 
 async def test_process_that_falls_behind_is_cut_off_and_catches_up(cluster: Cluster) -> None:
