@@ -13,14 +13,14 @@ from .config import Config
 from .connection import Connection
 from .debts import missed, unrecorded
 from .ending import Ending
-from .error_log import ErrorLog
+from .error_log import ErrorLog, OnceLog
 from .errors import BrokerUnavailable
 from .event import encode_body
 from .fragment import FragmentSpec, Rendered, SharedFragment
 from .fragments import Fragments
 from .group import Group, Item, Solo
 from .items import Items
-from .naming import has_fragments
+from .naming import has_fragments, parse_topic
 from .position import ZERO, Id, Position
 from .replays import Replays
 from .roots import Roots
@@ -63,6 +63,7 @@ class Hub:
         self.emptied = asyncio.Event()  #: set while there are no connections
         self.emptied.set()
         self.errors = ErrorLog()  #: of functions of the app that fail
+        self._once = OnceLog()
         self._broker = broker
         self._config = config
         self._source = source
@@ -108,9 +109,11 @@ class Hub:
         name = message.name or ""
         spec = self._source.spec(route.topic, name)
         if spec is None:
-            logger.warning(
+            channel = parse_topic(route.topic)[0]
+            self._once.warn(
+                f"{channel}.{name}",
                 "Topic %r got a change of fragment %r, which this process does not declare. "
-                "Another release of the app is running beside this one.",
+                "Another release of the app is running beside this one. This is said once.",
                 route.topic,
                 name,
             )

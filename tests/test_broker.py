@@ -178,7 +178,7 @@ async def test_messages_are_delivered_as_published_and_in_order(rig: Rig) -> Non
         Message(Kind.REFRESH, ZERO, TOPIC, "list"),
         replace(event("b|c\nd\u2028é"), retry_ms=500),
         replace(event("e"), origin="page-1"),
-        Message(Kind.PUSH, ZERO, TOPIC, "list", "<b>1</b>"),
+        Message(Kind.PUSH, ZERO, TOPIC, "list", "<b>1|2</b>", origin="/a|b;c%7C%25"),
         replace(event(""), topic=OTHER),
     ]
     await rig.broker.subscribe([TOPIC, OTHER])

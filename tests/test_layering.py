@@ -16,7 +16,7 @@ FLOORS = [
     {"position", "naming", "config", "assets", "error_log", "html_text", "release"},
     {"event"},
     {"broker", "ending"},
-    {"broker.link", "broker.memory", "broker.processes"},
+    {"broker.link", "broker.memory", "broker.payload", "broker.processes"},
     {"broker.control", "broker.redis"},
     {"connection", "fragment"},
     {"debts", "fragments", "group", "limits", "replays", "signer"},

@@ -19,7 +19,7 @@ from redis import Redis
 
 from quart_sse.broker import Keep, Kind, Message, Replay, Start, State
 from quart_sse.broker.link import Subscription
-from quart_sse.broker.redis import RedisBroker, _parse_message
+from quart_sse.broker.redis import RedisBroker
 from quart_sse.position import Id, Position
 
 from .redis_server import RedisServer
@@ -149,7 +149,9 @@ class RealBroker(RedisBroker):
             await self._arrived.wait()
         self._under_way = max(0, self._under_way - 1)
         topic = "" if channel == self._service else channel.removeprefix(f"{self._prefix}:")
-        message, epoch = _parse_message(topic, payload)
+        read = self._reader.message(topic, payload)
+        assert read is not None
+        message, epoch = read
         self._note_epoch(epoch)
         if epoch != self._epoch or message.id <= cast("Any", self._receiver)._seen:
             self._lose(message)

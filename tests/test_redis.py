@@ -1039,7 +1039,7 @@ async def test_entry_that_cannot_be_read_keeps_nobody_away(
 
 @pytest.mark.parametrize(
     "payload",
-    [b"nonsense", b"\xff", b"1|e|event|1-0", "1|{epoch}|dance|9999999999999-0|a|||b", b""],
+    [b"nonsense", b"\xff", b"1|e|event|1-0", "1|{epoch}|event|9999999999999-0|a", b""],
     ids=repr,
 )
 async def test_message_that_cannot_be_read_cuts_nobody_off(
@@ -1060,3 +1060,76 @@ async def test_message_that_cannot_be_read_cuts_nobody_off(
     assert said.data == "1"
     assert process.broker._subscription is subscription
     assert len([record for record in caplog.records if record.exc_info]) == 1
+
+
+NEWER = {
+    "a kind": "1|{epoch}|dance|{id}|whatever it is",
+    "a format": "2|{epoch}|event|{id}|said||1",
+    "a format that is no number": "1;x=1|{epoch}|event|{id}|said|||1",
+}
+
+
+@pytest.mark.parametrize("what", NEWER)
+async def test_messages_of_a_newer_release_are_skipped_and_said_once(
+    boot: Boot, redis: RedisServer, caplog: pytest.LogCaptureFixture, what: str
+) -> None:
+    """What an older release cannot know is one plain warning, however many such messages come."""
+    process = await boot()
+    position = await process.broker.position()
+    payload = NEWER[what].format(epoch=position.epoch, id=f"{position.events.ms}-999")
+    async with open_stream(process.app, "/sse/rooms/1") as stream:
+        await stream.next("sse-open")
+        subscription = process.broker._subscription
+        for _ in range(20):
+            await redis.ask("PUBLISH", f"{PREFIX}:rooms?room=1", payload)
+        await process.room.publish("said", 7)
+        said = await stream.next("said")
+
+    assert said.data == "7"
+    assert process.broker._subscription is subscription
+    (warning,) = caplog.records
+    assert (warning.levelname, warning.exc_info) == ("WARNING", None)
+    assert "Another release" in caplog.text
+
+
+#: Takes an id, keeps an event under it and publishes it, each with fields that were added.
+NEWER_PUBLISH = """
+local epoch, last = redis.call("GET", KEYS[2]), redis.call("GET", KEYS[1])
+local ms, n = last:match("(%d+)-(%d+)")
+local id = ms .. "-" .. (n + 1)
+local payload = "said|7;colour=red;x|page|1"
+redis.call("SET", KEYS[1], id)
+redis.call("XADD", KEYS[3], id, "b", "1-0", "m", epoch .. "|" .. payload, "extra", "more")
+redis.call("HSET", KEYS[4], "mine", epoch .. "|" .. id .. "|more")
+redis.call("SET", KEYS[5], epoch .. "|" .. id .. "|" .. id .. "|more|and more")
+redis.call("PUBLISH", ARGV[1], "1|" .. epoch .. "|event|" .. id .. "|" .. payload)
+"""
+
+
+async def test_fields_of_a_newer_release_are_left_out_and_said_once(
+    boot: Boot, redis: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Fields that were added to messages, histories, changes and tips change nothing else."""
+    a, b = await boot(), await boot()
+    headers = {"Last-Event-ID": str(await a.broker.position())}
+    names = ["last", "epoch", *(f"{key}:rooms?room=1" for key in ("events", "fragments", "tip"))]
+    keys = [f"{PREFIX}:{name}" for name in names]
+    url = "/sse/rooms/1?fragments=mine"
+    async with open_stream(b.app, url) as stream:
+        await stream.next("sse-open")
+        await redis.ask("EVAL", NEWER_PUBLISH, "5", *keys, f"{PREFIX}:rooms?room=1")
+        live = await stream.next("said")
+    async with open_stream(b.app, url, headers) as stream:
+        replayed = [await stream.next() for _ in range(3)]
+        await a.room.publish("said", 2)
+        last = await stream.next("said")
+    async with open_stream(b.app, url, headers) as stream:
+        again = [(await stream.next()).event for _ in range(4)]
+
+    assert (live.data, live.retry, last.data) == ("1", 7, "2")
+    assert [event.event for event in replayed] == ["sse-open", "said", "message"]
+    assert again == ["sse-open", "said", "said", "message"]
+    warnings = [record.getMessage() for record in caplog.records]
+    fields = [text.partition("field ")[2].partition(",")[0] for text in warnings]
+    assert sorted(fields) == ["'colour'", "'extra'", "'x'"]
+    assert not any(record.exc_info for record in caplog.records)

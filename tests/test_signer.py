@@ -81,6 +81,17 @@ def test_any_topics_are_read_back(topics: dict[str, frozenset[str]], identity: s
     assert unsigned.topics == topics
 
 
+def test_token_to_which_a_newer_release_has_added_is_read() -> None:
+    """What follows the items that are known here is left out."""
+    one = signer(b"key")
+    signed = one._serializer().dumps([WRITTEN, None, "page-1", 1_795_302_000, "more", {}])
+
+    token = one.verify(str(signed), "7")
+
+    assert token is not None
+    assert (token.topics, token.page, token.first) == (TOPICS, "page-1", 1_795_302_000)
+
+
 def test_token_can_stand_in_a_url() -> None:
     """A token has only characters that a query needs not escape."""
     text = signer(b"key").sign("a?x=%C3%A9%26:b", "ü", "page")

@@ -16,14 +16,14 @@ from redis.exceptions import ReadOnlyError, RedisError
 
 from ..error_log import ErrorLog
 from ..errors import BrokerUnavailable
-from ..position import LAST, ZERO, Id, Position, new_epoch
+from ..position import Id, Position, new_epoch
 from . import Broker, Keep, Kind, Message, Past, Receiver, Replay, Start, State, judge, reference_of
 from .link import BATCH, Link, Script, Subscription
+from .payload import FORMAT as FORMAT
+from .payload import Reader, write
 
 logger = logging.getLogger("quart_sse")
 
-#: Version of keys and messages. Releases with different ones share a Redis without meeting.
-FORMAT = 1
 #: Seconds between tries to connect, doubled each time from the first to the last.
 FIRST_RETRY, LAST_RETRY = 0.05, 2.0
 #: Probes that may go unheard before the subscription is taken for dead.
@@ -66,6 +66,7 @@ class RedisBroker(Broker):
         self._channels = f"{self._prefix}{database}" if database else self._prefix
         self._service = f"{self._channels}!"
         self._errors = ErrorLog()
+        self._reader = Reader()
         self._probe = probe
         self._most = most
         self._known: Position | None = None
@@ -218,7 +219,7 @@ class RedisBroker(Broker):
     async def _deliver(self, channel: str, payload: bytes) -> None:
         topic = "" if channel == self._service else channel.removeprefix(f"{self._channels}:")
         try:
-            message, epoch = _parse_message(topic, payload)
+            read = self._reader.message(topic, payload)
         except ValueError as error:
             # Not a reason to connect again: the message would be lost all the same.
             self._errors.log(
@@ -228,6 +229,9 @@ class RedisBroker(Broker):
                 topic,
             )
             return
+        if read is None:
+            return
+        message, epoch = read
         if epoch != self._epoch:
             # Somebody found the data set gone and began another: FLUSHALL, or a lost key.
             self._known = Position(epoch, message.id, message.id)
@@ -285,10 +289,8 @@ class RedisBroker(Broker):
         """Publish through Redis, once."""
         topic = message.topic
         channel = self._channel(topic) if topic else self._service
-        retry = "" if message.retry_ms is None else str(message.retry_ms)
-        payload = f"{message.name or ''}|{retry}|{message.origin}|{message.data or ''}"
         keys, arguments = self._prelude()
-        arguments += [channel, message.kind.value, payload]
+        arguments += [channel, message.kind.value, write(message)]
         ttl_ms = int(keep.ttl * 1000)
         if message.kind in (Kind.REFRESH, Kind.PUSH):
             keys += [self._key("fragments", topic), self._key("tip", topic)]
@@ -361,17 +363,17 @@ class RedisBroker(Broker):
         self._learn(name, id)
         replay = Replay(Position(name, id, id))
         for (topic, start), past in zip(starts.items(), pasts, strict=True):
-            judge(replay, topic, start, self._read_past(topic, name, start, past))
+            judge(replay, topic, start, self._read_past(topic, name, past))
         replay.events.sort(key=lambda message: message.id)
         return replay
 
-    def _read_past(self, topic: str, epoch: str, start: Start, past: list[Any]) -> Past:
+    def _read_past(self, topic: str, epoch: str, past: list[Any]) -> Past:
         """Read what was kept of a topic, without what cannot be read.
 
         One bad entry must not keep a process from catching up. It is a loss, and is told as one:
         the topic's events are not complete, or its changes not all on record.
         """
-        past_of_topic, unread = _parse_past(topic, epoch, start, *past)
+        past_of_topic, unread = self._reader.past(topic, epoch, *past)
         if unread is not None:
             self._errors.log(
                 "reading of histories",
@@ -422,68 +424,3 @@ class RedisBroker(Broker):
 def _parse_info(text: bytes) -> dict[str, str]:
     lines = (line.partition(":") for line in text.decode().splitlines())
     return {name: value.strip() for name, mark, value in lines if mark}
-
-
-def _parse_payload(kind: Kind, id: Id, topic: str, payload: str) -> Message:
-    name, retry, origin, data = payload.split("|", 3)
-    return Message(kind, id, topic, name, data, int(retry) if retry else None, origin)
-
-
-def _parse_message(topic: str, payload: bytes) -> tuple[Message, str]:
-    """Read what a script published; returns the message and its epoch."""
-    _, epoch, kind, id, rest = payload.decode().split("|", 4)
-    return _parse_payload(Kind(kind), Id.parse(id), topic, rest), epoch
-
-
-def _parse_past(
-    topic: str,
-    epoch: str,
-    start: Start,
-    entries: list[tuple[bytes, list[bytes]]],
-    last_event: bytes,
-    last_change: bytes,
-    changes: list[bytes],
-) -> tuple[Past, ValueError | None]:
-    """Read what was kept of a topic, without what is left of another epoch.
-
-    Returns:
-        What could be read, and an error if that is not all.
-    """
-    unread: ValueError | None = None
-    events: list[Message] = []
-    before: Id | None = None
-    kind = Kind.EVENT if topic else Kind.CONTROL
-    for raw_id, fields in entries:
-        try:
-            _, raw_before, _, raw = fields
-            entry_epoch, _, payload = raw.decode().partition("|")
-            if entry_epoch == epoch:
-                id = _id(raw_id)
-                events.append(_parse_payload(kind, id, topic, payload))
-                before = _id(raw_before) if before is None else before
-        except ValueError as error:
-            unread = error
-    known: dict[str, Id] = {}
-    for name, value in zip(changes[::2], changes[1::2], strict=True):
-        try:
-            change_epoch, _, change = value.decode().partition("|")
-            if change_epoch == epoch:
-                known[name.decode()] = Id.parse(change)
-        except ValueError as error:
-            unread = error
-    try:
-        tip, newest = (_id(text) if text else None for text in (last_event, last_change))
-    except ValueError as error:
-        unread, tip, newest = error, None, None
-    # The last change is on record, unless what holds the record was evicted.
-    unrecorded = known.pop("", ZERO)
-    if newest is not None and newest > max(known.values(), default=ZERO):
-        unrecorded = newest
-    if unread is None:
-        return Past(events, before, tip, known, unrecorded), None
-    # The last of all positions: whatever is asked for may be what could not be read.
-    return Past((), None, LAST, known, LAST), unread
-
-
-def _id(text: bytes) -> Id:
-    return Id.parse(text.decode())

@@ -24,10 +24,10 @@ local function take_id()
   return epoch, id, ms, ms - now
 end
 
--- A topic's tip is "epoch|last event|last change", either of which may be empty. It tells of a
--- stream or a hash that was evicted.
+-- A topic's tip is "epoch|last event|last change", either of which may be empty, and perhaps more
+-- that another release has added. It tells of a stream or a hash that was evicted.
 local function read_tip(tip, epoch)
-  local of, event, change = (tip or ""):match("^(.-)|(.-)|(.*)$")
+  local of, event, change = (tip or ""):match("^([^|]*)|([^|]*)|([^|]*)")
   if of ~= epoch then return "", "" end
   return event, change
 end

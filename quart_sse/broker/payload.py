@@ -1,0 +1,145 @@
+"""How messages are written in Redis, and read however another release has written them.
+
+Two releases run side by side during a deployment. What one cannot know of the other is skipped
+and said once; docs/redis.md tells how a newer release adds to what is here.
+
+.. code-block:: text
+
+    over pub/sub      1|<epoch>|<kind>|<id>|<payload>
+    in a history      b <the id before>  m <epoch>|<payload>
+    payload           <name>|<retry>;<field>=<value>;...|<origin>|<data>
+    a last change     <epoch>|<id>
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..error_log import OnceLog
+from ..position import LAST, ZERO, Id
+from . import Kind, Message, Past
+
+#: Version of keys and messages, and a part of every key: releases with different ones share a
+#: Redis without meeting. Raise it, and say so in the changelog, if a release that reads by the
+#: rules of docs/redis.md would misread what is written now. Pages that are open are then reset.
+FORMAT = 1
+#: What every message begins with; the scripts write it.
+VERSION = "1"
+
+
+def write(message: Message) -> str:
+    """Return the payload of a message."""
+    retry = "" if message.retry_ms is None else str(message.retry_ms)
+    return f"{message.name or ''}|{retry}|{_escape(message.origin)}|{message.data or ''}"
+
+
+class Reader:
+    """Reads what the processes of all releases write."""
+
+    def __init__(self) -> None:
+        self._once = OnceLog()
+
+    def message(self, topic: str, text: bytes) -> tuple[Message, str] | None:
+        """Read what a script published.
+
+        Returns:
+            The message and its epoch; None for what only another release understands.
+
+        Raises:
+            ValueError: If no release of ours wrote it.
+        """
+        version, epoch, kind, id, payload = text.decode().split("|", 4)
+        if version != VERSION:
+            self._skip("format", version)
+            return None
+        known = next((each for each in Kind if each.value == kind), None)
+        if known is None:
+            self._skip("kind", kind)
+            return None
+        return self._payload(known, Id.parse(id), topic, payload), epoch
+
+    def past(
+        self,
+        topic: str,
+        epoch: str,
+        entries: Sequence[tuple[bytes, list[bytes]]],
+        last_event: bytes,
+        last_change: bytes,
+        changes: Sequence[bytes],
+    ) -> tuple[Past, ValueError | None]:
+        """Read what was kept of a topic, without what is left of another epoch.
+
+        Returns:
+            What could be read, and an error if that is not all.
+        """
+        unread: ValueError | None = None
+        events: list[Message] = []
+        before: Id | None = None
+        kind = Kind.EVENT if topic else Kind.CONTROL
+        for raw_id, pairs in entries:
+            try:
+                raw_before, (entry_epoch, _, payload) = self._entry(pairs)
+                if entry_epoch == epoch:
+                    id = _id(raw_id)
+                    events.append(self._payload(kind, id, topic, payload))
+                    before = _id(raw_before) if before is None else before
+            except ValueError as error:
+                unread = error
+        known: dict[str, Id] = {}
+        for name, value in zip(changes[::2], changes[1::2], strict=True):
+            try:
+                change_epoch, change, *_ = [*value.decode().split("|"), ""]
+                if change_epoch == epoch:
+                    known[name.decode()] = Id.parse(change)
+            except ValueError as error:
+                unread = error
+        try:
+            tip, newest = (_id(text) if text else None for text in (last_event, last_change))
+        except ValueError as error:
+            unread, tip, newest = error, None, None
+        # The last change is on record, unless what holds the record was evicted.
+        unrecorded = known.pop("", ZERO)
+        if newest is not None and newest > max(known.values(), default=ZERO):
+            unrecorded = newest
+        if unread is None:
+            return Past(events, before, tip, known, unrecorded), None
+        # The last of all positions: whatever is asked for may be what could not be read.
+        return Past((), None, LAST, known, LAST), unread
+
+    def _entry(self, pairs: Sequence[bytes]) -> tuple[bytes, tuple[str, str, str]]:
+        """Return the id before an entry of a history, and its epoch and payload."""
+        fields = dict(zip(pairs[::2], pairs[1::2], strict=True))
+        if not fields.keys() >= {b"b", b"m"}:
+            raise ValueError("An entry has no b or no m.")
+        for name in fields.keys() - {b"b", b"m"}:
+            self._skip("field", name.decode(errors="replace"))
+        return fields[b"b"], fields[b"m"].decode().partition("|")
+
+    def _payload(self, kind: Kind, id: Id, topic: str, payload: str) -> Message:
+        name, notes, origin, data = payload.split("|", 3)
+        retry, *fields = notes.split(";")
+        for field in fields:
+            self._skip("field", field.partition("=")[0])
+        retry_ms = int(retry) if retry else None
+        return Message(kind, id, topic, name, data, retry_ms, _unescape(origin))
+
+    def _skip(self, what: str, name: str) -> None:
+        self._once.warn(
+            f"{what} {name}",
+            "Another release of the app sends messages with the %s %r, unknown here; skipped. This "
+            "is said once.",
+            what,
+            name,
+        )
+
+
+def _escape(text: str) -> str:
+    """Let a text stand between two bars: a root path may have one."""
+    return text.replace("%", "%25").replace("|", "%7C")
+
+
+def _unescape(text: str) -> str:
+    return text.replace("%7C", "|").replace("%25", "%")
+
+
+def _id(text: Any) -> Id:
+    return Id.parse(text.decode())
