@@ -20,7 +20,7 @@ logger = logging.getLogger("quart_sse")
 
 
 class Undecided(Exception):  # noqa: N818 - no answer, and the error behind it is logged
-    """Raised when a function of the app that decides has failed: nobody is let in for now."""
+    """Raised when a function of the app that decides has failed: no client is let in for now."""
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not an error

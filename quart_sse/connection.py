@@ -110,7 +110,7 @@ class Connection:
         secret = secrets.token_urlsafe(18)
         self.id = id_of(secret)
         self.subscription = subscription
-        #: What its client is told first: its id, the secret that the id is made of, and the
+        #: What its client is sent first: its id, the secret that the id is made of, and the
         #: topics that each token has granted.
         self.introduction: dict[str, object] = {"id": self.id, "secret": secret}
         self.identity = identity
@@ -221,7 +221,7 @@ class Connection:
         """End the stream after what is pending; the first ending counts.
 
         Args:
-            ending: What the client is told; None if it has gone, or takes nothing.
+            ending: What the client is sent; None if it has gone, or takes nothing.
         """
         if self.is_ended:
             return

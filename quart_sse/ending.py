@@ -15,7 +15,7 @@ STOP_MS = 3_600_000
 
 
 class Ending(Enum):
-    """What a client is told at the end, when it comes back, and the HTTP status that says so.
+    """What a client is sent at the end, when it comes back, and the HTTP status that says so.
 
     Args:
         reason: The data of ``sse-holdoff`` or ``sse-stop``.
@@ -43,7 +43,7 @@ class Ending(Enum):
 
     @property
     def is_final(self) -> bool:
-        """Whether the client is told never to come back."""
+        """Whether the client must not come back."""
         return self.seconds is None
 
     def encode(self) -> bytes:

@@ -125,7 +125,7 @@ class SharedFragment:
         self._answering: list[asyncio.Future[Rendered]] = []
         self._task: asyncio.Task[None] | None = None
         self._nudge = asyncio.Event()
-        self._is_urgent = False  #: somebody waits for HTML who must not wait for the debounce
+        self._is_urgent = False  #: a page waits for HTML, which must not wait for the debounce
         self.debounced_until = 0.0  #: loop time
         self._not_before = 0.0  #: the debounce, or after a failure the next try
         self._failures = 0
@@ -168,7 +168,7 @@ class SharedFragment:
         self._floor_now = self._floor_next = None
 
     def forget(self) -> None:
-        """Trust nothing rendered so far: the order of ids has begun anew."""
+        """Trust nothing rendered so far: the order of ids has begun again."""
         self._generation += 1
         self._state = None, ZERO, 0, False
         self.requested, self._doubted = ZERO, None

@@ -186,7 +186,7 @@ class Fragments:
         return self._shared.get(member_key(topic, name))
 
     def distrust(self) -> None:
-        """Trust nothing rendered so far: the order of ids has begun anew."""
+        """Trust nothing rendered so far: the order of ids has begun again."""
         for shared in self._shared.values():
             shared.forget()
 

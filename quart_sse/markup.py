@@ -103,7 +103,7 @@ class Macros:
             htmx: Whether htmx is wanted at all; without it our script swaps fragments in itself.
             refresh: Seconds after which a browser without JavaScript loads the page anew.
             origins: Origins, beside the page's own, whose streams our script opens.
-            reload: Whether a page in which nothing has been typed loads itself anew when its
+            reload: Whether a page in which nothing has been typed reloads itself when its
                 signature has expired, as is right for one that hangs on a wall.
 
         Raises:

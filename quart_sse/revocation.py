@@ -123,7 +123,7 @@ class Revocations:
 
     def _take(self, revocation: Revocation) -> None:
         if (revocation.identity, revocation.topic, revocation.browser) == (None, None, None):
-            raise ValueError("It means nobody.")
+            raise ValueError("It means no stream.")
         self._recent.append(revocation)
         for connection in self._candidates(revocation):
             if revocation.means(connection):

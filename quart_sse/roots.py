@@ -112,7 +112,7 @@ class Roots(dict[str, Fragments]):
             fragments.drop(is_kept)
 
     def distrust(self) -> None:
-        """Trust nothing rendered so far: the order of ids has begun anew."""
+        """Trust nothing rendered so far: the order of ids has begun again."""
         for fragments in self.values():
             fragments.distrust()
 

@@ -162,7 +162,7 @@ class Signer:
         return token.first + self._max_lifetime - self._clock()
 
     def name(self, text: str) -> str:
-        """Return a short name for a text that nobody can find the text by.
+        """Return a short name for a text, from which the text cannot be found.
 
         Without a secret key it is a plain hash, which a guess of the text would confirm.
         """

@@ -34,7 +34,7 @@ class Refusal(Exception):  # noqa: N818 - an answer, not an error
     """Raised instead of opening a stream.
 
     Args:
-        ending: What the client is told, with status 200 if it asked for an event stream: any
+        ending: What the client is sent, with status 200 if it asked for an event stream: any
             other status makes htmx 2 lose its position, and htmx 4 show the answer in the page.
     """
 

@@ -203,6 +203,12 @@ def logged_lines(path: Path) -> set[tuple[str, str]]:
         for call, owner, name in calls
         if name == "log" and owner.endswith("errors")
     ]
+    # By what says a thing once: the thing, the text.
+    said += [
+        ("warning", call.args[1])
+        for call, owner, name in calls
+        if name == "warn" and owner.endswith("once")
+    ]
     return {
         ("error" if level == "exception" else level, text.value)
         for level, text in said

@@ -370,8 +370,8 @@ class RedisBroker(Broker):
     def _read_past(self, topic: str, epoch: str, past: list[Any]) -> Past:
         """Read what was kept of a topic, without what cannot be read.
 
-        One bad entry must not keep a process from catching up. It is a loss, and is told as one:
-        the topic's events are not complete, or its changes not all on record.
+        One bad entry must not keep a process from catching up. It is a loss, and clients get a
+        reset: the topic's events are not complete, or its changes not all on record.
         """
         past_of_topic, unread = self._reader.past(topic, epoch, *past)
         if unread is not None:
