@@ -185,6 +185,21 @@ class Fragments:
         """Return a fragment's state; None if it is not known."""
         return self._shared.get(member_key(topic, name))
 
+    def nested(self, topic: str, name: str) -> frozenset[tuple[str, str]]:
+        """Return (topic, fragment) of all that is inside a fragment, by the newest renders.
+
+        What is inside may contain more by now than when the fragment was rendered, and its
+        message holds the newest.
+        """
+        found, open_ = set[tuple[str, str]](), [(topic, name)]
+        while open_:
+            shared = self.known(*open_.pop())
+            if shared is not None and shared.rendered is not None:
+                new = shared.rendered.nested - found
+                found |= new
+                open_.extend(new)
+        return frozenset(found)
+
     def distrust(self) -> None:
         """Trust nothing rendered so far: the order of ids has begun again."""
         for shared in self._shared.values():

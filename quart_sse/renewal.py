@@ -8,6 +8,7 @@ from .access import Admission, Grant
 from .connection import Connection
 from .event import encode_replacement
 from .leaf import Leaf, leaf_key, make_leaf
+from .naming import member_key
 from .position import Position
 from .signer import Token
 from .state import State
@@ -24,7 +25,7 @@ def renew_in_time(
     root: str,
 ) -> None:
     """Let the pages of a stream that stays open get new tokens at 80 % of the old ones' life."""
-    signed = []
+    signed, refused = [], set(admission.refused_fragments)
     for number, token in enumerate(tokens):
         granted = admission.granted_to(number)
         if token is not None and token.is_signed and granted:
@@ -35,7 +36,12 @@ def renew_in_time(
     async def renew_one(token: Token, granted: list[str]) -> Leaf:
         # Tabs know what is theirs by its key, so it stays even if a topic has been refused since.
         identity = connection.identity if token.is_bound else None
-        topics = {topic: token.topics[topic] for topic in granted}
+        # A fragment that was refused for what it contains would else be named by a token that is
+        # younger than the one which is too old for it.
+        topics = {
+            topic: [name for name in token.topics[topic] if member_key(topic, name) not in refused]
+            for topic in granted
+        }
         key = leaf_key(state, token.topics, identity)
         return await make_leaf(
             state, topics, root=root, identity=identity, key=key, first=token.first

@@ -79,9 +79,8 @@ class Roots(dict[str, Fragments]):
 
     def nested(self, topic: str, fragment: str) -> frozenset[tuple[str, str]]:
         """Return (topic, fragment) of what a fragment contains, as far as is known here."""
-        found = (fragments.known(topic, fragment) for fragments in self.values())
-        rendered = (shared.rendered for shared in found if shared is not None)
-        return frozenset[tuple[str, str]]().union(*(each.nested for each in rendered if each))
+        found = (fragments.nested(topic, fragment) for fragments in self.values())
+        return frozenset[tuple[str, str]]().union(*found)
 
     def names(self) -> dict[str, set[str]]:
         """Return topic -> the fragments of it that are known."""

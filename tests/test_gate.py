@@ -375,6 +375,46 @@ async def test_inner_fragment_that_only_pages_open_needs_the_page(app: Quart, ss
         assert json.loads((await stream.next("sse-refused")).data)["fragments"] == ["outer.all"]
 
 
+async def test_client_is_judged_for_what_came_inside_later(app: Quart, sse: SSE) -> None:
+    """What an inner fragment contains by now counts, whatever it did when the outer was rendered."""
+    contains = False
+    secret = sse.channel("secret", "/secret")
+    secret.authorize(lambda: request.cookies["who"] == "ada")
+    secret.fragment("list")(lambda: "secret list")
+    middle = sse.channel("middle", "/middle", public=True)
+    outer = sse.channel("outer", "/outer", public=True)
+    outer.fragment("title")(lambda: "title")
+
+    @middle.fragment("all", includes=["secret.list"], debounce=0)
+    async def everything() -> str:
+        body = '{{ sse_fragment("secret.list") }}' if contains else "nothing"
+        return await render_template_string(MACROS + body)
+
+    @outer.fragment("all", includes=["middle.all"], debounce=0)
+    async def all_of_it() -> str:
+        return await render_template_string(MACROS + '{{ sse_fragment("middle.all") }}')
+
+    add_page(app, '{{ sse_fragment("outer.all") }}{{ sse_connect() }}')
+    ada, bob = client_of(app, "ada"), client_of(app, "bob")
+    url = (await url_of(ada)).partition("&since")[0]
+
+    async with open_stream(ada, f"{url}&since=0") as stream:
+        await stream.next("message")
+        contains = True
+        await middle.topic().refresh("all")
+        await stream.next("sse-holdoff")
+    async with open_stream(ada, f"{url}&since=0") as stream:
+        assert "secret list" in (await stream.next("message")).data
+        for _ in range(2):
+            async with open_stream(bob, "/sse/outer?since=0") as refused:
+                event = await refused.next()
+                assert (event.event, json.loads(event.data)["fragments"]) == (
+                    "sse-refused",
+                    ["outer.all"],
+                )
+                assert "title" in (await refused.next("message")).data
+
+
 # -- a bearer has an end ---------------------------------------------------------------------------
 
 WEEK = 7 * DAY
@@ -448,6 +488,36 @@ async def test_what_a_rule_or_nobody_guards_outlives_the_signature(
     assert first == "sse-open"
     assert set(read.topics) == {"ruled", "open"}
     assert read.is_expired
+
+
+async def test_renewal_names_nothing_that_was_refused(
+    monkeypatch: pytest.MonkeyPatch, app: Quart, sse: SSE
+) -> None:
+    """A token that is too old is given no second life by a topic that needs none."""
+    sse.channel("inner", "/inner").fragment("list")(lambda: "secret list")
+    outer = sse.channel("outer", "/outer")
+    outer.authorize(lambda: True)
+    outer.fragment("title")(lambda: "title")
+
+    @outer.fragment("all", includes=["inner.list"])
+    async def everything() -> str:
+        return await render_template_string(MACROS + '{{ sse_fragment("inner.list") }}')
+
+    add_page(
+        app, '{{ sse_fragment("outer.all") }}{{ sse_fragment("outer.title") }}{{ sse_connect() }}'
+    )
+    client = QuartClient(app)
+    url = await url_of(client)
+    assert (await client.get(f"/sse/~/all/outer?{query_of(url)}")).status_code == 200
+
+    now = time.time() + 2 * DAY
+    with at(now, monkeypatch, client):
+        async with open_stream(client, url) as stream:
+            await stream.next("sse-open")
+            (renewed,) = connect_urls((await stream.next("message")).data)
+        for name, status in (("all", 403), ("title", 200)):
+            answer = await client.get(f"/sse/~/{name}/outer?{query_of(renewed)}")
+            assert answer.status_code == status
 
 
 async def test_open_stream_ends_when_its_signature_does(
