@@ -9,7 +9,6 @@ from werkzeug.exceptions import HTTPException
 
 from .broker import reference_of
 from .callbacks import decide, is_refusal
-from .connection import Subscription
 from .fragment import FragmentSpec
 from .naming import member_key
 from .page_request import current_identity
@@ -320,7 +319,7 @@ class Gate:
         return stands_alone and token.is_signed and token.is_expired
 
 
-def private(subscription: Subscription, state: State) -> bool:
-    """Whether any topic of a page needs a token, because its channel is not public."""
-    channels = (state.channel_of(topic) for topic in subscription)
+def private(topics: Iterable[str], state: State) -> bool:
+    """Whether any of these topics needs a token, because its channel is not public."""
+    channels = (state.channel_of(topic) for topic in topics)
     return any(channel is None or not channel.public for channel in channels)

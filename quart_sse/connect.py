@@ -167,6 +167,7 @@ def _stream(
     )
     connection = response.connection
     connection.may_see = admission.may_see
+    connection.inside = frozenset() if admission.may_see is None else admission.may_see.allowed
     connection.introduction["topics"] = [
         admission.granted_to(number) for number in range(len(tokens))
     ]
@@ -200,6 +201,7 @@ def _viewer(state: State, identity: str | None) -> Viewer:
         address=request.remote_addr if browser is None else None,
         root=root_of(state.config),
         is_multiplexed=request.http_version[:1] not in {"0", "1"},
+        is_browser_new=browser is None,
         judged_at=page.began,
         kick=page.kick,
     )

@@ -121,6 +121,10 @@ class Connection:
         #: Whether its client may see a fragment, by its key, with fragments of these other topics
         #: inside; None if a view of the app has decided.
         self.may_see: Callable[[str, frozenset[str]], bool] | None = None
+        #: Topics of which it is sent fragments inside others, and by whose rules it was let in.
+        self.inside: frozenset[str] = frozenset()
+        #: Whether its request came without the cookie that its browser is known by from now on.
+        self.is_browser_new = False
         self.metadata = dict(metadata or {})
         self.is_ended = False
         self.ending: Ending | None = None  #: how it was ended

@@ -9,11 +9,11 @@ import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from .broker.control import Control
-from .connection import Connection, Subscription
+from .connection import Connection
 from .ending import Ending
 from .hub import Hub
 from .limits import Limits
@@ -36,9 +36,11 @@ class Revocation(NamedTuple):
     def means(self, connection: Connection) -> bool:
         """Whether a connection must end."""
         if self.topic is not None:
-            return self.topic in connection.subscription
+            return self.topic in connection.subscription or self.topic in connection.inside
         if self.browser is not None and self.browser != connection.browser:
-            return False
+            # Of streams that a browser opens before it has its cookie, only one gives it that.
+            if self.identity is None or not connection.is_browser_new:
+                return False
         # Signed out in a browser that no longer says of whom: of all whom it has streams of.
         return connection.identity is not None and self.identity in (None, connection.identity)
 
@@ -50,7 +52,7 @@ class Revocations:
         control: Tells every process.
         hub: Has the connections to each topic.
         limits: Has the connections of each identity and browser.
-        is_private: Whether any topic of a subscription is not for everybody.
+        is_private: Whether any of these topics is not for everybody.
     """
 
     def __init__(
@@ -58,7 +60,7 @@ class Revocations:
         control: Control,
         hub: Hub,
         limits: Limits,
-        is_private: Callable[[Subscription], bool],
+        is_private: Callable[[Iterable[str]], bool],
     ) -> None:
         self._control = control
         self._hub = hub
@@ -132,16 +134,17 @@ class Revocations:
     def _candidates(self, revocation: Revocation) -> list[Connection]:
         """Return the connections among which are those that a revocation means."""
         if revocation.topic is not None:
-            return self._hub.listeners(revocation.topic)
-        if revocation.browser is not None:
-            return self._limits.of("browser", revocation.browser)
-        return self._limits.of("identity", revocation.identity)
+            return list(self._hub.connections.values())
+        if revocation.identity is not None:
+            return self._limits.of("identity", revocation.identity)
+        return self._limits.of("browser", revocation.browser)
 
     def _end_doubtful(self) -> None:
         """End every stream that lost revocations may have meant, spread over some time."""
         now = asyncio.get_running_loop().time()
         for connection in self._hub.connections.values():
-            if connection.identity is not None or self._is_private(connection.subscription):
+            topics = [*connection.subscription, *connection.inside]
+            if connection.identity is not None or self._is_private(topics):
                 ends_at = now + SPREAD * random.random()
                 connection.ends_at = min(connection.ends_at, ends_at)
 

@@ -112,6 +112,7 @@ class Viewer:
         address: Where the request comes from, if the browser is not known.
         root: The root path of its pages.
         is_multiplexed: Whether the browser has many streams on one socket, as over HTTP/2.
+        is_browser_new: Whether it came without the browser's cookie.
         judged_at: ``time.monotonic`` before the client was judged.
         kick: Ends the request from outside; see :class:`Connection`.
     """
@@ -121,6 +122,7 @@ class Viewer:
     address: str | None
     root: str
     is_multiplexed: bool
+    is_browser_new: bool
     judged_at: float
     kick: Callable[[], bool] | None
 
@@ -169,6 +171,7 @@ def open_stream(
         root=viewer.root,
         metadata=metadata,
     )
+    connection.is_browser_new = viewer.is_browser_new
     connection.judged_at = viewer.judged_at
     connection.kick = viewer.kick
     return OpenStream(StreamBody(state, connection, starts, granted, viewer.is_multiplexed))

@@ -378,16 +378,16 @@ async def test_inner_fragment_that_only_pages_open_needs_the_page(app: Quart, ss
 async def test_client_is_judged_for_what_came_inside_later(app: Quart, sse: SSE) -> None:
     """What an inner fragment contains by now counts, whatever it did when the outer was rendered."""
     contains = False
-    secret = sse.channel("secret", "/secret")
-    secret.authorize(lambda: request.cookies["who"] == "ada")
-    secret.fragment("list")(lambda: "secret list")
+    inner = sse.channel("inner", "/inner")
+    inner.authorize(lambda: request.cookies["who"] == "ada")
+    inner.fragment("list")(lambda: "secret list")
     middle = sse.channel("middle", "/middle", public=True)
     outer = sse.channel("outer", "/outer", public=True)
     outer.fragment("title")(lambda: "title")
 
-    @middle.fragment("all", includes=["secret.list"], debounce=0)
+    @middle.fragment("all", includes=["inner.list"], debounce=0)
     async def everything() -> str:
-        body = '{{ sse_fragment("secret.list") }}' if contains else "nothing"
+        body = '{{ sse_fragment("inner.list") }}' if contains else "nothing"
         return await render_template_string(MACROS + body)
 
     @outer.fragment("all", includes=["middle.all"], debounce=0)

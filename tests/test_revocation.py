@@ -4,7 +4,7 @@ import asyncio
 from contextlib import AsyncExitStack
 
 import pytest
-from quart import Quart, Response, request
+from quart import Quart, Response, render_template_string, request
 from quart.testing import QuartClient
 from werkzeug.datastructures import ImmutableMultiDict
 
@@ -194,6 +194,41 @@ async def test_lost_revocations_end_the_streams_that_they_may_have_meant(door: D
     assert ends[None, "news"] > 0.7 * door.state.config.max_age
 
 
+@pytest.mark.parametrize("way", ["recheck", "lost"])
+async def test_revocation_finds_what_is_seen_inside_another_topic(
+    app: Quart, sse: SSE, way: str
+) -> None:
+    """A client that sees a topic only inside a fragment of a public one is judged again, too."""
+    is_allowed = True
+    inner = sse.channel("inner", "/inner")
+    inner.authorize(lambda: is_allowed)
+    inner.fragment("list")(lambda: "secret list")
+    outer = sse.channel("outer", "/outer", public=True)
+
+    @outer.fragment("all", includes=["inner.list"], debounce=0)
+    async def everything() -> str:
+        return await render_template_string(
+            '{% from "quart_sse/macros.html" import sse_fragment %}{{ sse_fragment("inner.list") }}'
+        )
+
+    client = QuartClient(app)
+    state: State = app.extensions[KEY]
+    async with open_stream(client, "/sse/outer?since=0") as stream:
+        await stream.next("sse-holdoff")  # only now it is known what is inside
+    async with open_stream(client, "/sse/outer?since=0") as stream:
+        assert "secret list" in (await stream.next("message")).data
+        is_allowed = False
+        (connection,) = state.hub.connections.values()
+        if way == "recheck":
+            await sse.recheck(inner.topic())
+            await outer.topic().refresh("all")
+            assert (await stream.next()).data == "recheck"
+        else:
+            state.hub._source.control_lost()
+            left = connection.ends_at - asyncio.get_running_loop().time()
+            assert left <= revocation.SPREAD
+
+
 # -- signing out -----------------------------------------------------------------------------------
 
 
@@ -244,6 +279,27 @@ async def test_signing_out_ends_the_user_s_streams_in_this_browser(
         assert (await _told(one), await _told(two)) == (["sse-holdoff"], ["sse-holdoff"])
         assert (await _told(three), await _told(four)) == (["last"], ["last"])
     assert (await first_of(here, "/sse/rooms/1")) == "sse-open"
+
+
+async def test_signing_out_ends_streams_of_the_time_before_the_cookie(door: Door) -> None:
+    """Of streams that a new browser opens at the same time only one gives it its cookie."""
+    add_logout(door.app, door.sse, is_late=False)
+    here, bob = door.client("ada"), door.client("bob")
+
+    async with (
+        open_stream(here, "/sse/rooms/1") as one,
+        open_stream(here, "/sse/rooms/1") as two,
+        open_stream(bob, "/sse/rooms/1") as three,
+    ):
+        for stream in (one, two, three):
+            await stream.next("sse-open")
+        name, _, value = two.headers["set-cookie"].partition(";")[0].partition("=")
+        here.set_cookie("localhost", name, value)
+        assert (await here.post("/logout")).status_code == 200
+        await door.rooms.topic(room=1).publish("last")
+
+        assert (await _told(one), await _told(two)) == (["sse-holdoff"], ["sse-holdoff"])
+        assert await _told(three) == ["last"]
 
 
 async def first_of(client: QuartClient, url: str) -> str:
