@@ -37,10 +37,10 @@ class Revocation(NamedTuple):
         """Whether a connection must end."""
         if self.topic is not None:
             return self.topic in connection.subscription or self.topic in connection.inside
-        if self.browser is not None and self.browser != connection.browser:
-            # Of streams that a browser opens before it has its cookie, only one gives it that.
-            if self.identity is None or not connection.is_browser_new:
-                return False
+        # Of streams that a browser opens before it has its cookie, only one gives it that.
+        is_doubtful = self.identity is not None and connection.is_browser_new
+        if self.browser not in (None, connection.browser) and not is_doubtful:
+            return False
         # Signed out in a browser that no longer says of whom: of all whom it has streams of.
         return connection.identity is not None and self.identity in (None, connection.identity)
 

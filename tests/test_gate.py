@@ -376,7 +376,7 @@ async def test_inner_fragment_that_only_pages_open_needs_the_page(app: Quart, ss
 
 
 async def test_client_is_judged_for_what_came_inside_later(app: Quart, sse: SSE) -> None:
-    """What an inner fragment contains by now counts, whatever it did when the outer was rendered."""
+    """What an inner fragment contains by now counts, not what it did when the outer was made."""
     contains = False
     inner = sse.channel("inner", "/inner")
     inner.authorize(lambda: request.cookies["who"] == "ada")
