@@ -174,6 +174,14 @@ class Gate:
         self._state = state
         self._tokens = tokens
         self._asked: dict[str, bool] = {}
+        # Made once: a URL may ask for thousands of fragments, and each of them is looked at.
+        self._signed = frozenset(
+            member_key(topic, name)
+            for token in tokens
+            if token is not None and token.is_good
+            for topic, names in token.topics.items()
+            for name in names
+        )
 
     async def admit(self) -> Admission:
         """Judge everything that the URL asks for, in the request of the client.
@@ -231,13 +239,7 @@ class Gate:
         return Sight(
             self._state,
             frozenset(topic for topic, is_yes in self._asked.items() if is_yes),
-            frozenset(
-                member_key(topic, name)
-                for token in self._tokens
-                if token is not None and token.is_good
-                for topic, names in token.topics.items()
-                for name in names
-            ),
+            self._signed,
         )
 
     async def judge(self, topic: str, token: Token | None) -> Grant:
@@ -271,6 +273,8 @@ class Gate:
             Undecided: If an ``authorize`` function failed.
         """
         inner = {other for other, _ in nested} - {topic}
+        if not inner and not spec.includes:
+            return True
         for other in sorted(inner):
             channel = self._state.channel_of(other)
             if channel is not None and channel.authorizer is not None:
@@ -303,6 +307,8 @@ class Gate:
 
     def _signed_beside(self, topic: str, spec: FragmentSpec) -> frozenset[tuple[str, str]]:
         """Return what a page that shows a fragment has shown of those which it may contain."""
+        if not spec.includes:
+            return frozenset()
         return frozenset(
             (other, name)
             for token in self._tokens

@@ -37,9 +37,9 @@ class Revocation(NamedTuple):
         """Whether a connection must end."""
         if self.topic is not None:
             return self.topic in connection.subscription or self.topic in connection.inside
+        is_other = self.browser is not None and self.browser != connection.browser
         # Of streams that a browser opens before it has its cookie, only one gives it that.
-        is_doubtful = self.identity is not None and connection.is_browser_new
-        if self.browser not in (None, connection.browser) and not is_doubtful:
+        if is_other and (self.identity is None or not connection.is_browser_new):
             return False
         # Signed out in a browser that no longer says of whom: of all whom it has streams of.
         return connection.identity is not None and self.identity in (None, connection.identity)
@@ -125,7 +125,7 @@ class Revocations:
 
     def _take(self, revocation: Revocation) -> None:
         if (revocation.identity, revocation.topic, revocation.browser) == (None, None, None):
-            raise ValueError("It means no stream.")
+            raise ValueError("It means nobody.")
         self._recent.append(revocation)
         for connection in self._candidates(revocation):
             if revocation.means(connection):

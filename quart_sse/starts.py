@@ -17,7 +17,11 @@ def find_starts(
     each its own ``since``, for one id cannot say where each of them stood. A ``since`` lists the
     positions of all tabs that share a token. Only a client that sends neither starts at now.
     """
-    sinces = request.args.getlist("since")
+    # Read once, not for each topic: a URL has room for a thousand positions, and for many topics.
+    sinces = [
+        {Position.parse(text) for text in since.split(",")}
+        for since in request.args.getlist("since")
+    ]
     last = request.headers.get("Last-Event-ID")
     is_single = len(request.args.getlist("t")) <= 1
     resumed = Position.parse(last) if is_single else None
@@ -28,10 +32,10 @@ def find_starts(
         channel = state.channel_of(topic)
         assert channel is not None  # it was admitted
         given = [
-            _covering(text, admission.bits[number, topic])
+            position if position and _covers(position, admission.bits[number, topic]) else None
             for number in admission.tokens_of[topic]
             if number < len(sinces)
-            for text in sinces[number].split(",")
+            for position in sinces[number]
         ]
         use_last = has_last and (resumed is None or _covers(resumed, admission.bits[0, topic]))
         starts[topic] = Start(
@@ -47,11 +51,6 @@ def find_starts(
 def _covers(position: Position, bit: int) -> bool:
     """Whether a position was given to a stream which had the topic of a bit."""
     return position.granted is None or bool(position.granted & bit)
-
-
-def _covering(text: str, bit: int) -> Position | None:
-    position = Position.parse(text)
-    return position if position is not None and _covers(position, bit) else None
 
 
 def _oldest(given: list[Position | None]) -> Position | None:

@@ -376,7 +376,7 @@ async def test_inner_fragment_that_only_pages_open_needs_the_page(app: Quart, ss
 
 
 async def test_client_is_judged_for_what_came_inside_later(app: Quart, sse: SSE) -> None:
-    """What an inner fragment contains by now counts, not what it did when the outer was made."""
+    """What an inner fragment contains by now counts, not what it did for the outer's render."""
     contains = False
     inner = sse.channel("inner", "/inner")
     inner.authorize(lambda: request.cookies["who"] == "ada")
@@ -777,3 +777,54 @@ async def test_error_of_a_renderer_is_no_refusal(
     sse.channel("board", "/board", public=True).fragment("list", personal=personal)(fail)
 
     assert (await QuartClient(app).get("/sse/~/list/board")).status_code == 500
+
+
+# -- what one request may cost ---------------------------------------------------------------------
+
+
+def topics_of(number: int) -> str:
+    """Return as many topics of a channel "cell", as a token has them."""
+    return "+".join(f"cell?n={place}:a" for place in range(number))
+
+
+async def cost(client: QuartClient, url: str) -> float:
+    """Return the seconds of the processor that it takes to judge a request, at best."""
+    costs = []
+    for _ in range(3):
+        begun = time.process_time()
+        answer = await client.head(url, headers=SSE_ACCEPT)
+        costs.append(time.process_time() - begun)
+        assert answer.status_code == 200
+    return min(costs)
+
+
+async def test_token_that_comes_many_times_costs_no_more_each_time(app: Quart, sse: SSE) -> None:
+    """What a client is judged for grows with what it asks for, and not with the square of it."""
+    cell = sse.channel("cell", "/cell/<int:n>")
+    for name in "abcd":
+        cell.fragment(name)(lambda n: "x")
+    names = "".join(f"{{{{ sse_fragment('cell.{name}', n=n) }}}}" for name in "abcd")
+    add_page(app, f"{{% for n in range(120) %}}{names}{{% endfor %}}{{{{ sse_connect() }}}}")
+    client = QuartClient(app)
+    token = query_of(await url_of(client)).partition("&")[0]
+
+    once = await cost(client, f"/sse?{token}")
+    often = await cost(client, "/sse?" + "&".join([token] * 8))
+
+    assert often < 8 * once
+    assert once < 0.1
+
+
+async def test_positions_of_a_url_are_read_once_for_all_its_topics(app: Quart, sse: SSE) -> None:
+    """A URL that is full of positions costs no more for a hundred topics than for each alone."""
+    sse.channel("cell", "/cell/<int:n>", public=True).fragment("a")(lambda n: "x")
+    client = QuartClient(app)
+    url = f"/sse?t=~{topics_of(100)}&since="
+
+    few = await cost(client, f"{url}a.1-1")
+    room = 6000 - len(url)
+    many = await cost(client, url + ",".join(["a.1-1"] * (room // 6)))
+    different = await cost(client, url + ",".join(f"a.{n}-1" for n in range(room // 8)))
+
+    assert many < few + 0.05
+    assert different < few + 0.1
