@@ -9,9 +9,9 @@ from werkzeug.exceptions import HTTPException
 from .access import Gate, Grant, Refused, Undecided, identify, verify
 from .addresses import root_of
 from .assets import ASSETS
-from .channel import Channel
+from .channel import Channel, Topic
 from .connect import answer_channel, answer_connect
-from .errors import BrokerUnavailable
+from .errors import BrokerUnavailable, ParameterError
 from .markup import STATIC
 from .origins import is_foreign
 from .page_request import current_page
@@ -35,7 +35,7 @@ def channel_blueprint(channel: Channel) -> Blueprint:
     blueprint = Blueprint(channel.name, __name__)
 
     async def stream(**params: Any) -> Response:
-        topic = channel.topic(**params).name
+        topic = _topic(channel, params).name
         shown = request.args.get("fragments")
         names = channel.fragments if shown is None else shown.split(",")
         return await answer_channel(topic, frozenset(names) & channel.fragments.keys())
@@ -43,11 +43,19 @@ def channel_blueprint(channel: Channel) -> Blueprint:
     async def fragment(fragment: str, **params: Any) -> Response:
         if fragment not in channel.fragments:
             abort(404)
-        return await _fragment(channel, fragment, params)
+        return await _fragment(_topic(channel, params), fragment)
 
     blueprint.add_url_rule(channel.rule, "stream", stream, methods=["GET"])
     blueprint.add_url_rule(f"/~/<fragment>{channel.rule}", "fragment", fragment, methods=["GET"])
     return blueprint
+
+
+def _topic(channel: Channel, params: dict[str, Any]) -> Topic:
+    """Return the topic that a URL picks; 404 for values that no topic can have, as ``inf``."""
+    try:
+        return channel.topic(**params)
+    except ParameterError:
+        abort(404)
 
 
 async def _static(filename: str) -> Response:
@@ -69,13 +77,13 @@ def _nothing(status: int) -> Response:
     return Response("", status, headers={"HX-Reswap": "none", "Cache-Control": "private, no-store"})
 
 
-async def _fragment(channel: Channel, name: str, params: dict[str, Any]) -> Response:
+async def _fragment(topic: Topic, name: str) -> Response:
     """Answer with a fragment's HTML, behind the same gate as the stream."""
-    state = current_state()
+    state, channel = current_state(), topic.channel
     if is_foreign(request, state.app, state.config):
         return _nothing(403)
     try:
-        html = await _html(channel, name, params)
+        html = await _html(topic, name)
     except Refused:
         return _nothing(403)
     except Undecided:
@@ -98,14 +106,14 @@ async def _fragment(channel: Channel, name: str, params: dict[str, Any]) -> Resp
     return Response(html, headers={"Cache-Control": "private, no-store"})
 
 
-async def _html(channel: Channel, name: str, params: dict[str, Any]) -> str:
+async def _html(topic: Topic, name: str) -> str:
     """Return a fragment's HTML for the client.
 
     Raises:
         Refused: If the client may not see it.
         Undecided: If a function of the app that decides has failed.
     """
-    state, topic, declared = current_state(), channel.topic(**params), channel.find(name)
+    state, declared = current_state(), topic.channel.find(name)
     text = request.args.get("t")
     token = await verify(state, text, await identify(state)) if text else None
     gate = Gate(state, [token])

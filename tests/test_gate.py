@@ -779,6 +779,21 @@ async def test_error_of_a_renderer_is_no_refusal(
     assert (await QuartClient(app).get("/sse/~/list/board")).status_code == 500
 
 
+@pytest.mark.parametrize("path", ["/sse/price/{}", "/sse/~/list/price/{}"])
+@pytest.mark.parametrize("value", ["1" + "0" * 23 + ".0", "9" * 400 + ".0"], ids=["1e23", "inf"])
+async def test_url_that_can_be_no_topic_is_not_found(
+    app: Quart, sse: SSE, caplog: pytest.LogCaptureFixture, path: str, value: str
+) -> None:
+    """A parameter that does not come back from its URL is no error of the app, nor in its log."""
+    prices = sse.channel("price", "/price/<float:limit>", public=True)
+    prices.fragment("list")(lambda limit: "list")
+    client = QuartClient(app)
+
+    assert (await client.head(path.format("1.5"))).status_code == 200
+    assert (await client.get(path.format(value))).status_code == 404
+    assert caplog.records == []
+
+
 # -- what one request may cost ---------------------------------------------------------------------
 
 
