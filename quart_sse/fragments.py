@@ -61,9 +61,14 @@ class Fragments:
         return shared
 
     @property
-    def is_empty(self) -> bool:
-        """Whether no fragment is known."""
-        return not self._shared
+    def is_idle(self) -> bool:
+        """Whether nobody looks at any fragment or waits for it, so that all can be forgotten."""
+        return all(shared.is_idle for shared in self._shared.values())
+
+    def forget(self) -> None:
+        """Let go of all fragments, which are idle."""
+        for shared in list(self._shared.values()):
+            self._forget(shared)
 
     def names(self) -> dict[str, set[str]]:
         """Return topic -> the fragments of it that are known."""

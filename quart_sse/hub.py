@@ -29,6 +29,9 @@ from .waves import Waves
 
 logger = logging.getLogger("quart_sse")
 
+#: Seconds for which it stays known what is inside a fragment, for clients that it sent back.
+SENT_BACK = 10.0
+
 
 class Source(Protocol):
     """What the hub asks of the layers above."""
@@ -183,18 +186,22 @@ class Hub:
 
     def _add(self, group: Group, item: Item) -> None:
         if item.inner:
-            self._send_back(group, item.key or "", item.inner)
+            self._send_back(group, item)
         if group.add(item):
             self._waves.add(group)
 
-    @staticmethod
-    def _send_back(group: Group, key: str, inner: frozenset[str]) -> None:
+    def _send_back(self, group: Group, item: Item) -> None:
         """End streams whose clients were not judged for what a fragment contains.
 
-        What is inside is known only now; the clients come back and are judged for it.
+        What is inside is known only now; the clients come back and are judged for it. It stays
+        known until then, or they would be sent back again.
         """
         for connection in list(group.members):
-            if connection.may_see is not None and not connection.may_see(key, inner):
+            may_see = connection.may_see
+            if may_see is not None and not may_see(item.key or "", item.inner):
+                if item.topic in self._routes:
+                    kept_until = asyncio.get_running_loop().time() + SENT_BACK
+                    self._routes[item.topic].kept_until = kept_until
                 connection.discard()
                 connection.end(Ending.RECHECK)
 
@@ -426,10 +433,12 @@ class Hub:
 
     async def forget(self, now: float) -> None:
         """Unsubscribe topics whose last viewer has been gone for ``QUART_SSE_LINGER``."""
-        gone = self._routes.drop_empty(now - self._config.linger)
+        gone = self._routes.drop_empty(now, self._config.linger)
         if gone:
             await self._broker.unsubscribe(gone)
         self._roots.drop(self._routes.__contains__)
+        for route in self._routes.values():
+            route.keep_roots(self._roots)
 
     def receivers(self, topic: str) -> int:
         """Return how many connections of this process listen to a topic."""

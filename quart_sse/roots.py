@@ -37,8 +37,10 @@ class Roots(dict[str, Fragments]):
         """Whether fragments can be shown below a root path, in addition to those in use."""
         if root not in self and len(self) >= MOST:
             for idle in [other for other in self if not self._pages[other]]:
-                if self[idle].is_empty:
-                    del self[idle]
+                # What is kept for those who only change pages, too: a root path that a client
+                # made up would else be kept for as long as others look at the fragment.
+                if self[idle].is_idle:
+                    self.pop(idle).forget()
         return root in self or len(self) < MOST
 
     def at(self, root: str) -> Fragments:

@@ -1,5 +1,7 @@
 """Which connections listen to a topic in this process."""
 
+from collections.abc import Container
+
 from .connection import Connection
 from .group import Group
 
@@ -14,6 +16,7 @@ class Route:
         self.parents: dict[str, set[str]] = {}
         self._learned: set[tuple[str, str, str]] = set()  #: the same, with the pages' root path
         self.empty_since: float | None = None
+        self.kept_until = float("-inf")  #: loop time until which it is not forgotten
         self.is_heard = False  #: whether no message of the topic can be missed any more
 
     def with_nested(self, names: frozenset[str]) -> frozenset[str]:
@@ -27,6 +30,11 @@ class Route:
         is_new = (fragment, outer, root) not in self._learned
         self._learned.add((fragment, outer, root))
         return is_new
+
+    def keep_roots(self, roots: Container[str]) -> None:
+        """Forget what is inside what below root paths that are no longer known."""
+        if self._learned:
+            self._learned = {learned for learned in self._learned if learned[2] in roots}
 
     def wanting(self, fragment: str, root: str | None = None) -> list[Group]:
         """Return the groups whose pages show a fragment, by itself or inside another one.
@@ -83,12 +91,14 @@ class Routes(dict[str, Route]):
         route = self.get(topic)
         return [] if route is None else route.wanting(fragment, root)
 
-    def drop_empty(self, limit: float) -> list[str]:
-        """Forget topics that have had no listeners since a time; returns them."""
+    def drop_empty(self, now: float, linger: float) -> list[str]:
+        """Forget topics that have had no listeners for some seconds; returns them."""
         gone = [
             topic
             for topic, route in self.items()
-            if not route.groups and (route.empty_since or 0.0) <= limit
+            if not route.groups
+            and (route.empty_since or 0.0) <= now - linger
+            and route.kept_until <= now
         ]
         for topic in gone:
             del self[topic]

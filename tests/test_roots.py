@@ -178,6 +178,21 @@ async def test_root_paths_of_pages_that_are_gone_make_room() -> None:
         assert f'href="/-app{number}/"' in await house.page(f"/-app{number}")
 
 
+async def test_root_paths_that_were_made_up_make_room_while_others_look() -> None:
+    """Requests for a fragment that others look at leave nothing that keeps pages away."""
+    house = House()
+    (url,) = connect_urls(await house.page(""))
+
+    async with open_stream(house.client, url) as stream:
+        await stream.next("sse-open")
+        for number in range(3 * MOST):
+            answer = await house.client.get(f"/-evil{number}/sse/~/list/board")
+            assert answer.status_code == 200
+        assert 'href="/-app/"' in await house.page("/-app")
+        await house.change()
+        assert await link(stream) == '<a href="/">1</a>'
+
+
 async def test_error_of_too_many_root_paths_names_the_remedy() -> None:
     """The error says which root paths there are and which key decides."""
     house = House()
