@@ -299,7 +299,7 @@ class Macros:
                 self._waiting[inside].discard(inner)
                 if not self._waiting[inside]:
                     del self._waiting[inside]
-        page.shown.add(rendered.nested)
+        page.shown.put_inside((topic.name, fragment), rendered.nested)
         return rendered
 
     def _check_nesting(self, page: PageRequest, topic: Topic, fragment: str) -> None:

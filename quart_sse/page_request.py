@@ -27,6 +27,8 @@ class Shown:
         #: of everything rendered so far, and what of it was noted or taken
         self._rendered: set[Pair] = set()
         self._noted: set[Pair] = set()
+        #: fragment -> what is inside it, at any depth
+        self._inside: dict[Pair, frozenset[Pair]] = {}
 
     @property
     def rendered(self) -> frozenset[Pair]:
@@ -50,15 +52,28 @@ class Shown:
         """Add fragments that were rendered."""
         self._rendered.update(pairs)
 
+    def put_inside(self, outer: Pair, nested: frozenset[Pair]) -> None:
+        """Add what was rendered inside a fragment."""
+        self._rendered |= nested
+        if nested:
+            self._inside[outer] = nested
+
     def note_topic(self, topic: str) -> None:
         """Note that the page wants the events of a topic."""
         self._uncovered.setdefault(topic, set())
 
     def note_rendered(self) -> None:
         """Note that the page shows all that was rendered since the last time."""
-        for topic, name in self._rendered - self._noted:
+        for topic, name in self._whole(self._rendered - self._noted):
             self._uncovered.setdefault(topic, set()).add(name)
         self._noted |= self._rendered
+
+    def _whole(self, pairs: set[Pair]) -> set[Pair]:
+        """Return fragments with what is inside them, also what another connect element covers.
+
+        The token that names an outer fragment must name what opens only to a page's viewers, too.
+        """
+        return pairs.union(*(self._inside.get(pair, ()) for pair in pairs))
 
     def take(self) -> Mapping[str, set[str]]:
         """Return what no connect element covers yet, for the one that does from now on."""
@@ -67,8 +82,8 @@ class Shown:
 
     def take_rendered(self, topic: str, fragment: str) -> Mapping[str, set[str]]:
         """Return a fragment and what is new inside it, for a connect element of its own."""
-        taken: dict[str, set[str]] = {topic: {fragment}}
-        for nested_topic, name in self._rendered - self._noted:
+        taken: dict[str, set[str]] = {}
+        for nested_topic, name in self._whole({(topic, fragment)} | (self._rendered - self._noted)):
             taken.setdefault(nested_topic, set()).add(name)
         self._noted |= self._rendered
         return taken

@@ -27,7 +27,7 @@ from quart.testing import QuartClient
 from quart_sse import SSE, AnswerError, Channel
 from quart_sse.state import KEY, State
 
-from .support import SSE_ACCEPT, connect_urls, open_stream
+from .support import SSE_ACCEPT, connect_urls, open_stream, until
 
 MACROS = '{% from "quart_sse/macros.html" import sse_fragment, sse_connect, sse_live %}'
 DAY = 86_400.0
@@ -373,6 +373,53 @@ async def test_inner_fragment_that_only_pages_open_needs_the_page(app: Quart, ss
     assert (await client.get(f"/sse/~/all/outer?{query}")).status_code == 200
     async with open_stream(client, "/sse/outer?since=0") as stream:
         assert json.loads((await stream.next("sse-refused")).data)["fragments"] == ["outer.all"]
+
+
+async def test_client_that_was_sent_back_is_remembered_until_it_returns(app: Quart) -> None:
+    """What is inside is known when it comes back, also where topics are forgotten at once."""
+    app.config["QUART_SSE_LINGER"] = 0
+    sse = SSE(app)
+    inner = sse.channel("inner", "/inner")
+    inner.authorize(lambda: False)
+    inner.fragment("list")(lambda: "secret list")
+    outer = sse.channel("outer", "/outer", public=True)
+
+    @outer.fragment("middle", includes=["inner.list"])
+    async def middle() -> str:
+        return await render_template_string(MACROS + '{{ sse_fragment("inner.list") }}')
+
+    @outer.fragment("all")
+    async def everything() -> str:
+        return await render_template_string(MACROS + '{{ sse_fragment("outer.middle") }}')
+
+    client = QuartClient(app)
+    hub = app.extensions[KEY].hub
+    url = "/sse/outer?fragments=all&since=0"
+    async with open_stream(client, url) as stream:
+        assert (await stream.next("sse-holdoff")).data == "recheck"
+    await until(lambda: not hub.connections)
+    await hub.forget(asyncio.get_running_loop().time() + 1.5)  # it returns within 0.75 s
+
+    async with open_stream(client, url) as stream:
+        assert json.loads((await stream.next("sse-refused")).data)["fragments"] == ["outer.all"]
+
+
+async def test_page_opens_an_outer_fragment_whatever_it_has_shown_before(
+    app: Quart, sse: SSE
+) -> None:
+    """A connect element of an outer fragment is signed, also where another has the inner one."""
+    sse.channel("inner", "/inner").fragment("list")(lambda: "list")
+    outer = sse.channel("outer", "/outer", public=True)
+
+    @outer.fragment("all", includes=["inner.list"])
+    async def everything() -> str:
+        return await render_template_string(MACROS + '{{ sse_fragment("inner.list") }}')
+
+    add_page(app, '{{ sse_fragment("inner.list") }}{{ sse_connect() }}{{ sse_live("outer.all") }}')
+    client = QuartClient(app)
+
+    for url in connect_urls(await (await client.get("/")).get_data(as_text=True)):
+        assert await first_of(client, url) == "sse-open"
 
 
 async def test_client_is_judged_for_what_came_inside_later(app: Quart, sse: SSE) -> None:
