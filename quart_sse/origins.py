@@ -17,8 +17,9 @@ def is_foreign(request: Request, app: Quart, config: Config) -> bool:
 
     A name that an attacker lets point to this server (DNS rebinding) gives pages whose ``Host``
     and ``Origin`` agree with each other. So where the app says who it is, by
-    ``QUART_SSE_BASE_URL``, ``SERVER_NAME`` or ``TRUSTED_HOSTS``, the origin must agree with that,
-    and with ``TRUSTED_HOSTS`` the host must, too.
+    ``QUART_SSE_BASE_URL``, ``SERVER_NAME`` or ``TRUSTED_HOSTS``, the origin must agree with that.
+    Browsers send no ``Origin`` with a GET of the same origin, so only ``TRUSTED_HOSTS``, with which
+    the host must agree, too, is sure: proxies may write another ``Host`` than the other two name.
 
     Args:
         request: The request.
@@ -43,8 +44,11 @@ def is_foreign(request: Request, app: Quart, config: Config) -> bool:
     except ValueError:
         return True  # such as http://[
     own = _own_hosts(app, config)
-    if own or trusted is not None:
-        return given not in own and not (trusted is not None and host_is_trusted(given, trusted))
+    if given in own:
+        return False
+    is_known = host_is_trusted(given, trusted) if trusted is not None else not own
+    if not is_known:
+        return True
     return site is None and given != _netloc(parts.scheme, host)
 
 

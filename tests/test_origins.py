@@ -61,6 +61,16 @@ async def test_host_that_is_not_trusted_is_refused(path: str) -> None:
     assert await status({"Host": "a.friends.example:8000"}, config, path) == 200
 
 
+@pytest.mark.parametrize("origin", ["https://a.friends.example", "https://shop.example:8443"])
+async def test_trusted_host_is_no_origin_of_pages_of_another(origin: str) -> None:
+    """Where the browser does not say so, a page of another name or port is not the app's own."""
+    config, headers = CONFIGS["trusted hosts"], {**OWN, "Origin": origin}
+
+    assert await status(headers, config) == 403
+    assert await status({**headers, **IS_SAME}, config) == 200
+    assert await status({**headers, "Host": origin.partition("//")[2]}, config) == 200
+
+
 async def test_server_name_is_the_app_s_own_host() -> None:
     """An origin that is the ``Host`` of a request, but not ``SERVER_NAME``, is another one."""
     config: dict[str, object] = {"SERVER_NAME": "shop.example"}
