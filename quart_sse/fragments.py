@@ -1,6 +1,7 @@
 """The shared fragments that a process knows, and how far all of them are current."""
 
 import asyncio
+import heapq
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
@@ -49,6 +50,8 @@ class Fragments:
         self._behind: set[SharedFragment] = set()
         # Key -> the loop time until which a fragment that was forgotten is not rendered again.
         self._forgotten: dict[str, float] = {}
+        # The same by time: each fragment has a debounce of its own.
+        self._forgotten_until: list[tuple[float, str]] = []
 
     def get(self, topic: str, spec: FragmentSpec) -> SharedFragment:
         """Return a fragment's state, which is made if it is not known."""
@@ -143,10 +146,13 @@ class Fragments:
         self._shared.pop(shared.key, None)
         # The debounce goes on, or asking for it again and again would render it each time.
         now = asyncio.get_running_loop().time()
-        while self._forgotten and next(iter(self._forgotten.values())) <= now:
-            del self._forgotten[next(iter(self._forgotten))]
+        while self._forgotten_until and self._forgotten_until[0][0] <= now:
+            until, key = heapq.heappop(self._forgotten_until)
+            if self._forgotten.get(key) == until:
+                del self._forgotten[key]
         if shared.debounced_until > now:
             self._forgotten[shared.key] = shared.debounced_until
+            heapq.heappush(self._forgotten_until, (shared.debounced_until, shared.key))
 
     def whole(self, rendered: Rendered, within: frozenset[str] = frozenset()) -> Whole:
         """Return a fragment's HTML with the newest of all that is inside it.

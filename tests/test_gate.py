@@ -890,3 +890,17 @@ async def test_positions_of_a_url_are_read_once_for_all_its_topics(app: Quart, s
 
     assert many < few + 0.05
     assert different < few + 0.1
+
+
+async def test_debounce_of_one_fragment_keeps_no_note_of_others(app: Quart, sse: SSE) -> None:
+    """Of what was asked for and forgotten only that is noted whose debounce is not over."""
+    cell = sse.channel("cell", "/cell/<int:n>", public=True)
+    cell.fragment("slow", debounce=3600)(lambda n: "x")
+    cell.fragment("fast", debounce=0.001)(lambda n: "x")
+    client = QuartClient(app)
+
+    await client.get("/sse/~/slow/cell/1")
+    for n in range(20):
+        assert (await client.get(f"/sse/~/fast/cell/{n}")).status_code == 200
+    fragments = app.extensions[KEY].hub._roots.at("")
+    assert len(fragments._forgotten) < 8
