@@ -152,6 +152,21 @@ async def test_ids_rise_over_all_topics_and_kinds(rig: Rig) -> None:
     assert position.fragments == position.events
 
 
+async def test_long_history_of_one_topic_keeps_none_of_others() -> None:
+    """A process of its own forgets each topic at its own time, whatever others are kept for."""
+    clock = [1_795_302_000.0]
+    broker = MemoryBroker(lambda: clock[0])
+    await broker.publish(Message(Kind.EVENT, ZERO, "long", "x", "1"), Keep(1, 86_400.0))
+
+    for number in range(50):
+        topic = f"short?n={number}"
+        await broker.publish(Message(Kind.REFRESH, ZERO, topic, "list"), Keep(1, 1.0))
+        clock[0] += 5.0
+
+    assert "long" in broker._records
+    assert len(broker._records) < 5
+
+
 async def test_ids_rise_when_the_clock_is_set_back(rig: Rig) -> None:
     """A clock that goes back an hour stops the ids' milliseconds, never their order."""
     (before,) = await rig.say("a")

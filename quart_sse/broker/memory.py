@@ -1,5 +1,6 @@
 """The broker of a single process: its history lives as long as the process does."""
 
+import heapq
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
@@ -38,8 +39,9 @@ class MemoryBroker(Broker):
         self._clock = clock
         self._epoch = new_epoch()
         self._last = ZERO.next(self._now_ms())
-        # Ordered by the last write, so that what has expired is found at the front.
-        self._records: OrderedDict[str, _Record] = OrderedDict()
+        self._records: dict[str, _Record] = {}
+        # When to look whether a topic's record has expired: one entry for each.
+        self._expiries: list[tuple[float, str]] = []
         self._present: dict[str, dict[str, str]] = {}
         self._texts: OrderedDict[str, tuple[str, float]] = OrderedDict()
         self._receiver: Receiver | None = None
@@ -89,17 +91,24 @@ class MemoryBroker(Broker):
 
     def _touch(self, topic: str, keep: Keep) -> _Record:
         now = self._now()
-        while self._records:
-            oldest = next(iter(self._records))
-            if self._records[oldest].expires > now:
-                break
-            del self._records[oldest]
+        self._drop_expired(now)
         record = self._records.get(topic)
         if record is None or record.expires <= now:
+            if record is None:
+                heapq.heappush(self._expiries, (now + keep.ttl + GRACE, topic))
             record = self._records[topic] = _Record(0.0)
         record.expires = now + keep.ttl + GRACE
-        self._records.move_to_end(topic)
         return record
+
+    def _drop_expired(self, now: float) -> None:
+        while self._expiries and self._expiries[0][0] <= now:
+            topic = self._expiries[0][1]
+            record = self._records.get(topic)
+            if record is not None and record.expires > now:
+                heapq.heapreplace(self._expiries, (record.expires, topic))
+            else:
+                heapq.heappop(self._expiries)
+                self._records.pop(topic, None)
 
     def _keep_event(self, record: _Record, message: Message, keep: Keep) -> None:
         if not record.events:
