@@ -14,6 +14,8 @@ from .position import ZERO, Id
 #: Seconds until a renderer that raised is tried again; doubled each time up to the last.
 FIRST_RETRY = 1.0
 LAST_RETRY = 30.0
+#: Seconds of a longer debounce that a request for the HTML waits for.
+LONGEST_WAIT = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,7 +298,8 @@ class SharedFragment:
         was_wanted = was_asked or version > self.version
         self._again = self._check = self._outdated = False
         self._is_urgent = False
-        self._not_before = self.debounced_until = loop.time() + self._debounce
+        self._not_before = loop.time() + self._debounce
+        self.debounced_until = loop.time() + min(self._debounce, LONGEST_WAIT)
         try:
             rendered = replace(await self._render(), number=number)
         except (Exception, asyncio.CancelledError) as error:

@@ -433,6 +433,8 @@ async def test_slow_client_ends_alone(house: House) -> None:
     """Over its bound a stream ends with a hint to come back; the others notice nothing."""
     slow = house.view(is_stalled=True)
     fast = await house.viewing()
+    await until(lambda: slow.connection in house.hub._group_of)
+    await until(lambda: not getattr(house.hub._group_of[slow.connection], "is_holding", False))
     texts = [str(number) for number in range(CONFIG.pending_events + 1)]
     for text in texts:
         await house.say(text)
