@@ -94,6 +94,42 @@ class Connection:
         metadata: What the application wants to remember of it.
     """
 
+    # A process has thousands, and a dictionary of so many names would be shared by none of them.
+    __slots__ = (
+        "_ahead",
+        "_bytes",
+        "_events",
+        "_farewell",
+        "_loop",
+        "_max_bytes",
+        "_max_events",
+        "_number",
+        "_pending",
+        "_versions",
+        "_waiter",
+        "address",
+        "bare",
+        "browser",
+        "busy_since",
+        "ending",
+        "ends_at",
+        "id",
+        "identity",
+        "inside",
+        "introduction",
+        "is_browser_new",
+        "is_ended",
+        "judged_at",
+        "kick",
+        "loader",
+        "may_see",
+        "metadata",
+        "renew",
+        "renew_at",
+        "root",
+        "subscription",
+    )
+
     def __init__(
         self,
         subscription: Subscription,

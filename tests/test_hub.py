@@ -435,7 +435,8 @@ async def test_slow_client_ends_alone(house: House) -> None:
     fast = await house.viewing()
     await until(lambda: slow.connection in house.hub._group_of)
     await until(lambda: not getattr(house.hub._group_of[slow.connection], "is_holding", False))
-    texts = [str(number) for number in range(CONFIG.pending_events + 1)]
+    # On a busy machine several of them may be in the one write that it takes.
+    texts = [str(number) for number in range(3 * CONFIG.pending_events)]
     for text in texts:
         await house.say(text)
         await house.quiet()
