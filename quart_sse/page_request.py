@@ -22,6 +22,8 @@ class Shown:
     rendered inside another fragment is noted with the outer one.
     """
 
+    __slots__ = ("_inside", "_noted", "_rendered", "_uncovered")
+
     def __init__(self) -> None:
         self._uncovered: dict[str, set[str]] = {}
         #: of everything rendered so far, and what of it was noted or taken
@@ -106,7 +108,8 @@ class PageRequest:
     is_identified: bool = False
     #: when it began, by ``time.monotonic``
     began: float = field(default_factory=time.monotonic)
-    shown: Shown = field(default_factory=Shown)
+    #: made when it is first asked for: requests that are streams show nothing
+    _shown: Shown | None = None
     #: the shared fragment that this request renders, if it is none of a browser
     rendering: Pair | None = None
     #: the fragments that were put into the one that this request renders, as they were put there
@@ -122,6 +125,13 @@ class PageRequest:
     path: str | None = None
     #: what is done when the answer has been sent
     farewell: Callable[[], Awaitable[None]] | None = None
+
+    @property
+    def shown(self) -> Shown:
+        """What the page shows."""
+        if self._shown is None:
+            self._shown = Shown()
+        return self._shown
 
 
 def current_page() -> PageRequest:
