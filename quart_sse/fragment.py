@@ -119,7 +119,7 @@ class SharedFragment:
         self._floor_now: Id | None = None
         self._floor_next: Id | None = None
         self._again = False
-        self._outdated = False
+        self._outdated = 0  #: number up to which HTML is too old for connections that come
         self._check = False  #: as ``_again``, but only for the sake of what is inside
         self._doubted: Id | None = None  #: up to this version viewers may know more than we do
         #: who waits for the next render, and for the one that runs
@@ -178,7 +178,7 @@ class SharedFragment:
 
     def outdate(self) -> None:
         """Render again for the next connection: changes may have been missed until now."""
-        self._outdated = True
+        self._outdated = next_number()
 
     def doubt(self, version: Id) -> None:
         """Note that viewers may have another process's HTML of a version that was not made here."""
@@ -194,7 +194,7 @@ class SharedFragment:
     def is_current(self, needed: Id) -> bool:
         """Whether what is rendered contains the change ``needed`` and all that came since."""
         is_new = self.version >= max(needed, self.requested)
-        return self.rendered is not None and is_new and not self._outdated
+        return is_new and self.rendered is not None and self.rendered.number > self._outdated
 
     def require(self, needed: Id) -> None:
         """Render for a viewer who lacks the change ``needed``."""
@@ -296,7 +296,7 @@ class SharedFragment:
         self._floor_now, self._floor_next = self.floor, None
         number, was_asked, was_check = next_number(), self._again, self._check
         was_wanted = was_asked or version > self.version
-        self._again = self._check = self._outdated = False
+        self._again = self._check = False
         self._is_urgent = False
         self._not_before = loop.time() + self._debounce
         self.debounced_until = loop.time() + min(self._debounce, LONGEST_WAIT)

@@ -500,6 +500,28 @@ async def test_what_was_rendered_is_forgotten_with_the_order_of_ids() -> None:
     assert stage.shown[-1] == "new"
 
 
+async def test_html_is_outdated_until_a_render_that_began_later_has_ended() -> None:
+    """Not until one has begun: what is kept meanwhile is still the older one's."""
+    stage = Stage()
+    stage.is_viewed = False
+    stage.gate.clear()
+    first = asyncio.create_task(stage.fragment.fresh())
+    await until(lambda: stage.begun)
+    stage.fragment.outdate()
+    stage.data = 1
+    second = asyncio.create_task(stage.fragment.fresh())
+    earlier, stage.gate = stage.gate, asyncio.Event()
+    earlier.set()
+    await first
+    await until(lambda: len(stage.begun) == 2)
+    assert stage.fragment.rendered == Rendered("<p>0</p>")
+    assert not stage.fragment.is_current(ZERO)
+
+    stage.gate.set()
+    await second
+    assert stage.fragment.is_current(ZERO)
+
+
 async def test_render_begun_in_another_order_of_ids_is_not_kept() -> None:
     """A render that was running meanwhile is given to who asked, but has no version any more."""
     stage = Stage()
