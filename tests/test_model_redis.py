@@ -76,8 +76,9 @@ class RealBroker(RedisBroker):
 
     def cut(self, kind: str) -> None:
         """Cut connections of a kind."""
-        count = self._client.client_kill_filter(_type=kind)
-        self._is_cut = kind == "pubsub" and bool(count)
+        self._client.client_kill_filter(_type=kind)
+        for peer in self.peers:
+            peer._is_cut = kind == "pubsub" and peer._subscription is not None
 
     def lose_data(self) -> None:
         """Forget everything."""
@@ -108,9 +109,10 @@ class RealBroker(RedisBroker):
     @property
     def is_answer_due(self) -> bool:
         """Whether something is about to come from Redis."""
-        if self._calls or self._is_connecting or self._is_cut:
+        if self._calls or self._is_connecting:
             return True
-        return bool(self._under_way) and not self.is_lagging
+        # What waits in here keeps the rest from being read, even that the connection was cut.
+        return not self.is_lagging and bool(self._is_cut or self._under_way)
 
     async def _counted(self, *command: Any, **options: Any) -> Any:
         self._calls += 1
@@ -139,7 +141,8 @@ class RealBroker(RedisBroker):
             peer._under_way += not peer._is_cut
         id = await super().publish(message, keep)
         for peer in self.peers:
-            if peer not in hearing or peer.state is not State.READY:
+            # Of two, one may lag and be cut off unnoticed: which of these got lost is not counted.
+            if peer not in hearing or peer.state is not State.READY or len(self.peers) > 1:
                 peer._lose(message)
         return id
 
