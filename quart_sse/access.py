@@ -9,6 +9,7 @@ from werkzeug.exceptions import HTTPException
 
 from .broker import reference_of
 from .callbacks import decide, is_refusal
+from .ending import Ending, Refusal
 from .fragment import FragmentSpec
 from .naming import member_key
 from .page_request import current_identity
@@ -16,14 +17,6 @@ from .signer import Token, read_topics
 from .state import ChannelLike, State
 
 logger = logging.getLogger("quart_sse")
-
-
-class Undecided(Exception):  # noqa: N818 - no answer, and the error behind it is logged
-    """Raised when a function of the app that decides has failed: no client is let in for now."""
-
-
-class Refused(Exception):  # noqa: N818 - an answer, not an error
-    """Raised when the app says no to the client: it gets neither stream nor fragment."""
 
 
 class Grant(Enum):
@@ -65,21 +58,20 @@ async def identify(state: State) -> str | None:
     """Return who makes the current request, which asks for a stream or a fragment.
 
     Raises:
-        Refused: If the function of ``@sse.identity`` refuses, as by ``abort(401)``.
-        Undecided: If it failed.
+        Refusal: If the function of ``@sse.identity`` refuses, as by ``abort(401)``, or failed.
     """
     try:
         return await current_identity()
     except Exception as error:
         if isinstance(error, HTTPException) and is_refusal(error):
-            raise Refused from error
+            raise Refusal(Ending.REFUSED) from error
         state.errors.log(
             "function of @sse.identity",
             error,
             "The function of @sse.identity failed, so the client gets neither stream nor fragment "
             "for now.",
         )
-        raise Undecided from error
+        raise Refusal(Ending.ERROR) from error
 
 
 @dataclass(slots=True)
@@ -190,12 +182,14 @@ class Gate:
         topics.
 
         Raises:
-            Undecided: If an ``authorize`` function failed.
+            Refusal: If an ``authorize`` function failed.
         """
         admission = Admission()
         for number, token in enumerate(self._tokens):
-            for place, (topic, fragments) in enumerate(token.topics.items() if token else ()):
-                assert token is not None
+            if token is None:
+                admission.refused_tokens.append(number)
+                continue
+            for place, (topic, fragments) in enumerate(token.topics.items()):
                 grant = await self.judge(topic, token)
                 channel = self._state.channel_of(topic)
                 if grant is Grant.NO or channel is None:
@@ -222,7 +216,7 @@ class Gate:
             admission: What was granted so far; it is changed.
 
         Raises:
-            Undecided: If an ``authorize`` function failed.
+            Refusal: If an ``authorize`` function failed.
         """
         for topic, names in list(admission.subscription.items()):
             channel = self._state.channel_of(topic)
@@ -250,11 +244,12 @@ class Gate:
         word over tokens too.
         """
         channel = self._state.channel_of(topic)
-        values = channel.values(self._state.app, topic) if channel is not None else None
-        if channel is None or values is None:
+        if channel is None:
             return Grant.NO
         if channel.authorizer is not None:
             return Grant.WHOLE if await self._ask(channel, topic) else Grant.NO
+        if channel.values(self._state.app, topic) is None:
+            return Grant.NO
         if channel.public:
             return Grant.WHOLE
         return Grant.SIGNED if token is not None and token.is_good else Grant.NO
@@ -270,7 +265,7 @@ class Gate:
             nested: (topic, fragment) of those inside, as far as they are known.
 
         Raises:
-            Undecided: If an ``authorize`` function failed.
+            Refusal: If an ``authorize`` function failed.
         """
         inner = {other for other, _ in nested} - {topic}
         if not inner and not spec.includes:
@@ -302,7 +297,7 @@ class Gate:
                     name,
                     topic,
                 )
-                raise Undecided from error
+                raise Refusal(Ending.ERROR) from error
         return self._asked[topic]
 
     def _signed_beside(self, topic: str, spec: FragmentSpec) -> frozenset[tuple[str, str]]:

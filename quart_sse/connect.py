@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 
 from quart import Request, Response, abort, request
 
-from .access import Admission, Gate, Refused, Undecided, identify, verify
+from .access import Admission, Gate, identify, verify
 from .addresses import root_of
 from .broker import Start
 from .channel import Topic
-from .ending import Ending
+from .ending import Ending, Refusal
 from .errors import BrokerUnavailable
 from .event import Event
 from .origins import is_foreign
@@ -22,7 +22,6 @@ from .starts import find_starts
 from .state import State, current_state
 from .stream import (
     EventStream,
-    Refusal,
     Viewer,
     has_room,
     is_full,
@@ -82,18 +81,11 @@ async def _answer(
         response = _stream(state, admission, tokens, texts, identity, bare)
         # HEAD has the status and the headers that GET would have, and opens no stream.
         return EventStream() if request.method == "HEAD" else response
-    except Refused:
-        return _refused_with(Ending.REFUSED)
-    except Undecided:
-        return _refused_with(Ending.ERROR)
     except Refusal as refusal:
-        return _refused_with(refusal.ending)
-
-
-def _refused_with(ending: Ending) -> Response:
-    if wants_stream(request):
-        return EventStream(b"" if request.method == "HEAD" else ending.encode())
-    abort(ending.status)
+        if wants_stream(request):
+            is_head = request.method == "HEAD"
+            return EventStream(b"" if is_head else refusal.ending.encode())
+        abort(refusal.ending.status)
 
 
 async def _admitted(
@@ -102,8 +94,7 @@ async def _admitted(
     """Judge what a URL asks for.
 
     Raises:
-        Refusal: If nothing is granted.
-        Undecided: If an ``authorize`` function failed.
+        Refusal: If nothing is granted, or an ``authorize`` function failed.
     """
     gate = Gate(state, tokens)
     admission = await gate.admit()
@@ -117,15 +108,20 @@ async def _admitted(
 
 def _check_request(state: State, too_much: bool) -> None:
     """Refuse what needs no look at tokens, before anything is verified or counted."""
-    if is_foreign(request, state.app, state.config):
-        current_page().is_foreign = True
-        abort(403)
+    _refuse_foreign(state)
     if state.is_closing:
         raise Refusal(Ending.SHUTDOWN)
     if too_much or len(request.query_string) > state.config.max_query:
         raise Refusal(Ending.TOO_LONG)
     if is_full(state):
         raise Refusal(Ending.OVERLOADED)
+
+
+def _refuse_foreign(state: State) -> None:
+    """Answer pages of other origins by a plain 403, which is not made a stream of."""
+    if is_foreign(request, state.app, state.config):
+        current_page().is_foreign = True
+        abort(403)
 
 
 async def _verified(state: State, texts: list[str], identity: str | None) -> list[Token | None]:
@@ -224,9 +220,7 @@ def open_own_stream(
 ) -> Response:
     """Return the stream of one of the app's own views; see ``SSE.stream``."""
     state = current_state()
-    if is_foreign(request, state.app, state.config):
-        current_page().is_foreign = True
-        abort(403)
+    _refuse_foreign(state)
     if was_stopped(request):
         return no_stream()
     viewer = _viewer(state, identity)

@@ -111,7 +111,6 @@ class Connection:
         "bare",
         "browser",
         "busy_since",
-        "ending",
         "ends_at",
         "id",
         "identity",
@@ -163,7 +162,6 @@ class Connection:
         self.is_browser_new = False
         self.metadata = dict(metadata or {})
         self.is_ended = False
-        self.ending: Ending | None = None  #: how it was ended
         #: ``time.monotonic`` before its viewer was judged: revocations since then may mean it.
         self.judged_at = time.monotonic()
         #: Loop time at which it ends, so that it comes back and is judged anew.
@@ -266,7 +264,6 @@ class Connection:
         if self.is_ended:
             return
         self.is_ended = True
-        self.ending = ending
         self._farewell = b"" if ending is None else ending.encode()
         waiter = self._waiting()
         if waiter is not None:

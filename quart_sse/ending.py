@@ -60,3 +60,16 @@ class Ending(Enum):
             return Event(self.reason, "sse-stop", id=STOPPED, retry_ms=STOP_MS).encode()
         retry_ms = int(self.seconds * random.uniform(500, 1500))
         return Event(self.reason, "sse-holdoff", retry_ms=retry_ms).encode()
+
+
+class Refusal(Exception):  # noqa: N818 - an answer, not an error
+    """Raised instead of giving a client a stream or a fragment.
+
+    Args:
+        ending: What the client is sent, with status 200 if it asked for an event stream: any
+            other status makes htmx 2 lose its position, and htmx 4 show the answer in the page.
+    """
+
+    def __init__(self, ending: Ending) -> None:
+        super().__init__(ending.reason)
+        self.ending = ending

@@ -30,19 +30,6 @@ HEADERS = {
 SAY_FULL = 60.0
 
 
-class Refusal(Exception):  # noqa: N818 - an answer, not an error
-    """Raised instead of opening a stream.
-
-    Args:
-        ending: What the client is sent, with status 200 if it asked for an event stream: any
-            other status makes htmx 2 lose its position, and htmx 4 show the answer in the page.
-    """
-
-    def __init__(self, ending: Ending) -> None:
-        super().__init__(ending.reason)
-        self.ending = ending
-
-
 class EventStream(Response):
     """A response that is an event stream; it never times out and is never stored.
 
@@ -76,10 +63,7 @@ def is_full(state: State, topics: Iterable[str] = (), address: str | None = None
     """Whether the process, one of the topics or the address has as many streams as it may."""
     config = state.config
     if len(state.hub.connections) >= config.max_connections:
-        now = time.monotonic()
-        if now - state.said_full_at >= SAY_FULL:  # a flood of streams is none of log lines
-            state.said_full_at = now
-            logger.warning("QUART_SSE_MAX_CONNECTIONS streams are open; further ones must wait.")
+        _say_full(state, "QUART_SSE_MAX_CONNECTIONS streams are open; further ones must wait.")
         return True
     return (
         any(state.hub.receivers(topic) >= config.max_per_topic for topic in topics)
@@ -91,15 +75,21 @@ def has_room(state: State, root: str) -> bool:
     """Whether streams of pages below a root path can be open beside those of others."""
     if state.hub.has_room(root):
         return True
+    _say_full(
+        state,
+        "Pages come from below too many root paths, now from %r, so its streams must wait. If "
+        "clients make them up, set QUART_SSE_BASE_URL to the app's own address.",
+        root,
+    )
+    return False
+
+
+def _say_full(state: State, message: str, *args: object) -> None:
+    """Log why streams must wait, once a minute: a flood of streams is none of log lines."""
     now = time.monotonic()
     if now - state.said_full_at >= SAY_FULL:
         state.said_full_at = now
-        logger.warning(
-            "Pages come from below too many root paths, now from %r, so its streams must wait. If "
-            "clients make them up, set QUART_SSE_BASE_URL to the app's own address.",
-            root,
-        )
-    return False
+        logger.warning(message, *args)
 
 
 @dataclass(slots=True)

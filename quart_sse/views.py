@@ -6,11 +6,12 @@ from quart import Blueprint, Response, abort, request
 from quart.helpers import send_from_directory
 from werkzeug.exceptions import HTTPException
 
-from .access import Gate, Grant, Refused, Undecided, identify, verify
+from .access import Gate, Grant, identify, verify
 from .addresses import root_of
 from .assets import ASSETS
 from .channel import Channel, Topic
 from .connect import answer_channel, answer_connect
+from .ending import Ending, Refusal
 from .errors import BrokerUnavailable, ParameterError
 from .markup import STATIC
 from .origins import is_foreign
@@ -84,10 +85,8 @@ async def _fragment(topic: Topic, name: str) -> Response:
         return _nothing(403)
     try:
         html = await _html(topic, name)
-    except Refused:
-        return _nothing(403)
-    except Undecided:
-        return _nothing(500)
+    except Refusal as refusal:
+        return _nothing(refusal.ending.status)
     except BrokerUnavailable:
         return _nothing(503)
     except HTTPException:
@@ -110,8 +109,7 @@ async def _html(topic: Topic, name: str) -> str:
     """Return a fragment's HTML for the client.
 
     Raises:
-        Refused: If the client may not see it.
-        Undecided: If a function of the app that decides has failed.
+        Refusal: If the client may not see it, or a function of the app that decides has failed.
     """
     state, declared = current_state(), topic.channel.find(name)
     text = request.args.get("t")
@@ -120,12 +118,12 @@ async def _html(topic: Topic, name: str) -> str:
     signed = frozenset() if token is None else token.topics.get(topic.name, frozenset())
     grant = await gate.judge(topic.name, token if name in signed else None)
     if grant is Grant.NO:
-        raise Refused
+        raise Refusal(Ending.REFUSED)
     if declared.spec.personal:
         return await call_renderer(state, topic.name, name, declared.renderer, topic.params)
     rendered = await state.hub.render(
         topic.name, declared.spec, root=root_of(state.config), is_urgent=False
     )
     if not await gate.may_contain(topic.name, declared.spec, rendered.nested):
-        raise Refused
+        raise Refusal(Ending.REFUSED)
     return rendered.html
