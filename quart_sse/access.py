@@ -11,7 +11,7 @@ from .broker import reference_of
 from .callbacks import decide, is_refusal
 from .ending import Ending, Refusal
 from .fragment import FragmentSpec
-from .naming import member_key
+from .naming import declared_name, member_key
 from .page_request import current_identity
 from .signer import Token, read_topics
 from .state import ChannelLike, State
@@ -310,7 +310,7 @@ class Gate:
             if token is not None and spec.name in token.topics.get(topic, ())
             for other, names in token.topics.items()
             for name in names
-            if f"{other.partition('?')[0]}.{name}" in spec.includes
+            if declared_name(other, name) in spec.includes
         )
 
     @staticmethod

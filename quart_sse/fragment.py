@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from .error_log import ErrorLog
 from .errors import RenderError
-from .naming import member_key
+from .naming import declared_name, member_key
 from .position import ZERO, Id
 
 #: Seconds until a renderer that raised is tried again; doubled each time up to the last.
@@ -68,6 +68,11 @@ _numbers = itertools.count(1)
 def next_number() -> int:
     """Return a number that tells what began earlier in this process: renders, connections."""
     return next(_numbers)
+
+
+def renderer_of(topic: str, fragment: str) -> str:
+    """Return what the errors of a fragment's renderer are counted under; see ``ErrorLog``."""
+    return f"renderer of fragment {declared_name(topic, fragment)!r}"
 
 
 class SharedFragment:
@@ -360,9 +365,8 @@ class SharedFragment:
                 waiter.set_exception(error)
         self._answering = []
         if self.is_viewed():
-            declared = member_key(self.topic.partition("?")[0], self.spec.name)
             self._errors.log(
-                f"renderer of fragment {declared!r}",
+                renderer_of(self.topic, self.spec.name),
                 error,
                 "Rendering fragment %r of topic %r failed. Viewers keep the last good HTML; "
                 "next try in %g s.",

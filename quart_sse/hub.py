@@ -20,7 +20,7 @@ from .fragment import FragmentSpec, Rendered, SharedFragment
 from .fragments import Fragments
 from .group import Group, Item, Solo
 from .items import Items
-from .naming import has_fragments, parse_topic
+from .naming import declared_name, has_fragments
 from .position import ZERO, Id, Position
 from .replays import Replays
 from .roots import Roots
@@ -112,9 +112,8 @@ class Hub:
         name = message.name or ""
         spec = self._source.spec(route.topic, name)
         if spec is None:
-            channel = parse_topic(route.topic)[0]
             self._once.warn(
-                f"{channel}.{name}",
+                declared_name(route.topic, name),
                 "Topic %r got a change of fragment %r, which this process does not declare. "
                 "Another release of the app is running beside this one. This is said once.",
                 route.topic,

@@ -91,6 +91,15 @@ def has_fragments(html: str) -> bool:
     return _ELEMENT.search(html) is not None
 
 
+def declared_name(topic: str, fragment: str) -> str:
+    """Return how a fragment of a topic is named in code and templates, whatever the parameters.
+
+    Example:
+        ``declared_name("comments?discussion_id=7", "list") == "comments.list"``
+    """
+    return f"{topic.partition('?')[0]}.{fragment}"
+
+
 def selector(key: str) -> str:
     """Return the CSS selector of the elements that show a fragment."""
     return f"[data-sse='{key}']"

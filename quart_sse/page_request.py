@@ -8,6 +8,7 @@ from typing import cast
 from quart import g, has_request_context, request
 
 from .fragment import Inside
+from .naming import declared_name
 from .position import Position
 from .state import KEY, State, current_state
 
@@ -41,9 +42,7 @@ class Shown:
     def uncovered(self) -> frozenset[str]:
         """The declared names of fragments, ``channel.fragment``, that nothing connects yet."""
         return frozenset(
-            f"{topic.partition('?')[0]}.{name}"
-            for topic, names in self._uncovered.items()
-            for name in names
+            declared_name(topic, name) for topic, names in self._uncovered.items() for name in names
         )
 
     def __bool__(self) -> bool:

@@ -120,7 +120,7 @@ class Signer:
         Raises:
             MissingSecretKeyError: If the app has no secret key.
         """
-        bound = None if identity is None else _digest(self._keys()[-1], identity)
+        bound = None if identity is None else _digest(self._keys()[-1], "identity", identity)
         since = [] if first is None else [int(first)]
         return str(self._serializer().dumps([topics, bound, page, *since]))
 
@@ -168,13 +168,11 @@ class Signer:
         """
         if not self.has_key:
             return hashlib.sha256(text.encode()).hexdigest()[:12]
-        return hmac.new(self._keys()[-1], b"quart_sse.name:" + text.encode(), "sha256").hexdigest()[
-            :12
-        ]
+        return _digest(self._keys()[-1], "name", text)[:12]
 
     def _is_bound(self, bound: str, identity: str | None) -> bool:
         return identity is not None and any(
-            hmac.compare_digest(bound, _digest(key, identity)) for key in self._keys()
+            hmac.compare_digest(bound, _digest(key, "identity", identity)) for key in self._keys()
         )
 
     def _warn(self) -> None:
@@ -205,6 +203,6 @@ def _read(topics: str) -> tuple[dict[str, frozenset[str]], str]:
     return ({}, topics[1:]) if topics.startswith(KEPT) else (read_topics(topics), "")
 
 
-def _digest(key: bytes, identity: str) -> str:
-    """Return what stands for an identity in a token, which anybody can read."""
-    return hmac.new(key, b"quart_sse.identity:" + identity.encode(), "sha256").hexdigest()[:24]
+def _digest(key: bytes, use: str, text: str) -> str:
+    """Return what stands for a text where anybody can read it; each use has digests of its own."""
+    return hmac.new(key, f"quart_sse.{use}:{text}".encode(), "sha256").hexdigest()[:24]

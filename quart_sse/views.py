@@ -13,7 +13,9 @@ from .channel import Channel, Topic
 from .connect import answer_channel, answer_connect
 from .ending import Ending, Refusal
 from .errors import BrokerUnavailable, ParameterError
+from .fragment import renderer_of
 from .markup import STATIC
+from .naming import declared_name
 from .origins import is_foreign
 from .page_request import current_page
 from .render import call_renderer
@@ -80,7 +82,7 @@ def _nothing(status: int) -> Response:
 
 async def _fragment(topic: Topic, name: str) -> Response:
     """Answer with a fragment's HTML, behind the same gate as the stream."""
-    state, channel = current_state(), topic.channel
+    state = current_state()
     if is_foreign(request, state.app, state.config):
         return _nothing(403)
     try:
@@ -93,10 +95,10 @@ async def _fragment(topic: Topic, name: str) -> Response:
         raise  # a personal fragment's own answer, such as abort(404)
     except Exception as error:
         state.errors.log(
-            f"renderer of fragment '{channel.name}.{name}'",
+            renderer_of(topic.name, name),
             error,
             "Fragment %r could not be rendered for %s; the client keeps what it shows.",
-            f"{channel.name}.{name}",
+            declared_name(topic.name, name),
             request.path,
         )
         return _nothing(500)
