@@ -123,7 +123,7 @@ class Loaded:
     async def open(self) -> None:
         """Open the streams, and measure their memory."""
         await self._publish(1, 0)  # so that imports and first-time work are done
-        self._published = 0  # for nobody
+        self._published = 0  # no stream was open for that one
         empty = memory_kib(self.pid)
         await self._open_streams()
         grown = memory_kib(self.pid) - empty

@@ -147,7 +147,7 @@ class SharedFragment:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nobody looks at it or waits for it, so that it can be forgotten."""
+        """Whether no connection shows it or waits for it, so that it can be forgotten."""
         return self._task is None and not self.is_viewed()
 
     # -- what asks for a render ----------------------------------------------------------------

@@ -65,7 +65,7 @@ class Fragments:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nobody looks at any fragment or waits for it, so that all can be forgotten."""
+        """Whether no connection shows or awaits any fragment, so that all can be forgotten."""
         return all(shared.is_idle for shared in self._shared.values())
 
     def forget(self) -> None:

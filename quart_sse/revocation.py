@@ -1,6 +1,6 @@
 """Whose streams end, so that clients that come back are judged again.
 
-Every process is told. A revocation must reach every stream that it means: those that are open,
+Every process receives a revocation. It must reach every stream that it means: those that are open,
 those that are just being opened by clients that were judged before it came, and those of a process
 that could not hear it.
 """
@@ -125,7 +125,7 @@ class Revocations:
 
     def _take(self, revocation: Revocation) -> None:
         if (revocation.identity, revocation.topic, revocation.browser) == (None, None, None):
-            raise ValueError("It means nobody.")
+            raise ValueError("It names no user, topic or browser.")
         self._recent.append(revocation)
         for connection in self._candidates(revocation):
             if revocation.means(connection):

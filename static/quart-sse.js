@@ -377,7 +377,7 @@
     pulls.delete(key);
   };
 
-  /** Load the page anew if nothing was typed in it, and not before it is an hour old. */
+  /** Reload the page if nothing was typed in it, and not before it is an hour old. */
   const reload = async () => {
     await sleep(HOUR - performance.now());
     if (!isTyped && dataset.sseState === "stopped") location.reload();

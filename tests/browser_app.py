@@ -428,7 +428,7 @@ async def away(port: int) -> WerkzeugResponse:
 
 @app.get("/uploads/stream.txt")
 async def upload() -> Response:
-    """Answer with a file that somebody has uploaded."""
+    """Answer with a file that a user has uploaded."""
     text = f'event: sse-open\ndata: {{"topics": [["board?name=a"]]}}\n\n{EVIL}'
     return Response(text, content_type="text/plain")
 

@@ -367,7 +367,7 @@ async def test_farewell_costs_no_position(profile: Profile, event: str) -> None:
     """Its id is for other clients: the page goes on from where it was, without a loss."""
     async with serving(2) as server, gate_to(server.port) as gate:
         await profile.set_cookie(gate.url, "who", "one")
-        # They share a key, and what is told to stop is the newer one's token.
+        # They share a key, and the server stops the newer one's token.
         tabs = [await profile.open(url_of(gate, "/page/room/a")) for _ in range(2)]
         await expect_each_event_once(server, *tabs, topic="room/a")
         answers = iter([said(event)])

@@ -401,7 +401,7 @@ async def test_who_joins_while_others_leave_misses_nothing(url: str) -> None:
 
 
 async def test_topic_asked_for_while_many_are_given_up_stays_subscribed() -> None:
-    """A Redis that is slow to take what it is told gets it in the order in which it was meant."""
+    """A Redis that is slow to take commands gets them in the order in which they were meant."""
     received: list[str] = []
 
     class Hub:

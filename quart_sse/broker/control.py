@@ -1,8 +1,8 @@
 """Tell every process something, and ask every process something.
 
-Both are messages without a topic (``Kind.CONTROL``), which every process receives. What is told is
-kept for processes that are cut off just then; a question and its answers are not, for when they
-would be read their time is over.
+Both are messages without a topic (``Kind.CONTROL``), which every process receives. The broker
+keeps what is sent for processes that are cut off at the time. It does not keep a question or its
+answers: by the time those processes could read them, the question has timed out.
 """
 
 import asyncio
@@ -84,7 +84,7 @@ class Control:
         self.handle(ASK, self._take_question, {"id", "question", "data"})
         self.handle(ANSWER, self._take_answer, {"id", "process", "answer", "fault"})
 
-    # -- what this process does when it is told or asked -------------------------------------------
+    # -- what this process does with messages and questions ----------------------------------------
 
     def handle(self, name: str, handler: Handler, keys: Set[str]) -> None:
         """Call a function whenever a process, this one too, tells something of this name.
