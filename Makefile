@@ -42,7 +42,7 @@ script: ## Minify static/quart-sse.js, after a change of it
 	@scripts/minify.sh
 
 soak: .venv/.stamp-dev ## Let a thousand streams come and go for two minutes
-	$(RUN) pytest tests/test_soak.py -m slow --log-level info -rA $(ARGS)
+	$(RUN) pytest tests/project/test_soak.py -m slow --log-level info -rA $(ARGS)
 
 bench: .venv/.stamp-dev ## Run the benchmarks
 	$(RUN) benchmarks $(ARGS)

@@ -21,7 +21,7 @@ from redis.asyncio import Redis
 from quart_sse.broker import Keep, Kind, Message, Start
 from quart_sse.broker.redis import RedisBroker
 from quart_sse.position import ZERO
-from tests.redis_server import running_redis
+from tests.support.redis_server import running_redis
 
 from .apps import PAYLOAD
 from .servers import ROOT, serve

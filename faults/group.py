@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from quart_sse.position import Id
-from tests.redis_server import RedisServer
+from tests.support.redis_server import RedisServer
 
 from .network import Balancer
 from .publisher import Publisher

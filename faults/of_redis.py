@@ -3,8 +3,8 @@
 import re
 import signal
 
-from tests.redis_server import RedisServer
-from tests.servers import free_port
+from tests.support.redis_server import RedisServer
+from tests.support.servers import free_port
 
 from .network import Wire
 from .play import Play, are_in

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from tests.redis_server import RedisServer
+from tests.support.redis_server import RedisServer
 
 from .group import Group
 from .network import Balancer

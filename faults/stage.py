@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.redis_server import RedisServer, running_redis
-from tests.servers import Server, serve
+from tests.support.redis_server import RedisServer, running_redis
+from tests.support.servers import Server, serve
 
 from .network import Balancer, Wire
 

@@ -1,0 +1,651 @@
+"""What every broker promises: one order, a history, and an honest answer to those who come back.
+
+One suite over all brokers; a new one joins it with an entry in ``RIGS``. Nothing here knows how a
+broker works, and messages are awaited, never expected at once.
+"""
+
+import tempfile
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from quart_sse.broker import (
+    CONTROL_HISTORY,
+    Broker,
+    Keep,
+    Kind,
+    Message,
+    Past,
+    Replay,
+    Start,
+    State,
+    bound,
+    judge,
+)
+from quart_sse.broker.memory import GRACE, MemoryBroker
+from quart_sse.broker.redis import RedisBroker
+from quart_sse.position import MAX_AHEAD_MS, ZERO, Id, Position
+from tests.support.redis_server import running_redis
+from tests.support.streams import until
+
+TOPIC, OTHER = "news?room=1", "news?room=2"
+KEEP = Keep(events=10, ttl=60.0)
+NONE = Keep(events=0, ttl=60.0)
+
+
+# -- the brokers -----------------------------------------------------------------------------------
+
+
+class Ear:
+    """A hub that does nothing but listen."""
+
+    def __init__(self) -> None:
+        self.heard: list[Message] = []
+        self.seen = ZERO
+
+    def receive(self, message: Message) -> None:
+        self.heard.append(message)
+        self.seen = message.id
+
+    async def catch_up(self) -> None: ...
+
+    async def hears(self, count: int) -> list[Message]:
+        """Return all that came, of which there must be so much but for probes."""
+        await until(lambda: len(self._said()) >= count)
+        return self._said()
+
+    def _said(self) -> list[Message]:
+        return [message for message in self.heard if message.kind is not Kind.PROBE]
+
+
+@dataclass
+class Rig:
+    """A broker that has been started, and what a test needs beside it."""
+
+    broker: Broker
+    ear: Ear
+    #: sets the broker's clock forward by so many seconds, or back
+    wind: Callable[[float], None]
+
+    async def position(self) -> Position:
+        return await self.broker.position()
+
+    async def say(self, *texts: str, topic: str = TOPIC, keep: Keep = KEEP) -> list[Id]:
+        """Publish events."""
+        return [await self.broker.publish(event(text, topic), keep) for text in texts]
+
+    async def change(self, fragment: str, topic: str = TOPIC, keep: Keep = KEEP) -> Id:
+        """Publish a refresh of a fragment."""
+        return await self.broker.publish(Message(Kind.REFRESH, ZERO, topic, fragment), keep)
+
+    async def resume(self, position: Position | None, keep: Keep = KEEP, *shown: str) -> Replay:
+        """Ask what a client of one topic has missed."""
+        return await self.broker.resume({TOPIC: Start(position, frozenset(shown), keep)})
+
+
+def event(text: str, topic: str = TOPIC, id: Id = ZERO) -> Message:
+    """Return an event."""
+    return Message(Kind.EVENT, id, topic, "said", text)
+
+
+@asynccontextmanager
+async def memory_rig() -> AsyncIterator[Rig]:
+    """Run the broker of a single process, by a clock that stands still."""
+    clock = [1_795_302_000.0]
+
+    def wind(seconds: float) -> None:
+        clock[0] += seconds
+
+    broker, ear = MemoryBroker(lambda: clock[0]), Ear()
+    await broker.start(ear)
+    yield Rig(broker, ear, wind)
+    await broker.stop()
+
+
+@asynccontextmanager
+async def redis_rig() -> AsyncIterator[Rig]:
+    """Run the broker of many processes, on a server of its own."""
+    with tempfile.TemporaryDirectory() as directory:
+        async with running_redis(Path(directory)) as server:
+            broker, ear = RedisBroker(server.url), Ear()
+
+            def wind(seconds: float) -> None:
+                broker.clock_offset_ms += int(seconds * 1000)
+
+            await broker.start(ear)
+            yield Rig(broker, ear, wind)
+            await broker.stop()
+
+
+RIGS: Mapping[str, Callable[[], AbstractAsyncContextManager[Rig]]] = {
+    "memory": memory_rig,
+    "redis": redis_rig,
+}
+
+
+@pytest.fixture(params=list(RIGS.values()), ids=list(RIGS))
+async def rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
+    """A broker of each kind."""
+    async with request.param() as rig:
+        yield rig
+
+
+# -- publishing ------------------------------------------------------------------------------------
+
+
+async def test_ids_rise_over_all_topics_and_kinds(rig: Rig) -> None:
+    """Whatever is published has its place in one order, and the position follows."""
+    ids = [
+        *await rig.say("a"),
+        *await rig.say("b", topic=OTHER, keep=NONE),
+        await rig.change("list"),
+        *await rig.say("c"),
+    ]
+    position = await rig.position()
+
+    assert sorted(set(ids)) == ids
+    assert position.events >= ids[-1]
+    assert position.fragments == position.events
+
+
+async def test_long_history_of_one_topic_keeps_none_of_others() -> None:
+    """A process of its own forgets each topic at its own time, whatever others are kept for."""
+    clock = [1_795_302_000.0]
+    broker = MemoryBroker(lambda: clock[0])
+    await broker.publish(Message(Kind.EVENT, ZERO, "long", "x", "1"), Keep(1, 86_400.0))
+
+    for number in range(50):
+        topic = f"short?n={number}"
+        await broker.publish(Message(Kind.REFRESH, ZERO, topic, "list"), Keep(1, 1.0))
+        clock[0] += 5.0
+
+    assert "long" in broker._records
+    assert len(broker._records) < 5
+
+
+async def test_ids_rise_when_the_clock_is_set_back(rig: Rig) -> None:
+    """A clock that goes back an hour stops the ids' milliseconds, never their order."""
+    (before,) = await rig.say("a")
+    rig.wind(-3600)
+    after = await rig.say("b", "c")
+
+    assert [before, *after] == sorted({before, *after})
+    assert after[-1].ms == before.ms
+
+
+async def test_ids_follow_the_clock_forward(rig: Rig) -> None:
+    """A minute later an id's milliseconds are a minute later, so ages can be told."""
+    (before,) = await rig.say("a")
+    rig.wind(60)
+    (after,) = await rig.say("b")
+
+    assert 60_000 <= after.ms - before.ms < 70_000
+
+
+async def test_messages_are_delivered_as_published_and_in_order(rig: Rig) -> None:
+    """A subscriber gets every message, whole, with the id that its publisher was given."""
+    published = [
+        event("a"),
+        Message(Kind.REFRESH, ZERO, TOPIC, "list"),
+        replace(event("b|c\nd\u2028é"), retry_ms=500),
+        replace(event("e"), origin="page-1"),
+        Message(Kind.PUSH, ZERO, TOPIC, "list", "<b>1|2</b>", origin="/a|b;c%7C%25"),
+        replace(event(""), topic=OTHER),
+    ]
+    await rig.broker.subscribe([TOPIC, OTHER])
+    expected = [
+        replace(message, id=await rig.broker.publish(message, KEEP)) for message in published
+    ]
+    heard = await rig.ear.hears(len(published))
+
+    assert [replace(message, data=message.data or None) for message in heard] == [
+        replace(message, data=message.data or None) for message in expected
+    ]
+
+
+async def test_control_messages_and_probes_reach_a_process_without_topics(rig: Rig) -> None:
+    """What concerns every process needs no subscription; a probe brings nothing but its id."""
+    before = await rig.position()
+    await rig.broker.probe()
+    order = Message(Kind.CONTROL, ZERO, "", "disconnect", '{"identity": "ada"}')
+    id = await rig.broker.publish(order, NONE)
+
+    assert await rig.ear.hears(1) == [replace(order, id=id)]
+    probes = [message for message in rig.ear.heard if message.kind is Kind.PROBE]
+    assert before.events < probes[-1].id < id
+
+
+async def test_known_position_is_never_behind_what_was_published(rig: Rig) -> None:
+    """A page that is asked for after an event was published does not begin before it."""
+    (id,) = await rig.say("a")
+    known = rig.broker.known
+
+    assert known is not None
+    assert known.events >= id
+    assert known.epoch == (await rig.position()).epoch
+
+
+async def test_broker_says_what_it_can_do(rig: Rig) -> None:
+    """It is ready when it was started, and stopped when it was stopped."""
+    states = [rig.broker.state]
+    await rig.broker.stop()
+    states.append(rig.broker.state)
+
+    assert states == [State.READY, State.STOPPED]
+
+
+# -- coming back -----------------------------------------------------------------------------------
+
+
+async def test_who_missed_nothing_is_complete(rig: Rig) -> None:
+    """The last event is the one that the client has: nothing is sent, nothing is wrong."""
+    await rig.say("a", "b")
+    position = await rig.position()
+    replay = await rig.resume(position)
+
+    assert replay == Replay(replay.position)
+    assert replay.position.epoch == position.epoch
+    assert replay.position.events >= position.events
+
+
+async def test_who_missed_some_is_sent_just_those(rig: Rig) -> None:
+    """A client that stands exactly at an event is sent what comes after it, in order."""
+    ids = await rig.say("a", "b", "c")
+    epoch = (await rig.position()).epoch
+    replay = await rig.resume(Position(epoch, ids[0], ids[0]))
+
+    assert replay.events == [event("b", id=ids[1]), event("c", id=ids[2])]
+    assert not replay.incomplete
+    assert replay.position.events >= ids[2]
+
+
+@pytest.mark.parametrize(("has", "is_complete"), [(0, False), (1, True), (2, True), (3, True)])
+async def test_history_is_capped_and_the_gap_is_told(rig: Rig, has: int, is_complete: bool) -> None:
+    """Of three events two are kept: only who has the first one already misses nothing."""
+    keep = Keep(events=2, ttl=60.0)
+    start = await rig.position()
+    ids = [start.events, *await rig.say("a", "b", "c", keep=keep)]
+    replay = await rig.resume(Position(start.epoch, ids[has], ids[has]), keep)
+
+    kept = [event("b", id=ids[2]), event("c", id=ids[3])]
+    assert replay.events == (kept[max(0, has - 1) :] if is_complete else [])
+    assert replay.incomplete == (set() if is_complete else {TOPIC})
+
+
+async def test_events_of_a_single_kept_one_are_judged_by_their_predecessor(rig: Rig) -> None:
+    """With a history of one event, its predecessor's id alone decides."""
+    keep = Keep(events=1, ttl=60.0)
+    start = await rig.position()
+    first, second, third = await rig.say("a", "b", "c", keep=keep)
+
+    lost = await rig.resume(Position(start.epoch, first, first), keep)
+    whole = await rig.resume(Position(start.epoch, second, second), keep)
+    assert lost.incomplete == {TOPIC}
+    assert whole.events == [event("c", id=third)]
+    assert not whole.incomplete
+
+
+async def test_events_outlive_their_topics_lifetime_by_no_silence(rig: Rig) -> None:
+    """When an event has expired its topic is incomplete: nobody is told that there was none."""
+    start = await rig.position()
+    (id,) = await rig.say("a")
+    rig.wind(KEEP.ttl + GRACE + 1)
+    replay = await rig.resume(start)
+
+    assert replay.events == [event("a", id=id)] or replay.incomplete == {TOPIC}
+
+
+async def test_event_after_an_expired_one_does_not_hide_it(rig: Rig) -> None:
+    """The first event of a topic's second life knows that there may have been one before."""
+    start = await rig.position()
+    expired = await rig.say("a")
+    rig.wind(KEEP.ttl + GRACE + 1)
+    newer = await rig.say("b")
+    replay = await rig.resume(start)
+
+    both = [event("a", id=expired[0]), event("b", id=newer[0])]
+    assert replay.events == both or (replay.events == [] and replay.incomplete == {TOPIC})
+
+
+async def test_event_within_its_lifetime_is_replayed(rig: Rig) -> None:
+    """Up to the very end of its lifetime, and after younger ones have come."""
+    start = await rig.position()
+    await rig.say("a")
+    rig.wind(KEEP.ttl - 1)
+    await rig.say("b")
+    rig.wind(KEEP.ttl - 1)
+    replay = await rig.resume(start)
+
+    assert [message.data for message in replay.events] == ["a", "b"]
+    assert not replay.incomplete
+
+
+async def test_history_survives_a_clock_that_was_set_back(rig: Rig) -> None:
+    """While ids stand still positions do not age, so what they are owed must not expire."""
+    start = await rig.position()
+    rig.wind(-3600)
+    (id,) = await rig.say("a")
+    rig.wind(KEEP.ttl + GRACE + 1)
+    replay = await rig.resume(start)
+
+    assert replay.events == [event("a", id=id)] or replay.incomplete == {TOPIC}
+
+
+@pytest.mark.parametrize(("age", "is_complete"), [(0, True), (50, True), (70, False)])
+async def test_topic_without_events_is_judged_by_the_positions_age(
+    rig: Rig, age: float, is_complete: bool
+) -> None:
+    """Where no event is known, only who is younger than the history's lifetime missed none."""
+    start = await rig.position()
+    rig.wind(age)
+    replay = await rig.resume(start)
+
+    assert replay.incomplete == (set() if is_complete else {TOPIC})
+    assert replay.stale == (set() if is_complete else {TOPIC})
+    assert not replay.unknown
+
+
+@pytest.mark.parametrize(("ahead_ms", "is_known"), [(MAX_AHEAD_MS - 500, True), (5000, False)])
+async def test_position_from_the_future_is_disbelieved(
+    rig: Rig, ahead_ms: int, is_known: bool
+) -> None:
+    """A little ahead of the clock may be a promoted replica's doing; more is nonsense."""
+    now = await rig.position()
+    ahead = Id(now.events.ms + ahead_ms, 0)
+    replay = await rig.resume(Position(now.epoch, ahead, ahead))
+
+    assert replay.unknown == replay.incomplete == (set() if is_known else {TOPIC})
+
+
+async def test_position_of_another_data_set_or_none_is_unknown(rig: Rig) -> None:
+    """Another epoch, or something unreadable, is never taken for "now": the client is told."""
+    await rig.say("a")
+    now = await rig.position()
+    for position in (now._replace(epoch="zzzz"), None):
+        replay = await rig.resume(position)
+
+        assert replay == Replay(replay.position, incomplete={TOPIC}, unknown={TOPIC})
+
+
+async def test_client_without_a_page_starts_now(rig: Rig) -> None:
+    """Who never saw a page of ours has missed nothing, and is told of no loss."""
+    await rig.say("a")
+    await rig.change("list")
+    start = Start(None, frozenset({"list"}), KEEP, now=True)
+    replay = await rig.broker.resume({TOPIC: start})
+
+    assert (replay.events, replay.incomplete, replay.unknown) == ([], set(), set())
+
+
+async def test_events_without_history_are_neither_replayed_nor_missed(rig: Rig) -> None:
+    """They are no facts: whoever comes back, from wherever, is told of no loss."""
+    start = await rig.position()
+    await rig.say("a", "b", keep=NONE)
+    rig.wind(NONE.ttl + GRACE + 1)
+
+    foreign = start._replace(epoch="zzzz")
+    for position, unknown in ((start, set()), (foreign, {TOPIC}), (None, {TOPIC})):
+        replay = await rig.resume(position, NONE)
+        assert (replay.events, replay.incomplete, replay.unknown) == ([], set(), unknown)
+
+
+async def test_changes_of_all_fragments_are_told(rig: Rig) -> None:
+    """Of each fragment, refreshed or pushed, the last change is known, shown or not.
+
+    It may be inside one that is shown.
+    """
+    start = await rig.position()
+    await rig.change("list")
+    change = await rig.change("list")
+    push = await rig.broker.publish(Message(Kind.PUSH, ZERO, TOPIC, "count", "1"), KEEP)
+    hidden = await rig.change("hidden")
+    await rig.change("list", topic=OTHER)
+    replay = await rig.resume(start, KEEP, "list", "count", "still")
+
+    names = {"list": change, "count": push, "hidden": hidden}
+    assert replay.changes == {(TOPIC, name): id for name, id in names.items()}
+    assert (replay.events, replay.incomplete, replay.stale) == ([], set(), set())
+
+
+async def test_changes_are_told_to_those_who_have_them_too(rig: Rig) -> None:
+    """Whether a cached render is new enough can only be told by the change's own id."""
+    change = await rig.change("list")
+    replay = await rig.resume(await rig.position(), KEEP, "list")
+
+    assert replay.changes == {(TOPIC, "list"): change}
+
+
+@pytest.mark.parametrize("keep", [KEEP, NONE])
+async def test_change_that_expired_makes_its_topic_stale(rig: Rig, keep: Keep) -> None:
+    """Who comes from before the record of changes must be rendered everything."""
+    start = await rig.position()
+    change = await rig.change("list", keep=keep)
+    rig.wind(keep.ttl + GRACE + 1)
+    replay = await rig.resume(start, keep, "list")
+
+    assert replay.changes.get((TOPIC, "list")) == change or replay.stale == {TOPIC}
+
+
+async def test_fragments_that_lag_are_judged_apart_from_events(rig: Rig) -> None:
+    """A client whose fragments were never current has missed no event for it."""
+    await rig.say("a")
+    now = await rig.position()
+    replay = await rig.resume(now._replace(fragments=ZERO))
+
+    assert replay == Replay(replay.position, stale={TOPIC})
+
+
+async def test_several_topics_are_one_list_in_order(rig: Rig) -> None:
+    """Events of all topics come in the order of publishing; each topic is judged by itself."""
+    start = await rig.position()
+    ids = [(await rig.say(str(i), topic=(TOPIC, OTHER)[i % 2]))[0] for i in range(6)]
+    middle = Position(start.epoch, ids[2], ids[2])
+    replay = await rig.broker.resume(
+        {
+            OTHER: Start(middle, frozenset(), KEEP),
+            TOPIC: Start(start, frozenset(), KEEP),
+            "lost": Start(None, frozenset(), KEEP),
+        }
+    )
+
+    assert [(message.topic, message.data) for message in replay.events] == [
+        (TOPIC, "0"),
+        (TOPIC, "2"),
+        (OTHER, "3"),
+        (TOPIC, "4"),
+        (OTHER, "5"),
+    ]
+    assert replay.incomplete == replay.unknown == {"lost"}
+
+
+async def test_snapshot_is_newer_than_all_before_it_and_older_than_all_after(rig: Rig) -> None:
+    """What is published before a resume is in its snapshot, what comes later is above it."""
+    await rig.broker.subscribe([TOPIC])
+    (before,) = await rig.say("a")
+    replay = await rig.resume(await rig.position())
+    (after,) = await rig.say("b")
+
+    assert before <= replay.position.events < after
+
+
+# -- presence --------------------------------------------------------------------------------------
+
+
+async def test_presence_counts_members_until_they_exit(rig: Rig) -> None:
+    """Whoever entered a topic is present on it, and on no other, until he exits."""
+    broker = rig.broker
+    await broker.enter(TOPIC, {"1": "+ada", "2": "+ada", "3": "-browser|x"})
+    await broker.enter(TOPIC, {"1": "+ada"})
+    await broker.exit(TOPIC, "2")
+    await broker.exit(TOPIC, "never here")
+
+    assert await broker.present(TOPIC) == {"1": "+ada", "3": "-browser|x"}
+    assert await broker.present(OTHER) == {}
+
+
+async def test_presence_is_a_copy(rig: Rig) -> None:
+    """What a caller was given does not change under his hands."""
+    await rig.broker.enter(TOPIC, {"1": "+ada"})
+    present = await rig.broker.present(TOPIC)
+    await rig.broker.exit(TOPIC, "1")
+
+    assert present == {"1": "+ada"}
+    assert await rig.broker.present(TOPIC) == {}
+
+
+async def test_presence_is_of_a_topic_and_harmless_to_leave(rig: Rig) -> None:
+    """Whoever they are, entering twice is once, and who is unknown can exit."""
+    await rig.broker.enter(TOPIC, {"1": "+ada", "2": "-x|y"})
+    await rig.broker.enter(TOPIC, {"1": "+ada"})
+    await rig.broker.exit(TOPIC, "unknown")
+
+    assert await rig.broker.present(TOPIC) == {"1": "+ada", "2": "-x|y"}
+    assert await rig.broker.present(OTHER) == {}
+
+
+async def test_texts_are_kept(rig: Rig) -> None:
+    """A text is found by its reference, the same for the same text."""
+    text = "é\n" * 5000
+    reference = await rig.broker.keep_text(text, 10)
+
+    assert await rig.broker.keep_text(text, 10) == reference
+    assert await rig.broker.kept_text(reference) == text
+    assert await rig.broker.kept_text("unknown") is None
+
+
+async def test_control_messages_are_replayed_to_processes(rig: Rig) -> None:
+    """A process that was cut off asks for them as for events; probes are not among them."""
+    before = await rig.position()
+    order = Message(Kind.CONTROL, ZERO, "", "disconnect", '{"identity": "ada"}')
+    id = await rig.broker.publish(order, CONTROL_HISTORY)
+    await rig.broker.probe()
+    replay = await rig.broker.resume({"": Start(before, frozenset(), CONTROL_HISTORY)})
+
+    assert replay.events == [replace(order, id=id)]
+    assert not replay.incomplete
+
+
+# -- the rules that all brokers share --------------------------------------------------------------
+
+NOW = Id(1_000_000, 5)
+AGO_50, AGO_70 = Id(950_000, 0), Id(930_000, 0)  #: seconds, where history is kept for 60
+
+
+def judged(start: Start, past: Past) -> Replay:
+    """Judge one topic, whose snapshot is taken NOW."""
+    replay = Replay(Position("e", NOW, NOW))
+    judge(replay, TOPIC, start, past)
+    return replay
+
+
+def at(events: Id, fragments: Id | None = None, epoch: str = "e") -> Start:
+    """Return a start at a position."""
+    return Start(Position(epoch, events, fragments or events), frozenset(), KEEP)
+
+
+E1, E2 = event("1", id=Id(960_000, 0)), event("2", id=Id(970_000, 0))
+
+
+@pytest.mark.parametrize(
+    ("start", "past", "is_complete"),
+    [
+        pytest.param(at(AGO_50), Past([E1, E2], AGO_50, E2.id, {}), True, id="predecessor-is-had"),
+        pytest.param(at(AGO_50), Past([E2], AGO_70, E2.id, {}), True, id="predecessor-is-older"),
+        pytest.param(at(AGO_50), Past([E2], E1.id, E2.id, {}), False, id="predecessor-was-missed"),
+        pytest.param(at(AGO_50), Past([E2], None, E2.id, {}), False, id="predecessor-is-unknown"),
+        pytest.param(at(AGO_70), Past([E1], AGO_70, E1.id, {}), True, id="old-but-all-is-kept"),
+        pytest.param(at(E2.id), Past([], E1.id, E2.id, {}), True, id="tip-is-had"),
+        pytest.param(at(E1.id), Past([], None, E2.id, {}), False, id="tip-was-missed-stream-gone"),
+        pytest.param(at(AGO_70), Past([], None, Id(1, 0), {}), True, id="old-but-tip-is-older"),
+        pytest.param(at(AGO_50), Past([], None, None, {}), True, id="no-tip-and-young"),
+        pytest.param(at(AGO_70), Past([], None, None, {}), False, id="no-tip-and-old"),
+    ],
+)
+def test_events_are_complete_if_none_can_be_missing(
+    start: Start, past: Past, is_complete: bool
+) -> None:
+    """What decides is the first event's predecessor, else the tip, else the position's age."""
+    replay = judged(start, past)
+
+    assert replay.events == (list(past.events) if is_complete else [])
+    assert replay.incomplete == (set() if is_complete else {TOPIC})
+    assert not replay.unknown
+
+
+@pytest.mark.parametrize(
+    ("position", "is_known"),
+    [
+        (Position("e", NOW, NOW), True),
+        (Position("e", Id(NOW.ms + MAX_AHEAD_MS, 9), NOW), True),
+        (Position("e", Id(NOW.ms + MAX_AHEAD_MS + 1, 0), NOW), False),
+        (Position("other", NOW, NOW), False),
+        (None, False),
+    ],
+)
+@pytest.mark.parametrize("keep", [KEEP, NONE])
+def test_position_is_known_only_in_its_epoch_and_not_from_the_future(
+    position: Position | None, keep: Keep, is_known: bool
+) -> None:
+    """Nothing is judged by any other; without history there is no loss to be told of."""
+    past = Past([E1], None, E1.id, {"list": E1.id})
+    replay = judged(Start(position, frozenset({"list"}), keep), past)
+
+    assert replay.unknown == (set() if is_known else {TOPIC})
+    assert replay.incomplete == ({TOPIC} if keep.events else set())
+    assert replay.changes == {(TOPIC, "list"): E1.id}
+
+
+@pytest.mark.parametrize(("fragments", "is_stale"), [(AGO_50, False), (AGO_70, True), (ZERO, True)])
+@pytest.mark.parametrize("keep", [KEEP, NONE])
+def test_record_of_changes_reaches_as_far_as_history(
+    fragments: Id, is_stale: bool, keep: Keep
+) -> None:
+    """Fragments that were current before that are stale; that is no loss of events."""
+    start = Start(Position("e", NOW, fragments), frozenset(), keep)
+    replay = judged(start, Past([], None, None, {}))
+
+    assert replay.stale == ({TOPIC} if is_stale else set())
+    assert not replay.incomplete
+
+
+def test_start_at_now_is_judged_by_nothing() -> None:
+    """Neither events nor gaps concern who never was here; changes are noted all the same."""
+    start = Start(None, frozenset({"list"}), KEEP, now=True)
+    replay = judged(start, Past([E1], None, E1.id, {"list": E1.id}))
+
+    assert replay == Replay(replay.position, changes={(TOPIC, "list"): E1.id})
+
+
+def test_start_without_history_is_sent_no_events() -> None:
+    """Also when some are still kept, from a time when the topic had a history."""
+    start = Start(Position("e", AGO_50, AGO_50), frozenset(), NONE)
+    replay = judged(start, Past([E1], None, E1.id, {}))
+
+    assert replay == Replay(replay.position)
+
+
+def big_replay(sizes: Mapping[str, list[int]]) -> Replay:
+    """Return a replay of events with so many bytes of data: topic -> one number for each."""
+    events = [event("x" * size, topic) for topic, all in sizes.items() for size in all]
+    return Replay(Position("e", NOW, NOW), events, incomplete={"lost"})
+
+
+def test_replay_within_its_bounds_is_left_alone() -> None:
+    """As many events, and as many bytes, as are allowed are sent."""
+    replay = big_replay({TOPIC: [10, 10]})
+    size = sum(message.size for message in replay.events)
+    bound(replay, 2, size)
+
+    assert replay == big_replay({TOPIC: [10, 10]})
+
+
+@pytest.mark.parametrize(("events", "spare"), [(1, 0), (2, -1)])
+def test_replay_beyond_its_bounds_is_a_gap_of_its_topics(events: int, spare: int) -> None:
+    """Too many events or bytes: none is sent, and whoever was to get them is told."""
+    replay = big_replay({TOPIC: [10], OTHER: [10]})
+    bound(replay, events, sum(message.size for message in replay.events) + spare)
+
+    assert replay == Replay(replay.position, incomplete={TOPIC, OTHER, "lost"})

@@ -1,0 +1,133 @@
+"""Calls reach the right database, from any loop, at the server that the address leads to now."""
+
+import asyncio
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from quart_sse.broker import Keep, Kind, Message, State
+from quart_sse.broker.redis import RedisBroker
+from quart_sse.errors import BrokerUnavailable
+from quart_sse.position import ZERO
+from tests.broker.test_redis import Inbox, redis, until_redis
+from tests.broker.test_two_processes import Balancer
+from tests.support.redis_server import RedisServer, running_redis
+from tests.support.servers import ROOT, free_port
+from tests.support.streams import until
+
+__all__ = ["redis"]
+
+KEEP = Keep(10, 60)
+#: Seconds between two tries.
+POLL = 0.05
+
+
+def event(data: str) -> Message:
+    return Message(Kind.EVENT, ZERO, "t", "said", data)
+
+
+async def test_databases_of_one_server_do_not_meet(redis: RedisServer) -> None:
+    """Apps in two databases are two apps, although pub/sub knows no databases."""
+    one, other = (RedisBroker(f"{redis.url}?db={number}") for number in (1, 2))
+    inboxes = Inbox(), Inbox()
+    for broker, inbox in zip((one, other), inboxes, strict=True):
+        await broker.start(inbox)
+        await broker.subscribe(["t"])
+
+    for number in range(3):
+        await one.publish(event(f"one {number}"), KEEP)
+    await other.publish(event("other"), KEEP)
+    await until(lambda: "other" in inboxes[1].data and len(inboxes[0].data) >= 3)
+
+    assert inboxes[1].data == ["other"]
+    assert inboxes[0].data == ["one 0", "one 1", "one 2"]
+    assert [inbox.catches for inbox in inboxes] == [1, 1]
+    for broker in (one, other):
+        await broker.stop()
+
+
+@pytest.mark.parametrize("option", ["protocol=3", "decode_responses=true", "socket_timeout=60"])
+async def test_options_of_the_url_that_would_break_reading_do_not(
+    redis: RedisServer, option: str
+) -> None:
+    """Options in the URL that are the library's own have no effect."""
+    broker, inbox = RedisBroker(f"{redis.url}?{option}", timeout=1.0), Inbox()
+    await broker.start(inbox)
+    assert broker.state is State.READY
+    await broker.subscribe(["t"])
+    await broker.publish(event("x"), KEEP)
+    await until(lambda: inbox.data == ["x"])
+    await broker.stop()
+
+
+TASKS = """
+import asyncio
+from tests.apps.cluster import app, talks
+
+async def work(number):
+    async with app.app_context():
+        await talks.topic(number=1).publish("said", f"done {number}")
+
+async def several():
+    await asyncio.gather(*(work(number) for number in range(5)))
+
+for number in range(3):
+    asyncio.run(work(number))
+    asyncio.run(several())
+"""
+
+
+async def test_worker_with_a_loop_for_each_task_publishes(
+    redis: RedisServer, tmp_path: Path
+) -> None:
+    """A task queue calls ``asyncio.run`` for each task; no connection is left behind."""
+    worker = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-W", "error", "-c", TASKS),
+        cwd=ROOT,
+        env={"CLUSTER_DATABASE": str(tmp_path), "QUART_SSE_BROKER_URL": redis.url},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, complaints = await worker.communicate()
+
+    assert complaints.decode() == ""
+    assert worker.returncode == 0
+
+
+async def test_address_that_moves_to_another_server_is_followed(tmp_path: Path) -> None:
+    """When a replica was promoted behind one address, no call stays with the old server."""
+    folders = [tmp_path / name for name in ("a", "b")]
+    for folder in folders:
+        folder.mkdir()
+    first, second = free_port(), free_port()
+    async with (
+        running_redis(folders[0], "--port", str(first), "--repl-diskless-sync-delay", "0") as a,
+        running_redis(folders[1], "--port", str(second), "--replicaof", f"127.0.0.1 {first}") as b,
+        Balancer(first) as address,
+    ):
+        await until_redis(
+            b, "INFO", "replication", is_so=lambda info: info.get("master_link_status") == "up"
+        )
+        broker, inbox = (
+            RedisBroker(f"redis://127.0.0.1:{address.port}", timeout=0.5, probe=0.2),
+            Inbox(),
+        )
+        await broker.start(inbox)
+        await broker.subscribe(["t"])
+        await asyncio.gather(*(broker.publish(event(str(n)), KEEP) for n in range(5)))
+        before = await broker.position()
+
+        address.target = second
+        await b.ask("REPLICAOF", "NO", "ONE")
+        await a.ask("REPLICAOF", "127.0.0.1", str(second))
+        async with asyncio.timeout(10):
+            while inbox.catches < 2 or broker.state is not State.READY:
+                with suppress(BrokerUnavailable):
+                    await broker.probe()
+                await asyncio.sleep(POLL)
+        await broker.subscribe(["t"])
+        assert (await broker.position()).epoch != before.epoch, "the new one may know less"
+        await asyncio.gather(*(broker.publish(event(f"now {n}"), KEEP) for n in range(5)))
+        await until(lambda: sum(str(d).startswith("now") for d in inbox.data) == 5)
+        await broker.stop()

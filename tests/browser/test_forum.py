@@ -1,0 +1,312 @@
+"""The main job in a real browser: Chromium, the example, htmx 2 and htmx 4."""
+
+import asyncio
+import re
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser, Page, Route, async_playwright, expect
+
+from tests.support.servers import Server, serve
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+
+# A condition is awaited, not a time: this is only when a slow machine is given up.
+expect.set_options(timeout=15_000)
+
+CHROMIUM_ARGS = [
+    *("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync", "--disable-quic"),
+    *("--disable-background-networking", "--disable-component-update"),
+]
+#: What Chromium says when a stream's server goes away; htmx logs it too.
+EXPECTED_NOISE = re.compile(
+    r"net::ERR_|network error|Failed to fetch|\[object Event\]|Failed to load resource"
+)
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    """Debian's Chromium."""
+    path = shutil.which("chromium")
+    assert path, "Chromium is missing; 'make test' installs it, or: apt-get install chromium"
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=path, args=CHROMIUM_ARGS)
+        yield browser
+        await browser.close()
+
+
+@pytest.fixture(params=[2, 4], ids=["htmx2", "htmx4"])
+async def forum(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Server]:
+    """The example, served by its own command."""
+    async with serve_forum(request.param, tmp_path) as server:
+        yield server
+
+
+@asynccontextmanager
+async def serve_forum(htmx: int, folder: Path, port: int | None = None) -> AsyncIterator[Server]:
+    """Serve the example with a database of its own."""
+    environ = {"QUART_SSE_HTMX": str(htmx), "EXAMPLE_DATABASE": str(folder / "forum.sqlite3")}
+    async with serve(lambda free: ["-m", "example"], environ, port=port) as server:
+        yield server
+
+
+@asynccontextmanager
+async def visit(
+    browser: Browser, server: Server, path: str = "/", until: str | None = None
+) -> AsyncIterator[Page]:
+    """Open a page in a browser context of its own, and see that it logs no error."""
+    context = await browser.new_context()
+    page = await context.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
+    await open_page(page, server, path, until)
+    yield page
+    await context.close()
+    assert [error for error in errors if not EXPECTED_NOISE.search(error)] == []
+
+
+#: Whether a page's stream is open: our script says it, htmx's extensions do not (what is
+#: published before it is open comes anyway).
+OPEN = "() => !window.QuartSSE || document.documentElement.dataset.sseState === 'open'"
+RETRY = "() => document.documentElement.dataset.sseState === 'retry'"
+
+
+async def open_page(page: Page, server: Server, path: str, until: str | None = None) -> None:
+    """Go to a page and wait until its stream is open, or something else is so."""
+    await page.goto(f"http://127.0.0.1:{server.port}{path}")
+    await page.wait_for_function(until or OPEN)
+
+
+async def say(page: Page, text: str) -> None:
+    """Post a comment as a person would."""
+    await page.fill("#comment-form textarea[name=text]", text)
+    await page.click("#comment-form button[type=submit]")
+
+
+async def sign_in(page: Page, server: Server, nickname: str, then: str = "/") -> None:
+    """Sign in and go to a page whose stream is then open."""
+    await page.goto(f"http://127.0.0.1:{server.port}/sign-in?next={then}")
+    await page.click(f"form.sign-in button[value={nickname}]")
+    await page.wait_for_url(lambda url: "/sign-in" not in url)
+    await page.wait_for_function(OPEN)
+
+
+async def test_comment_appears_in_the_other_browser(browser: Browser, forum: Server) -> None:
+    """A comment posted in one browser appears in another one without reload, escaped."""
+    async with (
+        visit(browser, forum, "/discussion/1") as writer,
+        visit(browser, forum, "/discussion/1") as reader,
+    ):
+        await reader.evaluate("window.neverReloaded = true")
+
+        await say(writer, "Hello <b>from</b> the other browser")
+
+        await expect(reader.get_by_text("Hello <b>from</b> the other browser")).to_be_visible()
+        await expect(writer.get_by_text("Hello <b>from</b> the other browser")).to_be_visible()
+        assert await reader.evaluate("window.neverReloaded")
+        await expect(writer.locator("#comment-form textarea[name=text]")).to_have_value("")
+
+
+async def test_votes_are_counted_live_and_the_button_is_personal(
+    browser: Browser, forum: Server
+) -> None:
+    """One person's vote changes everybody's count, and only that person's button."""
+    async with (
+        visit(browser, forum, "/discussion/1") as voter,
+        visit(browser, forum, "/discussion/1") as other,
+    ):
+        before = int(re.sub(r"\D", "", await other.inner_text("#votes")))
+        button = await other.inner_text(".voting button")
+
+        await voter.click(".voting button")
+
+        await expect(other.locator("#votes")).to_contain_text(str(before + 1))
+        await expect(voter.locator("#votes")).to_contain_text(str(before + 1))
+        await expect(voter.locator(".voting button")).not_to_have_text(button)
+        await expect(other.locator(".voting button")).to_have_text(button)
+
+
+async def test_people_who_come_and_go_are_counted(browser: Browser, forum: Server) -> None:
+    """The number of people here follows those who come and those who leave."""
+    async with visit(browser, forum, "/discussion/1") as stays:
+        await expect(stays.locator("#people")).to_contain_text("1")
+
+        async with visit(browser, forum, "/discussion/1"):
+            await expect(stays.locator("#people")).to_contain_text("2")
+
+        await expect(stays.locator("#people")).to_contain_text("1", timeout=10_000)
+
+
+async def test_published_before_the_stream_opened_is_shown(browser: Browser, forum: Server) -> None:
+    """What happens between a page's request and its connection is not missed."""
+    async with visit(browser, forum, "/discussion/1") as writer:
+        context = await browser.new_context()
+        await context.add_init_script("delete window.SharedWorker")  # it cannot be held up
+        reader = await context.new_page()
+        is_held, may_go = asyncio.Event(), asyncio.Event()
+
+        async def hold(route: Route) -> None:
+            is_held.set()
+            await may_go.wait()
+            await route.continue_()
+
+        await reader.route(re.compile(r"/sse\?t="), hold)
+        await reader.goto(f"http://127.0.0.1:{forum.port}/discussion/1")
+        await is_held.wait()
+        await say(writer, "You were not listening yet")
+        await expect(writer.get_by_text("You were not listening yet")).to_be_visible()
+        assert await reader.get_by_text("You were not listening yet").count() == 0
+
+        may_go.set()
+
+        await expect(reader.get_by_text("You were not listening yet")).to_be_visible()
+        await context.close()
+
+
+async def test_refused_user_sees_no_update(browser: Browser, forum: Server) -> None:
+    """Who may not read a discussion gets neither its page nor, with a stolen URL, its stream."""
+    async with visit(browser, forum) as moderator, visit(browser, forum) as guest:
+        room = await moderators_room(moderator, forum)
+        stream = await moderator.evaluate(CONNECT_URL)
+
+        answer = await guest.goto(f"http://127.0.0.1:{forum.port}{room}")
+        assert answer is not None
+        assert answer.status == 403
+        await guest.goto(f"http://127.0.0.1:{forum.port}/")
+        heard = guest.evaluate(LISTEN, stream)
+        await say(moderator, "Among ourselves")
+        await expect(moderator.get_by_text("Among ourselves")).to_be_visible()
+
+        told = await heard
+        assert "Among ourselves" not in told
+        assert "comments" not in re.sub(r"event: sse-refused\ndata: .*", "", told)
+
+
+async def test_signing_out_in_another_tab_ends_what_was_private(
+    browser: Browser, forum: Server
+) -> None:
+    """After signing out in one tab, another tab of the browser is told nothing private."""
+    async with visit(browser, forum) as tab, visit(browser, forum) as moderator:
+        room = await moderators_room(tab, forum, "tobi")
+        await moderators_room(moderator, forum, "hazel")
+        second = await tab.context.new_page()
+        await open_page(second, forum, "/")
+
+        await tab.evaluate("document.addEventListener('sse:retry', () => window.wasAway = true)")
+        await second.click("form.sign-out button")
+        await tab.wait_for_function("window.wasAway")
+        await tab.wait_for_function(OPEN)
+        await say(moderator, "Tobi has gone home")
+        await expect(moderator.get_by_text("Tobi has gone home")).to_be_visible()
+        # Proves that the tab's stream is alive: its public part is.
+        async with visit(browser, forum):
+            await expect(tab.locator("#online")).to_contain_text("4")
+
+        assert await tab.get_by_text("Tobi has gone home").count() == 0
+        assert room in tab.url
+
+
+async def test_signing_in_in_another_tab_leaves_anonymous_tabs_live(
+    browser: Browser, forum: Server
+) -> None:
+    """A page made for nobody stays live when somebody signs in in another tab."""
+    async with visit(browser, forum, "/discussion/1") as tab:
+        other = await tab.context.new_page()
+        await sign_in(other, forum, "mira", "/discussion/1")
+
+        await say(other, "Now I have a name")
+
+        await expect(tab.get_by_text("Now I have a name")).to_be_visible()
+
+
+@pytest.mark.parametrize("htmx", [2, 4], ids=["htmx2", "htmx4"])
+async def test_page_heals_after_the_server_was_restarted(
+    browser: Browser, tmp_path: Path, htmx: int
+) -> None:
+    """A page that stays open over a restart shows what changed meanwhile, by itself."""
+    async with (
+        serve_forum(htmx, tmp_path) as first,
+        visit(browser, first, "/discussion/1") as page,
+    ):
+        await page.evaluate("window.neverReloaded = true")
+        await first.stop()
+
+        async with (
+            serve_forum(htmx, tmp_path, first.port) as second,
+            visit(browser, second, "/discussion/1") as writer,
+        ):
+            await say(writer, "Back again")
+
+            await expect(page.get_by_text("Back again")).to_be_visible(timeout=20_000)
+            assert await page.evaluate("window.neverReloaded")
+
+
+async def test_page_shows_current_data_without_javascript(browser: Browser, forum: Server) -> None:
+    """Without JavaScript forms work, and a reload shows what is current."""
+    context = await browser.new_context(java_script_enabled=False)
+    page = await context.new_page()
+    await page.goto(f"http://127.0.0.1:{forum.port}/discussion/1")
+
+    await say(page, "By hand")
+
+    await expect(page.get_by_text("By hand")).to_be_visible()
+    await context.close()
+
+
+async def test_chart_is_drawn_anew_when_something_happens(browser: Browser, forum: Server) -> None:
+    """The dashboard's numbers and its SVG chart follow what happens elsewhere."""
+    async with (
+        visit(browser, forum, "/dashboard") as dashboard,
+        visit(browser, forum, "/discussion/1") as writer,
+    ):
+        tile = dashboard.locator("#tile-comments .number")
+        before = int(await tile.inner_text())
+        chart = await dashboard.locator("svg.chart").inner_html()
+
+        await say(writer, "For the statistics")
+
+        await expect(tile).to_have_text(str(before + 1))
+        await dashboard.wait_for_function(
+            "before => document.querySelector('svg.chart').innerHTML != before", arg=chart
+        )
+        await expect(dashboard.get_by_text("For the statistics")).to_be_visible()
+
+
+#: The URL that a page's connect element opens.
+CONNECT_URL = """() => {
+    const leaf = document.querySelector("[sse-connect], [hx-sse\\\\:connect]");
+    return leaf.getAttribute("sse-connect") || leaf.getAttribute("hx-sse:connect");
+}"""
+
+#: Reads a stream until it ends, or for two heartbeats of the page's own clock.
+LISTEN = """async url => {
+    const abort = new AbortController();
+    setTimeout(() => abort.abort(), 3000);
+    let text = "";
+    try {
+        const headers = {Accept: "text/event-stream"};
+        const answer = await fetch(url, {headers, signal: abort.signal});
+        const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+        for (;;) {
+            const {done, value} = await reader.read();
+            if (done) break;
+            text += value;
+        }
+    } catch (error) {
+        if (error.name != "AbortError") throw error;
+    }
+    return text;
+}"""
+
+
+async def moderators_room(page: Page, server: Server, nickname: str = "tobi") -> str:
+    """Sign in as a moderator and enter the moderators' room; returns its path."""
+    await sign_in(page, server, nickname)
+    path = await page.locator(".discussion.is-private a").get_attribute("href")
+    assert path is not None
+    await open_page(page, server, path)
+    return path

@@ -1,0 +1,245 @@
+"""Who is here: people and connections of a topic, and fragments that show them."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from http.cookies import SimpleCookie
+
+import pytest
+from bs4 import BeautifulSoup
+from quart import Quart, render_template_string, request
+from quart.testing import QuartClient
+
+from quart_sse import SSE, Presence, Topic
+from tests.support.streams import SSE_ACCEPT, Stream, connect_urls, open_stream
+
+
+@pytest.fixture
+def app(app: Quart) -> Quart:
+    """An app in which who leaves is gone at once."""
+    app.config["QUART_SSE_PRESENCE_LINGER"] = 0
+    return app
+
+
+@pytest.fixture
+def sse(app: Quart) -> SSE:
+    """An extension that knows who is who by a cookie."""
+    sse = SSE(app)
+
+    @sse.identity
+    async def who() -> str | None:
+        return request.cookies.get("who")
+
+    sse.channel("rooms", "/rooms/<int:room>", public=True)
+    return sse
+
+
+def client_of(app: Quart, who: str | None = None) -> QuartClient:
+    """Return a browser of somebody."""
+    client = QuartClient(app)
+    if who is not None:
+        client.set_cookie("localhost", "who", who)
+    return client
+
+
+async def known_browser(app: Quart) -> QuartClient:
+    """Return an anonymous browser that has its cookie already."""
+    client = QuartClient(app)
+    async with open_stream(client, "/sse/rooms/99") as stream:
+        for morsel in SimpleCookie(stream.headers["set-cookie"]).values():
+            client.set_cookie("localhost", morsel.key, morsel.value)
+    return client
+
+
+async def until_present(topic: Topic, connections: int) -> Presence:
+    """Wait until so many connections are present, and return who they are."""
+    async with asyncio.timeout(5):
+        present = await topic.presence()
+        while present.connections != connections:
+            await asyncio.sleep(0)
+            present = await topic.presence()
+    return present
+
+
+async def next_count(stream: Stream) -> str:
+    """Return the text of the next message."""
+    return BeautifulSoup((await stream.next("message")).data, "html.parser").get_text()
+
+
+async def test_people_are_fewer_than_connections(app: Quart, sse: SSE) -> None:
+    """Somebody with two tabs is one person; anonymous visitors are told apart by browser."""
+    known = await known_browser(app)
+    clients = [
+        client_of(app, "ada"),
+        client_of(app, "ada"),
+        client_of(app, "bob"),
+        known,
+        known,
+        client_of(app),
+        client_of(app),
+    ]
+    topic = sse.topic("rooms", room=7)
+
+    async with AsyncExitStack() as stack:
+        for client in clients:
+            await stack.enter_async_context(open_stream(client, "/sse/rooms/7"))
+        present = await topic.presence()
+    gone = await until_present(topic, 0)
+
+    assert present == Presence(people=5, connections=7, identities=frozenset({"ada", "bob"}))
+    assert gone == Presence(people=0, connections=0, identities=frozenset())
+
+
+async def test_browser_is_one_person_from_its_first_stream_on(app: Quart, sse: SSE) -> None:
+    """The stream that sets a browser's cookie counts as that browser's already."""
+    client = client_of(app)
+
+    async with open_stream(client, "/sse/rooms/7") as first:
+        for morsel in SimpleCookie(first.headers["set-cookie"]).values():
+            client.set_cookie("localhost", morsel.key, morsel.value)
+        async with open_stream(client, "/sse/rooms/7"):
+            present = await sse.topic("rooms", room=7).presence()
+
+    assert (present.people, present.connections) == (1, 2)
+
+
+async def test_topics_are_counted_apart(app: Quart, sse: SSE) -> None:
+    """A stream is present on each of its topics, and on no other."""
+    async with (
+        open_stream(client_of(app, "ada"), "/sse?t=~rooms?room%3D1+rooms?room%3D2"),
+        open_stream(client_of(app, "bob"), "/sse/rooms/2"),
+    ):
+        present = [await sse.topic("rooms", room=room).presence() for room in range(4)]
+
+    assert [sorted(found.identities) for found in present] == [[], ["ada"], ["ada", "bob"], []]
+    assert [found.people for found in present] == [0, 1, 2, 0]
+
+
+async def test_no_identity_can_pass_for_an_anonymous_browser(app: Quart, sse: SSE) -> None:
+    """Whatever an application calls its users, they are not mixed up with anonymous ones."""
+    async with open_stream(client_of(app), "/sse/rooms/7"):
+        hub = app.extensions["quart_sse"].hub
+        (anonymous,) = hub.connections
+        async with AsyncExitStack() as stack:
+            for who in (anonymous, f"-{anonymous}", f"+{anonymous}", "-"):
+                client = client_of(app, who)
+                await stack.enter_async_context(open_stream(client, "/sse/rooms/7"))
+            present = await sse.topic("rooms", room=7).presence()
+
+    assert present.people == 5
+    assert present.identities == {anonymous, f"-{anonymous}", f"+{anonymous}", "-"}
+
+
+@pytest.mark.parametrize("url", ["/sse/inner", "/sse?t=~inner", "/sse?t=nonsense"])
+async def test_refused_stream_is_not_present(app: Quart, sse: SSE, url: str) -> None:
+    """Who may not listen is not here, nor is who asks for headers alone."""
+    inner = sse.channel("inner", "/inner")
+
+    async with open_stream(client_of(app, "ada"), url):
+        present = await inner.topic().presence()
+
+    assert present.connections == 0
+
+
+async def test_head_is_not_present(app: Quart, sse: SSE) -> None:
+    """Asking for headers is no listening."""
+    await client_of(app, "ada").head("/sse/rooms/7", headers=SSE_ACCEPT)
+
+    assert (await sse.topic("rooms", room=7).presence()).connections == 0
+
+
+async def test_who_leaves_lingers(app: Quart) -> None:
+    """A reload is no leaving: who goes still counts for a while, and coming back adds nobody."""
+    app.config["QUART_SSE_PRESENCE_LINGER"] = 60
+    sse = SSE(app)
+    sse.identity(lambda: request.cookies.get("who"))
+    topic = sse.channel("rooms", "/rooms", public=True).topic()
+    shown: list[int] = []
+
+    @topic.channel.fragment("people", presence=True, debounce=0)
+    async def people() -> str:
+        shown.append((await topic.presence()).people)
+        return str(shown[-1])
+
+    async with open_stream(client_of(app, "bob"), "/sse/rooms") as stream:
+        await next_count(stream)
+        for _ in range(3):
+            async with open_stream(client_of(app, "ada"), "/sse/rooms"):
+                await next_count(stream)
+            present = await topic.presence()
+
+    assert present.people == 2
+    assert present.connections == 4
+    assert set(shown) == {1, 2}
+    assert shown == sorted(shown)
+
+
+@pytest.mark.parametrize("where", ["own URL", "page"])
+async def test_fragment_that_shows_presence_follows_it(app: Quart, sse: SSE, where: str) -> None:
+    """It is refreshed when somebody joins or leaves the topic, without a line of the app's."""
+    halls = sse.channel("halls", "/halls/<int:hall>", public=True)
+
+    @halls.fragment("people", presence=True, debounce=0)
+    async def people(hall: int) -> str:
+        present = await halls.topic(hall=hall).presence()
+        return " ".join(sorted(present.identities))
+
+    @app.get("/")
+    async def page() -> str:
+        return await render_template_string(
+            '{% from "quart_sse/macros.html" import sse_live %}'
+            '{{ sse_live("halls.people", hall=7) }}'
+        )
+
+    ada = client_of(app, "ada")
+    url = "/sse/halls/7"
+    if where == "page":
+        answer = await ada.get("/")
+        (url,) = connect_urls(await answer.get_data(as_text=True))
+    seen = []
+    async with open_stream(ada, url) as stream:
+        seen.append(await next_count(stream))
+        async with open_stream(client_of(app, "eve"), "/sse/halls/8"):
+            async with open_stream(client_of(app, "bob"), "/sse/halls/7"):
+                seen.append(await next_count(stream))
+                async with open_stream(client_of(app, "carl"), "/sse/halls/7"):
+                    seen.append(await next_count(stream))
+                seen.append(await next_count(stream))
+            seen.append(await next_count(stream))
+
+    assert seen == ["ada", "ada bob", "ada bob carl", "ada bob", "ada"]
+
+
+async def test_personal_fragment_that_shows_presence_is_fetched_anew(app: Quart, sse: SSE) -> None:
+    """Also a personal one: its viewers are told to fetch it."""
+    halls = sse.channel("halls", "/halls", public=True)
+
+    @halls.fragment("others", presence=True, personal=True)
+    async def others() -> str:
+        present = await halls.topic().presence()
+        return " ".join(sorted(present.identities - {request.cookies["who"]}))
+
+    ada = client_of(app, "ada")
+    async with open_stream(ada, "/sse/halls") as stream:
+        await stream.next("message")
+        async with open_stream(client_of(app, "bob"), "/sse/halls"):
+            message = await stream.next("message")
+            loader = BeautifulSoup(message.data, "html.parser").find("span")
+            assert loader is not None
+            answer = await ada.get(str(loader["hx-get"]))
+
+    assert await answer.get_data(as_text=True) == "bob"
+
+
+async def test_evicted_and_disconnected_streams_leave(app: Quart, sse: SSE) -> None:
+    """However a stream ends, its presence ends with it."""
+    topic = sse.topic("rooms", room=7)
+
+    async with (
+        open_stream(client_of(app, "ada"), "/sse/rooms/7") as ada,
+        open_stream(client_of(app, "bob"), "/sse/rooms/7"),
+    ):
+        await sse.disconnect(identity="ada")
+        await ada.rest()
+        present = await until_present(topic, 1)
+
+    assert present.identities == {"bob"}

@@ -1,0 +1,530 @@
+"""One open stream: what it is sent, in which order, how much it may hold, and how it ends."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from httpx import Response
+from httpx_sse import EventSource, ServerSentEvent
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quart_sse.config import Config
+from quart_sse.connection import Connection, Part, Personal, Wave
+from quart_sse.ending import Ending
+from quart_sse.event import PREAMBLE
+from tests.support.streams import until
+
+#: A farewell that is always the same.
+BYE = Ending.REFUSED.encode()
+PERSONAL = Personal(b"id: e.1-0\n", "notes", "mine", viewers=2)
+
+
+def no_loader(personal: Personal) -> bytes:
+    """Refuse to load: the test has no personal fragment."""
+    raise AssertionError(personal)
+
+
+def connect(
+    *, pending_events: int = 1000, loader: Callable[[Personal], bytes] = no_loader
+) -> Connection:
+    """Return a connection whose bound in bytes is the least that can be configured."""
+    config = Config(pending_events=pending_events, pending_bytes=1024)
+    return Connection({"notes": frozenset()}, config, loader=loader)
+
+
+def events(*bodies: bytes) -> Wave:
+    """Return a wave of events."""
+    return Wave.of([Part(None, body) for body in bodies])
+
+
+def fragment(key: str, html: bytes) -> Wave:
+    """Return a wave of one version of a fragment."""
+    return Wave.of([Part(key, html)])
+
+
+async def take(connection: Connection) -> bytes:
+    """Return the next bytes, as a server does."""
+    async with asyncio.timeout(5):
+        return await anext(connection)
+
+
+async def take_all(connection: Connection) -> list[bytes]:
+    """Return all chunks until the stream ends."""
+    async with asyncio.timeout(5):
+        return [chunk async for chunk in connection]
+
+
+async def begin(connection: Connection) -> Connection:
+    """Take the first bytes, which every stream has."""
+    assert await take(connection) == PREAMBLE
+    return connection
+
+
+async def wait_for_more(connection: Connection) -> "asyncio.Task[bytes]":
+    """Return a task in which a server waits already for the next bytes."""
+    task = asyncio.create_task(take(connection))
+    await until(lambda: connection.busy_since is None)
+    return task
+
+
+def read(message: bytes) -> list[ServerSentEvent]:
+    """Decode a message by a parser that is not ours."""
+    headers = {"Content-Type": "text/event-stream"}
+    return list(EventSource(Response(200, headers=headers, content=message)).iter_sse())
+
+
+# -- waves -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("parts", "kept"),
+    [
+        ([], []),
+        ([Part(None, b"1"), Part(None, b"1")], [b"1", b"1"]),
+        ([Part("a", b"1"), Part("a", b"2")], [b"2"]),
+        ([Part("a", b"1"), Part(None, b"2"), Part("a", b"3")], [b"2", b"3"]),
+        ([Part("a", b"1"), Part("b", b"2"), Part(None, b"3")], [b"1", b"2", b"3"]),
+        ([Part(" ", b"1"), Part("a", b"2"), Part(" ", b"3")], [b"2", b"3"]),
+    ],
+)
+def test_wave_has_the_newest_of_each_fragment(parts: list[Part], kept: list[bytes]) -> None:
+    """Joined are all events and of each fragment the newest version, where that one stood."""
+    wave = Wave.of(parts)
+
+    assert [part.data for part in wave.parts] == kept
+    assert wave.data == b"".join(kept)
+
+
+@settings(deadline=None)
+@given(keys=st.lists(st.sampled_from([None, "a", "b", " "]), max_size=12))
+def test_wave_drops_nothing_but_what_is_outdated(keys: list[str | None]) -> None:
+    """A message is left out exactly if a later one is of the same fragment; order stays."""
+    parts = [Part(key, b"%d;" % number) for number, key in enumerate(keys)]
+
+    wave = Wave.of(parts)
+
+    expected = [
+        part for at, part in enumerate(parts) if part.key is None or part.key not in keys[at + 1 :]
+    ]
+    assert list(wave.parts) == expected
+
+
+def test_wave_of_one_message_copies_nothing() -> None:
+    """The bytes of a lone message are the very object that was encoded."""
+    data = b"data: a\n\n" * 100
+
+    assert Wave.of([Part(None, data)]).data is data
+    assert Wave.of([Part("a", b"old"), Part("a", data)]).data is data
+
+
+def test_wave_with_a_personal_part_is_not_shared() -> None:
+    """Where each connection needs bytes of its own, there are none for all."""
+    wave = Wave.of([Part(None, b"1"), Part("a", PERSONAL)])
+
+    assert wave.data is None
+    assert [part.data for part in wave.parts] == [b"1", PERSONAL]
+
+
+# -- what is sent, and in which order --------------------------------------------------------------
+
+
+async def test_first_bytes_come_at_once() -> None:
+    """A stream begins with bytes although there is nothing to say."""
+    connection = connect()
+
+    assert await take(connection) == PREAMBLE
+
+
+async def test_waiting_server_is_given_the_wave() -> None:
+    """What is fed while the server waits for more is what it gets."""
+    connection = await begin(connect())
+    waiting = await wait_for_more(connection)
+
+    connection.feed(events(b"1", b"2"))
+
+    assert await waiting == b"12"
+
+
+async def test_idle_connections_are_given_the_very_same_bytes() -> None:
+    """A joined wave is one object for all connections that wait, however many."""
+    connections = [await begin(connect()) for _ in range(3)]
+    waiting = [await wait_for_more(connection) for connection in connections]
+    wave = events(b"1" * 100, b"2" * 100)
+
+    for connection in connections:
+        connection.feed(wave)
+
+    for chunk in await asyncio.gather(*waiting):
+        assert chunk is wave.data
+
+
+async def test_order_is_kept() -> None:
+    """What is fed while the server is busy comes joined, in the order in which it was fed."""
+    connection = await begin(connect())
+
+    connection.feed(events(b"1", b"2"))
+    connection.feed(fragment("a", b"3"))
+    connection.feed(events(b"4"))
+    connection.feed(fragment("b", b"5"))
+
+    assert await take(connection) == b"12345"
+
+
+async def test_order_is_kept_between_the_wake_and_the_next_wait() -> None:
+    """What is fed after the server was woken, but before it ran, comes next."""
+    connection = await begin(connect())
+    waiting = await wait_for_more(connection)
+
+    connection.feed(events(b"1"))
+    connection.feed(events(b"2"))
+    connection.feed(events(b"3"))
+
+    assert await waiting == b"1"
+    assert await take(connection) == b"23"
+
+
+async def test_newer_version_takes_its_place_at_the_end() -> None:
+    """Of a fragment only the newest version is held, behind what was fed before that."""
+    connection = await begin(connect())
+
+    connection.feed(fragment("a", b"old"))
+    connection.feed(fragment("b", b"b"))
+    connection.feed(events(b"1"))
+    connection.feed(fragment("a", b"new"))
+    connection.feed(events(b"2"))
+
+    assert await take(connection) == b"b1new2"
+
+
+async def test_what_was_taken_is_not_sent_again() -> None:
+    """Each message is sent once."""
+    connection = await begin(connect())
+    connection.feed(events(b"1"))
+    connection.feed(fragment("a", b"2"))
+
+    assert await take(connection) == b"12"
+
+    connection.feed(events(b"3"))
+    assert await take(connection) == b"3"
+
+
+async def test_personal_part_is_made_for_each_connection() -> None:
+    """Each connection gets its own message of a personal fragment, in the order of the wave."""
+    one = await begin(connect(loader=lambda personal: b"<one %d>" % personal.viewers))
+    other = await begin(connect(loader=lambda personal: personal.id_line + b"<other>"))
+    waiting = await wait_for_more(one)
+    wave = Wave.of([Part(None, b"1"), Part("notes.mine", PERSONAL), Part(None, b"2")])
+
+    one.feed(wave)
+    other.feed(wave)
+
+    assert await waiting == b"1<one 2>2"
+    assert await take(other) == b"1id: e.1-0\n<other>2"
+
+
+async def test_chunks_ahead_come_before_all_else() -> None:
+    """A replay goes out before what was fed live, after the first bytes, chunk by chunk."""
+    connection = connect()
+    connection.feed(events(b"live"))
+
+    connection.ahead([b"first"])
+    connection.ahead([b"second", b"third"])
+
+    chunks = [await take(connection) for _ in range(5)]
+    assert chunks == [PREAMBLE, b"first", b"second", b"third", b"live"]
+
+
+async def test_chunks_ahead_wake_a_waiting_server() -> None:
+    """A replay that comes while the server waits is sent, too, and before what is fed then."""
+    connection = await begin(connect())
+    waiting = await wait_for_more(connection)
+
+    connection.ahead([b"first", b"second"])
+    connection.feed(events(b"live"))
+
+    assert await waiting == b"first"
+    assert await take(connection) == b"second"
+    assert await take(connection) == b"live"
+
+
+async def test_nothing_ahead_wakes_nobody() -> None:
+    """An empty replay sends nothing."""
+    connection = await begin(connect())
+    waiting = await wait_for_more(connection)
+
+    connection.ahead([])
+    connection.feed(events(b"1"))
+
+    assert await waiting == b"1"
+
+
+# -- what it may hold ------------------------------------------------------------------------------
+
+
+async def test_too_many_events_end_the_stream() -> None:
+    """Over the bound the stream drops what it holds, tells the browser to come back, and ends."""
+    connection = await begin(connect(pending_events=3))
+    connection.feed(fragment("a", b"html"))
+    for body in (b"1", b"2", b"3"):
+        connection.feed(events(body))
+    assert not connection.is_ended
+
+    connection.feed(events(b"4"))
+
+    assert connection.is_ended
+    (farewell,) = await take_all(connection)
+    (event,) = read(farewell)
+    assert (event.event, event.data) == ("sse-holdoff", "overflow")
+    assert event.retry is not None
+
+
+async def test_too_many_bytes_end_the_stream() -> None:
+    """The bytes of all events that are held count, and exactly the bound is not too much."""
+    connection = await begin(connect())
+    connection.feed(events(b"x" * 1000))
+    connection.feed(events(b"x" * 24))
+    assert not connection.is_ended
+
+    connection.feed(events(b"x"))
+
+    assert connection.is_ended
+    (farewell,) = await take_all(connection)
+    assert [event.data for event in read(farewell)] == ["overflow"]
+
+
+async def test_fragments_do_not_count_against_the_bounds() -> None:
+    """However large fragments are, and however often they change, nobody is cut off for them."""
+    connection = await begin(connect(pending_events=1))
+    connection.feed(events(b"1"))
+
+    for number in range(50):
+        connection.feed(fragment(f"key-{number % 5}", b"%02d" % number * 1000))
+
+    assert not connection.is_ended
+    newest = b"".join(b"%02d" % number * 1000 for number in range(45, 50))
+    assert await take(connection) == b"1" + newest
+
+
+async def test_chunks_ahead_do_not_count_against_the_bounds() -> None:
+    """A replay may be larger than what a slow connection may hold."""
+    connection = await begin(connect(pending_events=1))
+
+    connection.ahead([b"x" * 1000] * 20)
+    connection.feed(events(b"1"))
+
+    assert not connection.is_ended
+    assert [await take(connection) for _ in range(21)] == [b"x" * 1000] * 20 + [b"1"]
+
+
+async def test_bounds_count_anew_after_everything_was_taken() -> None:
+    """A connection that keeps up may be sent any number of events."""
+    connection = await begin(connect(pending_events=2))
+
+    for _ in range(5):
+        connection.feed(events(b"x" * 500))
+        connection.feed(events(b"y" * 500))
+        assert await take(connection) == b"x" * 500 + b"y" * 500
+
+    assert not connection.is_ended
+
+
+@pytest.mark.parametrize("is_shared", [True, False])
+async def test_waiting_server_may_be_given_more_than_the_bounds(is_shared: bool) -> None:
+    """A wave that goes out at once is never held, so it is never too large."""
+    connection = await begin(connect(pending_events=1, loader=lambda _: b"!"))
+    waiting = await wait_for_more(connection)
+    parts = [Part(None, b"x" * 500)] * 5
+    wave = Wave.of(parts if is_shared else [*parts, Part("a", PERSONAL)])
+
+    connection.feed(wave)
+
+    assert await waiting == b"x" * 2500 + (b"" if is_shared else b"!")
+    assert not connection.is_ended
+    connection.feed(events(b"1"))
+    assert await take(connection) == b"1"
+
+
+# -- how it ends -----------------------------------------------------------------------------------
+
+
+async def test_end_sends_what_is_pending_then_the_farewell() -> None:
+    """A stream that is ended loses nothing: replay, pending, farewell, and then it stops."""
+    connection = connect()
+    connection.ahead([b"replay"])
+    connection.feed(events(b"1"))
+
+    connection.end(Ending.REFUSED)
+
+    assert connection.is_ended
+    assert await take_all(connection) == [PREAMBLE, b"replay", b"1", BYE]
+    assert await take_all(connection) == []
+
+
+async def test_end_wakes_a_waiting_server() -> None:
+    """A server that waits gets the farewell at once."""
+    connection = await begin(connect())
+    waiting = await wait_for_more(connection)
+
+    connection.end(Ending.REFUSED)
+
+    assert await waiting == BYE
+    assert await take_all(connection) == []
+
+
+async def test_end_without_farewell_stops() -> None:
+    """A stream can end without a word, whether or not the server waits."""
+    idle, busy = await begin(connect()), await begin(connect())
+    waiting = asyncio.create_task(take_all(idle))
+    await until(lambda: idle.busy_since is None)
+
+    idle.end()
+    busy.end()
+
+    assert await waiting == []
+    assert await take_all(busy) == []
+
+
+async def test_end_between_the_wake_and_the_next_wait_loses_nothing() -> None:
+    """What the server was woken for is sent although the stream was ended in the meantime."""
+    connection = await begin(connect())
+    waiting = await wait_for_more(connection)
+    connection.feed(events(b"1"))
+
+    connection.end(Ending.REFUSED)
+
+    assert await waiting == b"1"
+    assert await take_all(connection) == [BYE]
+
+
+async def test_first_farewell_counts() -> None:
+    """A stream that has ended already is not ended for another reason."""
+    connection = await begin(connect())
+
+    connection.end(Ending.REFUSED)
+    connection.end(Ending.EXPIRED)
+    connection.end()
+
+    assert await take_all(connection) == [BYE]
+
+
+@pytest.mark.parametrize("pending_events", [1, 1000])
+async def test_feed_after_the_end_is_ignored(pending_events: int) -> None:
+    """Nothing is added to a stream that has ended, not even to overflow it."""
+    connection = await begin(connect(pending_events=pending_events))
+    connection.end(Ending.REFUSED)
+
+    connection.feed(events(b"1", b"2", b"3"))
+    connection.feed(fragment("a", b"html"))
+
+    assert await take_all(connection) == [BYE]
+
+
+@pytest.mark.parametrize("is_over", [False, True])
+@pytest.mark.parametrize("call", ["feed", "ahead", "end"])
+async def test_cancelled_wait_disturbs_nobody(call: str, is_over: bool) -> None:
+    """When a server stops waiting, feeding and ending the connection are harmless."""
+    connection = await begin(connect())
+    waiting = await wait_for_more(connection)
+
+    waiting.cancel()
+    if is_over:
+        await asyncio.wait([waiting])
+    if call == "feed":
+        connection.feed(events(b"1"))
+    elif call == "ahead":
+        connection.ahead([b"1"])
+    connection.end(Ending.REFUSED)
+
+    await asyncio.wait([waiting])
+    assert waiting.cancelled()
+    assert (await take_all(connection))[-1] == BYE
+
+
+@pytest.mark.parametrize("fed", ["before", "during", "after"])
+async def test_cancelled_wait_loses_nothing(fed: str) -> None:
+    """Who stops waiting, as by a timeout, and comes back gets what was fed meanwhile."""
+    connection = await begin(connect())
+    waiting = await wait_for_more(connection)
+
+    if fed == "before":  # the bytes are on their way when the wait is given up
+        connection.feed(events(b"1"))
+    waiting.cancel()
+    if fed == "during":
+        connection.feed(events(b"1"))
+    await asyncio.wait([waiting])
+    if fed == "after":
+        connection.feed(events(b"1"))
+    connection.feed(events(b"2"))
+    connection.end()
+
+    assert waiting.cancelled()
+    assert b"".join(await take_all(connection)) == b"12"
+
+
+async def test_connection_whose_loader_fails_can_still_be_ended() -> None:
+    """After a message that cannot be made, the server still waits, and gets the farewell."""
+
+    def fail(personal: Personal) -> bytes:
+        raise RuntimeError("no URL can be built")
+
+    connection = await begin(connect(loader=fail))
+    waiting = await wait_for_more(connection)
+
+    with pytest.raises(RuntimeError, match="no URL"):
+        connection.feed(Wave.of([Part("notes.mine", PERSONAL)]))
+    connection.end(Ending.REFUSED)
+
+    assert await waiting == BYE
+
+
+# -- what others can see of it ---------------------------------------------------------------------
+
+
+async def test_time_is_taken_while_the_server_is_busy() -> None:
+    """It is known since when the server has not come back for more, and that it waits."""
+    loop = asyncio.get_running_loop()
+    connection = connect()
+    assert connection.busy_since is None
+
+    before = loop.time()
+    await begin(connection)
+    assert connection.busy_since is not None
+    assert before <= connection.busy_since <= loop.time()
+
+    waiting = await wait_for_more(connection)
+    assert connection.busy_since is None
+
+    before = loop.time()
+    connection.feed(events(b"1"))
+    assert connection.busy_since is not None
+    assert before <= connection.busy_since <= loop.time()
+    await waiting
+
+    connection.feed(events(b"2"))
+    before = loop.time()
+    await take(connection)
+    assert before <= connection.busy_since <= loop.time()
+
+
+async def test_connection_remembers_whose_it_is() -> None:
+    """A connection has an id of its own and keeps what it was made with."""
+    metadata: dict[str, object] = {"plan": "free"}
+    connection = Connection(
+        {"notes": frozenset({"mine"})},
+        Config(),
+        loader=no_loader,
+        identity="7",
+        browser="b",
+        address="::1",
+        bare=True,
+        metadata=metadata,
+    )
+
+    metadata["plan"] = "changed later"
+
+    assert connection.subscription == {"notes": frozenset({"mine"})}
+    assert (connection.identity, connection.browser, connection.address) == ("7", "b", "::1")
+    assert connection.bare
+    assert connection.metadata == {"plan": "free"}
+    assert len({connection.id, *(connect().id for _ in range(20))}) == 21

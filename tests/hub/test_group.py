@@ -1,0 +1,465 @@
+"""Connections that share bytes, and the newcomer whose positions are still its own."""
+
+import re
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quart_sse.broker import Keep, Kind, Message, Start
+from quart_sse.broker.memory import MemoryBroker
+from quart_sse.config import Config
+from quart_sse.connection import Connection, Personal, Wave
+from quart_sse.event import EventBodies
+from quart_sse.fragment import FragmentSpec, Rendered
+from quart_sse.group import HEARTBEAT, MAX_HELD, Debt, Group, Item, Solo
+from quart_sse.hub import Hub
+from quart_sse.position import ZERO, Id, Position
+from tests.support.streams import until
+
+SUBSCRIPTION = {"notes?room=7": frozenset({"list", "count"}), "board": frozenset[str]()}
+LIST = "notes.list?room=7"
+
+
+def at(number: int) -> Id:
+    """Return the id of the broker's message of that number."""
+    return Id(number, 0)
+
+
+def position(events: int, fragments: int | None = None, granted: int | None = None) -> Position:
+    """Return a position by numbers; fragments are where events are unless said otherwise."""
+    return Position("e", at(events), at(events if fragments is None else fragments), granted)
+
+
+def event(events: int, fragments: int | None = None) -> Item:
+    """Return an event, whose body is its number."""
+    body = b"data: %d\n\n" % events
+    bodies = EventBodies("", "", None, None, "", body, b"bare " + body)
+    return Item(position(events, fragments), "board", None, None, event=bodies)
+
+
+def html(events: int, fragments: int | None = None, *, version: int = 0) -> Item:
+    """Return a version of the list, whose body is the version."""
+    where = position(events, fragments)
+    return Item(where, "notes?room=7", "list", LIST, b"data: v%d\n\n" % version, None, at(version))
+
+
+def heartbeat(events: int, fragments: int | None = None) -> Item:
+    """Return a heartbeat."""
+    return Item(position(events, fragments), "", None, HEARTBEAT, b"\n")
+
+
+def newcomer(granted: int | None = None, *, bare: bool = False) -> Solo:
+    """Return the group of a connection that has just come."""
+    connection = Connection(SUBSCRIPTION, Config(), loader=lambda _: b"", bare=bare)
+    return Solo(connection, granted)
+
+
+def taken(group: Group) -> bytes:
+    """Return the bytes that have gathered."""
+    data = group.take().data
+    assert data is not None
+    return data
+
+
+def positions_of(wire: bytes) -> list[Position]:
+    """Return the positions that a client comes to, one after the other."""
+    read = [Position.parse(line.decode()) for line in re.findall(rb"(?m)^id: (.*)$", wire)]
+    assert None not in read
+    return [found for found in read if found is not None]
+
+
+def bodies_of(wire: bytes) -> list[str]:
+    """Return the data of every message, in order."""
+    return [line.decode() for line in re.findall(rb"(?m)^data: (.*)$", wire)]
+
+
+# -- items and groups ------------------------------------------------------------------------------
+
+
+def test_item_is_encoded_once_for_each_kind_of_connection() -> None:
+    """All connections of a kind get the very same bytes; kinds differ in id line and name."""
+    item = event(5)
+
+    assert item.part(False, None) is item.part(False, None)
+    assert item.part(False, None).data == b"id: e.5-0\ndata: 5\n\n"
+    assert item.part(True, None).data == b"id: e.5-0\nbare data: 5\n\n"
+    assert item.part(False, 5).data == b"id: e.5-0@5\ndata: 5\n\n"
+    assert item.part(True, 0).data == b"id: e.5-0@0\nbare data: 5\n\n"
+
+
+def test_item_without_another_name_is_the_same_for_all() -> None:
+    """Fragments have no name, so a stream of one topic gets them as any other does."""
+    item = html(5, 3, version=2)
+
+    assert item.part(True, None).data == b"id: e.5-0~3-0\ndata: v2\n\n"
+    assert item.part(True, None).key == LIST
+
+
+def test_heartbeat_moves_the_position_and_dispatches_nothing() -> None:
+    """A heartbeat is an id line and a blank line."""
+    assert heartbeat(5, 3).part(False, None).data == b"id: e.5-0~3-0\n\n"
+
+
+def test_change_of_a_personal_fragment_is_left_to_each_connection() -> None:
+    """Instead of bytes there is what a connection needs to make its own."""
+    item = Item(position(5), "notes?room=7", "list", LIST, viewers=3)
+
+    part = item.part(False, 5)
+
+    assert part[:2] == (LIST, Personal(b"id: e.5-0@5\n", "notes?room=7", "list", 3))
+
+
+@pytest.mark.parametrize(
+    ("topic", "fragment", "is_wanted"),
+    [
+        ("notes?room=7", "list", True),
+        ("notes?room=7", "item", True),
+        ("notes?room=7", "other", False),
+        ("notes?room=7", "elsewhere", False),
+        ("notes?room=8", "list", False),
+        ("board", "list", False),
+        ("board", "item", False),
+    ],
+)
+def test_group_wants_what_its_pages_show(topic: str, fragment: str, is_wanted: bool) -> None:
+    """A fragment is wanted where it is shown, also inside another one that is shown."""
+    group = Group(SUBSCRIPTION, bare=False, granted=None)
+    parents = {"item": {"table", "list"}, "elsewhere": {"table"}}
+
+    assert group.wants(topic, fragment, parents) is is_wanted
+
+
+def test_group_joins_what_has_gathered() -> None:
+    """A wave has what was added since the last one, and only the newest of each fragment."""
+    group = Group(SUBSCRIPTION, bare=False, granted=None)
+
+    assert group.add(html(1, version=1))
+    assert group.add(event(2))
+    assert group.add(heartbeat(2))
+    assert group.add(html(3, version=3))
+    assert group.add(heartbeat(3))
+    wave = group.take()
+
+    assert wave.data == (
+        b"id: e.2-0\ndata: 2\n\nid: e.3-0\ndata: v3\n\nid: e.3-0\n\n"  # the newest of each key
+    )
+    assert group.take() == Wave.of([])
+
+
+def test_groups_share_the_bytes_of_a_message() -> None:
+    """Two groups of one kind are given the same object for one message."""
+    one, other = Group(SUBSCRIPTION, False, None), Group({}, False, None)
+    item = event(5)
+
+    one.add(item)
+    other.add(item)
+
+    assert one.take().data is other.take().data
+
+
+# -- the newcomer ----------------------------------------------------------------------------------
+
+
+async def test_newcomer_holds_what_comes_before_the_replay() -> None:
+    """While the broker is asked what was missed, messages wait; those of the replay are dropped."""
+    solo = newcomer()
+
+    assert not any([solo.add(event(4)), solo.add(event(5)), solo.add(event(6))])
+    assert solo.pending == []
+    solo.release(at(5))
+
+    assert taken(solo) == b"id: e.6-0\ndata: 6\n\n"
+    assert solo.add(event(7))
+    assert taken(solo) == b"id: e.7-0\ndata: 7\n\n"
+
+
+async def test_held_fragments_are_never_dropped() -> None:
+    """HTML that came during the join is sent, although its position is below the snapshot."""
+    solo = newcomer()
+    solo.add(html(4, version=4))
+    solo.add(heartbeat(4))
+    solo.add(event(6))
+
+    solo.release(at(5))
+
+    wire = taken(solo)
+    assert bodies_of(wire) == ["v4", "6"]
+    assert positions_of(wire) == [position(5, 4), position(6)]
+
+
+async def test_newcomer_gets_its_own_kind_of_message() -> None:
+    """A stream of one topic alone gets bare names, and its position says what was granted."""
+    solo = newcomer(granted=5, bare=True)
+    solo.release(ZERO)
+
+    solo.add(event(7))
+
+    assert taken(solo) == b"id: e.7-0@5\nbare data: 7\n\n"
+    assert solo.replayed(event(8)) == b"id: e.8-0@5\nbare data: 8\n\n"
+
+
+async def test_replay_moves_the_position() -> None:
+    """What was replayed is never below what comes next."""
+    solo = newcomer()
+    solo.lag(at(3))
+
+    replayed = [solo.replayed(event(4)), solo.replayed(event(6))]
+    solo.release(at(8))
+    solo.settle()
+    solo.add(heartbeat(8))
+
+    assert replayed == [b"id: e.4-0~3-0\ndata: 4\n\n", b"id: e.6-0~3-0\ndata: 6\n\n"]
+    assert taken(solo) == b"id: e.8-0\n\n"
+
+
+async def test_position_stays_where_the_page_was_until_all_was_sent() -> None:
+    """Until the last fragment that a page lacks was sent, positions do not say it has them."""
+    solo = newcomer()
+    solo.lag(at(3))
+    solo.owed = {LIST: Debt(at(5)), "notes.count?room=7": Debt(at(6))}
+    solo.release(at(7))
+    count = html(10, version=6)
+    count.key = "notes.count?room=7"
+
+    for item in (event(8), html(9, version=5), count, event(11)):
+        solo.add(item)
+
+    wire = taken(solo)
+    assert bodies_of(wire) == ["8", "v5", "v6", "11"]
+    assert positions_of(wire) == [position(8, 3), position(9, 3), position(10), position(11)]
+
+
+async def test_older_version_does_not_pay_what_is_owed() -> None:
+    """HTML that lacks the change which the page lacks is sent, and the debt stays."""
+    solo = newcomer()
+    solo.lag(at(3))
+    solo.owed = {LIST: Debt(at(5))}
+    solo.release(at(7))
+
+    solo.add(html(8, version=4))
+    assert solo.owed == {LIST: Debt(at(5))}
+    solo.add(html(9, version=5))
+
+    assert solo.owed == {}
+    assert bodies_of(taken(solo)) == ["v5"]
+
+
+async def test_page_that_is_ahead_of_others_keeps_its_claim() -> None:
+    """A render that others wait for does not hold back a page that was made after the change."""
+    solo = newcomer()
+    solo.lag(at(6))
+    solo.release(at(7))
+    solo.settle()
+
+    solo.add(event(8, 4))
+
+    assert positions_of(taken(solo)) == [position(8, 6)]
+
+
+async def test_newcomer_is_settled_when_nothing_is_left() -> None:
+    """Bytes are shared only after the replay, without debts, and with nothing on its way."""
+    solo = newcomer()
+    assert not solo.is_settled
+
+    solo.owed = {LIST: Debt(at(5))}
+    solo.release(at(7))
+    assert not solo.is_settled
+
+    solo.add(html(8, version=5))
+    assert solo.owed == {}
+    assert not solo.is_settled
+
+    solo.take()
+    assert solo.is_settled
+
+
+# -- a newcomer's life, as the hub leads it --------------------------------------------------------
+
+STEP = st.sampled_from(["event", "refresh", "render", "other", "heartbeat"])
+
+
+@dataclass
+class Life:
+    """What a newcomer was sent, and what was true when it was."""
+
+    seen: int = 10  #: number of the broker's last message
+    floor: int | None = None  #: where the hub stood before a refresh that is not yet rendered
+    changed: int = 0  #: number of the list's last change
+    history: list[int] = field(default_factory=list)  #: numbers of all events
+    wire: bytes = b""
+
+    @property
+    def fragments(self) -> int:
+        """Up to where all fragments were sent to those who are here."""
+        return self.seen if self.floor is None else self.floor
+
+    def step(self, step: str) -> Item | None:
+        """Let one thing happen to the hub; returns the message that it has for connections."""
+        if step == "render" and self.floor is not None:  # else there is nothing to render
+            self.floor = None
+            return html(self.seen, version=self.changed)
+        if step in ("heartbeat", "render"):
+            return heartbeat(self.seen, self.fragments)
+        before = self.seen
+        self.seen += 1
+        if step == "event":
+            self.history.append(self.seen)
+            return event(self.seen, self.fragments)
+        if step == "refresh":
+            self.changed = self.seen
+            self.floor = before if self.floor is None else self.floor
+        return None
+
+    def send(self, solo: Solo) -> None:
+        """Send what has gathered."""
+        self.wire += taken(solo)
+
+
+@st.composite
+def lives(draw: st.DrawFn) -> tuple[Life, Position, list[str]]:
+    """Draw a newcomer's life: before its page, until it joins, during the join, and afterwards."""
+    life = Life()
+    for step in draw(st.lists(STEP, max_size=6)):
+        life.step(step)
+    page = position(life.seen)  # its HTML was rendered for it, so it lacks nothing before
+    for step in draw(st.lists(STEP, max_size=6)):
+        life.step(step)
+
+    solo = newcomer()
+    snapshot, steps = life.seen, draw(st.lists(STEP, max_size=6))
+    asked_at = draw(st.integers(0, len(steps)))
+    changed = life.changed
+    for number, step in enumerate(steps):
+        item = life.step(step)
+        if item is not None:
+            solo.add(item)
+        if number < asked_at:  # the broker had not been asked yet
+            snapshot, changed = life.seen, life.changed
+
+    solo.lag(page.fragments)
+    for number in life.history:
+        if page.events < at(number) <= at(snapshot):
+            life.wire += solo.replayed(event(number, min(life.fragments, number)))
+    if at(changed) > page.fragments:
+        solo.owed = {LIST: Debt(at(changed))}
+    solo.release(at(snapshot))
+    life.send(solo)
+    if not solo.owed:
+        solo.settle()
+
+    for step in draw(st.lists(STEP, max_size=8)):
+        item = life.step(step)
+        if item is not None and solo.add(item):
+            life.send(solo)
+    return life, page, bodies_of(life.wire)
+
+
+@settings(deadline=None)
+@given(data=st.data())
+async def test_newcomer_is_sent_each_event_once_and_says_so(data: st.DataObject) -> None:
+    """Each event after the page comes once and in order, and no position says otherwise."""
+    life, page, bodies = data.draw(lives())
+
+    expected = [str(number) for number in life.history if number > page.events.ms]
+    assert [body for body in bodies if body.isdecimal()] == expected
+    told = [found.events for found in positions_of(life.wire)]
+    assert told == sorted(told)
+    for message in life.wire.split(b"\n\n"):
+        for where, body in zip(positions_of(message), bodies_of(message), strict=False):
+            assert not body.isdecimal() or where.events == at(int(body))
+
+
+@settings(deadline=None)
+@given(data=st.data())
+async def test_newcomer_is_never_told_that_it_has_what_it_lacks(data: st.DataObject) -> None:
+    """A position is past a change only if HTML that contains the change was sent before it."""
+    life, page, _ = data.draw(lives())
+
+    has = page.fragments
+    for message in life.wire.split(b"\n\n"):
+        for body in bodies_of(message):
+            has = max(has, at(int(body[1:]))) if body.startswith("v") else has
+        for where in positions_of(message):
+            assert where.fragments <= where.events
+            if life.changed > has.ms:
+                assert where.fragments < at(life.changed)
+
+
+@settings(deadline=None)
+@given(data=st.data())
+async def test_position_of_a_newcomer_never_goes_back(data: st.DataObject) -> None:
+    """What a newcomer was told to have, of events and of fragments, it is not told to lack."""
+    life, _, _ = data.draw(lives())
+
+    told = positions_of(life.wire)
+
+    assert [found.events for found in told] == sorted(found.events for found in told)
+    assert [found.fragments for found in told] == sorted(found.fragments for found in told)
+
+
+# -- HTML that is sent again although nothing changed ----------------------------------------------
+
+
+class Source:
+    """The layers above a hub: one fragment, rendered again and again."""
+
+    renders = 0
+
+    def spec(self, topic: str, fragment: str) -> FragmentSpec:
+        """Return how the fragment was declared."""
+        return FragmentSpec(fragment, debounce=0.0, every=0.001)
+
+    async def render(self, topic: str, fragment: str, root: str = "") -> Rendered:
+        """Render it."""
+        self.renders += 1
+        return Rendered("the newest")
+
+    def keep(self, topic: str) -> Keep:
+        """Keep everything."""
+        return Keep(100, 300.0)
+
+    def control(self, name: str, data: str) -> None:
+        """Expect no control messages."""
+        raise AssertionError(name)
+
+    def control_lost(self) -> None:
+        """Expect no gaps."""
+        raise AssertionError
+
+
+async def test_html_is_not_promised_before_it_is_sent() -> None:
+    """A repeated version does not move HTML behind a position that says it was sent already.
+
+    A slow client may be cut off between any two messages, and resumes from the last one's id.
+    """
+    broker, source, fragments = MemoryBroker(), Source(), frozenset({"list"})
+    hub, keep = Hub(broker, Config(), source), source.keep("notes")
+    await broker.start(hub)
+    slow = Connection({"notes": fragments}, Config(), loader=lambda _: b"")
+    await hub.join(slow, {"notes": Start(broker.known, fragments, keep)})
+
+    change = await broker.publish(Message(Kind.REFRESH, ZERO, "notes", "list"), keep)
+    await until(lambda: hub.position.fragments >= change)
+    await broker.publish(Message(Kind.EVENT, ZERO, "notes", "added", "a fact"), keep)
+    renders = source.renders
+    await until(lambda: source.renders >= renders + 3)
+    slow.end()
+    hub.leave(slow)
+    await hub.close()
+
+    wire = b"".join([chunk async for chunk in slow])
+    before = wire[: wire.index(b"a fact")]
+    assert b"the newest" in wire
+    assert b"the newest" in before or positions_of(before)[-1].fragments < change
+
+
+async def test_newcomer_holds_a_bounded_number_of_messages() -> None:
+    """Who waits too long for the broker's answer is sent away before it fills the memory."""
+    solo = newcomer()
+
+    for number in range(MAX_HELD + 1):
+        solo.add(event(number + 1))
+
+    assert solo.connection.is_ended

@@ -1,0 +1,1643 @@
+"""The hub: one render and one set of bytes for many, each brought up to date when it comes."""
+
+import asyncio
+import json
+import logging
+import re
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+import pytest
+from httpx_sse import ServerSentEvent
+from httpx_sse._decoders import SSEDecoder
+
+from quart_sse import fragment as fragment_module
+from quart_sse import waves as waves_module
+from quart_sse.broker import CONTROL_HISTORY, Keep, Kind, Message, Replay, Start
+from quart_sse.broker.memory import GRACE, MemoryBroker
+from quart_sse.config import Config
+from quart_sse.connection import Connection, Personal
+from quart_sse.errors import BrokerUnavailable
+from quart_sse.event import encode_loader
+from quart_sse.fragment import FragmentSpec, Rendered
+from quart_sse.hub import Hub
+from quart_sse.naming import member_key
+from quart_sse.position import ZERO, Id, Position, new_epoch
+from quart_sse.replays import Replays
+from tests.support.streams import until
+
+TOPIC, OTHER, LOUD = "news?room=1", "news?room=2", "chat"
+KEEPS = {TOPIC: Keep(10, 60.0), OTHER: Keep(2, 60.0), LOUD: Keep(0, 60.0)}
+CONFIG = Config(debounce=0.0, linger=10.0, join_timeout=5.0, replay_events=20, pending_events=20)
+
+
+# -- an application, its process and its viewers ---------------------------------------------------
+
+
+class Pages:
+    """The layers above: renders fragments from data, and notes that it did."""
+
+    def __init__(self) -> None:
+        self.specs = {name: FragmentSpec(name) for name in ("list", "count", "outer")} | {
+            "mine": FragmentSpec("mine", personal=True),
+            "clock": FragmentSpec("clock", every=0.01),
+        }
+        self.data: dict[str, str] = {}  #: fragment -> its HTML; "-" if none is set
+        self.nested: dict[str, str] = {}  #: fragment -> the one that it contains
+        self.rendered: list[str] = []  #: fragments whose renders have begun
+        self.gate = asyncio.Event()  #: renders wait while it is not set
+        self.gate.set()
+        self.error: Exception | None = None
+        self.told: list[tuple[str, str]] = []
+        self.hub: Hub
+
+    def spec(self, topic: str, fragment: str) -> FragmentSpec | None:
+        return self.specs.get(fragment)
+
+    def keep(self, topic: str) -> Keep:
+        return KEEPS[topic]
+
+    def control(self, name: str, data: str) -> None:
+        self.told.append((name, data))
+
+    def control_lost(self) -> None:
+        self.told.append(("lost", ""))
+
+    async def render(self, topic: str, fragment: str, root: str = "") -> Rendered:
+        self.rendered.append(fragment)
+        html = self.data.get(fragment, "-")
+        await self.gate.wait()
+        if self.error is not None:
+            raise self.error
+        inner = self.nested.get(fragment)
+        if inner is None:
+            return Rendered(html)
+        rendered = await self.hub.render(topic, self.specs[inner])
+        div = f'<div data-sse="{member_key(topic, inner)}">{rendered.html}</div>'
+        return Rendered(html + div, frozenset({(topic, inner)}))
+
+
+class Broker(MemoryBroker):
+    """The memory broker, whose answer, messages or data can be held up or lost."""
+
+    def __init__(self) -> None:
+        self.now = 1_795_302_000.0
+        super().__init__(lambda: self.now)
+        self.answers = asyncio.Event()  #: calls of resume that began with it wait for it
+        self.answers.set()
+        self.asked = 0
+        self.is_deaf = False
+        self.late: list[Message] | None = None  #: what has not arrived; None if all arrives at once
+        self._hub: Hub
+
+    def attach(self, hub: Hub) -> None:
+        self._hub = hub
+        self._receiver = self
+
+    def receive(self, message: Message) -> None:
+        if self.late is not None:
+            self.late.append(message)
+        elif not self.is_deaf:
+            self._hub.receive(message)
+
+    async def catch_up(self) -> None: ...
+
+    def arrive(self) -> None:
+        """Let everything arrive that is late."""
+        late, self.late = self.late or [], None
+        for message in late:
+            self._hub.receive(message)
+
+    async def resume(self, starts: Mapping[str, Start]) -> Replay:
+        replay = await super().resume(starts)
+        self.asked += 1
+        answers = self.answers
+        await answers.wait()
+        return replay
+
+    def lose_data(self) -> None:
+        """Begin another order of ids, and know of nothing before."""
+        self._records.clear()
+        self._epoch = new_epoch()
+
+
+@dataclass
+class Viewer:
+    """One open stream: the server that drains it and the browser that reads it."""
+
+    connection: Connection
+    starts: dict[str, Start]
+    writes: list[bytes] = field(default_factory=list)
+    flows: asyncio.Event = field(default_factory=asyncio.Event)
+    task: "asyncio.Task[None] | None" = None
+
+    async def serve(self, hub: Hub) -> None:
+        try:
+            await hub.join(self.connection, self.starts)
+            async for data in self.connection:
+                self.writes.append(data)
+                await self.flows.wait()
+        finally:
+            self.connection.end()
+            hub.leave(self.connection)
+
+    @property
+    def events(self) -> list[ServerSentEvent]:
+        """What a browser would have dispatched, but for ``sse-open``."""
+        decoder, events = SSEDecoder(), []
+        for line in b"".join(self.writes).decode().split("\n"):
+            event = decoder.decode(line)
+            # The decoder dispatches blocks without data, which browsers do not.
+            if event is not None and event.data and event.event != "sse-open":
+                events.append(event)
+        return events
+
+    @property
+    def named(self) -> list[tuple[str, str]]:
+        """Name and data of all that is no HTML."""
+        return [(event.event, event.data) for event in self.events if event.event != "message"]
+
+    @property
+    def said(self) -> list[str]:
+        """The data of all events of the application."""
+        return [data for name, data in self.named if not name.startswith("sse-")]
+
+    @property
+    def shown(self) -> list[tuple[str, str]]:
+        """Fragment's key and HTML of all partials, in the order of arrival."""
+        found = r"<hx-partial hx-target=\"\[data-sse='(.*?)'\]\" .*?>(.*?)</hx-partial>"
+        text = "".join(event.data for event in self.events if event.event == "message")
+        return [(key, html) for key, html in re.findall(found, text)]
+
+    @property
+    def positions(self) -> list[Position]:
+        """What it was told of its position, message for message."""
+        lines = b"".join(self.writes).decode().split("\n")
+        positions = [Position.parse(line[4:]) for line in lines if line.startswith("id: ")]
+        assert None not in positions
+        return [position for position in positions if position is not None]
+
+    @property
+    def position(self) -> Position:
+        return self.positions[-1]
+
+    async def sees(self, fragment: str, html: str) -> None:
+        """Wait until it shows some HTML."""
+        key = member_key(TOPIC, fragment)
+        await until(lambda: dict(self.shown).get(key) == html)
+
+    async def hears(self, *texts: str) -> None:
+        """Wait until it was told so many events, and see that they are these."""
+        await until(lambda: len(self.said) >= len(texts))
+        assert self.said == list(texts)
+
+
+class House:
+    """A process: broker, hub, application, and whoever looks."""
+
+    def __init__(self, config: Config = CONFIG) -> None:
+        self.config = config
+        self.broker = Broker()
+        self.pages = Pages()
+        self.hub = self.pages.hub = Hub(self.broker, config, self.pages)
+        self.viewers: list[Viewer] = []
+
+    async def open(self) -> None:
+        await self.broker.start(self.hub)
+        self.broker.attach(self.hub)
+        self.broker.asked = 0
+
+    async def close(self) -> None:
+        for viewer in self.viewers:
+            await self.leave(viewer)
+        await self.hub.close()
+        await self.broker.stop()
+
+    def view(
+        self,
+        *fragments: str,
+        since: Position | str | None = "now",
+        topics: tuple[str, ...] = (TOPIC,),
+        bare: bool = False,
+        is_stalled: bool = False,
+    ) -> Viewer:
+        """Begin to look at fragments of the first topic, and listen to all of them.
+
+        Args:
+            fragments: What is shown.
+            since: The page's position; "now" if it is of just now.
+            topics: What is listened to.
+            bare: Whether event names come without their topic.
+            is_stalled: Whether nothing is read after the first write.
+        """
+        position = self.broker.known if since == "now" else since
+        assert not isinstance(position, str)
+        shown = {topic: frozenset[str]() for topic in topics} | {topics[0]: frozenset(fragments)}
+        starts = {topic: Start(position, names, KEEPS[topic]) for topic, names in shown.items()}
+        connection = Connection(shown, self.config, loader=self.load, bare=bare)
+        viewer = Viewer(connection, starts)
+        if not is_stalled:
+            viewer.flows.set()
+        self.viewers.append(viewer)
+        viewer.task = asyncio.create_task(viewer.serve(self.hub))
+        return viewer
+
+    async def viewing(self, *fragments: str, topics: tuple[str, ...] = (TOPIC,)) -> Viewer:
+        """Look at fragments; returns when the stream is live and shares bytes with others."""
+        viewer = self.view(*fragments, topics=topics)
+        await until(lambda: self.hub.position_of(viewer.connection) is not None)
+        await self.quiet()
+        return viewer
+
+    async def leave(self, viewer: Viewer) -> None:
+        assert viewer.task is not None
+        viewer.task.cancel()
+        await asyncio.gather(viewer.task, return_exceptions=True)
+
+    @staticmethod
+    def load(personal: Personal) -> bytes:
+        key = member_key(personal.topic, personal.fragment)
+        return personal.id_line + encode_loader(key, "/fetch", personal.viewers)
+
+    async def say(self, *texts: str, topic: str = TOPIC) -> list[Id]:
+        """Publish events."""
+        messages = [Message(Kind.EVENT, ZERO, topic, "said", text) for text in texts]
+        return [await self.broker.publish(message, KEEPS[topic]) for message in messages]
+
+    async def change(self, fragment: str, html: str) -> Id:
+        """Change a fragment's data and say so."""
+        self.pages.data[fragment] = html
+        return await self.refresh(fragment)
+
+    async def refresh(self, fragment: str, topic: str = TOPIC) -> Id:
+        """Say that a fragment has changed."""
+        return await self.broker.publish(Message(Kind.REFRESH, ZERO, topic, fragment), KEEPS[topic])
+
+    async def push(self, fragment: str, html: str) -> Id:
+        """Publish a fragment's HTML."""
+        self.pages.data[fragment] = html
+        return await self.broker.publish(
+            Message(Kind.PUSH, ZERO, TOPIC, fragment, html), KEEPS[TOPIC]
+        )
+
+    async def catch_up(self) -> None:
+        """Let the process hear again, after it has caught up."""
+        self.broker.is_deaf = True
+        await self.hub.catch_up()
+        self.broker.is_deaf = False
+
+    async def paint(self, fragment: str) -> str:
+        """Render a fragment for a page."""
+        return (await self.hub.render(TOPIC, self.pages.specs[fragment])).html
+
+    async def quiet(self) -> None:
+        """Let everything run that needs no time to pass."""
+        for _ in range(50):
+            await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def house() -> AsyncIterator[House]:
+    """A process, of which nothing is left in the end."""
+    house = House()
+    await house.open()
+    yield house
+    await house.close()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+# -- fan-out ---------------------------------------------------------------------------------------
+
+
+async def test_connections_of_a_kind_share_the_bytes(house: House) -> None:
+    """An event and a fragment are encoded once: every stream is given the same object."""
+    one, two = await house.viewing("list"), await house.viewing("list")
+    await house.say("a")
+    await house.change("list", "1")
+    await one.sees("list", "1")
+    await two.sees("list", "1")
+
+    shared = [data for data in one.writes if any(data is other for other in two.writes)]
+    assert b"said" in b"".join(shared)
+    assert b"hx-partial" in b"".join(shared)
+
+
+async def test_event_has_its_full_name_unless_the_stream_is_of_one_topic(house: House) -> None:
+    """A stream of many topics tells them apart; one at a channel's own URL has bare names."""
+    full, bare = house.view(), house.view(bare=True)
+    await until(lambda: house.hub.receivers(TOPIC) == 2)
+    await house.say("a")
+    await full.hears("a")
+    await bare.hears("a")
+
+    assert full.named == [("news.said?room=1", "a")]
+    assert bare.named == [("said", "a")]
+
+
+async def test_events_reach_those_who_listen_and_no_others(house: House) -> None:
+    """Each connection is told what belongs to its topics, in the order of publishing."""
+    both = await house.viewing(topics=(TOPIC, OTHER))
+    one = await house.viewing(topics=(OTHER,))
+    await house.say("a")
+    await house.say("b", topic=OTHER)
+    await house.say("c")
+    await both.hears("a", "b", "c")
+    await one.hears("b")
+
+    assert house.hub.receivers(TOPIC) == 1
+    assert house.hub.receivers(OTHER) == 2
+    assert house.hub.receivers("nobody") == 0
+    assert set(house.hub.listeners(OTHER)) == {both.connection, one.connection}
+    assert house.hub.listeners("nobody") == []
+
+
+async def test_refresh_renders_once_for_all_viewers(house: House) -> None:
+    """Fifty viewers, with different pages, cost one render."""
+    viewers = [await house.viewing("list") for _ in range(25)]
+    viewers += [await house.viewing("list", "count") for _ in range(25)]
+    await house.change("list", "1")
+    for viewer in viewers:
+        await viewer.sees("list", "1")
+
+    assert house.pages.rendered == ["list"]
+
+
+async def test_refreshes_during_a_render_cause_one_more(house: House) -> None:
+    """What changes while the renderer runs is in the next render, and in no third one."""
+    viewer = await house.viewing("list")
+    house.pages.gate.clear()
+    await house.change("list", "1")
+    await until(lambda: house.pages.rendered)
+    for html in "234":
+        await house.change("list", html)
+    house.pages.gate.set()
+    await viewer.sees("list", "4")
+    await house.quiet()
+
+    assert house.pages.rendered == ["list", "list"]
+
+
+async def test_process_without_viewers_renders_nothing(house: House) -> None:
+    """Not for a topic that nobody ever looked at, nor for a fragment that nobody shows."""
+    await house.viewing("count")
+    await house.paint("count")
+    await house.change("list", "1")
+    await house.refresh("list", topic=OTHER)
+    await house.quiet()
+
+    assert house.pages.rendered == ["count"]
+
+
+async def test_fragment_of_another_release_is_a_warning(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A fragment that this process does not declare is named once, and nothing else happens."""
+    viewer = await house.viewing("list")
+    for _ in range(3):
+        await house.refresh("newer")
+    await house.say("a")
+    await viewer.hears("a")
+
+    (warning,) = caplog.records
+    assert "'newer'" in warning.getMessage()
+    assert "Another release" in warning.getMessage()
+
+
+async def test_control_messages_are_handed_on(house: House) -> None:
+    """What concerns the whole process is carried out by the layers above."""
+    order = Message(Kind.CONTROL, ZERO, "", "disconnect", "{}")
+    await house.broker.publish(order, Keep(0, 60.0))
+
+    assert house.pages.told == [("disconnect", "{}")]
+
+
+@pytest.mark.parametrize("viewers", [1, 2, 3, 5])
+async def test_wave_in_slices_reaches_all_in_order(
+    house: House, viewers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wave that is fed in several turns of the loop overtakes nothing and forgets nobody."""
+    monkeypatch.setattr(waves_module, "SLICE", 2)
+    streams = [await house.viewing("list") for _ in range(viewers)]
+    for number in range(8):
+        await house.say(str(number))
+        await asyncio.sleep(0)
+    late = house.view("list")
+    await house.say("8")
+    for stream in streams:
+        await stream.hears(*"012345678")
+    await late.hears("8")
+
+
+async def test_slow_client_ends_alone(house: House) -> None:
+    """Over its bound a stream ends with a hint to come back; the others notice nothing."""
+    slow = house.view(is_stalled=True)
+    fast = await house.viewing()
+    await until(lambda: slow.connection in house.hub._group_of)
+    await until(lambda: not getattr(house.hub._group_of[slow.connection], "is_holding", False))
+    # On a busy machine several of them may be in the one write that it takes.
+    texts = [str(number) for number in range(3 * CONFIG.pending_events)]
+    for text in texts:
+        await house.say(text)
+        await house.quiet()
+    slow.flows.set()
+    await until(lambda: any(name == "sse-holdoff" for name, _ in slow.named))
+
+    assert slow.connection.is_ended
+    await fast.hears(*texts)
+
+
+# -- who comes -------------------------------------------------------------------------------------
+
+
+async def test_joiner_is_sent_what_changed_and_nothing_else(house: House) -> None:
+    """Of two fragments one changed after the page was rendered: that one is sent."""
+    await house.change("count", "1")
+    since = house.broker.known
+    await house.change("list", "1")
+    viewer = house.view("list", "count", since=since)
+    await viewer.sees("list", "1")
+    await house.quiet()
+
+    assert viewer.shown == [("news.list?room=1", "1")]
+    assert house.pages.rendered == ["list"]
+    assert viewer.position.fragments == viewer.position.events
+
+
+async def test_joiner_uses_html_that_is_new_enough(house: House) -> None:
+    """What another viewer was sent is sent again, without a render."""
+    since = house.broker.known
+    first = await house.viewing("list")
+    await house.change("list", "1")
+    await first.sees("list", "1")
+    second = house.view("list", since=since)
+    await second.sees("list", "1")
+
+    assert house.pages.rendered == ["list"]
+
+
+async def test_joiner_is_not_sent_html_that_is_too_old(house: House) -> None:
+    """While nobody looked, the fragment changed: its HTML has aged, and is rendered anew."""
+    since = house.broker.known
+    first = await house.viewing("list")
+    await house.change("list", "1")
+    await first.sees("list", "1")
+    await house.leave(first)
+    await house.change("list", "2")
+    second = house.view("list", since=since)
+    await second.sees("list", "2")
+
+    assert second.shown == [("news.list?room=1", "2")]
+    assert house.pages.rendered == ["list", "list"]
+
+
+async def test_joiner_shares_a_render_that_began_after_the_change(house: House) -> None:
+    """A render in flight that contains the change serves who comes while it runs."""
+    since = house.broker.known
+    first = await house.viewing("list")
+    house.pages.gate.clear()
+    await house.change("list", "1")
+    await until(lambda: house.pages.rendered)
+    second = house.view("list", since=since)
+    await until(lambda: house.hub.receivers(TOPIC) == 2)
+    house.pages.gate.set()
+    await first.sees("list", "1")
+    await second.sees("list", "1")
+
+
+async def test_joiner_is_not_satisfied_by_a_render_that_began_too_early(house: House) -> None:
+    """The fragment changed while a render was under way: the joiner gets the next one."""
+    since = house.broker.known
+    await house.viewing("list")
+    house.pages.gate.clear()
+    await house.change("list", "1")
+    await until(lambda: house.pages.rendered)
+    await house.change("list", "2")
+    viewer = house.view("list", since=since)
+    await until(lambda: viewer.writes)
+    house.pages.gate.set()
+    await viewer.sees("list", "2")
+    await house.quiet()
+
+    assert viewer.position.fragments == viewer.position.events
+    lagging = [position for position in viewer.positions if position.fragments < position.events]
+    assert all(position.fragments == since.fragments for position in lagging)
+
+
+async def test_join_while_messages_flow_misses_none_and_repeats_none(house: House) -> None:
+    """What comes before, during and after the broker's answer comes once, in order."""
+    since = house.broker.known
+    await house.say("a")
+    house.broker.answers.clear()
+    viewer = house.view("list", since=since)
+    await until(lambda: house.broker.asked)
+    await house.say("b")
+    await house.change("list", "1")
+    await house.quiet()
+    await house.say("c")
+    house.broker.answers.set()
+    await viewer.hears("a", "b", "c")
+    await viewer.sees("list", "1")
+    await house.say("d")
+    await viewer.hears("a", "b", "c", "d")
+
+    assert viewer.positions == sorted(viewer.positions)
+
+
+async def test_answer_may_overtake_the_messages_that_it_contains(house: House) -> None:
+    """What the replay told is not told again when it arrives by the other way."""
+    since = house.broker.known
+    house.broker.late = []
+    await house.say("a")
+    viewer = house.view(since=since)
+    await viewer.hears("a")
+    house.broker.arrive()
+    await house.say("b")
+    await viewer.hears("a", "b")
+
+    assert viewer.positions == sorted(viewer.positions)
+
+
+async def test_change_known_before_it_is_heard_holds_nobody_back(house: House) -> None:
+    """Its HTML was sent to who asked for it; the refresh that comes after leaves no debt."""
+    since = house.broker.known
+    house.broker.late = []
+    await house.change("list", "1")
+    viewer = house.view("list", since=since)
+    await viewer.sees("list", "1")
+    house.broker.arrive()
+    await house.quiet()
+    house.hub.heartbeat()
+    await house.quiet()
+
+    assert viewer.position.fragments == viewer.position.events
+
+
+async def test_replay_is_in_order_over_topics_and_kept_apart_from_the_bound(house: House) -> None:
+    """More than a connection may hold pending is replayed to it, in one order over its topics."""
+    since = house.broker.known
+    for number in range(10):
+        await house.say(str(number))
+    await house.say("x", "y", topic=OTHER)
+    small = House(Config(pending_events=1))
+    small.broker, small.hub = house.broker, house.hub
+    viewer = small.view(since=since, topics=(TOPIC, OTHER))
+    await viewer.hears(*"0123456789", "x", "y")
+    await small.leave(viewer)
+
+
+async def test_reset_is_told_with_a_position_that_knows_no_fragments(house: House) -> None:
+    """Then every fragment is sent once, and the position says that all are current."""
+    await house.say("a")
+    viewer = house.view("list", "count", since=None)
+    await viewer.sees("list", "-")
+    await viewer.sees("count", "-")
+    await house.quiet()
+    house.hub.heartbeat()
+    await house.quiet()
+
+    assert viewer.named == [("sse-reset", json.dumps([TOPIC]))]
+    assert sorted(viewer.shown) == [("news.count?room=1", "-"), ("news.list?room=1", "-")]
+    reset, first, second, beat = viewer.positions
+    assert reset.fragments == first.fragments == ZERO
+    assert reset.events <= first.events <= second.events <= beat.events
+    assert beat.fragments == beat.events
+
+
+async def test_reset_stands_alone(house: House) -> None:
+    """No position goes past events that were lost before the client is told of the loss."""
+    since = house.broker.known
+    await house.say("a", "b", "c", topic=OTHER)
+    lost = await house.say("d")
+    viewer = house.view(since=since, topics=(TOPIC, OTHER))
+    await until(lambda: viewer.named)
+
+    (name, topics) = viewer.named[0]
+    assert name == "sse-reset"
+    assert set(json.loads(topics)) == {TOPIC, OTHER}
+    assert viewer.positions[0].events >= lost[0]
+
+
+async def test_position_says_what_was_sent_although_more_is_ready(house: House) -> None:
+    """Of all that a joiner is sent at once, no position speaks of what stands behind it."""
+    since = house.broker.known
+    await house.change("list", "1")
+    await house.refresh("mine")
+    first = house.view("list", since=since)
+    await first.sees("list", "1")
+    viewer = house.view("list", "mine", since=since)
+    await viewer.sees("list", "1")
+    await until(lambda: b"/fetch" in b"".join(viewer.writes))
+
+    assert [position.fragments for position in viewer.positions[:-1]] == [since.fragments]
+
+
+async def test_page_that_is_ahead_is_sent_nothing_older(house: House) -> None:
+    """A page that has a change of which this process has not heard keeps what it shows."""
+    house.pages.data["list"] = "v1"
+    other = await house.viewing("list")
+    house.pages.gate.clear()
+    await house.refresh("list")
+    await until(lambda: house.pages.rendered)
+    house.broker.late = []
+    house.pages.data["list"] = "v2"
+    id = await house.refresh("list")
+    viewer = house.view("list", since=house.broker.known)
+    await until(lambda: viewer.writes)
+    house.pages.gate.set()
+    await other.sees("list", "v1")
+    await house.quiet()
+    assert viewer.shown == []
+
+    house.broker.arrive()
+    await other.sees("list", "v2")
+    await house.say("end")
+    await viewer.hears("end")
+    assert viewer.shown == []
+    assert viewer.position.fragments == viewer.position.events > id
+
+
+async def test_page_that_is_ahead_joins_no_group_before_the_process_has_caught_up(
+    house: House,
+) -> None:
+    """Then older HTML of a slow render would reach it with what others are sent."""
+    house.pages.data["list"] = "v1"
+    other = await house.viewing("list")
+    house.broker.late = []
+    house.pages.data["list"] = "v2"
+    await house.refresh("list")
+    viewer = house.view("list", since=house.broker.known)
+    await until(lambda: viewer.writes)
+    house.pages.gate.clear()
+    house.broker.arrive()
+    await until(lambda: house.pages.rendered)
+    house.hub.heartbeat()
+    await house.quiet()
+
+    assert house.hub.position_of(viewer.connection) is None
+    house.pages.gate.set()
+    await other.sees("list", "v2")
+    house.hub.heartbeat()
+    await until(lambda: house.hub.position_of(viewer.connection) is not None)
+    assert viewer.shown == []
+
+
+async def test_slow_render_does_not_pay_what_a_process_knows_to_be_owed(house: House) -> None:
+    """The record of a change has expired, but the process has heard of it."""
+    since = house.broker.known
+    await house.viewing("list")
+    house.pages.data["list"] = "v1"
+    house.pages.gate.clear()
+    await house.refresh("list")
+    await until(lambda: house.pages.rendered)
+    await house.change("list", "v2")
+    house.broker.now += KEEPS[TOPIC].ttl + GRACE + 1
+    await house.broker.probe()
+    viewer = house.view("list", since=since)
+    await until(lambda: viewer.writes)
+    first, house.pages.gate = house.pages.gate, asyncio.Event()
+    first.set()
+    await until(lambda: len(house.pages.rendered) == 2)
+    await house.quiet()
+    assert viewer.shown == []
+
+    house.pages.gate.set()
+    await viewer.sees("list", "v2")
+    assert viewer.shown == [("news.list?room=1", "v2")]
+
+
+async def test_page_that_is_ahead_is_sent_nothing_older_without_a_record(house: House) -> None:
+    """Nothing tells what it lacks, so all is sent; but what is here may be older than the page."""
+    house.pages.data["list"] = "v1"
+    await house.viewing("list")
+    await house.paint("list")
+    house.broker.late = []
+    await house.change("list", "v2")
+    since = house.broker.known
+    house.broker.now += KEEPS[TOPIC].ttl + GRACE + 1
+    viewer = house.view("list", since=since)
+    await until(lambda: viewer.shown)
+
+    assert viewer.shown == [("news.list?room=1", "v2")]
+
+
+async def test_html_from_before_a_topic_was_heard_is_rendered_again(house: House) -> None:
+    """What changed between a page's render and the subscription may be on record no more."""
+    confirmed, subscribe = asyncio.Event(), house.broker.subscribe
+
+    async def slow(topics: Iterable[str]) -> None:
+        await confirmed.wait()
+        await subscribe(topics)
+
+    house.broker.subscribe = slow  # type: ignore[method-assign] # as over a network
+    first = house.view("count")
+    await until(lambda: house.hub.receivers(TOPIC) == 1)
+    await house.paint("list")
+    house.broker.is_deaf = True
+    await house.change("list", "1")
+    house.broker.is_deaf = False
+    confirmed.set()
+    await until(lambda: first.writes)
+    house.broker.now += KEEPS[TOPIC].ttl + GRACE + 1
+    await house.broker.probe()
+    second = house.view("list", since=None)
+    await until(lambda: second.shown)
+
+    assert second.shown == [("news.list?room=1", "1")]
+
+
+async def test_regular_fragment_goes_on_while_another_one_is_owed(house: House) -> None:
+    """What was rendered since a page came is not older than the page, whatever its version."""
+    viewer = house.view("clock", "list", since=house.broker.known)
+    await house.viewing("clock")
+    since = house.broker.known
+    await house.change("list", "1")
+    house.pages.specs["list"] = FragmentSpec("list")
+    render = house.pages.render
+
+    async def failing(topic: str, fragment: str, root: str = "") -> Rendered:
+        if fragment == "list":
+            raise RuntimeError("the database is away")
+        return await render(topic, fragment)
+
+    house.pages.render = failing  # type: ignore[method-assign]
+    viewer = house.view("clock", "list", since=since)
+    await until(lambda: viewer.writes)
+    house.pages.data["clock"] = "12:01"
+    await viewer.sees("clock", "12:01")
+    house.pages.data["clock"] = "12:02"
+    await viewer.sees("clock", "12:02")
+
+    assert viewer.position.fragments == since.fragments
+    house.pages.render = render  # type: ignore[method-assign]
+
+
+async def test_position_never_goes_back(house: House) -> None:
+    """Through joining, slow renders, heartbeats and sharing bytes with others."""
+    await house.say("a")
+    viewers = [house.view("list", "count") for _ in range(3)]
+    for number in range(4):
+        house.pages.gate.clear()
+        await house.change("list", str(number))
+        await house.say(str(number))
+        house.hub.heartbeat()
+        viewers.append(house.view("list"))
+        await house.quiet()
+        house.pages.gate.set()
+        await house.change("count", str(number))
+        await house.quiet()
+    *others, last = viewers
+    for viewer in others:
+        await viewer.sees("list", "3")
+    await house.say("end")
+    await last.hears("end")
+
+    assert last.shown == []  # its page was made with the last change
+    for viewer in viewers:
+        positions = viewer.positions
+        assert [p.events for p in positions] == sorted(p.events for p in positions)
+        assert [p.fragments for p in positions] == sorted(p.fragments for p in positions)
+
+
+async def test_position_of_a_page_is_not_told_back_to_it(house: House) -> None:
+    """Who comes with current fragments while others wait for theirs keeps what he has."""
+    await house.viewing("list")
+    house.pages.gate.clear()
+    await house.change("list", "1")
+    await until(lambda: house.pages.rendered)
+    viewer = house.view("count")
+    since = house.broker.known
+    await house.say("a")
+    await viewer.hears("a")
+
+    assert viewer.position.fragments >= since.fragments
+    house.pages.gate.set()
+
+
+async def test_heartbeat_moves_the_position_and_dispatches_nothing(house: House) -> None:
+    """An idle stream is told where it stands, so that it never grows too old."""
+    viewer = await house.viewing("list")
+    await house.broker.probe()
+    house.hub.heartbeat()
+    await until(lambda: len(viewer.writes) > 1)
+    await until(lambda: viewer.positions)
+
+    assert viewer.events == []
+    assert viewer.position == house.broker.known
+
+
+async def test_position_lags_behind_a_fragment_that_is_not_sent(house: House) -> None:
+    """An event that overtakes a slow render says that fragments are older than it is."""
+    viewer = await house.viewing("list")
+    before = house.broker.known
+    house.pages.gate.clear()
+    await house.change("list", "1")
+    (id,) = await house.say("a")
+    await viewer.hears("a")
+    assert viewer.position == before._replace(events=id)
+
+    house.pages.gate.set()
+    await viewer.sees("list", "1")
+    assert viewer.position.fragments == viewer.position.events == id
+
+
+async def test_renderer_that_raised_is_tried_again(
+    house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Viewers keep the last good HTML, and their position stays below what they lack."""
+    monkeypatch.setattr(fragment_module, "FIRST_RETRY", 0.001)
+    caplog.set_level(logging.CRITICAL, "quart_sse")
+    viewer = await house.viewing("list")
+    before = house.broker.known
+    house.pages.error = RuntimeError("the database is away")
+    await house.change("list", "1")
+    await until(lambda: len(house.pages.rendered) > 2)
+    await house.say("a")
+    await viewer.hears("a")
+    assert viewer.shown == []
+    assert viewer.position.fragments == before.fragments
+
+    house.pages.error = None
+    await viewer.sees("list", "1")
+    assert viewer.position.fragments == viewer.position.events
+
+
+# -- push, personal, nested, regular ---------------------------------------------------------------
+
+
+async def test_pushed_html_is_sent_and_kept_without_a_render(house: House) -> None:
+    """Viewers get it, and so does who comes later."""
+    since = house.broker.known
+    viewer = await house.viewing("list")
+    await house.push("list", "1")
+    await viewer.sees("list", "1")
+    late = house.view("list", since=since)
+    await late.sees("list", "1")
+
+    assert house.pages.rendered == []
+
+
+async def test_render_that_began_before_a_push_does_not_undo_it(house: House) -> None:
+    """The newest version wins, not the one that was ready last."""
+    viewer = await house.viewing("list")
+    house.pages.gate.clear()
+    await house.change("list", "1")
+    await until(lambda: house.pages.rendered)
+    await house.push("list", "2")
+    await viewer.sees("list", "2")
+    house.pages.gate.set()
+    await house.quiet()
+    house.hub.heartbeat()
+    await house.quiet()
+
+    assert viewer.shown == [("news.list?room=1", "2")]
+    assert viewer.position.fragments == viewer.position.events
+
+
+async def test_personal_fragment_is_fetched_by_each_viewer(house: House) -> None:
+    """The process renders nothing; every stream has a message of its own that fetches."""
+    viewers = [await house.viewing("mine") for _ in range(3)]
+    await house.viewing("list")
+    await house.refresh("mine")
+    await until(lambda: all(viewer.events for viewer in viewers))
+
+    for viewer in viewers:
+        (event,) = viewer.events
+        assert 'hx-get="/fetch"' in event.data
+        assert "delay:3ms" in event.data  # by how many are viewing
+        assert viewer.position.fragments == viewer.position.events
+    assert house.pages.rendered == []
+
+
+@pytest.mark.parametrize(("seconds", "is_again"), [(0, True), (59, True), (61, False)])
+async def test_personal_fragment_is_signalled_again_to_who_comes_back(
+    house: House, seconds: int, is_again: bool
+) -> None:
+    """Who had the signal may have been cut off before he could fetch: for a minute, it repeats."""
+    await house.refresh("mine")
+    house.broker.now += seconds
+    await house.broker.probe()
+    viewer = house.view("mine")
+    await house.quiet()
+    await house.say("end")
+    await viewer.hears("end")
+
+    assert (b"/fetch" in b"".join(viewer.writes)) == is_again
+
+
+async def test_nested_fragment_reaches_pages_that_show_its_parent(house: House) -> None:
+    """A fragment that came inside another is kept current where that one is shown."""
+    viewer = await house.viewing("outer")
+    house.pages.nested["outer"] = "count"
+    await house.change("outer", "1")
+    await until(lambda: viewer.shown)
+    await house.change("count", "2")
+    await viewer.sees("count", "2")
+
+
+@pytest.mark.parametrize("outer", ["count", "outer"])  # by name before and after what is inside
+async def test_nested_fragment_is_not_undone_by_older_html_of_its_parent(
+    house: House, outer: str
+) -> None:
+    """After a reset the parent's HTML is sent again, and contains what has changed since."""
+    house.pages.nested[outer] = "list"
+    first = await house.viewing(outer, "list")
+    await house.change(outer, "1")
+    await until(lambda: first.shown)
+    await house.change("list", "2")
+    await first.sees("list", "2")
+    viewer = house.view(outer, "list", since=None)
+    await house.quiet()
+    await house.say("end")
+    await viewer.hears("end")
+
+    assert last_nested(viewer, outer, "list") == "2"
+
+
+async def test_nested_fragment_is_not_undone_by_a_slow_render_of_its_parent(house: House) -> None:
+    """The parent's render began before the change inside it, and ends after that was sent."""
+    viewer = await house.viewing("outer", "list")
+    house.pages.nested["outer"] = "list"
+    house.pages.data["list"] = "1"
+    gate = asyncio.Event()
+    render = house.pages.render
+
+    async def slow(topic: str, fragment: str, root: str = "") -> Rendered:
+        rendered = await render(topic, fragment)
+        if fragment == "outer":
+            await gate.wait()
+        return rendered
+
+    house.pages.render = slow  # type: ignore[method-assign] # the renderer has more to do
+    await house.change("outer", "1")
+    await until(lambda: "list" in house.pages.rendered)
+    await house.change("list", "2")
+    await viewer.sees("list", "2")
+    gate.set()
+    await until(lambda: any(key == "news.outer?room=1" for key, _ in viewer.shown))
+    await house.quiet()
+
+    assert last_nested(viewer, "outer", "list") == "2"
+
+
+@pytest.fixture
+async def slow_outer(house: House) -> asyncio.Event:
+    """Let the outer fragment take "count" first and then its time, until this is set."""
+    house.pages.nested["outer"] = "count"
+    gate, render = asyncio.Event(), house.pages.render
+
+    async def slow(topic: str, fragment: str, root: str = "") -> Rendered:
+        rendered = await render(topic, fragment)
+        if fragment == "outer":
+            await gate.wait()
+        return rendered
+
+    house.pages.render = slow  # type: ignore[method-assign] # the renderer has more to do
+    return gate
+
+
+async def test_what_repairs_an_outer_fragment_is_in_its_own_message(
+    house: House, slow_outer: asyncio.Event
+) -> None:
+    """A client that stands still is given both together, behind what came before."""
+    viewer = house.view("outer", "count", is_stalled=True)
+    await until(lambda: house.hub.position_of(viewer.connection) is not None)
+    await house.say("a")
+    await house.change("outer", "1")
+    await until(lambda: "count" in house.pages.rendered)
+    await house.change("count", "2")
+    await until(lambda: house.pages.rendered.count("count") == 2)
+    slow_outer.set()
+    await house.quiet()
+    viewer.flows.set()
+    await house.say("end")
+    await viewer.hears("a", "end")
+
+    *_, (last, message) = [
+        (event.id, event.data) for event in viewer.events if "news.outer" in event.data
+    ]
+    assert message.index(">-</div>") < message.index(">2</hx-partial>")
+    assert last == str(viewer.positions[-2])
+    assert last_nested(viewer, "outer", "count") == "2"
+
+
+async def test_what_repairs_an_outer_fragment_survives_a_wave(
+    house: House, slow_outer: asyncio.Event
+) -> None:
+    """The newest version of each fragment is sent: in one wave, too, the inner one comes last."""
+    viewer = await house.viewing("outer", "count")
+    await house.change("outer", "1")
+    await until(lambda: "count" in house.pages.rendered)
+    house.hub._waves._not_before = asyncio.get_running_loop().time() + 0.05
+    await house.change("count", "2")
+    await until(lambda: house.pages.rendered.count("count") == 2)
+    slow_outer.set()
+    await until(lambda: any(key == "news.outer?room=1" for key, _ in viewer.shown))
+
+    assert last_nested(viewer, "outer", "count") == "2"
+
+
+async def test_position_of_an_outer_fragment_is_true_wherever_a_client_is_cut_off(
+    house: House, slow_outer: asyncio.Event
+) -> None:
+    """After each message, what the page shows is at least what its position says."""
+    viewer = await house.viewing("outer", "count")
+    await house.change("outer", "1")
+    await until(lambda: "count" in house.pages.rendered)
+    changed = await house.change("count", "2")
+    await viewer.sees("count", "2")
+    slow_outer.set()
+    await until(lambda: any(key == "news.outer?room=1" for key, _ in viewer.shown))
+    await house.say("end")
+    await viewer.hears("end")
+
+    blocks = b"".join(viewer.writes).split(b"\n\n")
+    for number in range(1, len(blocks)):
+        cut = Viewer(viewer.connection, {}, [b"\n\n".join(blocks[:number]) + b"\n\n"])
+        if cut.positions and cut.position.fragments >= changed:
+            assert last_nested(cut, "outer", "count") == "2"
+
+
+async def test_outer_fragment_is_repaired_with_what_is_of_another_topic(house: House) -> None:
+    """It may include fragments of other topics, which change like its own."""
+    gate = asyncio.Event()
+
+    async def render(topic: str, fragment: str, root: str = "") -> Rendered:
+        if fragment != "outer":
+            return Rendered(house.pages.data.get(fragment, "-"))
+        inner = await house.hub.render(OTHER, house.pages.specs["count"])
+        await gate.wait()
+        div = f'<div data-sse="{member_key(OTHER, "count")}">{inner.html}</div>'
+        return Rendered(div, frozenset({(OTHER, "count")}))
+
+    house.pages.render = render  # type: ignore[method-assign]
+    shown = {TOPIC: frozenset({"outer"}), OTHER: frozenset({"count"})}
+    now = house.broker.known
+    starts = {topic: Start(now, names, KEEPS[topic]) for topic, names in shown.items()}
+    viewer = Viewer(Connection(shown, CONFIG, loader=house.load), starts)
+    viewer.flows.set()
+    viewer.task = asyncio.create_task(viewer.serve(house.hub))
+    house.viewers.append(viewer)
+    await until(lambda: house.hub.position_of(viewer.connection) is not None)
+    await house.refresh("outer")
+    await until(lambda: house.hub._roots.at("").known(OTHER, "count") is not None)
+    house.pages.data["count"] = "2"
+    await house.refresh("count", topic=OTHER)
+    await until(lambda: viewer.shown)
+    gate.set()
+    await until(lambda: len(viewer.shown) > 2)
+
+    *_, last = [event for event in viewer.events if event.event == "message"]
+    assert [key for key, _ in viewer.shown[-2:]] == ["news.outer?room=1", "news.count?room=2"]
+    assert viewer.shown[-1][1] == "2"
+    assert "news.outer" in last.data
+
+
+async def test_fragment_that_appears_inside_another_one_is_as_new_as_positions_say(
+    house: House, slow_outer: asyncio.Event
+) -> None:
+    """It changed while it was shown nowhere, after the outer one had taken it."""
+    viewer = await house.viewing("outer")
+    await house.paint("list")
+    await house.change("outer", "1")
+    await until(lambda: "count" in house.pages.rendered)
+    await house.change("count", "2")
+    slow_outer.set()
+    await until(lambda: viewer.shown)
+    await house.say("end")
+    await viewer.hears("end")
+
+    assert last_nested(viewer, "outer", "count") == "2"
+    outer = [html for key, html in viewer.shown if key == "news.outer?room=1"]
+    assert all(">2</div>" in html for html in outer)
+
+
+async def test_page_of_another_process_is_sent_what_may_be_inside_its_fragments(
+    house: House,
+) -> None:
+    """Of HTML that was rendered elsewhere it is not known here what is inside."""
+    house.pages.nested["outer"] = "count"
+    since = house.broker.known
+    await house.change("count", "2")
+    viewer = house.view("outer", since=since)
+    await until(lambda: viewer.shown)
+
+    assert last_nested(viewer, "outer", "count") == "2"
+
+
+async def test_change_of_what_may_be_inside_a_page_of_another_process_reaches_it(
+    house: House,
+) -> None:
+    """Once, the fragment that may contain it is rendered; from then on what is inside is known."""
+    house.pages.nested["outer"] = "count"
+    viewer = await house.viewing("outer")
+    before = house.broker.known
+    house.pages.gate.clear()
+    await house.change("count", "2")
+    await house.say("a")
+    await viewer.hears("a")
+    assert viewer.position.fragments == before.fragments
+    house.pages.gate.set()
+    await until(lambda: viewer.shown)
+    assert last_nested(viewer, "outer", "count") == "2"
+
+    house.pages.rendered.clear()
+    await house.change("count", "3")
+    await viewer.sees("count", "3")
+    assert house.pages.rendered == ["count"]
+
+
+async def test_fragment_with_nothing_inside_is_not_sent_again(house: House) -> None:
+    """A page of another process is sent nothing because something else of its topic changed."""
+    viewer = await house.viewing("list")
+    for _ in range(3):
+        await house.refresh("count")
+        await house.say("a")
+        await house.quiet()
+
+    assert viewer.said == ["a"] * 3
+    assert viewer.shown == []
+    assert house.pages.rendered == ["list"]
+    assert viewer.position.fragments == viewer.position.events
+
+
+async def test_pushed_html_with_fragments_inside_is_rendered_instead(house: House) -> None:
+    """What its publisher put there may be older than what viewers have; a render is not."""
+    house.pages.nested["outer"] = "count"
+    viewer = await house.viewing("outer", "count")
+    await house.change("count", "2")
+    await viewer.sees("count", "2")
+    html = f'pushed<div data-sse="{member_key(TOPIC, "count")}">1</div>'
+    await house.broker.publish(Message(Kind.PUSH, ZERO, TOPIC, "outer", html), KEEPS[TOPIC])
+    await until(lambda: any(key == "news.outer?room=1" for key, _ in viewer.shown))
+
+    assert last_nested(viewer, "outer", "count") == "2"
+    assert b"pushed" not in b"".join(viewer.writes)
+
+
+async def test_nested_fragment_that_changed_during_a_cut_is_sent(house: House) -> None:
+    """A page that does not know what came inside its fragment later misses none of its changes."""
+    first = await house.viewing("outer")
+    house.pages.nested["outer"] = "count"
+    await house.change("outer", "1")
+    await until(lambda: first.shown)
+    await house.leave(first)
+    since = first.position
+    await house.change("count", "2")
+    second = house.view("outer", since=since)
+    await second.sees("count", "2")
+
+
+def last_nested(viewer: Viewer, outer: str, inner: str) -> str:
+    """Return what an element inside another one shows in the end."""
+    shown = ""
+    for key, html in viewer.shown:
+        if key == member_key(TOPIC, inner):
+            shown = html
+        elif key == member_key(TOPIC, outer):
+            (shown,) = re.findall(r"<div data-sse=\"[^\"]*\">(.*?)</div>", html)
+    return shown
+
+
+@pytest.fixture
+async def timers(monkeypatch: pytest.MonkeyPatch) -> list[asyncio.TimerHandle]:
+    """The timers that are set for regular fragments."""
+    loop = asyncio.get_running_loop()
+    timers: list[asyncio.TimerHandle] = []
+    call_later = loop.call_later
+
+    def noting(delay: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
+        timers.append(call_later(delay, callback))
+        return timers[-1]
+
+    monkeypatch.setattr(loop, "call_later", noting)
+    return timers
+
+
+async def test_regular_fragment_is_rendered_while_it_has_viewers(
+    house: House, timers: list[asyncio.TimerHandle]
+) -> None:
+    """It is refreshed by itself, once for all viewers, and no more when they have gone."""
+    one, two = await house.viewing("clock"), await house.viewing("clock")
+    house.pages.data["clock"] = "12:00"
+    await one.sees("clock", "12:00")
+    await two.sees("clock", "12:00")
+    house.pages.data["clock"] = "12:01"
+    await one.sees("clock", "12:01")
+    await house.leave(one)
+    await house.leave(two)
+    renders, loop = len(house.pages.rendered), asyncio.get_running_loop()
+    await until(lambda: loop.time() > timers[-1].when())
+    await house.quiet()
+
+    assert len(house.pages.rendered) == renders
+    assert all(timer.when() < loop.time() for timer in timers)
+
+
+async def test_regular_fragment_has_one_clock(
+    house: House, timers: list[asyncio.TimerHandle]
+) -> None:
+    """A topic that is forgotten and comes back does not tick twice."""
+    house.pages.specs["clock"] = FragmentSpec("clock", every=3600.0)
+    for _ in range(3):
+        await house.leave(await house.viewing("clock"))
+        await house.hub.forget(asyncio.get_running_loop().time() + CONFIG.linger + 1)
+
+    assert len([timer for timer in timers if not timer.cancelled()]) <= 1
+
+
+# -- pages -----------------------------------------------------------------------------------------
+
+
+async def test_pages_share_a_render_that_begins_after_both_asked(house: House) -> None:
+    """Whoever asks while a render runs waits for the next one, together with all who do."""
+    house.pages.gate.clear()
+    first = asyncio.create_task(house.paint("list"))
+    await until(lambda: house.pages.rendered)
+    house.pages.data["list"] = "1"
+    others = [asyncio.create_task(house.paint("list")) for _ in range(3)]
+    await house.quiet()
+    house.pages.gate.set()
+
+    assert await first == "-"
+    assert [await other for other in others] == ["1", "1", "1"]
+    assert house.pages.rendered == ["list", "list"]
+
+
+async def test_page_that_is_given_up_does_not_stop_the_render(house: House) -> None:
+    """A visitor who leaves takes nothing from the others who wait for the same HTML."""
+    house.pages.gate.clear()
+    one, two = (asyncio.create_task(house.paint("list")) for _ in range(2))
+    await until(lambda: house.pages.rendered)
+    one.cancel()
+    await asyncio.gather(one, return_exceptions=True)
+    house.pages.gate.set()
+
+    assert await two == "-"
+    assert house.pages.rendered == ["list"]
+
+
+async def test_page_whose_renderer_raises_is_told(house: House) -> None:
+    """The error is the page's own; without viewers nothing is tried again."""
+    house.pages.error = RuntimeError("the database is away")
+    with pytest.raises(RuntimeError, match="the database is away"):
+        await house.paint("list")
+
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_page_alone_leaves_nothing_behind(house: House) -> None:
+    """A page that never connects costs its render and no memory."""
+    await house.paint("list")
+
+    assert house.hub._roots.names() == {}
+
+
+async def test_page_sees_what_changes_before_it_connects(house: House) -> None:
+    """Between the render and the stream nothing is lost: the page's own position says where."""
+    since = house.broker.known
+    assert await house.paint("list") == "-"
+    await house.change("list", "1")
+    await house.say("a")
+    viewer = house.view("list", since=since)
+    await viewer.sees("list", "1")
+    await viewer.hears("a")
+
+
+# -- leaving ---------------------------------------------------------------------------------------
+
+
+async def test_leaving_frees_everything(house: House) -> None:
+    """After the last viewer and a while, the process knows nothing of a topic any more."""
+    hub = house.hub
+    viewers = [await house.viewing("list", "count", topics=(TOPIC, OTHER)) for _ in range(2)]
+    viewers.append(house.view("outer", since=None))
+    house.pages.gate.clear()
+    await house.change("list", "1")
+    await house.say("a")
+    await house.quiet()
+    for viewer in viewers:
+        await house.leave(viewer)
+    house.pages.gate.set()
+    await until(lambda: len(asyncio.all_tasks()) == 1)
+    assert hub.emptied.is_set()
+    assert not hub.connections
+    assert hub._routes.keys() == {TOPIC, OTHER}
+
+    await hub.forget(asyncio.get_running_loop().time() + CONFIG.linger + 1)
+    assert not any((hub._routes, hub._groups, hub._group_of, hub._solos, hub._roots.names()))
+
+
+async def test_topic_lingers_for_those_who_only_change_pages(house: House) -> None:
+    """Before the time is over a topic is kept, and a viewer who comes back keeps it for longer."""
+    loop = asyncio.get_running_loop()
+    viewer = await house.viewing("list")
+    await house.leave(viewer)
+    await house.hub.forget(loop.time() + CONFIG.linger - 1)
+    assert TOPIC in house.hub._routes
+
+    await house.viewing("list")
+    await house.hub.forget(loop.time() + CONFIG.linger + 1)
+    assert TOPIC in house.hub._routes
+
+
+async def test_connection_may_leave_twice_or_never_have_come(house: House) -> None:
+    """Leaving is harmless at any time."""
+    viewer = await house.viewing()
+    house.hub.leave(viewer.connection)
+    house.hub.leave(viewer.connection)
+    house.hub.leave(Connection({}, CONFIG, loader=House.load))
+
+    assert house.hub.receivers(TOPIC) == 0
+
+
+async def test_who_leaves_takes_his_debts_along(house: House) -> None:
+    """A slow render that nobody waits for any more holds no other connection's position back."""
+    one, two = await house.viewing("list"), await house.viewing("count")
+    await house.paint("count")
+    house.pages.gate.clear()
+    await house.change("list", "1")
+    await until(lambda: "list" in house.pages.rendered)
+    await house.leave(one)
+    await house.say("a")
+    await two.hears("a")
+
+    assert two.position.fragments == two.position.events
+    house.pages.gate.set()
+
+
+async def test_newcomer_who_leaves_does_not_part_the_others(house: House) -> None:
+    """The same page in other browsers still shares its bytes."""
+    one, two = await house.viewing("list"), await house.viewing("list")
+    house.broker.answers.clear()
+    await house.leave(house.view("list"))
+    house.broker.answers.set()
+    three = await house.viewing("list")
+    await house.say("a")
+    for viewer in (one, two, three):
+        await viewer.hears("a")
+
+    assert one.writes[-1] is two.writes[-1]
+    assert one.writes[-1] is three.writes[-1]
+
+
+# -- when the broker is away, and after a gap ------------------------------------------------------
+
+
+async def test_join_that_is_not_answered_gives_up() -> None:
+    """A broker that never answers costs its timeout, and leaves nothing when it is left."""
+    house = House(Config(join_timeout=0.01))
+    await house.open()
+    house.broker.answers.clear()
+    viewer = house.view("list")
+    assert viewer.task is not None
+    with pytest.raises(BrokerUnavailable, match=r"within 0\.01 s"):
+        await viewer.task
+
+    assert not house.hub.connections
+    assert house.hub.receivers(TOPIC) == 0
+    await house.close()
+
+
+async def test_catching_up_delivers_what_was_missed(house: House) -> None:
+    """After a gap within history nobody is told of anything but what happened."""
+    viewer = await house.viewing("list", "mine")
+    house.broker.is_deaf = True
+    await house.say("a", "b")
+    await house.change("list", "1")
+    await house.refresh("mine")
+    await house.catch_up()
+    await house.say("c")
+    await viewer.hears("a", "b", "c")
+    await viewer.sees("list", "1")
+    await until(lambda: b"/fetch" in b"".join(viewer.writes))
+
+    assert viewer.positions == sorted(viewer.positions)
+
+
+async def test_gap_that_is_too_large_is_told_before_anything_else(house: House) -> None:
+    """Who lost events is reset first, and sent every fragment; others just go on."""
+    loser = await house.viewing("list", topics=(TOPIC, OTHER))
+    other = await house.viewing("list")
+    before = house.broker.known
+    house.broker.is_deaf = True
+    await house.say("lost", "lost", "lost", topic=OTHER)
+    await house.say("a")
+    await house.change("list", "1")
+    await house.catch_up()
+    await other.hears("a")
+    await other.sees("list", "1")
+    await loser.sees("list", "1")
+    await house.say("b")
+    await other.hears("a", "b")
+    await until(lambda: loser.said[-1:] == ["b"])
+
+    assert loser.named[0][0] == "sse-reset"
+    assert OTHER in json.loads(loser.named[0][1])
+    reset = loser.positions[0]
+    assert reset.events > before.events
+    assert reset.fragments == ZERO
+    assert [name for name, _ in other.named] == ["news.said?room=1"] * 2
+
+
+async def test_reset_after_a_gap_does_not_overtake_what_is_pending(house: House) -> None:
+    """A slow client is not told old events, or an older position, after its reset."""
+    slow = await house.viewing("list", topics=(TOPIC, OTHER))
+    slow.flows.clear()
+    for text in "ab":
+        await house.say(text)
+        await house.quiet()
+    house.broker.is_deaf = True
+    await house.say("lost", "lost", "lost", topic=OTHER)
+    await house.catch_up()
+    slow.flows.set()
+    await until(lambda: "sse-reset" in dict(slow.named))
+    await house.say("c")
+    await until(lambda: "c" in slow.said)
+
+    names = [name if name.startswith("sse-") else data for name, data in slow.named]
+    assert names[names.index("sse-reset") :] == ["sse-reset", "c"]
+    events = [position.events for position in slow.positions]
+    assert events == sorted(events)
+
+
+async def test_another_epoch_trusts_nothing_of_before(house: House) -> None:
+    """When the broker's data is gone every page is reset and sent what is rendered anew."""
+    viewer = await house.viewing("list", topics=(TOPIC, LOUD))
+    await house.change("list", "1")
+    await viewer.sees("list", "1")
+    house.broker.lose_data()
+    house.pages.data["list"] = "2"
+    await house.catch_up()
+    await viewer.sees("list", "2")
+    await house.say("a")
+    await viewer.hears("a")
+
+    # Events without history are no facts: of those nothing can be lost.
+    assert viewer.named[0] == ("sse-reset", json.dumps([TOPIC]))
+    assert viewer.position.epoch == house.broker.known.epoch
+
+
+async def test_gap_during_a_join_is_no_silent_loss(house: House) -> None:
+    """What is lost after the snapshot, while its answer is on the way, is told or comes."""
+    answer = house.broker.answers = asyncio.Event()
+    viewer = house.view(topics=(OTHER,))
+    await until(lambda: house.broker.asked)
+    house.broker.is_deaf = True
+    await house.say("1", "2", "3", topic=OTHER)
+    house.broker.answers = asyncio.Event()
+    house.broker.answers.set()
+    await house.catch_up()
+    answer.set()
+    await house.quiet()
+    await house.say("4", topic=OTHER)
+    await house.quiet()
+
+    assert viewer.task is not None
+    if viewer.task.done():  # sent away, to come back
+        with pytest.raises(BrokerUnavailable):
+            await viewer.task
+    else:
+        assert viewer.named[0][0] == "sse-reset" or viewer.said == ["1", "2", "3", "4"]
+
+
+async def test_topic_that_aged_without_a_record_is_rendered(house: House) -> None:
+    """Who was away for longer than changes are remembered is sent what is current."""
+    since = house.broker.known
+    await house.change("list", "1")
+    house.broker.now += KEEPS[TOPIC].ttl + GRACE + 1
+    viewer = house.view("list", since=since)
+    await viewer.sees("list", "1")
+
+    assert [name for name, _ in viewer.named] == ["sse-reset"]
+
+
+async def test_changes_that_aged_during_a_gap_are_all_owed(house: House) -> None:
+    """Of a gap that was longer than changes are remembered nothing shown is trusted."""
+    viewer = await house.viewing("list", "count", topics=(LOUD,))
+    house.hub.heartbeat()
+    await until(lambda: viewer.positions)
+    before = viewer.position
+    house.broker.is_deaf = True
+    house.pages.data |= {"list": "1", "count": "1"}
+    await house.refresh("list", LOUD)
+    await house.refresh("count", LOUD)
+    house.broker.now += KEEPS[LOUD].ttl + GRACE + 1
+    house.pages.gate.clear()
+    await house.catch_up()
+    house.hub.heartbeat()
+    await until(lambda: viewer.position.events > before.events)
+    assert viewer.position.fragments <= before.events
+
+    house.pages.gate.set()
+    keys = {member_key(LOUD, name) for name in ("list", "count")}
+    await until(lambda: set(viewer.shown) == {(key, "1") for key in keys})
+
+
+async def test_who_came_while_a_process_caught_up_is_not_reset(house: House) -> None:
+    """A newcomer's own snapshot is newer than that of the process, which knows of a loss."""
+    await house.viewing(topics=(OTHER,))
+    house.broker.is_deaf = True
+    await house.say("1", "2", "3", topic=OTHER)
+    held = house.broker.answers = asyncio.Event()
+    catching_up = asyncio.create_task(house.hub.catch_up())
+    await until(lambda: house.broker.asked == 2)
+    house.broker.answers = asyncio.Event()
+    house.broker.answers.set()
+    newcomer = house.view(topics=(OTHER,))
+    await until(lambda: house.broker.asked == 3)
+    await house.quiet()
+    held.set()
+    await catching_up
+    house.broker.is_deaf = False
+    await house.say("4", topic=OTHER)
+    await newcomer.hears("4")
+
+    assert newcomer.named == [("news.said?room=2", "4")]
+    assert newcomer.positions == sorted(newcomer.positions)
+
+
+async def test_render_that_outlasts_its_topic_is_not_trusted(house: House) -> None:
+    """While a topic is forgotten nobody hears of changes, so what was rendered before is old."""
+    viewer = await house.viewing("list")
+    house.pages.gate.clear()
+    await house.change("list", "1")
+    await until(lambda: house.pages.rendered == ["list"])
+    await house.leave(viewer)
+    await house.hub.forget(asyncio.get_running_loop().time() + CONFIG.linger + 1)
+    house.pages.data["list"] = "2"  # told before anybody listens again
+    await house.refresh("list")
+    house.broker.now += KEEPS[TOPIC].ttl + GRACE + 1
+    house.pages.gate.set()
+    await house.quiet()
+    late = house.view("list", since=None)
+    await late.sees("list", "2")
+    await house.quiet()
+
+    assert late.shown == [("news.list?room=1", "2")]
+
+
+async def test_control_messages_are_caught_up_with(house: House) -> None:
+    """An order that was given while the process heard nothing is carried out all the same."""
+    house.broker.is_deaf = True
+    await house.broker.publish(Message(Kind.CONTROL, ZERO, "", "disconnect", "{}"), CONTROL_HISTORY)
+    await house.catch_up()
+    await house.catch_up()
+
+    assert house.pages.told == [("disconnect", "{}")]
+
+
+async def test_loss_of_control_messages_is_told(house: House) -> None:
+    """Neither a gap that is too long nor other data leaves it unsaid."""
+    house.broker.is_deaf = True
+    await house.catch_up()
+    assert house.pages.told == []
+    house.broker.is_deaf = True
+    await house.broker.publish(Message(Kind.CONTROL, ZERO, "", "disconnect", "{}"), CONTROL_HISTORY)
+    house.broker.now += CONTROL_HISTORY.ttl + GRACE + 1
+    await house.catch_up()
+    assert house.pages.told == [("lost", "")]
+    house.broker.lose_data()
+    await house.catch_up()
+
+    assert house.pages.told == [("lost", "")] * 2
+
+
+async def test_many_who_come_back_from_one_position_are_answered_together(house: House) -> None:
+    """One call is under way, one more serves all who came meanwhile, and nobody misses anything."""
+    since = house.broker.known
+    await house.say("1", "2")
+    held = house.broker.answers = asyncio.Event()
+    first = house.view(since=since)
+    await until(lambda: house.broker.asked == 1)
+    await house.say("3")  # after the snapshot that the first one waits for
+    others = [house.view(since=since) for _ in range(20)]
+    await house.quiet()
+    held.set()
+    await house.say("4")
+    for viewer in (first, *others):
+        await viewer.hears("1", "2", "3", "4")
+
+    assert house.broker.asked == 2
+    assert all(viewer.positions == sorted(viewer.positions) for viewer in (first, *others))
+
+
+async def test_who_waits_for_an_answer_together_fails_together_or_goes_on_alone() -> None:
+    """An asker who gives up leaves the question to the next; an error is everybody's."""
+    calls: list[asyncio.Future[Replay]] = []
+
+    async def resume(starts: Mapping[str, Start]) -> Replay:
+        calls.append(asyncio.get_running_loop().create_future())
+        return await calls[-1]
+
+    replays = Replays(resume)
+    starts = {TOPIC: Start(None, frozenset(), KEEPS[TOPIC])}
+    askers = [asyncio.create_task(replays.ask(starts)) for _ in range(4)]
+    await until(lambda: len(calls) == 1)
+    askers[0].cancel()
+    await until(lambda: len(calls) == 2)
+    calls[1].set_exception(BrokerUnavailable("Redis is away."))
+    outcomes = await asyncio.gather(*askers[1:], return_exceptions=True)
+
+    assert [str(outcome) for outcome in outcomes] == ["Redis is away."] * 3
+    assert len(calls) == 2
+    assert not replays._flights

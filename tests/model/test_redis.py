@@ -1,0 +1,232 @@
+"""The same as in ``test_model``, with a real Redis whose connections are cut at any moment.
+
+Time is virtual here too, for everything but Redis: its clock is set by the offset that scripts
+are given, and whoever waits for it waits without time passing.
+"""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import rule
+from redis import Redis
+
+from quart_sse.broker import Keep, Kind, Message, Replay, Start, State
+from quart_sse.broker.link import Subscription
+from quart_sse.broker.redis import RedisBroker
+from quart_sse.position import Id, Position
+from tests.model.test_model import (
+    CLOCK,
+    CONFIG,
+    EXAMPLES,
+    LOUD,
+    NESTED,
+    WHERE,
+    Model,
+    NearBroker,
+    PairRules,
+    VirtualLoop,
+    run_machine,
+)
+from tests.support.redis_server import RedisServer
+
+
+class RealBroker(RedisBroker):
+    """The Redis broker in virtual time; knows what has not arrived yet."""
+
+    server: RedisServer
+
+    def __init__(self, loop: VirtualLoop, home: "RealBroker | None" = None) -> None:
+        self.home = home or self
+        self.offset = 0.0
+        self.epochs: list[str] = self.home.epochs if home else []
+        self.peers: list[RealBroker] = self.home.peers if home else []
+        self.peers.append(self)
+        self.catch_ups: list[tuple[Mapping[str, Start], Position]] = []
+        self.loud_lost: set[int] = set()
+        self.loop = loop
+        self.is_lagging = False
+        self._arrived = asyncio.Event()
+        self.name: str = home.name if home else secrets.token_hex(4)
+        super().__init__(self.server.url, prefix=self.name, most=CONFIG.replay_events)
+        self._client = Redis(unix_socket_path=str(self.server.socket), decode_responses=True)
+        self._calls = 0  #: not answered yet
+        self._under_way = 0  #: messages that Redis has sent and that have not arrived
+        self._is_connecting = self._is_cut = False
+        self._once = self._link._once
+        self._link._once = self._counted  # type: ignore[method-assign]
+        loop.idle.is_answer_due = lambda: any(peer.is_answer_due for peer in self.peers)
+
+    @property
+    def clock_offset_ms(self) -> int:
+        """What makes Redis' clock the loop's."""
+        return int((CLOCK + self.loop.now + self.home.offset - time.time()) * 1000)
+
+    @clock_offset_ms.setter
+    def clock_offset_ms(self, value: int) -> None: ...
+
+    # -- faults
+
+    def cut(self, kind: str) -> None:
+        """Cut connections of a kind."""
+        self._client.client_kill_filter(_type=kind)
+        for peer in self.peers:
+            peer._is_cut = kind == "pubsub" and peer._subscription is not None
+
+    def lose_data(self) -> None:
+        """Forget everything."""
+        self._client.flushall()
+
+    def lag(self, is_lagging: bool) -> None:
+        """Take what arrives later, or at once."""
+        self.is_lagging = is_lagging
+        self._arrived.set()
+
+    def evict(self, topic: str) -> None:
+        """Lose the record of a topic's changes."""
+        self._client.delete(self._key("fragments", topic))
+
+    def rest(self) -> None:
+        self.lag(False)
+
+    def peer(self) -> "RealBroker":
+        return RealBroker(self.loop, self)
+
+    async def free(self) -> None:
+        """Free what is held outside this process."""
+        await self._link.close()
+        self._client.close()
+
+    # -- what is under way
+
+    @property
+    def is_answer_due(self) -> bool:
+        """Whether something is about to come from Redis."""
+        if self._calls or self._is_connecting:
+            return True
+        # What waits in here keeps the rest from being read, even that the connection was cut.
+        return not self.is_lagging and bool(self._is_cut or self._under_way)
+
+    async def _counted(self, *command: Any, **options: Any) -> Any:
+        self._calls += 1
+        try:
+            return await self._once(*command, **options)
+        finally:
+            self._calls -= 1
+
+    async def _serve(self, subscription: Subscription) -> None:
+        self._is_connecting = True
+        try:
+            await super()._serve(subscription)
+        finally:
+            self._is_connecting = self._is_cut = False
+            self._under_way = 0
+
+    def _set_state(self, state: State) -> None:
+        if state is State.READY:
+            self._is_connecting = False
+        super()._set_state(state)
+
+    async def publish(self, message: Message, keep: Keep) -> Id:
+        channel = self._channel(message.topic) if message.topic else self._service
+        hearing = [peer for peer in self.peers if channel in peer._confirmed]
+        for peer in hearing:  # it may arrive before the answer does
+            peer._under_way += not peer._is_cut
+        id = await super().publish(message, keep)
+        for peer in self.peers:
+            # Of two, one may lag and be cut off unnoticed: which of these got lost is not counted.
+            if peer not in hearing or peer.state is not State.READY or len(self.peers) > 1:
+                peer._lose(message)
+        return id
+
+    async def _deliver(self, channel: str, payload: bytes) -> None:
+        while self.is_lagging:
+            self._arrived.clear()
+            await self._arrived.wait()
+        self._under_way = max(0, self._under_way - 1)
+        topic = "" if channel == self._service else channel.removeprefix(f"{self._prefix}:")
+        read = self._reader.message(topic, payload)
+        assert read is not None
+        message, epoch = read
+        self._note_epoch(epoch)
+        if epoch != self._epoch or message.id <= cast("Any", self._receiver)._seen:
+            self._lose(message)
+        await super()._deliver(channel, payload)
+
+    def _lose(self, message: Message) -> None:
+        if message.topic == LOUD and message.kind is Kind.EVENT:
+            self.loud_lost.add(int(message.data or ""))
+
+    # -- what the model asks
+
+    def _learn(self, epoch: str, id: Id) -> Position:
+        self._note_epoch(epoch)
+        return super()._learn(epoch, id)
+
+    def _note_epoch(self, epoch: str) -> None:
+        if epoch not in self.epochs:
+            self.epochs.append(epoch)
+
+    async def resume(self, starts: Mapping[str, Start]) -> Replay:
+        replay = await super().resume(starts)
+        if "" in starts:
+            self.catch_ups.append((starts, replay.position))
+        return replay
+
+
+class RedisModel(Model):
+    """Everything that can happen with Redis."""
+
+    broker = cast("type[NearBroker]", RealBroker)
+    is_repeatable = False
+
+    @rule(kind=st.sampled_from(["pubsub", "pubsub", "normal"]))
+    def cut_connections(self, kind: str) -> None:
+        """Somebody cuts connections of the process to Redis."""
+        cast("RealBroker", self.world.broker).cut(kind)
+        self.world.settle()
+
+    @rule(is_sure=st.sampled_from([False, False, True]))
+    def lose_data(self, is_sure: bool) -> None:
+        """Redis forgets everything, now and then."""
+        if is_sure:
+            cast("RealBroker", self.world.broker).lose_data()
+
+
+class RedisPairModel(PairRules, RedisModel):
+    """The same with two processes and fragments inside fragments."""
+
+    specs = NESTED
+
+    @rule(where=WHERE, is_lagging=st.booleans())
+    def lag(self, where: int, is_lagging: bool) -> None:
+        """What comes to a process waits, or arrives."""
+        cast("RealBroker", self.world.processes[where].broker).lag(is_lagging)
+        self.world.settle()
+
+
+@pytest.mark.timeout(0 if EXAMPLES else 60)
+@pytest.mark.parametrize(
+    ("machine", "examples"),
+    [
+        pytest.param(RedisModel, 150, id="one"),
+        pytest.param(RedisPairModel, 100, id="pair"),
+    ],
+)
+def test_nothing_is_lost_whatever_happens_to_redis(
+    machine: type[Model], examples: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Facts come once and in order, state is never stale, and positions say what is true."""
+    caplog.set_level(logging.CRITICAL, "quart_sse")  # of all that is meant to fail
+    RealBroker.server = server = RedisServer(tmp_path)
+    asyncio.run(server.start())
+    try:
+        run_machine(machine, examples)
+    finally:
+        asyncio.run(server.kill())

@@ -1,0 +1,976 @@
+"""The macros: what they put into a page, however its templates are put together."""
+
+import base64
+import hashlib
+import json
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from bs4 import BeautifulSoup, Tag
+from quart import (
+    Quart,
+    Response,
+    g,
+    make_response,
+    render_template,
+    render_template_string,
+    request,
+    stream_template,
+)
+from quart.testing import QuartClient
+
+from quart_sse import (
+    SSE,
+    ConfigError,
+    EventError,
+    FragmentError,
+    MissingSecretKeyError,
+    ParameterError,
+    SSEError,
+    UnknownChannelError,
+    UnknownFragmentError,
+)
+from quart_sse.signer import read_topics
+from tests.support.streams import Stream, open_stream
+
+MACROS = (
+    '{% from "quart_sse/macros.html" '
+    "import sse_scripts, sse_fragment, sse_connect, sse_event, sse_live, sse_status %}"
+)
+LIST = '{{ sse_fragment("board.list") }}'
+LIST_AND_CONNECT = LIST + "{{ sse_connect() }}"
+
+
+def make_app(folder: Path | None = None, **config: object) -> Quart:
+    """Return an app whose templates are in a folder, with two channels."""
+    app = Quart(__name__, template_folder=None if folder is None else str(folder))
+    app.secret_key = "for tests only"
+    app.config.update(config)
+    sse = SSE(app)
+    board = sse.channel("board", "/board", public=True)
+    board.fragment("list")(lambda: "<li>list</li>")
+    board.fragment("count")(lambda: "3")
+    rooms = sse.channel("rooms", "/rooms/<path:room>/<int:seat>", public=True)
+    rooms.fragment("list")(lambda room, seat: f"{room} {seat}")
+    hidden = sse.channel("hidden", "/hidden")
+    hidden.fragment("list")(lambda: "hidden")
+    hidden.fragment("mine", personal=True)(lambda: "mine")
+    return app
+
+
+def add_page(app: Quart, body: str, path: str = "/") -> None:
+    """Give an app a page."""
+
+    async def page() -> str:
+        return await render_template_string(MACROS + body)
+
+    app.add_url_rule(path, f"page {path}", page)
+
+
+def parse(html: str) -> BeautifulSoup:
+    """Return a page as a browser would have it."""
+    return BeautifulSoup(html, "html.parser")
+
+
+async def get_page(app: Quart, path: str = "/", **options: Any) -> BeautifulSoup:
+    """Return a page of an app as a browser would have it."""
+    answer = await QuartClient(app).get(path, **options)
+    assert answer.status_code == 200
+    return parse(await answer.get_data(as_text=True))
+
+
+async def render(app: Quart, body: str, **context: object) -> BeautifulSoup:
+    """Return a template as a browser would have it, rendered within a request."""
+    async with app.test_request_context("/"):
+        return parse(await render_template_string(MACROS + body, **context))
+
+
+def leaves(soup: BeautifulSoup) -> list[Tag]:
+    """Return the connect elements of a page, for either version of htmx."""
+    return [tag for tag in soup.find_all(True) if str(tag.get("id", "")).startswith("sse-")]
+
+
+def url_of(leaf: Tag) -> str:
+    """Return the URL that a connect element opens."""
+    return str(leaf.get("sse-connect") or leaf["hx-sse:connect"])
+
+
+def topics_of(leaf: Tag) -> dict[str, frozenset[str]]:
+    """Return the topics in the URL of a page whose channels are all public."""
+    (token,) = parse_qs(urlsplit(url_of(leaf)).query)["t"]
+    assert token.startswith("~")
+    return read_topics(token[1:])
+
+
+@asynccontextmanager
+async def connected(app: Quart, leaf: Tag) -> AsyncIterator[Stream]:
+    """Open the stream of a connect element."""
+    async with open_stream(app, url_of(leaf)) as stream:
+        assert (await stream.next()).event == "sse-open"
+        yield stream
+
+
+# -- how templates are put together --------------------------------------------------------------
+
+TEMPLATES: dict[str, dict[str, str]] = {
+    "one template": {"page.html": MACROS + LIST_AND_CONNECT},
+    "import as": {
+        "page.html": '{% import "quart_sse/macros.html" as live %}'
+        '{{ live.sse_fragment("board.list") }}{{ live.sse_connect() }}'
+    },
+    "with context": {"page.html": MACROS.replace(" %}", " with context %}") + LIST_AND_CONNECT},
+    "without context": {
+        "page.html": MACROS.replace(" %}", " without context %}") + LIST_AND_CONNECT
+    },
+    "extends, fragment in a block": {
+        "base.html": MACROS + "{% block body %}{% endblock %}{{ sse_connect() }}",
+        "page.html": '{% extends "base.html" %}{% block body %}' + MACROS + LIST + "{% endblock %}",
+    },
+    "extends, imported outside the block": {
+        "base.html": MACROS + "{% block body %}{% endblock %}{{ sse_connect() }}",
+        "page.html": '{% extends "base.html" %}' + MACROS + "{% block body %}" + LIST
+        # The macros of the outside are seen inside.
+        + "{% endblock %}",
+    },
+    "extends twice": {
+        "base.html": MACROS + "{% block body %}{% endblock %}{{ sse_connect() }}",
+        "middle.html": '{% extends "base.html" %}{% block body %}'
+        "<main>{% block main %}{% endblock %}</main>{% endblock %}",
+        "page.html": '{% extends "middle.html" %}{% block main %}'
+        + MACROS + LIST + "{% endblock %}",
+    },
+    "include": {
+        "_list.html": MACROS + LIST,
+        "page.html": '{% include "_list.html" %}' + MACROS + "{{ sse_connect() }}",
+    },
+    "connect in an include": {
+        "_foot.html": MACROS + "{{ sse_connect() }}",
+        "page.html": MACROS + LIST + '{% include "_foot.html" %}',
+    },
+    "macro of the app's own": {
+        "_macros.html": MACROS + "{% macro part() %}" + LIST + "{% endmacro %}",
+        "page.html": '{% from "_macros.html" import part %}{{ part() }}'
+        + MACROS + "{{ sse_connect() }}",
+    },
+    "call block": {
+        "page.html": MACROS + "{% macro box() %}<p>{{ caller() }}</p>{% endmacro %}"
+        "{% call box() %}" + LIST + "{% endcall %}{{ sse_connect() }}",
+    },
+    "set block": {
+        "page.html": MACROS + "{% set html %}" + LIST + "{% endset %}{{ html }}{{ sse_connect() }}",
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", ["rendered", "streamed", "outside a request"])
+@pytest.mark.parametrize("name", TEMPLATES)
+async def test_page_connects_what_it_shows(tmp_path: Path, name: str, how: str) -> None:
+    """Fragment and connection find each other in every composition of templates."""
+    for file, text in TEMPLATES[name].items():
+        (tmp_path / file).write_text(text)
+    app = make_app(tmp_path)
+
+    @app.get("/rendered")
+    async def rendered() -> str:
+        return await render_template("page.html")
+
+    @app.get("/streamed")
+    async def streamed() -> AsyncIterator[str]:
+        return await stream_template("page.html")
+
+    if how == "outside a request":
+        async with app.app_context():
+            soup = parse(await render_template("page.html"))
+    else:
+        soup = await get_page(app, f"/{how}")
+
+    (shown,) = soup.select("[data-sse]")
+    (leaf,) = leaves(soup)
+    assert shown["data-sse"] == "board.list"
+    assert shown.decode_contents() == "<li>list</li>"
+    assert topics_of(leaf) == {"board": {"list"}}
+    async with connected(app, leaf) as stream:
+        await app.extensions["quart_sse"].channels["board"].topic().refresh("list")
+        assert "<li>list</li>" in (await stream.next("message")).data
+
+
+async def test_fragments_in_loops_share_one_connection(tmp_path: Path) -> None:
+    """Every fragment above is on the one connection, a repeated one once."""
+    app = make_app()
+    body = (
+        '{% for seat in range(3) %}{{ sse_fragment("rooms.list", room="hall", seat=seat) }}'
+        "{% endfor %}" + LIST + LIST + '{{ sse_fragment("board.count") }}{{ sse_connect() }}'
+    )
+
+    soup = await render(app, body)
+
+    (leaf,) = leaves(soup)
+    assert len(soup.select("[data-sse]")) == 6
+    assert topics_of(leaf) == {
+        "board": {"count", "list"},
+        "rooms?room=hall&seat=0": {"list"},
+        "rooms?room=hall&seat=1": {"list"},
+        "rooms?room=hall&seat=2": {"list"},
+    }
+
+
+async def test_each_connection_has_what_stands_between_it_and_the_one_before() -> None:
+    """A page may have several connections; a fragment belongs to the next one."""
+    app = make_app()
+
+    soup = await render(
+        app, LIST_AND_CONNECT + '{{ sse_fragment("board.count") }}{{ sse_connect() }}'
+    )
+
+    assert [topics_of(leaf) for leaf in leaves(soup)] == [
+        {"board": {"list"}},
+        {"board": {"count"}},
+    ]
+
+
+async def test_live_fragment_brings_its_own_connection() -> None:
+    """The drop-in needs nothing else in the page, and takes nothing from others."""
+    app = make_app()
+
+    soup = await render(
+        app, LIST + '{{ sse_live("board.count", tag="b", attrs={"id": "c"}) }}{{ sse_connect() }}'
+    )
+
+    live, page = leaves(soup)
+    assert topics_of(live) == {"board": {"count"}}
+    assert topics_of(page) == {"board": {"list"}}
+    assert str(soup.select_one("#c")) == '<b data-sse="board.count" id="c">3</b>'
+
+
+async def test_connect_without_anything_to_connect_is_nothing() -> None:
+    """A layout may always connect: pages without fragments open no stream."""
+    soup = await render(make_app(), "<p>{{ sse_connect() }}</p>")
+
+    assert str(soup) == "<p></p>"
+
+
+@pytest.mark.parametrize(
+    ("topics", "expected"),
+    [
+        ('["board"]', {"board"}),
+        ('[("board", {})]', {"board"}),
+        ('[["rooms", {"room": "a b", "seat": 1}]]', {"rooms?room=a%20b&seat=1"}),
+        ('[("rooms", {"room": "x", "seat": 1}), "board"]', {"rooms?room=x&seat=1", "board"}),
+        ("[topic]", {"rooms?room=y&seat=2"}),
+        ('[topic, "board", topic]', {"rooms?room=y&seat=2", "board"}),
+    ],
+)
+async def test_connect_adds_topics(topics: str, expected: set[str]) -> None:
+    """Topics whose events alone a page wants are added by name, pair or object."""
+    app = make_app()
+    topic = app.extensions["quart_sse"].channels["rooms"].topic(room="y", seat=2)
+
+    soup = await render(app, f"{{{{ sse_connect(topics={topics}) }}}}", topic=topic)
+
+    (leaf,) = leaves(soup)
+    assert topics_of(leaf) == dict.fromkeys(expected, frozenset())
+    async with connected(app, leaf) as stream:
+        published = await topic.publish("said", "x")
+        assert published.local_receivers == (topic.name in expected)
+        if topic.name in expected:
+            assert (await stream.next()).event == "rooms.said?room=y&seat=2"
+
+
+# -- the elements --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [2, 4])
+async def test_connect_element_is_what_htmx_needs(number: int) -> None:
+    """An empty leaf, for htmx 2 or 4, with an id of its own in each render."""
+    app = make_app(QUART_SSE_HTMX=number)
+    add_page(app, LIST_AND_CONNECT)
+
+    (first,), (second,) = [leaves(await get_page(app)) for _ in range(2)]
+
+    attributes = dict(first.attrs)
+    url = attributes.pop("sse-connect" if number == 2 else "hx-sse:connect")
+    assert attributes.pop("id") != second["id"]
+    assert attributes.pop("hidden") == ""
+    assert first.name == "div"
+    assert first.contents == []
+    assert urlsplit(str(url)).path == "/sse"
+    assert attributes == (
+        {
+            "hx-ext": "sse",
+            "sse-swap": "message",
+            "sse-close": "sse-stop",
+            "hx-swap": "none",
+        }
+        if number == 2
+        else {
+            "hx-sse:close": "sse-stop",
+            "hx-swap": "none",
+            "hx-trigger": "load, htmx:after:request delay:10s, htmx:error delay:10s",
+            "hx-sync": "this:drop",
+        }
+    )
+
+
+async def test_fragment_element_takes_tag_and_attributes() -> None:
+    """A fragment is its element, a div unless said otherwise, and its HTML as it is."""
+    attrs = {"id": "x", "class": "a b", "hidden": "", "title": None, "aria-live": "polite"}
+
+    soup = await render(
+        make_app(), '{{ sse_fragment("board.list", tag="ul", attrs=attrs) }}', attrs=attrs
+    )
+
+    (shown,) = soup.find_all(recursive=False)
+    assert isinstance(shown, Tag)
+    assert shown.name == "ul"
+    assert shown.decode_contents() == "<li>list</li>"
+    assert shown.attrs == {
+        "data-sse": "board.list",
+        "id": "x",
+        "class": ["a", "b"],
+        "hidden": "",
+        "aria-live": "polite",
+    }
+
+
+HOSTILE = [
+    "'\"><script>alert(1)</script>",
+    "']<b>",
+    "a&amp;b",
+    "&lt;",
+    "a b\tc",
+    "</hx-partial>",
+    "{{ 7 * 7 }}",
+    "Käse 🧀",
+    "a,b:c d",
+    "%27",
+    "\\'",
+]
+
+
+@pytest.mark.parametrize("value", HOSTILE, ids=repr)
+async def test_hostile_parameter_stays_one_value(value: str) -> None:
+    """Whatever a parameter holds, the page has the one fragment, found by its selector."""
+    app = make_app()
+    rooms = app.extensions["quart_sse"].channels["rooms"]
+    rooms.fragment("safe")(lambda room, seat: "<i>safe</i>")
+    body = (
+        '{{ sse_fragment("rooms.safe", room=room, seat=1) }}<i title="'
+        '{{ sse_event("rooms.said", room=room, seat=1) }}"></i>{{ sse_connect() }}'
+    )
+
+    soup = await render(app, body, room=value)
+
+    topic = rooms.topic(room=value, seat=1)
+    (leaf,) = leaves(soup)
+    event = soup.select_one("i[title]")
+    assert event is not None
+    assert [tag.name for tag in soup.find_all(True)] == ["div", "i", "i", "div"]
+    assert topics_of(leaf) == {topic.name: {"safe"}}
+    async with connected(app, leaf) as stream:
+        await topic.publish("said", "x")
+        assert (await stream.next()).event == event["title"]
+        await topic.refresh("safe")
+        message = parse((await stream.next("message")).data).find("hx-partial")
+    assert isinstance(message, Tag)
+    (target,) = soup.select(str(message["hx-target"]))
+    assert target.name == "div"
+
+
+@pytest.mark.parametrize("value", HOSTILE, ids=repr)
+async def test_hostile_attribute_stays_one_value(value: str) -> None:
+    """Values of attributes are escaped."""
+    soup = await render(
+        make_app(), '{{ sse_fragment("board.list", attrs={"title": value}) }}', value=value
+    )
+
+    shown = soup.select_one("[data-sse='board.list']")
+    assert shown is not None
+    assert shown["title"] == value
+    assert [tag.name for tag in soup.find_all(True)] == ["div", "li"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "x onclick",
+        "x\tonclick",
+        "x/onclick",
+        "x>",
+        "x=y onclick",
+        "",
+        '"x',
+        "'x",
+        "<x",
+        "x\n",
+        "x\0",
+    ],
+)
+@pytest.mark.parametrize("macro", ["sse_fragment", "sse_live"])
+async def test_name_that_would_be_two_is_no_attribute(name: str, macro: str) -> None:
+    """A name with a space writes a handler of events, so it is refused as Jinja's xmlattr does."""
+    with pytest.raises(ValueError, match="cannot name an attribute"):
+        await render(
+            make_app(), f'{{{{ {macro}("board.list", attrs={{name: "alert(1)"}}) }}}}', name=name
+        )
+
+
+@pytest.mark.parametrize(
+    "tag", ["", "div onclick=alert(1)", "div>", "/div", "1", "script", "STYLE", "textarea", "a\n"]
+)
+async def test_tag_that_shows_no_html_is_refused(tag: str) -> None:
+    """A tag is the name of an element whose content is HTML, and nothing more."""
+    with pytest.raises(ValueError, match="tag is"):
+        await render(make_app(), '{{ sse_fragment("board.list", tag=tag) }}', tag=tag)
+
+
+async def test_names_that_can_be_attributes_are_written() -> None:
+    """Attributes of htmx, of Alpine and of ARIA have colons, dots, @ and dashes."""
+    names = ["hx-on:click", "@click.once", "x-bind:class", "aria-label", "data-a_b", ":key"]
+
+    soup = await render(
+        make_app(),
+        '{{ sse_fragment("board.list", tag="my-list", attrs=attrs) }}',
+        attrs=dict.fromkeys(names, "v"),
+    )
+
+    shown = soup.select_one("my-list")
+    assert shown is not None
+    assert {name: shown[name] for name in names} == dict.fromkeys(names, "v")
+
+
+@pytest.mark.parametrize("where", ["attribute", "json", "text"])
+async def test_event_name_is_the_wire_s(where: str) -> None:
+    """The name that a page writes is the name that comes, wherever in the page it stands."""
+    app = make_app()
+    body = {
+        "attribute": '<i title="{{ name }}"></i>',
+        "json": "<script>{{ name|tojson }}</script>",
+        "text": "<p>{{ name }}</p>",
+    }[where]
+
+    soup = await render(
+        app,
+        '{% set name = sse_event("rooms.said", room="a b", seat=1) %}'
+        + body + "{{ sse_connect() }}",
+    )  # fmt: skip
+
+    (leaf,) = leaves(soup)
+    element = soup.find(["i", "script", "p"])
+    assert isinstance(element, Tag)
+    name = element.get("title") or element.get_text()
+    if where == "json":
+        name = json.loads(str(name))
+    topic = app.extensions["quart_sse"].channels["rooms"].topic(room="a b", seat=1)
+    async with connected(app, leaf) as stream:
+        await topic.publish("said", "x")
+        assert (await stream.next()).event == name == "rooms.said?room=a%20b&seat=1"
+
+
+@pytest.mark.parametrize(
+    ("body", "error", "message"),
+    [
+        ('sse_fragment("bord.list")', UnknownChannelError, "Declared: 'board', 'hidden', 'rooms'"),
+        ('sse_live("bord.list")', UnknownChannelError, "Declared: 'board', 'hidden', 'rooms'"),
+        ('sse_fragment("board.lst")', UnknownFragmentError, "Declared: 'count', 'list'"),
+        ('sse_live("board.lst")', UnknownFragmentError, "Declared: 'count', 'list'"),
+        ('sse_fragment("board")', FragmentError, "'channel.fragment'"),
+        ('sse_fragment("board.list", seat=1)', ParameterError, "takes no parameters, not seat"),
+        ('sse_fragment("rooms.list", seat=1)', ParameterError, "takes room, seat, not seat"),
+        ('sse_fragment("rooms.list", room=1, seat=1)', ParameterError, "room=1"),
+        ('sse_connect(topics=["bord"])', UnknownChannelError, "'bord'"),
+        ('sse_connect(topics=["rooms"])', ParameterError, "takes room, seat, not none"),
+        ('sse_event("bord.said")', UnknownChannelError, "'bord'"),
+        ('sse_event("board.message")', EventError, "reserved"),
+        ('sse_event("board")', EventError, "cannot name an event"),
+        ('sse_event("rooms.said")', ParameterError, "takes room, seat"),
+    ],
+)
+async def test_mistake_in_a_template_says_what_there_is(
+    body: str, error: type[SSEError], message: str
+) -> None:
+    """Errors name what was written and what is declared."""
+    with pytest.raises(error) as caught:
+        await render(make_app(), f"{{{{ {body} }}}}")
+
+    assert message in str(caught.value)
+
+
+async def test_page_with_too_many_topics_names_the_key() -> None:
+    """More topics than one connection may have are an error of the page, not of its viewers."""
+    app = make_app(QUART_SSE_MAX_TOPICS=2)
+    body = (
+        '{% for seat in range(3) %}{{ sse_fragment("rooms.list", room="x", seat=seat) }}'
+        "{% endfor %}{{ sse_connect() }}"
+    )
+
+    with pytest.raises(ConfigError, match=r"QUART_SSE_MAX_TOPICS.*at least 3"):
+        await render(app, body)
+
+
+# -- scripts -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("number", "names"),
+    [
+        (2, ["htmx-2", "idiomorph", "quart-sse.min.js", "quart-sse-htmx.min.js"]),
+        (4, ["htmx-4", "quart-sse.min.js", "quart-sse-htmx.min.js"]),
+    ],
+)
+@pytest.mark.parametrize("how", ["in a request", "outside a request"])
+async def test_scripts_are_served_with_integrity_for_ever(
+    number: int, names: list[str], how: str
+) -> None:
+    """Each script blocks, is what its integrity says, and never has to be asked for again."""
+    app = make_app(QUART_SSE_HTMX=number)
+    client = QuartClient(app)
+    if how == "in a request":
+        soup = await render(app, "{{ sse_scripts() }}")
+    else:
+        async with app.app_context():
+            soup = parse(await render_template_string(MACROS + "{{ sse_scripts() }}"))
+
+    for script, name in zip(soup.find_all("script"), names, strict=True):
+        answer = await client.get(str(script["src"]))
+        body = await answer.get_data(as_text=False)
+        head = await client.head(str(script["src"]))
+
+        digest = base64.b64encode(hashlib.sha384(body).digest()).decode()
+        assert name in str(script["src"])
+        assert set(script.attrs) == {"src", "integrity"}
+        assert script["integrity"] == f"sha384-{digest}"
+        for headers in (answer.headers, head.headers):
+            assert headers["Content-Type"].startswith("text/javascript")
+            assert headers["X-Content-Type-Options"] == "nosniff"
+            cached = set(headers["Cache-Control"].split(", "))
+            assert cached == {"public", "max-age=31536000", "immutable"}
+
+
+@pytest.mark.parametrize(
+    ("argument", "names"),
+    [
+        ("shared=false", ["htmx-2", "htmx-ext-sse"]),
+        ("htmx=false", ["quart-sse.min.js"]),
+    ],
+)
+async def test_scripts_that_are_not_wanted_are_left_out(argument: str, names: list[str]) -> None:
+    """A page may use htmx's own extension, or our script without htmx."""
+    soup = await render(make_app(), f"{{{{ sse_scripts({argument}) }}}}")
+
+    sources = [str(script["src"]) for script in soup.find_all("script")]
+    for source, name in zip(sources, names, strict=True):
+        assert name in source
+
+
+async def test_no_script_at_all_is_an_error() -> None:
+    """Whoever wants neither script is told so."""
+    with pytest.raises(ValueError, match="no script at all"):
+        await render(make_app(), "{{ sse_scripts(shared=false, htmx=false) }}")
+
+
+@pytest.mark.parametrize(
+    "argument", ["['https://a.org', 'http://b.org:81']", "'https://a.org http://b.org:81'"]
+)
+async def test_script_is_told_which_origins_it_may_connect(argument: str) -> None:
+    """They stand on our script alone; where there are none nothing does."""
+    plain = await render(make_app(), "{{ sse_scripts() }}")
+    soup = await render(make_app(), f"{{{{ sse_scripts(origins={argument}) }}}}")
+
+    assert plain.select("[data-origins]") == []
+    (script,) = soup.select("[data-origins]")
+    assert "/quart-sse.min.js" in str(script["src"])
+    assert script["data-origins"] == "https://a.org http://b.org:81"
+
+
+@pytest.mark.parametrize(
+    "argument", ["['https://a.org/']", "'//a.org'", "'a.org'", "['']", "['javascript:x']", "7"]
+)
+async def test_what_is_no_origin_is_an_error(argument: str) -> None:
+    """An origin has a scheme and a host, and nothing more."""
+    with pytest.raises(ValueError, match=r"sse_scripts\(origins=\["):
+        await render(make_app(), f"{{{{ sse_scripts(origins={argument}) }}}}")
+
+
+async def test_script_is_told_whether_it_may_reload() -> None:
+    """The attribute is there, on our script alone, or it is not."""
+    plain = await render(make_app(), "{{ sse_scripts() }}")
+    soup = await render(make_app(), "{{ sse_scripts(reload=true, origins='https://a.org') }}")
+
+    assert plain.select("[data-reload]") == []
+    (script,) = soup.select("[data-reload]")
+    assert "/quart-sse.min.js" in str(script["src"])
+    assert script["data-origins"] == "https://a.org"
+
+
+@pytest.mark.parametrize("argument", ["origins=['https://a.org']", "reload=true"])
+async def test_option_of_a_script_that_is_left_out_is_an_error(argument: str) -> None:
+    """It would be obeyed by nothing."""
+    with pytest.raises(ValueError, match="shared=false"):
+        await render(make_app(), f"{{{{ sse_scripts(shared=false, {argument}) }}}}")
+
+
+async def test_page_reloads_by_itself_where_scripts_do_not_run() -> None:
+    """The option stands in a noscript element, and only if it is asked for."""
+    plain = await render(make_app(), "{{ sse_scripts() }}")
+    soup = await render(make_app(), "{{ sse_scripts(refresh=30) }}")
+
+    assert plain.find("noscript") is None
+    meta = soup.find("meta")
+    assert meta is not None
+    assert meta.attrs == {"http-equiv": "refresh", "content": "30"}
+    assert meta.parent is not None
+    assert meta.parent.name == "noscript"
+
+
+async def test_status_says_in_words_how_the_connection_is() -> None:
+    """Until a script shows otherwise a page is not live, and a link loads it anew."""
+    soup = await render(make_app(), '{{ sse_status(open="<On air>", refresh="Again") }}')
+
+    status = soup.select_one("[data-sse-status]")
+    assert status is not None
+    assert status["role"] == "status"
+    shown = {
+        str(span["data-state"]): "hidden" not in span.attrs for span in status.find_all("span")
+    }
+    assert shown == {"connecting": False, "open": False, "retry": False, "stopped": True}
+    assert "<On air>" in status.get_text()
+    link = status.find("a")
+    assert link is not None
+    assert (link["href"], link.get_text()) == ("", "Again")
+
+
+@pytest.mark.parametrize("macro", ["sse_fragment", "sse_live"])
+async def test_fragment_can_be_read_out(macro: str) -> None:
+    """The attribute is on the element that stays, not on what is swapped."""
+    app = make_app()
+    soup = await render(app, f'{{{{ {macro}("board.list", aria_live="polite") }}}}')
+
+    element = soup.select_one("[data-sse]")
+    assert element is not None
+    assert element["aria-live"] == "polite"
+
+
+async def test_misspelt_aria_live_is_an_error() -> None:
+    """Screen readers would ignore it without a word."""
+    with pytest.raises(ValueError, match="'polite', 'assertive' or 'off'"):
+        await render(make_app(), '{{ sse_fragment("board.list", aria_live="yes") }}')
+
+
+async def test_scripts_take_a_nonce() -> None:
+    """A nonce for a strict policy is put on each script, escaped."""
+    soup = await render(make_app(), """{{ sse_scripts(nonce='a"b') }}""")
+
+    assert [script["nonce"] for script in soup.find_all("script")] == ['a"b'] * 4
+
+
+@pytest.mark.parametrize("query", ["", "?v=", "?v=wrong", "?v=0&w=1"])
+async def test_file_under_another_hash_is_not_kept(query: str) -> None:
+    """Only the URL of this very content may be kept for ever."""
+    app = make_app()
+
+    answer = await QuartClient(app).get(f"/sse/~static/vendor.json{query}")
+
+    assert answer.status_code == 200
+    assert "immutable" not in answer.headers.get("Cache-Control", "")
+    assert "max-age=31536000" not in answer.headers.get("Cache-Control", "")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../pyproject.toml",
+        "vendor/../../pyproject.toml",
+        "../templates/quart_sse/macros.html",
+        "%2e%2e/pyproject.toml",
+        "..%2fpyproject.toml",
+        "%2fetc/passwd",
+        "//etc/passwd",
+        "vendor",
+        "vendor/",
+        "",
+        "nothing.js",
+        "vendor.json%00",
+        "x" * 300,
+        "./vendor.json",
+        "vendor/../vendor.json",
+    ],
+)
+@pytest.mark.parametrize("query", ["", "?v="])
+async def test_nothing_but_static_files_is_served(path: str, query: str) -> None:
+    """No path leads out of the folder of static files or to what is no file, and each has one."""
+    app = make_app()
+
+    answer = await QuartClient(app).get(f"/sse/~static/{path}{query}")
+
+    assert answer.status_code in (308, 404)
+    assert b"quart-sse" not in await answer.get_data(as_text=False)
+
+
+# -- pages that never connect ----------------------------------------------------------------------
+
+
+def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Return the warnings of the extension."""
+    return [
+        record.getMessage()
+        for record in caplog.records
+        if record.name == "quart_sse" and record.levelno >= logging.WARNING
+    ]
+
+
+async def test_page_that_never_connects_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Its fragments will not change, which is nearly always forgotten, never wanted."""
+    app = make_app()
+    add_page(app, LIST + '{{ sse_fragment("rooms.list", room="x", seat=1) }}')
+    add_page(app, '{{ sse_connect() }}{{ sse_fragment("board.count") }}', "/too-early")
+
+    for path in ("/", "/", "/too-early", "/too-early", "/"):
+        await get_page(app, path)
+
+    first, second = warnings_of(caplog)
+    assert "board.list, rooms.list" in first
+    assert "board.count" in second
+    assert "sse_connect()" in first
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        (LIST_AND_CONNECT, {}),
+        ('{{ sse_live("board.list") }}', {}),
+        ("nothing live", {}),
+        ("{{ sse_scripts() }}", {}),
+        (LIST, {"HX-Request": "true"}),
+        ('{{ sse_event("board.said") }}{{ sse_connect() }}', {}),
+        ('{{ sse_connect(topics=["board"]) }}', {}),
+    ],
+    ids=["connects", "live", "no fragment", "scripts", "htmx", "event", "topics"],
+)
+async def test_page_that_needs_nothing_is_not_logged(
+    caplog: pytest.LogCaptureFixture, body: str, headers: dict[str, str]
+) -> None:
+    """What is connected, or has nothing to connect, is no cause for a warning."""
+    app = make_app()
+    add_page(app, body)
+
+    await get_page(app, headers=headers)
+
+    assert not warnings_of(caplog)
+
+
+async def test_fragment_s_own_url_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """What a fragment's HTML contains was connected by the page that it goes into."""
+    app = make_app()
+    board = app.extensions["quart_sse"].channels["board"]
+
+    @board.fragment("outer", personal=True)  # type: ignore[untyped-decorator]
+    async def outer() -> str:
+        return await render_template_string(MACROS + LIST)
+
+    soup = await get_page(app, "/sse/~/outer/board", headers={"HX-Request": "true"})
+
+    assert not leaves(soup)
+    assert not warnings_of(caplog)
+
+
+# -- answers to htmx -------------------------------------------------------------------------------
+
+HTMX = {"HX-Request": "true"}
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "expected"),
+    [
+        (LIST, HTMX, [{"board": {"list"}}]),
+        (LIST, {**HTMX, "HX-Request-Type": "partial"}, [{"board": {"list"}}]),
+        (LIST, {}, []),
+        (LIST, {**HTMX, "HX-Boosted": "true"}, []),
+        (LIST, {**HTMX, "HX-History-Restore-Request": "true"}, []),
+        (LIST, {**HTMX, "HX-Request-Type": "full"}, []),
+        (LIST_AND_CONNECT, HTMX, [{"board": {"list"}}]),
+        (LIST_AND_CONNECT, {**HTMX, "HX-Boosted": "true"}, [{"board": {"list"}}]),
+        ('{{ sse_live("board.list") }}', HTMX, [{"board": {"list"}}]),
+        ("<p>no fragment</p>", HTMX, []),
+    ],
+    ids=[
+        "htmx 2",
+        "htmx 4",
+        "page",
+        "boosted",
+        "history",
+        "whole page",
+        "connects itself",
+        "boosted page",
+        "live",
+        "no fragment",
+    ],
+)
+async def test_answer_to_htmx_brings_its_own_connection(
+    body: str, headers: dict[str, str], expected: list[dict[str, set[str]]]
+) -> None:
+    """A part of a page has no layout that connects it, so it is given a connection."""
+    app = make_app()
+    add_page(app, f"<section>{body}</section>")
+
+    soup = await get_page(app, headers=headers)
+
+    assert [topics_of(leaf) for leaf in leaves(soup)] == expected
+
+
+@pytest.mark.parametrize(
+    ("status", "mimetype"), [(200, "text/plain"), (200, "application/json"), (422, "text/html")]
+)
+async def test_only_html_answers_are_added_to(status: int, mimetype: str) -> None:
+    """What is no HTML, or no success, stays as the view made it."""
+    app = make_app()
+
+    @app.get("/")
+    async def page() -> Response:
+        text = await render_template_string(MACROS + LIST)
+        return Response(text, status, mimetype=mimetype)
+
+    answer = await QuartClient(app).get("/", headers=HTMX)
+
+    assert answer.status_code == status
+    assert not leaves(parse(await answer.get_data(as_text=True)))
+
+
+async def test_answer_to_htmx_has_the_length_of_its_body() -> None:
+    """The added element is counted in Content-Length."""
+    app = make_app()
+    add_page(app, LIST)
+
+    answer = await QuartClient(app).get("/", headers=HTMX)
+
+    assert int(answer.headers["Content-Length"]) == len(await answer.get_data())
+
+
+# -- who may keep a page ---------------------------------------------------------------------------
+
+SIGNED = '{{ sse_fragment("hidden.list") }}{{ sse_connect() }}'
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "own", "expected"),
+    [
+        (SIGNED, {}, None, "private, no-store"),
+        (SIGNED, {}, "no-cache", "no-cache"),
+        (SIGNED, {}, "public, max-age=60", "public, max-age=60"),
+        ('{{ sse_live("hidden.list") }}', {}, None, "private, no-store"),
+        ('{{ sse_connect(topics=["hidden"]) }}', {}, None, "private, no-store"),
+        ('{{ sse_fragment("hidden.list") }}', HTMX, None, "private, no-store"),
+        (LIST_AND_CONNECT, {}, None, None),
+        (LIST_AND_CONNECT, {}, "max-age=60", "max-age=60"),
+        (LIST, HTMX, None, None),
+        ("nothing live", {}, None, None),
+    ],
+    ids=[
+        "signed",
+        "signed, own",
+        "signed, public",
+        "live",
+        "topics",
+        "htmx",
+        "public",
+        "public, own",
+        "public htmx",
+        "nothing",
+    ],
+)
+async def test_page_with_a_token_is_kept_by_nobody(
+    body: str, headers: dict[str, str], own: str | None, expected: str | None
+) -> None:
+    """A token is for one visitor, so no cache may keep its page, unless the view decided that."""
+    app = make_app()
+
+    @app.get("/")
+    async def page() -> Response:
+        response = await make_response(await render_template_string(MACROS + body))
+        assert isinstance(response, Response)
+        if own is not None:
+            response.headers["Cache-Control"] = own
+        return response
+
+    answer = await QuartClient(app).get("/", headers=headers)
+
+    assert answer.headers.get("Cache-Control") == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "needs_key"),
+    [
+        (LIST_AND_CONNECT, False),
+        ('{{ sse_live("board.list") }}', False),
+        ("{{ sse_connect() }}", False),
+        ("{{ sse_scripts() }}", False),
+        ('{{ sse_fragment("hidden.list") }}', False),
+        (SIGNED, True),
+        ('{{ sse_live("hidden.list") }}', True),
+        (LIST + SIGNED, True),
+        ('{{ sse_connect(topics=["hidden"]) }}', True),
+    ],
+)
+async def test_secret_key_is_asked_for_only_to_sign(body: str, needs_key: bool) -> None:
+    """Without a secret key public pages work, and others say what to do."""
+    app = make_app()
+    app.secret_key = None
+
+    if needs_key:
+        with pytest.raises(MissingSecretKeyError, match=r"app\.secret_key"):
+            await render(app, body)
+    else:
+        await render(app, body)
+
+
+async def test_token_tells_no_identity(app: Quart, sse: SSE) -> None:
+    """A token can be read by anybody, so it holds no name of whom it is for."""
+    sse.identity(lambda: "ada@example.org")
+    sse.channel("hidden", "/hidden").fragment("list")(lambda: "hidden")
+
+    (leaf,) = leaves(await render(app, SIGNED))
+
+    (token,) = parse_qs(urlsplit(url_of(leaf)).query)["t"]
+    payload = token.split(".")[0]
+    decoded = base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))
+    assert b"hidden:list" in decoded
+    assert b"ada" not in decoded
+
+
+@pytest.mark.parametrize("how", ["rendered", "streamed"])
+async def test_identity_is_that_of_the_view_s_request(tmp_path: Path, how: str) -> None:
+    """Also a streamed page, which sees another ``g``, is signed for who asked for it."""
+    (tmp_path / "page.html").write_text(MACROS + SIGNED)
+    app = Quart(__name__, template_folder=str(tmp_path))
+    app.secret_key = "for tests only"
+    sse = SSE(app)
+    sse.identity(lambda: g.get("user"))
+    sse.channel("hidden", "/hidden").fragment("list")(lambda: "hidden")
+
+    @app.before_request
+    async def load_user() -> None:
+        g.user = request.cookies.get("who")
+
+    @app.get("/rendered")
+    async def rendered() -> str:
+        return await render_template("page.html")
+
+    @app.get("/streamed")
+    async def streamed() -> AsyncIterator[str]:
+        return await stream_template("page.html")
+
+    clients = {who: QuartClient(app) for who in ("ada", "bob")}
+    for who, client in clients.items():
+        client.set_cookie("localhost", "who", who)
+    answer = await clients["ada"].get(f"/{how}")
+    (leaf,) = leaves(parse(await answer.get_data(as_text=True)))
+    first = {}
+    for who, client in clients.items():
+        async with open_stream(client, url_of(leaf)) as stream:
+            first[who] = (await stream.next()).event
+
+    assert first == {"ada": "sse-open", "bob": "sse-stop"}

@@ -1,0 +1,178 @@
+"""What is shipped: the vendored scripts are what the table says, and a wheel works by itself."""
+
+import base64
+import gzip
+import hashlib
+import json
+import subprocess
+import sys
+import venv
+import zipfile
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+STATIC = ROOT / "static"
+VENDORED: dict[str, dict[str, str]] = json.loads((STATIC / "vendor.json").read_text("utf-8"))
+
+#: Run by the Python that has the wheel and nothing of this checkout. Prints one line of JSON.
+PROBE = """
+import asyncio, json, re
+from html import unescape
+from pathlib import Path
+
+import quart_sse
+from quart import Quart, render_template_string
+from quart_sse import SSE
+
+PAGE = '''
+{% from "quart_sse/macros.html" import sse_scripts, sse_fragment, sse_connect %}
+<head>{{ sse_scripts() }}</head>
+<body>{{ sse_fragment("news.latest", room=7) }}{{ sse_connect() }}</body>
+'''
+
+app = Quart(__name__)
+app.secret_key = "only for this probe"
+app.config["PROPAGATE_EXCEPTIONS"] = True  # a failure is seen here, not as a bare 500
+sse = SSE(app)
+news = sse.channel("news", "/news/<int:room>")
+
+
+@news.fragment("latest")
+async def latest(room):
+    return f"<p>News of room {room}</p>"
+
+
+@app.get("/")
+async def page():
+    return await render_template_string(PAGE)
+
+
+async def main():
+    async with app.test_app() as served:
+        client = served.test_client()
+        response = await client.get("/")
+        html = await response.get_data(as_text=True)
+        urls = [unescape(url) for url in re.findall(r'<script[^>]*[ ]src="([^"]+)"', html)]
+        scripts = {url: (await client.get(url)).status_code for url in urls}
+    print(json.dumps({
+        "package": str(Path(quart_sse.__file__).parent),
+        "typed": (Path(quart_sse.__file__).parent / "py.typed").is_file(),
+        "status": response.status_code,
+        "html": html,
+        "scripts": scripts,
+    }))
+
+
+asyncio.run(main())
+"""
+
+
+def run(*command: str | Path, cwd: Path = ROOT) -> str:
+    """Run a program to its end and return what it printed; what it complained of, if it fails."""
+    done = subprocess.run(command, cwd=cwd, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the sdist, and the wheel from that sdist."""
+    folder = tmp_path_factory.mktemp("dist")
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, ROOT)
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+@pytest.mark.parametrize("key", VENDORED)
+def test_vendored_script_is_the_one_in_the_table(key: str) -> None:
+    """Every vendored script has the digest that the table and the pages state."""
+    entry = VENDORED[key]
+    content = (STATIC / entry["file"]).read_bytes()
+
+    digest = "sha384-" + base64.b64encode(hashlib.sha384(content).digest()).decode()
+
+    assert digest == entry["integrity"]
+    assert entry["file"] == f"vendor/{entry['name']}-{entry['version']}.min.js"
+
+
+@pytest.mark.parametrize("name", ["quart-sse", "quart-sse-htmx"])
+def test_minified_script_is_made_of_the_source(name: str) -> None:
+    """Whoever changes the source runs `make script`."""
+    source = hashlib.sha256((STATIC / f"{name}.js").read_bytes()).hexdigest()
+
+    assert (STATIC / f"{name}.min.js").read_text("utf-8").endswith(f"\n//{source[:8]}\n")
+
+
+@pytest.mark.parametrize(("name", "most"), [("quart-sse", 3600), ("quart-sse-htmx", 1500)])
+def test_script_is_small(name: str, most: int) -> None:
+    """Every page loads it: this is what goes over the wire, with a proxy that compresses."""
+    assert len(gzip.compress((STATIC / f"{name}.min.js").read_bytes(), 9)) < most
+
+
+def test_vendored_scripts_are_all_in_the_table_with_a_licence() -> None:
+    """Nothing lies in static/vendor but the table's scripts and their licence texts."""
+    licenses = (STATIC / "vendor" / "LICENSES.txt").read_text("utf-8")
+
+    files = {path.relative_to(STATIC).as_posix() for path in (STATIC / "vendor").iterdir()}
+
+    assert files == {entry["file"] for entry in VENDORED.values()} | {"vendor/LICENSES.txt"}
+    for entry in VENDORED.values():
+        assert f"{entry['package']} {entry['version']} ({entry['license']})" in licenses
+
+
+def test_wheel_carries_assets_inside_the_package(wheel: Path) -> None:
+    """A wheel built from the sdist has every asset under quart_sse/ and nothing else on top."""
+    names = set(zipfile.ZipFile(wheel).namelist())
+
+    expected = {
+        f"quart_sse/{folder}/{path.relative_to(ROOT / folder).as_posix()}"
+        for folder in ("templates", "static")
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file()
+    }
+    assert expected
+    assert expected <= names
+    assert "quart_sse/py.typed" in names
+    dist_info = f"quart_sse-{version('quart-sse')}.dist-info"
+    assert {name.split("/")[0] for name in names} == {"quart_sse", dist_info}
+
+
+def test_wheel_carries_every_file_of_the_package(wheel: Path) -> None:
+    """Data files beside the modules, such as Lua scripts, are in the wheel too."""
+    names = set(zipfile.ZipFile(wheel).namelist())
+
+    expected = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "quart_sse").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+    assert expected <= names
+
+
+@pytest.mark.timeout(180)
+def test_wheel_serves_a_page_and_its_scripts_by_itself(wheel: Path, tmp_path: Path) -> None:
+    """Installed from the wheel alone, macros render and the scripts they name are served."""
+    environment = tmp_path / "venv"
+    # Without a pip of its own it is there at once; the one that runs the tests installs into it.
+    venv.create(environment, with_pip=False)
+    python = environment / "bin" / "python"
+    run(sys.executable, "-m", "pip", "--python", python, "install", "--quiet", wheel)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    probe = elsewhere / "probe.py"
+    probe.write_text(PROBE, "utf-8")
+
+    # -I: neither PYTHONPATH nor the current folder can lead back to this checkout.
+    printed = run(python, "-I", probe, cwd=elsewhere)
+
+    seen = json.loads(printed.splitlines()[-1])
+    assert Path(seen["package"]).is_relative_to(environment)
+    assert seen["typed"]
+    assert seen["status"] == 200
+    assert "<p>News of room 7</p>" in seen["html"]
+    assert seen["scripts"]
+    assert set(seen["scripts"].values()) == {200}

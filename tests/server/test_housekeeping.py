@@ -1,0 +1,415 @@
+"""What is done regularly: heartbeats, and the ends of old and of stalled streams."""
+
+import asyncio
+import logging
+import time
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from bs4 import BeautifulSoup, Tag
+from quart import Quart, render_template_string, request
+from quart.testing import QuartClient, connections
+
+from quart_sse import SSE, Topic
+from quart_sse.broker.memory import MemoryBroker
+from tests.support.streams import SSE_ACCEPT, Stream, connect_urls, open_stream, until
+
+DAY = 86_400.0
+
+
+def make_app(**config: object) -> tuple[Quart, SSE]:
+    """Return an app and its extension."""
+    app = Quart(__name__)
+    app.secret_key = "for tests only"
+    app.config.update(config)
+    return app, SSE(app)
+
+
+def make_topic(**config: object) -> tuple[Quart, Topic]:
+    """Return an app and its public topic, at ``/sse/news``."""
+    app, sse = make_app(**config)
+    return app, sse.channel("news", "/news", public=True).topic()
+
+
+class Tap(connections.TestHTTPConnection):
+    """A client that takes what comes only while it is open, as one whose socket is full.
+
+    With ``closes_at`` it closes by itself before that message of the server's.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.is_open = asyncio.Event()
+        self.is_open.set()
+        self.closes_at = -1
+
+    async def __aenter__(self) -> "Tap":
+        await super().__aenter__()
+        return self
+
+    async def _asgi_send(self, message: Any) -> None:
+        self.closes_at -= 1
+        if self.closes_at == 0:
+            self.is_open.clear()
+        await self.is_open.wait()
+        await super()._asgi_send(message)
+
+
+def tap(app: Quart, url: str) -> Tap:
+    """Return a connection that can be made to take nothing."""
+    client = QuartClient(app)
+    client.http_connection_class = Tap
+    connection = client.request(url, headers=SSE_ACCEPT)
+    assert isinstance(connection, Tap)
+    return connection
+
+
+async def test_heartbeat_moves_the_position_of_an_idle_stream() -> None:
+    """A stream on which nothing happens is sent its position, and nothing that is dispatched."""
+    app, _ = make_topic(QUART_SSE_HEARTBEAT=0.1, QUART_SSE_PROBE=0.1)
+
+    async with QuartClient(app).request("/sse/news", headers=SSE_ACCEPT) as connection:
+        await connection.send_complete()
+        chunks: list[bytes] = []
+        async with asyncio.timeout(5):
+            while len(chunks) < 5:
+                chunks.append(await connection.receive())
+        await connection.disconnect()
+
+    preamble, opened, *beats = [chunk.decode() for chunk in chunks]
+    assert preamble == ":\n\n"
+    assert opened.startswith("event: sse-open")
+    assert all(beat.startswith("id: ") and beat.endswith("\n\n") for beat in beats)
+    assert all(beat.count("\n") == 2 for beat in beats)
+    assert len(set(beats)) == 3
+    assert beats == sorted(beats)
+
+
+async def test_position_of_a_heartbeat_resumes() -> None:
+    """What an idle stream was told last is where it goes on after a cut."""
+    app, topic = make_topic(QUART_SSE_HEARTBEAT=0.1, QUART_SSE_PROBE=0.1)
+    async with open_stream(app, "/sse/news") as stream:
+        await stream.next("sse-open")
+        while not stream.last_id:
+            await stream._read()
+        last = stream.last_id
+    await topic.publish("said", "meanwhile")
+
+    async with open_stream(app, "/sse/news", {"Last-Event-ID": last}) as stream:
+        await stream.next("sse-open")
+        event = await stream.next()
+
+    assert (event.event, event.data) == ("said", "meanwhile")
+
+
+async def test_stream_ends_at_its_maximum_age() -> None:
+    """An old stream is told to come back, so that it is judged anew."""
+    app, topic = make_topic(QUART_SSE_MAX_AGE=1)
+
+    async with open_stream(app, "/sse/news") as stream:
+        await topic.publish("said", "x")
+        *rest, last = await stream.rest()
+
+    assert [event.event for event in rest] == ["sse-open", "said"]
+    assert (last.event, last.data) == ("sse-holdoff", "max-age")
+    assert last.retry
+    assert 0 < last.retry <= 1500
+
+
+async def test_maximum_age_is_spread() -> None:
+    """Streams that began together do not end together: at 80 to 100 % of the age."""
+    app, _ = make_topic(QUART_SSE_MAX_AGE=1000)
+    now = asyncio.get_running_loop().time()
+
+    ages = []
+    for _ in range(20):
+        async with open_stream(app, "/sse/news"):
+            (connection,) = app.extensions["quart_sse"].hub.connections.values()
+            ages.append(connection.ends_at - now)
+
+    assert min(ages) >= 800
+    assert max(ages) <= 1001
+    assert max(ages) - min(ages) > 10
+
+
+async def test_client_that_takes_nothing_is_cut(caplog: pytest.LogCaptureFixture) -> None:
+    """A stalled client is let go of after a while; idle and busy ones are not."""
+    app, topic = make_topic(QUART_SSE_SEND_TIMEOUT=0.1)
+
+    async with open_stream(app, "/sse/news") as idle, tap(app, "/sse/news") as stalled:
+        await stalled.send_complete()
+        while b"sse-open" not in await stalled.receive():
+            pass
+        stalled.is_open.clear()
+        await topic.publish("said", "x")
+        await idle.next("said")
+        receivers = (await topic.publish("said", "y")).local_receivers
+        await idle.next("said")
+
+        async with asyncio.timeout(5):
+            await stalled._task
+        published = await topic.publish("said", "z")
+        said = await idle.next("said")
+
+    (record,) = [record for record in caplog.records if record.name == "quart_sse"]
+    assert receivers == 2
+    assert published.local_receivers == 1
+    assert said.data == "z"
+    assert "QUART_SSE_SEND_TIMEOUT" in record.getMessage()
+
+
+async def test_client_that_is_cut_at_the_very_start_is_forgotten() -> None:
+    """A client that takes not even the first bytes leaves nothing behind, either."""
+    app, topic = make_topic(QUART_SSE_SEND_TIMEOUT=0.1)
+
+    async with asyncio.timeout(5), tap(app, "/sse/news") as stalled:
+        stalled.closes_at = 2  # after the headers
+        await stalled.send_complete()
+        await until(lambda: app.extensions["quart_sse"].hub.connections)
+        await stalled._task
+
+    assert (await topic.publish("said")).local_receivers == 0
+
+
+async def test_client_that_is_slow_resumes_from_history() -> None:
+    """Over its bound a slow client's stream ends, and it comes back for what it missed."""
+    app, topic = make_topic(QUART_SSE_PENDING_EVENTS=10)
+
+    async with open_stream(app, "/sse/news") as quick, tap(app, "/sse/news") as slow:
+        await slow.send_complete()
+        stream = Stream(slow)
+        await stream.next("sse-open")
+        await topic.publish("said", "0")
+        heard = [(await stream.next("said")).data]
+        slow.is_open.clear()
+        for number in range(1, 30):
+            await topic.publish("said", str(number))
+            while (await quick.next("said")).data != str(number):
+                pass
+        slow.is_open.set()
+        *events, last = await stream.rest()
+        position = stream.last_id
+    heard += [event.data for event in events]
+    async with open_stream(app, "/sse/news", {"Last-Event-ID": position}) as stream:
+        while heard[-1] != "29":
+            heard.append((await stream.next("said")).data)
+
+    assert (last.event, last.data) == ("sse-holdoff", "overflow")
+    assert last.retry
+    assert len(events) < 29
+    assert heard == [str(number) for number in range(30)]
+
+
+async def test_slow_client_is_sent_only_the_newest_html() -> None:
+    """Of a fragment that changed many times a slow client gets the last version alone."""
+    app, topic = make_topic(QUART_SSE_PENDING_EVENTS=5)
+    value = 0
+    topic.channel.fragment("count", debounce=0)(lambda: f"<b>{value}</b>")
+
+    async with open_stream(app, "/sse/news") as quick, tap(app, "/sse/news") as slow:
+        await slow.send_complete()
+        stream = Stream(slow)
+        await stream.next("sse-open")
+        slow.is_open.clear()
+        for _ in range(20):
+            value += 1
+            await topic.refresh("count")
+            while f"<b>{value}</b>" not in (await quick.next("message")).data:
+                pass
+        slow.is_open.set()
+        versions = [(await stream.next("message")).data]
+        while "<b>20</b>" not in versions[-1]:
+            versions.append((await stream.next("message")).data)
+        await slow.disconnect()
+
+    # One was on its way when the socket became full.
+    assert len(versions) <= 2
+
+
+def add_page(app: Quart, topic: Topic) -> None:
+    """Give an app a page that shows a fragment of a topic that is not public."""
+    topic.channel.fragment("list")(lambda: "list")
+
+    @app.get("/")
+    async def page() -> str:
+        return await render_template_string(
+            '{% from "quart_sse/macros.html" import sse_live %}{{ sse_live("inner.list") }}'
+        )
+
+
+async def get_page(client: QuartClient, monkeypatch: pytest.MonkeyPatch, age: float) -> str:
+    """Return a page as it was made some seconds ago."""
+    then = time.time() - age
+    with monkeypatch.context() as past:
+        past.setattr(time, "time", lambda: then)
+        answer = await client.get("/")
+    return await answer.get_data(as_text=True)
+
+
+@pytest.mark.parametrize("number", [2, 4])
+async def test_page_gets_another_token_before_its_own_expires(
+    monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """At 80 % of a token's life its leaf is replaced; the new one goes on where the old one was."""
+    app, sse = make_app(QUART_SSE_HTMX=number, QUART_SSE_PROBE=0.1)
+    inner = sse.channel("inner", "/inner").topic()
+    sse.identity(lambda: request.cookies.get("who"))
+    add_page(app, inner)
+    ada, bob = QuartClient(app), QuartClient(app)
+    ada.set_cookie("localhost", "who", "ada")
+    old = await get_page(ada, monkeypatch, 0.9 * DAY)
+    old_id = old.partition('id="')[2].partition('"')[0]
+
+    async with open_stream(ada, connect_urls(old)[0]) as stream:
+        await inner.publish("said", "before")
+        event = await stream.next("inner.said")
+        renewal = await stream.next("message")
+    await inner.publish("said", "after")
+    partial = BeautifulSoup(renewal.data, "html.parser").find("hx-partial")
+    assert isinstance(partial, Tag)
+    (url,) = connect_urls(renewal.data)
+    async with open_stream(ada, url) as stream:
+        first = await stream.next()
+        resumed = await stream.next()
+    async with open_stream(bob, url) as stream:
+        refused = await stream.next()
+
+    assert event.data == "before"
+    assert partial["hx-target"] == f"#{old_id}"
+    assert partial["hx-swap"] == "outerHTML"
+    (leaf,) = partial.find_all(recursive=False)
+    assert isinstance(leaf, Tag)
+    assert leaf["id"] != old_id
+    assert url.partition("&")[0] != connect_urls(old)[0].partition("&")[0]
+    assert [first.event, resumed.data, refused.event] == ["sse-open", "after", "sse-stop"]
+
+
+async def test_each_token_of_a_shared_stream_is_renewed_for_whom_it_was(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What a page showed to nobody stays good for anybody, whoever has signed in since."""
+    app, sse = make_app(QUART_SSE_PROBE=0.1)
+    sse.identity(lambda: request.cookies.get("who"))
+    add_page(app, sse.channel("inner", "/inner").topic())
+    client = QuartClient(app)
+    (nobodys,) = connect_urls(await get_page(client, monkeypatch, 0.9 * DAY))
+    client.set_cookie("localhost", "who", "ada")
+    (adas,) = connect_urls(await get_page(client, monkeypatch, 0.5 * DAY))
+
+    async with open_stream(client, f"{nobodys}&{adas.partition('?')[2]}") as stream:
+        renewals = [await stream.next("message") for _ in range(2)]
+    urls = [connect_urls(renewal.data)[0] for renewal in renewals]
+    answers = []
+    for url in urls:
+        async with open_stream(QuartClient(app), url) as stream:
+            answers.append((await stream.next()).event)
+
+    assert answers == ["sse-open", "sse-stop"]
+    keys = [parse_qs(urlsplit(url).query)["k"] for url in (nobodys, adas, *urls)]
+    assert keys[:2] == keys[2:]
+    assert keys[0] != keys[1]
+
+
+@pytest.mark.parametrize(
+    ("age", "url"),
+    [(0.7, "{url}"), (0.9, "{own}"), (0.7, "{url}&t=~news"), (0.0, "/sse?t=~news")],
+    ids=["fresh", "own URL", "several tokens", "unsigned"],
+)
+async def test_leaf_is_replaced_only_where_it_must(
+    monkeypatch: pytest.MonkeyPatch, age: float, url: str
+) -> None:
+    """A token that is young, of a channel's own URL, or none, is left alone."""
+    app, sse = make_app(QUART_SSE_PROBE=0.1, QUART_SSE_HEARTBEAT=0.1)
+    sse.channel("news", "/news", public=True)
+    inner = sse.channel("inner", "/inner").topic()
+    add_page(app, inner)
+    (signed,) = connect_urls(await get_page(QuartClient(app), monkeypatch, age * DAY))
+
+    async with open_stream(
+        app, url.format(url=signed, own=signed.replace("/sse?", "/sse/inner?"))
+    ) as stream:
+        for _ in range(2):  # heartbeats, so the sweeper has looked
+            before = stream.last_id
+            while stream.last_id == before:
+                await stream._read()
+        await sse.close_all()
+        events = await stream.rest()
+
+    assert "outerHTML" not in "".join(event.data for event in events)
+
+
+async def test_sweeper_survives_a_failure(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What fails is logged and tried no worse the next time; heartbeats go on."""
+    app, topic = make_topic(
+        QUART_SSE_HEARTBEAT=0.1, QUART_SSE_PROBE=0.1, QUART_SSE_PRESENCE_LINGER=0
+    )
+    leave = MemoryBroker.exit
+    failures = 0
+
+    async def fail_at_first(self: MemoryBroker, topic: str, member: str) -> None:
+        nonlocal failures
+        failures += 1
+        if failures == 1:
+            raise ZeroDivisionError("in the broker")
+        await leave(self, topic, member)
+
+    monkeypatch.setattr(MemoryBroker, "exit", fail_at_first)
+    async with open_stream(app, "/sse/news") as stream:
+        async with open_stream(app, "/sse/news"):
+            pass
+        await until(lambda: caplog.records)
+        before = stream.last_id
+        async with asyncio.timeout(5):
+            while stream.last_id == before:
+                await stream._read()
+        async with open_stream(app, "/sse/news"):
+            pass
+        await until(lambda: failures >= 2)
+        await topic.publish("said", "x")
+        said = await stream.next("said")
+
+    (record,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert record.exc_info is not None
+    assert record.exc_info[0] is ZeroDivisionError
+    assert said.data == "x"
+
+
+async def test_sweeper_rests_when_there_is_nothing_to_do() -> None:
+    """Without a lifespan it runs while streams are open, and leaves no task behind."""
+    app, _ = make_topic(QUART_SSE_PRESENCE_LINGER=0)
+    before = asyncio.all_tasks()
+
+    async with open_stream(app, "/sse/news"):
+        during = asyncio.all_tasks() - before
+    await until(lambda: asyncio.all_tasks() <= before)
+
+    assert during
+
+
+async def test_lifespan_leaves_no_task() -> None:
+    """What the lifespan starts, it ends."""
+    app, _ = make_topic()
+    before = asyncio.all_tasks()
+
+    async with app.test_app(), open_stream(app, "/sse/news"):
+        during = asyncio.all_tasks() - before
+    await until(lambda: asyncio.all_tasks() <= before)
+
+    assert during
+
+
+def test_app_serves_in_one_loop_after_another() -> None:
+    """Tests and command lines run an app in several event loops, one after the other."""
+    app, topic = make_topic(QUART_SSE_HEARTBEAT=0.1, QUART_SSE_PROBE=0.1)
+
+    async def serve() -> str:
+        async with open_stream(app, "/sse/news") as stream:
+            while not stream.last_id:  # a heartbeat, so the sweeper runs in this loop
+                await stream._read()
+            await topic.publish("said", "x")
+            return (await stream.next("said")).data
+
+    assert [asyncio.run(serve()) for _ in range(2)] == ["x", "x"]
