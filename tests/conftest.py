@@ -1,9 +1,20 @@
 """Fixtures that several test files use."""
 
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
 import pytest
+from playwright.async_api import Browser, BrowserContext, async_playwright
 from quart import Quart
 
 from quart_sse import SSE
+from tests.support.browsers import (
+    CHROMIUM_ARGS,
+    serve_forum,
+    without_errors,
+)
+from tests.support.servers import Server
 
 
 @pytest.fixture
@@ -18,3 +29,28 @@ def app() -> Quart:
 def sse(app: Quart) -> SSE:
     """The extension, initialised for ``app``."""
     return SSE(app)
+
+
+@pytest.fixture(params=[2, 4], ids=["htmx2", "htmx4"])
+async def forum(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Server]:
+    """The example, served by its own command."""
+    async with serve_forum(request.param, tmp_path) as server:
+        yield server
+
+
+@pytest.fixture
+async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
+    """Return a browser of somebody; its pages log no error."""
+    async with without_errors(browser) as context:
+        yield context
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    """Debian's Chromium."""
+    path = shutil.which("chromium")
+    assert path, "Chromium is missing; 'make test' installs it, or: apt-get install chromium"
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=path, args=CHROMIUM_ARGS)
+        yield browser
+        await browser.close()

@@ -90,12 +90,6 @@ async def redis_server() -> AsyncIterator[RedisServer]:
 
 
 @pytest.fixture
-async def redis() -> AsyncIterator[RedisServer]:
-    async with redis_server() as server:
-        yield server
-
-
-@pytest.fixture
 async def two(redis: RedisServer) -> AsyncIterator[tuple[Process, Process]]:
     """Two processes that share a Redis."""
     async with serving(RedisBroker(redis.url)) as one, serving(RedisBroker(redis.url)) as other:

@@ -11,13 +11,11 @@ from quart_sse.broker import Keep, Kind, Message, State
 from quart_sse.broker.redis import RedisBroker
 from quart_sse.errors import BrokerUnavailable
 from quart_sse.position import ZERO
-from tests.broker.test_redis import Inbox, redis, until_redis
-from tests.broker.test_two_processes import Balancer
+from tests.support.processes import Inbox, until_redis
+from tests.support.proxy import Balancer
 from tests.support.redis_server import RedisServer, running_redis
 from tests.support.servers import ROOT, free_port
 from tests.support.streams import until
-
-__all__ = ["redis"]
 
 KEEP = Keep(10, 60)
 #: Seconds between two tries.

@@ -4,131 +4,39 @@ Two apps in one process, each with a hub and a broker of its own, are two proces
 """
 
 import asyncio
-import logging
 import re
 import secrets
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import pytest
 from markupsafe import Markup
-from quart import Quart, render_template_string, request
-from quart.testing import QuartClient
 
-from quart_sse import SSE, Topic, revocation
+from quart_sse import revocation
 from quart_sse.broker import Keep, Kind, Message, State
 from quart_sse.broker import redis as redis_module
 from quart_sse.broker.redis import FORMAT, RedisBroker
 from quart_sse.errors import BrokerUnavailable
 from quart_sse.position import ZERO, Id, Position
+from tests.support.processes import POLL, Boot, Inbox, Process, outages, until_redis
 from tests.support.redis_server import RedisServer, running_redis
-from tests.support.streams import Stream, connect_urls, open_stream, until
+from tests.support.streams import Stream, open_stream, until
 
 pytestmark = pytest.mark.skipif(
     shutil.which("redis-server") is None, reason="there is no redis-server"
 )
 
-PAGE = '{% from "quart_sse/macros.html" import sse_connect %}{{ sse_connect(topics=topics) }}'
 PREFIX = f"{{sse:{FORMAT}}}"
-#: Seconds between two looks at something outside the process, and that an outage lasts.
-POLL, OUTAGE, LONG_OUTAGE = 0.01, 1.0, 20.0
+#: Seconds that an outage lasts.
+OUTAGE, LONG_OUTAGE = 1.0, 20.0
 
 
 # -- processes and their viewers -------------------------------------------------------------------
-
-
-@dataclass
-class Database:
-    """What the fragments of all processes show."""
-
-    value: int = 0
-
-
-class Process:
-    """An app with its own hub and broker, as another process has them.
-
-    Args:
-        url: Of Redis.
-        database: What its fragments show.
-        config: More ``QUART_SSE_*`` keys, without that prefix.
-    """
-
-    def __init__(self, url: str, database: Database, config: Mapping[str, Any]) -> None:
-        self.database = database
-        self.renders = 0
-        self.app = app = Quart(__name__)
-        app.secret_key = "for tests only"
-        keys = {
-            "broker_url": url,
-            "probe": 0.2,
-            "broker_timeout": 0.3,
-            "heartbeat": 0.1,
-            "presence_linger": 0,
-            **config,
-        }
-        app.config.update({f"QUART_SSE_{key.upper()}": value for key, value in keys.items()})
-        self.sse = sse = SSE(app)
-        rooms = sse.channel("rooms", "/rooms/<int:room>", public=True)
-        rooms.fragment("list", debounce=0)(self._list)
-        rooms.fragment("mine", personal=True)(lambda room: "mine")
-        secret = sse.channel("secret", "/secret/<name>")
-        secret.fragment("list", debounce=0)(lambda name: name)
-
-        @sse.identity
-        async def who() -> str | None:
-            return request.cookies.get("who")
-
-        @app.get("/page")
-        async def page() -> str:
-            names = request.args.getlist("secret")
-            topics = [self.sse.topic("secret", name=name) for name in names] or [self.room]
-            return await render_template_string(PAGE, topics=topics)
-
-    def _list(self, room: int) -> Markup:
-        self.renders += 1
-        return Markup(f"<b>{self.database.value}</b>")
-
-    @property
-    def broker(self) -> RedisBroker:
-        """The process's broker."""
-        assert isinstance(self.sse.broker, RedisBroker)
-        return self.sse.broker
-
-    @property
-    def room(self) -> Topic:
-        """The topic that most tests use."""
-        return self.sse.topic("rooms", room=1)
-
-    def client(self, who: str) -> QuartClient:
-        """Return a browser of somebody."""
-        client = QuartClient(self.app)
-        client.set_cookie("localhost", "who", who)
-        return client
-
-    async def page(self, *names: str) -> str:
-        """Return the URL by which a page of some secrets, or of the room, connects."""
-        query = "&".join(f"secret={name}" for name in names)
-        answer = await self.app.test_client().get(f"/page?{query}")
-        (url,) = connect_urls(await answer.get_data(as_text=True))
-        return url
-
-    async def change(self, *, retry: bool = False) -> None:
-        """Change what the fragments show, and say so; if wanted until Redis has taken it."""
-        self.database.value += 1
-        async with asyncio.timeout(8):
-            while True:
-                try:
-                    return await self.room.refresh("list")
-                except BrokerUnavailable:
-                    if not retry:
-                        raise
-                    await asyncio.sleep(POLL)
 
 
 @dataclass
@@ -198,48 +106,6 @@ def check(told: Told, published: Published) -> None:
     assert set(numbers) <= {*published.kept, *published.maybe}
     if not told.resets:
         assert set(published.kept) <= set(numbers), "lost in silence"
-
-
-Boot = Callable[..., Awaitable[Process]]
-
-
-@pytest.fixture
-async def redis(tmp_path: Path) -> AsyncIterator[RedisServer]:
-    """Return a Redis that keeps nothing on disk."""
-    async with running_redis(tmp_path) as server:
-        yield server
-
-
-@pytest.fixture
-async def boot(tmp_path: Path) -> AsyncIterator[Boot]:
-    """Return what starts a process; all of them end after the test."""
-    async with AsyncExitStack() as stack:
-        database = Database()
-
-        async def boot(**config: Any) -> Process:
-            url = config.pop("url", f"unix://{tmp_path / 'redis.sock'}")
-            process = Process(url, database, config)
-            await process.app.startup()
-            stack.push_async_callback(process.app.shutdown)
-            return process
-
-        yield boot
-
-
-async def until_redis(redis: RedisServer, *command: str, is_so: Callable[[Any], bool]) -> None:
-    """Ask Redis until it gives an answer that is wanted."""
-    async with asyncio.timeout(5):
-        while not is_so(await redis.ask(*command)):  # noqa: ASYNC110 - it is another program
-            await asyncio.sleep(POLL)
-
-
-def outages(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """Return the warnings about Redis itself."""
-    return [
-        record.getMessage()
-        for record in caplog.records
-        if record.levelno >= logging.WARNING and record.getMessage().startswith("Redis")
-    ]
 
 
 # -- between processes -----------------------------------------------------------------------------
@@ -805,28 +671,6 @@ async def test_server_that_is_full_refuses_and_says_so(redis: RedisServer, boot:
 
 
 # -- brokers without an app ------------------------------------------------------------------------
-
-
-class Inbox:
-    """A receiver that keeps what it is given."""
-
-    def __init__(self) -> None:
-        self.messages: list[Message] = []
-        self.catches = 0
-
-    def receive(self, message: Message) -> None:
-        """Keep a message."""
-        if message.kind is not Kind.PROBE:
-            self.messages.append(message)
-
-    async def catch_up(self) -> None:
-        """Count how often it was asked to."""
-        self.catches += 1
-
-    @property
-    def data(self) -> list[str | None]:
-        """What came."""
-        return [message.data for message in self.messages]
 
 
 KEEP = Keep(5, 100)

@@ -15,12 +15,10 @@ from quart_sse.broker import Keep, Kind, Message, Start, State
 from quart_sse.broker.redis import RedisBroker
 from quart_sse.errors import BrokerUnavailable
 from quart_sse.position import ZERO
-from tests.broker.test_redis import Boot, Inbox, boot, outages, redis
+from tests.support.processes import Boot, Inbox, outages
 from tests.support.redis_server import RedisServer, running_redis
 from tests.support.servers import free_port
 from tests.support.streams import open_stream, until
-
-__all__ = ["boot", "redis"]
 
 ROOT = Path(__file__).parents[2]
 GUIDE = ROOT / "docs" / "redis.md"

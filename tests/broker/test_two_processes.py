@@ -14,12 +14,11 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 
 from quart_sse.release import RELEASE
-from tests.browser.test_forum import RETRY, browser, open_page, visit
+from tests.support.browsers import RETRY, open_page, visit
+from tests.support.proxy import Balancer
 from tests.support.redis_server import RedisServer, running_redis
 from tests.support.servers import ROOT, RawStream, Server, serve
 from tests.support.streams import connect_urls
-
-__all__ = ["browser"]
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(120)]
 
@@ -154,42 +153,6 @@ async def viewer(browser: Browser, server: Server, name: str) -> AsyncIterator[P
     await open_page(page, server, "/talks/1")
     yield page
     await context.close()
-
-
-class Balancer:
-    """The one address of all processes, which leads to one of them."""
-
-    def __init__(self, port: int) -> None:
-        self.target = port
-        self.port = 0
-        self._writers: set[asyncio.StreamWriter] = set()
-
-    async def __aenter__(self) -> "Balancer":
-        self._server = await asyncio.start_server(self._take, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, *failure: object) -> None:
-        self._server.close()
-        for writer in self._writers:
-            writer.close()
-
-    async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.add(writer)
-        try:
-            to_reader, to_writer = await asyncio.open_connection("127.0.0.1", self.target)
-            self._writers.add(to_writer)
-            await asyncio.gather(self._pump(reader, to_writer), self._pump(to_reader, writer))
-        except OSError:
-            writer.close()
-
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while data := await reader.read(65536):
-                writer.write(data)
-        finally:
-            writer.close()
-            self._writers.discard(writer)
 
 
 @pytest.mark.browser

@@ -2,97 +2,27 @@
 
 import asyncio
 import re
-import shutil
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, Page, Route, async_playwright, expect
+from playwright.async_api import Browser, Page, Route, expect
 
-from tests.support.servers import Server, serve
+from tests.support.browsers import (
+    OPEN,
+    open_page,
+    serve_forum,
+    sign_in,
+    visit,
+)
+from tests.support.servers import Server
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
-
-# A condition is awaited, not a time: this is only when a slow machine is given up.
-expect.set_options(timeout=15_000)
-
-CHROMIUM_ARGS = [
-    *("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync", "--disable-quic"),
-    *("--disable-background-networking", "--disable-component-update"),
-]
-#: What Chromium says when a stream's server goes away; htmx logs it too.
-EXPECTED_NOISE = re.compile(
-    r"net::ERR_|network error|Failed to fetch|\[object Event\]|Failed to load resource"
-)
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    """Debian's Chromium."""
-    path = shutil.which("chromium")
-    assert path, "Chromium is missing; 'make test' installs it, or: apt-get install chromium"
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=path, args=CHROMIUM_ARGS)
-        yield browser
-        await browser.close()
-
-
-@pytest.fixture(params=[2, 4], ids=["htmx2", "htmx4"])
-async def forum(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Server]:
-    """The example, served by its own command."""
-    async with serve_forum(request.param, tmp_path) as server:
-        yield server
-
-
-@asynccontextmanager
-async def serve_forum(htmx: int, folder: Path, port: int | None = None) -> AsyncIterator[Server]:
-    """Serve the example with a database of its own."""
-    environ = {"QUART_SSE_HTMX": str(htmx), "EXAMPLE_DATABASE": str(folder / "forum.sqlite3")}
-    async with serve(lambda free: ["-m", "example"], environ, port=port) as server:
-        yield server
-
-
-@asynccontextmanager
-async def visit(
-    browser: Browser, server: Server, path: str = "/", until: str | None = None
-) -> AsyncIterator[Page]:
-    """Open a page in a browser context of its own, and see that it logs no error."""
-    context = await browser.new_context()
-    page = await context.new_page()
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
-    await open_page(page, server, path, until)
-    yield page
-    await context.close()
-    assert [error for error in errors if not EXPECTED_NOISE.search(error)] == []
-
-
-#: Whether a page's stream is open: our script says it, htmx's extensions do not (what is
-#: published before it is open comes anyway).
-OPEN = "() => !window.QuartSSE || document.documentElement.dataset.sseState === 'open'"
-RETRY = "() => document.documentElement.dataset.sseState === 'retry'"
-
-
-async def open_page(page: Page, server: Server, path: str, until: str | None = None) -> None:
-    """Go to a page and wait until its stream is open, or something else is so."""
-    await page.goto(f"http://127.0.0.1:{server.port}{path}")
-    await page.wait_for_function(until or OPEN)
 
 
 async def say(page: Page, text: str) -> None:
     """Post a comment as a person would."""
     await page.fill("#comment-form textarea[name=text]", text)
     await page.click("#comment-form button[type=submit]")
-
-
-async def sign_in(page: Page, server: Server, nickname: str, then: str = "/") -> None:
-    """Sign in and go to a page whose stream is then open."""
-    await page.goto(f"http://127.0.0.1:{server.port}/sign-in?next={then}")
-    await page.click(f"form.sign-in button[value={nickname}]")
-    await page.wait_for_url(lambda url: "/sign-in" not in url)
-    await page.wait_for_function(OPEN)
 
 
 async def test_comment_appears_in_the_other_browser(browser: Browser, forum: Server) -> None:

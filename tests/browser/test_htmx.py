@@ -11,11 +11,8 @@ import pytest
 from playwright.async_api import BrowserContext, Page, Request, Route, expect
 
 from tests.apps.htmx import ODD
-from tests.browser.test_forum import browser
-from tests.browser.test_shared import context, visit
+from tests.support.browsers import open_tab
 from tests.support.servers import Server, serve_pages
-
-__all__ = ["browser", "context"]
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 
@@ -125,7 +122,7 @@ async def shows(page: Page, name: str, number: int, tag: str = "b") -> None:
 
 async def test_fragments_of_every_kind_are_live(context: BrowserContext, pages: Server) -> None:
     """Refreshed, pushed and personal fragments of several topics all follow one action."""
-    page = await visit(context, pages, "/all")
+    page = await open_tab(context, pages, "/all")
 
     for name in "abc":
         await pages.post(f"/raise/{name}")
@@ -140,7 +137,7 @@ async def test_late_fragments_are_live_while_they_are_shown(
     context: BrowserContext, pages: Server
 ) -> None:
     """A fragment that htmx brings is live, and the server forgets it when htmx removes it."""
-    page = await visit(context, pages, "/late")
+    page = await open_tab(context, pages, "/late")
     for number, name in enumerate("aabba", 1):
         await page.click(f"#{name}")
         await until_topics(pages, name, "page")
@@ -167,7 +164,7 @@ async def test_late_fragments_are_live_while_they_are_shown(
 
 async def test_history_shows_what_is_current(context: BrowserContext, pages: Server) -> None:
     """After boosted links, back and forward a page has what it missed, and is live."""
-    page = await visit(context, pages, "/walk/a")
+    page = await open_tab(context, pages, "/walk/a")
     await page.evaluate("window.neverReloaded = true")
     await page.evaluate(HEAR)
     numbers = {"a": 0, "b": 0}
@@ -201,7 +198,7 @@ async def test_many_boosted_pages_leave_nothing_behind(
     context: BrowserContext, pages: Server
 ) -> None:
     """However many pages were there, an event comes once, and is fetched once."""
-    page = await visit(context, pages, "/walk/a")
+    page = await open_tab(context, pages, "/walk/a")
     await page.evaluate(HEAR)
     await walk_to_and_fro(page, "to-")
     await until_topics(pages, "a")
@@ -220,7 +217,7 @@ async def test_many_late_fragments_leave_nothing_behind(
     context: BrowserContext, pages: Server
 ) -> None:
     """However often a fragment was replaced, an event comes once, and the server has one topic."""
-    page = await visit(context, pages, "/late")
+    page = await open_tab(context, pages, "/late")
     await page.evaluate(HEAR)
     await walk_to_and_fro(page, "")
     await until_topics(pages, "a", "page")
@@ -238,7 +235,7 @@ async def test_event_is_told_once_to_a_page_with_several_connections(
     context: BrowserContext, pages: Server
 ) -> None:
     """Elements of one topic that came one after the other hear of each event together."""
-    page = await visit(context, pages, "/late")
+    page = await open_tab(context, pages, "/late")
     await page.evaluate(HEAR)
     for count in (1, 2, 3):
         await page.click("#more")
@@ -256,8 +253,8 @@ async def test_personal_fragment_is_fetched_by_one_tab_once(
     context: BrowserContext, pages: Server
 ) -> None:
     """Neither a second connection of the page nor another tab makes it fetch more, or complain."""
-    page = await visit(context, pages, "/late")
-    other = await visit(context, pages, "/late")
+    page = await open_tab(context, pages, "/late")
+    other = await open_tab(context, pages, "/late")
     await page.click("#mine")
     await shows(page, "page", 0, "u")
     await pages.post("/raise/page")
@@ -287,7 +284,7 @@ async def test_personal_fragment_that_changes_while_it_is_fetched_is_fetched_aga
         await route.fulfill(response=answer)
 
     async with serving(htmx, {"MANY_VIEWERS": "1"}) as pages:
-        page = await visit(context, pages, "/walk/a")
+        page = await open_tab(context, pages, "/walk/a")
         await page.route("**/mine/**", hold)
         await pages.post("/raise/a")
         await is_held.wait()
@@ -301,7 +298,7 @@ async def test_personal_fragment_that_changes_while_it_is_fetched_is_fetched_aga
 
 async def test_event_triggers_a_request(context: BrowserContext, pages: Server) -> None:
     """An event's name stands in hx-trigger, whatever its parameters, and each event counts once."""
-    page = await visit(context, pages, "/triggers")
+    page = await open_tab(context, pages, "/triggers")
     asked = await note_requests(page, "/count")
 
     for number, (name, place) in enumerate((("a", 1), (ODD, 2), ("a", 1)), 1):
@@ -349,7 +346,7 @@ async def use(page: Page) -> dict[str, Any]:
 
 async def test_what_somebody_has_changed_survives(context: BrowserContext, pages: Server) -> None:
     """Text, ticks, choices, scrolling, focus and selection stay while the server changes all."""
-    page = await visit(context, pages, "/form")
+    page = await open_tab(context, pages, "/form")
     state = await use(page)
 
     for number in (1, 2):
@@ -367,7 +364,7 @@ async def test_fields_follow_the_server_until_they_are_changed(
     context: BrowserContext, pages: Server
 ) -> None:
     """Untouched fields show what the server says, each time; so do those of a form once reset."""
-    page = await visit(context, pages, "/form")
+    page = await open_tab(context, pages, "/form")
     for number in (1, 2, 3):
         await server_says(page, pages, number)
         assert await fields(page) == served(number)
@@ -392,7 +389,7 @@ async def test_what_is_typed_while_a_fragment_settles_is_kept(
     context: BrowserContext, pages: Server
 ) -> None:
     """Nothing is lost that is typed from the moment of the swap on."""
-    page = await visit(context, pages, "/form")
+    page = await open_tab(context, pages, "/form")
     await page.fill("#text", "before ")
     await page.evaluate(TYPE, ["p", "text", TYPED])
 
@@ -407,7 +404,7 @@ async def test_what_is_typed_into_a_form_that_htmx_replaces_is_kept(
     context: BrowserContext, pages: Server
 ) -> None:
     """The form in an answer can be used at once, also while a fragment beside it is refreshed."""
-    page = await visit(context, pages, "/posting/beside")
+    page = await open_tab(context, pages, "/posting/beside")
     for number in (1, 2):
         await page.fill("#said", f"word {number}")
         await page.evaluate(TYPE, ["body", "said", TYPED])
@@ -422,7 +419,7 @@ async def test_form_and_the_fragment_around_it_change_together(
     context: BrowserContext, pages: Server
 ) -> None:
     """An answer that replaces a form, and a refresh of the fragment around it, both arrive."""
-    page = await visit(context, pages, "/posting/inside")
+    page = await open_tab(context, pages, "/posting/inside")
     for number in range(1, 11):
         await page.fill("#said", f"word {number}")
         await page.keyboard.press("Enter")

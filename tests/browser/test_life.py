@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.proxy import Gate, gate_to, http
+from tests.support.proxy import Proxy, http, proxy_to
 from tests.support.servers import Server, serve_pages
 from tests.support.tabs import Chromium, Profile, Tab, start_chromium
 
@@ -48,7 +48,7 @@ async def profile(chromium: Chromium) -> Profile:
     return await chromium.new_profile()
 
 
-def url_of(place: Server | Gate, path: str = "/page/news/a") -> str:
+def url_of(place: Server | Proxy, path: str = "/page/news/a") -> str:
     """Return the URL of a page."""
     return f"http://127.0.0.1:{place.port}{path}"
 
@@ -229,16 +229,16 @@ async def test_browser_that_slept_is_current_when_it_wakes(
 @HTMX
 async def test_network_that_goes_and_returns_costs_no_event(profile: Profile, htmx: int) -> None:
     """The page shows that it is not live, and then is, with all that has happened, once."""
-    async with serving(htmx) as server, gate_to(server.port) as gate:
-        tabs = [await profile.open(url_of(gate)) for _ in range(2)]
+    async with serving(htmx) as server, proxy_to(server.port) as proxy:
+        tabs = [await profile.open(url_of(proxy)) for _ in range(2)]
         async with ticking(server):
             for tab in tabs:
                 await tab.until("got.length > 5")
-            await gate.shut()
+            await proxy.shut()
             for tab in tabs:
                 await tab.until_state("retry")
             await until_streams(server, 0)
-            await gate.open()
+            await proxy.open()
             await tabs[0].evaluate("dispatchEvent(new Event('online'))")
             for tab in tabs:
                 await tab.until_state("open")
@@ -251,18 +251,18 @@ async def test_connection_that_died_silently_is_given_up(
     profile: Profile,
 ) -> None:
     """Nothing says that nothing will come any more, but the page sees it, and misses nothing."""
-    async with serving(2, IMPATIENT) as server, gate_to(server.port) as gate:
-        tab = await profile.open(url_of(gate))
+    async with serving(2, IMPATIENT) as server, proxy_to(server.port) as proxy:
+        tab = await profile.open(url_of(proxy))
         async with ticking(server):
             await tab.until("got.length > 5")
-            gate.swallow()
+            proxy.swallow()
             dead_after = await tab.evaluate("got.length")
             seconds = await tab.until(f"got.length > {dead_after} + 20")
             logger.info("the tab was live again after %.1f s", seconds)
 
         await expect_each_event_once(server, tab)
         assert seconds > GIVEN_UP / 2
-        gate.cut()
+        proxy.cut()
         await until_streams(server, 1)
 
 
@@ -278,21 +278,21 @@ FAILURES = {
 
 async def test_answers_that_are_no_streams_cost_no_position(chromium: Chromium) -> None:
     """Errors, pages and redirects of a proxy are outlived; who is answered so asks ever less."""
-    async with serving(2) as server, gate_to(server.port) as gate:
+    async with serving(2) as server, proxy_to(server.port) as proxy:
         tabs = {}
         for who in FAILURES:
             profile = await chromium.new_profile()
-            await profile.set_cookie(gate.url, "who", who)
-            tabs[who] = await profile.open(url_of(gate))
+            await profile.set_cookie(proxy.url, "who", who)
+            tabs[who] = await profile.open(url_of(proxy))
         answers = {who: iter(answers) for who, answers in FAILURES.items()}
         async with ticking(server):
             for tab in tabs.values():
                 await tab.until("got.length > 5")
-            await gate.answer(lambda who: next(answers[who], http("500 No more")))
+            await proxy.answer(lambda who: next(answers[who], http("500 No more")))
             for who, tab in tabs.items():
-                await gate.until_attempts(who, 3)
+                await proxy.until_attempts(who, 3)
                 await tab.until_state("retry")
-            await gate.open()
+            await proxy.open()
             for tab in tabs.values():
                 await tab.evaluate("dispatchEvent(new Event('online'))")
                 await tab.until_state("open")
@@ -300,7 +300,7 @@ async def test_answers_that_are_no_streams_cost_no_position(chromium: Chromium) 
         await expect_each_event_once(server, *tabs.values())
         shares = []
         for who in FAILURES:
-            times = [attempt.at for attempt in gate.attempts_of(who)][:3]
+            times = [attempt.at for attempt in proxy.attempts_of(who)][:3]
             gaps = [after - before for before, after in pairwise(times)]
             # The first gap follows the second attempt: one second doubled, and spread by half.
             shares += [gaps[0] / 2, gaps[1] / 4]
@@ -318,18 +318,18 @@ def said(event: str, retry_ms: int | None = None) -> bytes:
 
 async def test_browser_that_is_told_to_wait_waits(profile: Profile) -> None:
     """It comes back after the time that the server says, and not earlier."""
-    async with serving(2) as server, gate_to(server.port) as gate:
-        await profile.set_cookie(gate.url, "who", "one")
-        tab = await profile.open(url_of(gate))
+    async with serving(2) as server, proxy_to(server.port) as proxy:
+        await profile.set_cookie(proxy.url, "who", "one")
+        tab = await profile.open(url_of(proxy))
         # Without being told it would wait 3 s at most after the first attempt.
         answers = iter([said("sse-holdoff", 4000), said("sse-holdoff", 1)])
-        await gate.answer(lambda who: next(answers, http("503 Away")))
-        await gate.until_attempts("one", 2)
-        await gate.open()
+        await proxy.answer(lambda who: next(answers, http("503 Away")))
+        await proxy.until_attempts("one", 2)
+        await proxy.open()
         await tab.until_state("open")
         await expect_each_event_once(server, tab)
 
-        first, second = gate.attempts[:2]
+        first, second = proxy.attempts[:2]
         assert 3.99 < second.at - first.at < 8
 
 
@@ -338,22 +338,22 @@ async def test_browser_that_is_told_to_stop_never_comes_again(
     chromium: Chromium, htmx: int
 ) -> None:
     """It says so, and asks no more, while another one, which only failed, goes on asking."""
-    async with serving(htmx) as server, gate_to(server.port) as gate:
+    async with serving(htmx) as server, proxy_to(server.port) as proxy:
         tabs = {}
         for who in ("stopped", "failing"):
             profile = await chromium.new_profile()
-            await profile.set_cookie(gate.url, "who", who)
-            tabs[who] = await profile.open(url_of(gate))
+            await profile.set_cookie(proxy.url, "who", who)
+            tabs[who] = await profile.open(url_of(proxy))
         answers = {"stopped": said("sse-stop"), "failing": http("502 Bad Gateway")}
-        await gate.answer(answers.__getitem__)
+        await proxy.answer(answers.__getitem__)
         await tabs["stopped"].until_state("stopped")
         await tabs["stopped"].evaluate("dispatchEvent(new Event('online'))")
-        await gate.until_attempts("failing", 3)
-        await gate.open()
+        await proxy.until_attempts("failing", 3)
+        await proxy.open()
         await tabs["failing"].evaluate("dispatchEvent(new Event('online'))")
         await tabs["failing"].until_state("open")
 
-        assert len(gate.attempts_of("stopped")) == 1
+        assert len(proxy.attempts_of("stopped")) == 1
         assert await tabs["stopped"].evaluate("document.documentElement.dataset.sseState") == (
             "stopped"
         )
@@ -365,19 +365,19 @@ async def test_browser_that_is_told_to_stop_never_comes_again(
 @pytest.mark.parametrize("event", ["sse-stop", "sse-holdoff"])
 async def test_farewell_costs_no_position(profile: Profile, event: str) -> None:
     """Its id is for other clients: the page goes on from where it was, without a loss."""
-    async with serving(2) as server, gate_to(server.port) as gate:
-        await profile.set_cookie(gate.url, "who", "one")
+    async with serving(2) as server, proxy_to(server.port) as proxy:
+        await profile.set_cookie(proxy.url, "who", "one")
         # They share a key, and the server stops the newer one's token.
-        tabs = [await profile.open(url_of(gate, "/page/room/a")) for _ in range(2)]
+        tabs = [await profile.open(url_of(proxy, "/page/room/a")) for _ in range(2)]
         await expect_each_event_once(server, *tabs, topic="room/a")
         answers = iter([said(event)])
-        await gate.answer(lambda who: next(answers, http("503 Away")))
-        await gate.until_attempts("one", 2)
-        for attempt in gate.attempts:
+        await proxy.answer(lambda who: next(answers, http("503 Away")))
+        await proxy.until_attempts("one", 2)
+        for attempt in proxy.attempts:
             (since,) = re.findall(r"since=([^&, ]*)", attempt.head)
             assert re.fullmatch(r"\w+\.\d+-\d+.*", since), "that is no position"
         await post(server, "/tick/room/a")
-        await gate.open()
+        await proxy.open()
         for tab in tabs:
             await tab.evaluate("QuartSSE.connect()")
             await tab.until_state("open")
@@ -388,14 +388,14 @@ async def test_farewell_costs_no_position(profile: Profile, event: str) -> None:
 @HTMX
 async def test_page_that_missed_too_much_is_made_current(profile: Profile, htmx: int) -> None:
     """What is no longer kept cannot be given; the page is told so, and its fragments are right."""
-    async with serving(htmx) as server, gate_to(server.port) as gate:
-        tab = await profile.open(url_of(gate, "/page/brief/a"))
+    async with serving(htmx) as server, proxy_to(server.port) as proxy:
+        tab = await profile.open(url_of(proxy, "/page/brief/a"))
         await expect_each_event_once(server, tab, topic="brief/a")
-        await gate.shut()
+        await proxy.shut()
         await tab.until_state("retry")
         for _ in range(5):
             await post(server, "/tick/brief/a")
-        await gate.open()
+        await proxy.open()
         await tab.until("document.getElementById('a').textContent === '6'")
         await tab.until_state("open")
         await post(server, "/tick/brief/a")

@@ -5,10 +5,8 @@ from collections.abc import AsyncIterator
 import pytest
 from playwright.async_api import Browser, Page, expect
 
-from tests.browser.test_forum import browser, visit
+from tests.support.browsers import visit
 from tests.support.servers import Server, serve_pages
-
-__all__ = ["browser"]
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(90)]
 

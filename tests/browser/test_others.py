@@ -3,12 +3,9 @@
 import pytest
 from playwright.async_api import Browser, BrowserContext, Page
 
-from tests.browser.test_forum import OPEN, RETRY, browser
-from tests.browser.test_shared import context, pages, visit, without_errors
-from tests.browser.test_users import serve_elsewhere
+from tests.support.browsers import OPEN, RETRY, open_tab, without_errors
+from tests.support.elsewhere import serve_elsewhere
 from tests.support.servers import Server
-
-__all__ = ["browser", "context", "pages"]
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 
@@ -36,7 +33,7 @@ TELL = """page => fetch("/tell/a", { method: "POST", headers: { "X-SSE-Page": pa
 
 async def show(context: BrowserContext, server: Server, query: str = "") -> Page:
     """Open a page that collects the events it receives."""
-    page = await visit(context, server, f"/others/a{query}")
+    page = await open_tab(context, server, f"/others/a{query}")
     await page.evaluate(HEAR)
     return page
 

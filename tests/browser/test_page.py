@@ -6,11 +6,8 @@ from contextlib import asynccontextmanager
 import pytest
 from playwright.async_api import Browser, BrowserContext, Page, expect
 
-from tests.browser.test_forum import OPEN, browser
-from tests.browser.test_shared import context, count, failing, pages, serving, until_count, visit
+from tests.support.browsers import OPEN, count, failing, open_tab, serving, until_count
 from tests.support.servers import Server, serve_pages
-
-__all__ = ["browser", "context", "pages"]
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 
@@ -41,7 +38,9 @@ async def test_everything_works_under_a_strict_policy(context: BrowserContext, h
     """Shared connection, fragments, forms, personal fragments: no violation, no eval, no style."""
     await context.add_init_script(WATCH)
     async with with_policy(htmx, STRICT) as server:
-        tabs = [await visit(context, server, path) for path in ("/number/a", "/number/b", "/mine")]
+        tabs = [
+            await open_tab(context, server, path) for path in ("/number/a", "/number/b", "/mine")
+        ]
         late = await context.new_page()
         await late.goto(f"http://127.0.0.1:{server.port}/late")
         await late.click("button")
@@ -69,7 +68,7 @@ async def test_scripts_may_be_allowed_by_nonce(
     policy = STRICT.replace("script-src 'self'", "script-src 'nonce-abc'") + worker
     context = await browser.new_context()
     async with with_policy(2, policy, "abc") as server:
-        tabs = [await visit(context, server, f"/number/{name}") for name in "ab"]
+        tabs = [await open_tab(context, server, f"/number/{name}") for name in "ab"]
         await server.post("/raise/a")
 
         await expect(tabs[0].locator("#a")).to_have_text("a is 1")
@@ -82,7 +81,7 @@ async def test_state_is_seen_in_words(context: BrowserContext, htmx: int) -> Non
     """The status says in turn that the page connects, is live, comes back and has stopped."""
     await context.add_init_script(WATCH)
     async with serving(htmx) as server:
-        page = await visit(context, server, "/number/a")
+        page = await open_tab(context, server, "/number/a")
         status = page.get_by_role("status")
         await expect(status.locator(":visible")).to_have_text(["Live"])
 
@@ -105,8 +104,8 @@ async def test_state_is_seen_in_words(context: BrowserContext, htmx: int) -> Non
 
 async def test_script_api_without_htmx(context: BrowserContext, pages: Server) -> None:
     """Events are called back, noted and forgotten; fragments are kept current; it can be left."""
-    page = await visit(context, pages, "/events/a")
-    await visit(context, pages, "/number/b")  # whose events are not for the page
+    page = await open_tab(context, pages, "/events/a")
+    await open_tab(context, pages, "/number/b")  # whose events are not for the page
     assert await page.evaluate("() => typeof htmx") == "undefined"
     await page.evaluate("""() => {
         window.got = [];
@@ -156,8 +155,8 @@ async def until_quiet(page: Page) -> None:
 async def test_page_can_limit_its_attempts(context: BrowserContext, options: str) -> None:
     """After so many it stops, and says so; other tabs go on; callbacks tell of each step."""
     async with serving(2) as server:
-        page = await visit(context, server, "/events/a")
-        other = await visit(context, server, "/events/b")
+        page = await open_tab(context, server, "/events/a")
+        other = await open_tab(context, server, "/events/b")
         await page.evaluate(f"""() => {{
             {options};
             QuartSSE.interval = 10;
@@ -183,8 +182,8 @@ async def test_page_can_limit_its_attempts(context: BrowserContext, options: str
 
 async def test_originator_is_left_out_on_demand(context: BrowserContext, pages: Server) -> None:
     """The page whose request it was is not told, another tab of the same browser is."""
-    here = await visit(context, pages, "/others/a")
-    there = await visit(context, pages, "/others/a")
+    here = await open_tab(context, pages, "/others/a")
+    there = await open_tab(context, pages, "/others/a")
     for page in (here, there):
         await page.evaluate("""() => {
             window.got = [];
@@ -201,7 +200,7 @@ async def test_originator_is_left_out_on_demand(context: BrowserContext, pages: 
 
 async def test_text_that_looks_like_ours_is_text(context: BrowserContext, pages: Server) -> None:
     """What people write is handed on as it is, whatever it looks like, and changes nothing else."""
-    page = await visit(context, pages, "/others/a")
+    page = await open_tab(context, pages, "/others/a")
     await page.evaluate("""() => {
         window.got = [];
         QuartSSE.on("board", "said", {name: "a"}, (text) => got.push(text));
@@ -226,7 +225,7 @@ async def test_rows_of_a_table_stay_rows_without_htmx(
     context: BrowserContext, pages: Server
 ) -> None:
     """The script finds its connect element from the end of the page, too."""
-    page = await visit(context, pages, "/rows/a")
+    page = await open_tab(context, pages, "/rows/a")
 
     await pages.post("/raise/a")
 
@@ -237,7 +236,7 @@ async def test_status_is_right_wherever_it_comes_from(
     context: BrowserContext, pages: Server
 ) -> None:
     """One that is brought in later says what is so, and a page without fragments has no state."""
-    page = await visit(context, pages, "/number/a")
+    page = await open_tab(context, pages, "/number/a")
     await page.evaluate("""() => {
         const status = document.querySelector("[data-sse-status]");
         const copy = status.cloneNode(true);
@@ -256,7 +255,7 @@ async def test_status_is_right_wherever_it_comes_from(
 async def test_tabs_with_very_many_topics_share_a_connection(context: BrowserContext) -> None:
     """What each page may show, all of them may show together."""
     async with serving(2) as server:
-        tabs = [await visit(context, server, f"/many/{first}") for first in (0, 100)]
+        tabs = [await open_tab(context, server, f"/many/{first}") for first in (0, 100)]
         await until_count(server, lambda number: number == 1)
         for tab, name in zip(tabs, ("7", "107"), strict=True):
             await tab.evaluate(
@@ -275,10 +274,10 @@ async def test_page_with_an_old_token_stops_no_other(browser: Browser) -> None:
     """A tab that slept until its token had expired is told so; one that was opened later is not."""
     context = await browser.new_context()
     async with serve_pages("browser", 2, {"QUART_SSE_TOKEN_LIFETIME": "4"}) as server:
-        old = await visit(context, server, "/number/a")
+        old = await open_tab(context, server, "/number/a")
         await old.evaluate("() => QuartSSE.disconnect()")
         await until_count(server, lambda number: number == 0)
-        fresh = await visit(context, server, "/number/a")
+        fresh = await open_tab(context, server, "/number/a")
         while (await old.evaluate("() => performance.now()")) < 5500:  # and its token is 4 s old
             pass
         await fresh.evaluate(
@@ -314,7 +313,7 @@ async def test_without_javascript_a_page_is_current_and_says_how_to_stay_so(
 
 async def test_what_is_read_out_stays_in_the_page(context: BrowserContext, pages: Server) -> None:
     """The element with aria-live is the same before and after a refresh."""
-    page = await visit(context, pages, "/number/a")
+    page = await open_tab(context, pages, "/number/a")
     region = page.locator("[aria-live=polite]")
     await region.evaluate("(element) => { element.isSame = true; }")
 
@@ -339,7 +338,7 @@ async def test_nothing_moves_where_motion_is_reduced(browser: Browser, pages: Se
             return start.apply(this, all);
         };
     """)
-    page = await visit(context, pages, "/number/a")
+    page = await open_tab(context, pages, "/number/a")
 
     await pages.post("/raise/a")
 
@@ -352,7 +351,7 @@ async def test_personal_fragment_does_not_undo_what_is_inside(
     context: BrowserContext, pages: Server
 ) -> None:
     """What is inside changed, and came by the stream, while the answer was on its way."""
-    page = await visit(context, pages, "/desk/a")
+    page = await open_tab(context, pages, "/desk/a")
     for number in (1, 2):
         await pages.post("/gate/closed")
         fetched = (await pages.get_json("/layout/desk"))["layout"] + 1

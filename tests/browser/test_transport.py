@@ -10,12 +10,9 @@ import pytest
 import trustme
 from playwright.async_api import Browser, BrowserContext, Page, expect
 
-from tests.browser.test_forum import OPEN, browser
-from tests.browser.test_shared import TABS, count, without_errors
+from tests.support.browsers import OPEN, TABS, count, without_errors
 from tests.support.nginx import Nginx, in_front_of
 from tests.support.servers import PAUSE, Server, free_port, serve
-
-__all__ = ["browser"]
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 

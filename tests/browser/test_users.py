@@ -1,9 +1,7 @@
 """What HTML that users have written can make a page do: nothing outside of itself."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from html import escape
 from urllib.parse import quote, urlencode
@@ -11,12 +9,9 @@ from urllib.parse import quote, urlencode
 import pytest
 from playwright.async_api import BrowserContext, Page, expect
 
-from tests.apps.browser import EVIL
-from tests.browser.test_forum import OPEN, browser
-from tests.browser.test_shared import context, state, visit
+from tests.support.browsers import OPEN, open_tab, state
+from tests.support.elsewhere import serve_elsewhere
 from tests.support.servers import Server, serve_pages
-
-__all__ = ["browser", "context"]
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 
@@ -46,7 +41,7 @@ class Pages:
 
     async def show(self, context: BrowserContext, before: str = "", **more: object) -> Page:
         """Open a page that contains it, and wait until the page's own connection is open."""
-        return await visit(context, self.server, self.path(before, **more))
+        return await open_tab(context, self.server, self.path(before, **more))
 
     def connect(self, url: str) -> str:
         """Return a connect element, as this htmx knows it."""
@@ -65,58 +60,6 @@ async def pages(request: pytest.FixtureRequest) -> AsyncIterator[Pages]:
     """Serve pages for either htmx, and for none."""
     async with serve_pages("browser", request.param or 2) as server:
         yield Pages(server, request.param)
-
-
-class Elsewhere:
-    """A server of another origin, which answers every request as it likes, and lets it be read."""
-
-    def __init__(self) -> None:
-        self.port = 0
-        self.requests: list[str] = []
-        self.heads: list[str] = []
-
-    @property
-    def origin(self) -> str:
-        """Its origin."""
-        return f"http://127.0.0.1:{self.port}"
-
-    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer with a stream that takes the place of what the page shows, or with a fragment."""
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-            head = (await reader.readuntil(b"\r\n\r\n")).decode()
-            method, path, *_ = head.split(" ")
-            self.requests.append(f"{method} {path.partition('?')[0]}")
-            self.heads.append(head)
-            allow = "Access-Control-Allow-Origin: *\r\nAccess-Control-Allow-Headers: *\r\n"
-            if path.startswith("/sse?"):
-                writer.write(
-                    f"HTTP/1.1 200 OK\r\n{allow}Connection: close\r\n"
-                    "Content-Type: text/event-stream\r\n\r\n"
-                    'event: sse-open\ndata: {"topics": [["board?name=a"]]}\n\n'
-                    f"{EVIL}{LOADER}".encode()
-                )
-                await reader.read()  # until the browser ends it
-            else:
-                writer.write(f"HTTP/1.1 200 OK\r\n{allow}Connection: close\r\n\r\nfetched".encode())
-        writer.close()
-
-
-LOADER = (
-    """data: <hx-partial hx-target="[data-sse='board.mine?name=a']" hx-swap="beforeend">"""
-    """<span hidden hx-get="/sse/~/mine" hx-trigger="load delay:1ms"></span></hx-partial>\n\n"""
-)
-
-
-@asynccontextmanager
-async def serve_elsewhere() -> AsyncIterator[Elsewhere]:
-    """Serve another origin until the block ends."""
-    elsewhere = Elsewhere()
-    server = await asyncio.start_server(elsewhere.answer, "127.0.0.1", 0)
-    elsewhere.port = server.sockets[0].getsockname()[1]
-    try:
-        yield elsewhere
-    finally:
-        server.close()
 
 
 def url_of(name: str, k: str = "0") -> str:
@@ -264,7 +207,7 @@ async def test_users_cannot_name_a_fragment(context: BrowserContext, pages: Page
     page = await pages.show(context, f"<div hx-disable>{theirs}</form></div>", after=marked)
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
-    other = await visit(context, pages.server, "/mine")  # whose messages both are sent
+    other = await open_tab(context, pages.server, "/mine")  # whose messages both are sent
 
     await pages.server.post("/raise/a")
     await expect(other.locator("u")).to_have_text("nobody sees 1")
@@ -303,7 +246,7 @@ async def test_tags_of_htmx_that_users_write_stay_text(
     context: BrowserContext, pages: Pages
 ) -> None:
     """In attributes, comments, text areas and text they neither end a message nor are changed."""
-    page = await visit(context, pages.server, f"/written/{'htmx' if pages.htmx else 'none'}")
+    page = await open_tab(context, pages.server, f"/written/{'htmx' if pages.htmx else 'none'}")
 
     await pages.server.post("/write")
 

@@ -5,11 +5,8 @@ import asyncio
 import pytest
 from playwright.async_api import Browser, BrowserContext, Page, expect
 
-from tests.browser.test_forum import OPEN, browser
-from tests.browser.test_shared import context, pages, visit
+from tests.support.browsers import OPEN, open_tab
 from tests.support.servers import Server, serve_pages
-
-__all__ = ["browser", "context", "pages"]
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 
@@ -183,7 +180,7 @@ async def test_page_that_shares_a_stream_is_loaded_anew(browser: Browser) -> Non
         async with asyncio.timeout(20):
             while await old.evaluate(ASK) == 200:
                 pass
-        fresh = await visit(context, server, "/number/b")
+        fresh = await open_tab(context, server, "/number/b")
         await pass_minutes(old, 61)
 
         await old.evaluate("QuartSSE.connect()")

@@ -13,11 +13,9 @@ from quart.testing import QuartClient
 from example.app import create_app
 from example.cards import MAX_CARDS, STAGES, Cards
 from example.store import Store
-from tests.browser.test_forum import browser, forum, serve_forum, sign_in, visit
+from tests.support.browsers import serve_forum, sign_in, visit
 from tests.support.servers import Server
 from tests.support.streams import connect_urls, open_stream
-
-__all__ = ["browser", "forum"]
 
 HTMX = {"HX-Request": "true"}
 

@@ -30,12 +30,10 @@ from example.jobs import Jobs
 from example.models import Job
 from example.store import Store
 from example.yearly import QUESTIONS, answer
-from tests.browser.test_forum import browser, visit
+from tests.support.browsers import visit
 from tests.support.redis_server import running_redis
 from tests.support.servers import ROOT, Server
 from tests.support.streams import connect_urls, open_stream
-
-__all__ = ["browser"]
 
 #: Seconds between two looks at another process, and of a lease that nobody outlives here.
 POLL, LONG = 0.02, 600.0

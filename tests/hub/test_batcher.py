@@ -13,28 +13,8 @@ from quart_sse.event import PREAMBLE
 from quart_sse.group import Group, Item
 from quart_sse.position import ZERO, Position
 from quart_sse.waves import Waves
+from tests.support.clock import Jump, all_quiet
 from tests.support.streams import until
-
-Jump = Callable[[float], None]
-
-
-@pytest.fixture
-async def jump(monkeypatch: pytest.MonkeyPatch) -> Jump:
-    """Move the event loop's clock on by seconds, without waiting for them."""
-    loop = asyncio.get_running_loop()
-    real, ahead = loop.time, [0.0]
-    monkeypatch.setattr(loop, "time", lambda: real() + ahead[0])
-
-    def jump(seconds: float) -> None:
-        ahead[0] += seconds
-
-    return jump
-
-
-async def all_quiet() -> None:
-    """Let everything run that needs no time to pass, many times over."""
-    for _ in range(30):
-        await asyncio.sleep(0)
 
 
 def event(number: int) -> Item:

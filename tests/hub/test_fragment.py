@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
@@ -12,31 +11,11 @@ from quart_sse import fragment as fragment_module
 from quart_sse.error_log import ErrorLog
 from quart_sse.fragment import FragmentSpec, Rendered, SharedFragment
 from quart_sse.position import ZERO, Id
+from tests.support.clock import Jump, all_quiet
 from tests.support.streams import until
 
 #: A debounce that no test outlasts unless it moves the clock itself.
 LONG = 1000.0
-
-Jump = Callable[[float], None]
-
-
-@pytest.fixture
-async def jump(monkeypatch: pytest.MonkeyPatch) -> Jump:
-    """Move the event loop's clock on by seconds, without waiting for them."""
-    loop = asyncio.get_running_loop()
-    real, ahead = loop.time, [0.0]
-    monkeypatch.setattr(loop, "time", lambda: real() + ahead[0])
-
-    def jump(seconds: float) -> None:
-        ahead[0] += seconds
-
-    return jump
-
-
-async def all_quiet() -> None:
-    """Let everything run that needs no time to pass, many times over."""
-    for _ in range(30):
-        await asyncio.sleep(0)
 
 
 def at(number: int) -> Id:

@@ -7,15 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quart_sse.broker import Keep, Kind, Message, Start
-from quart_sse.broker.memory import MemoryBroker
 from quart_sse.config import Config
 from quart_sse.connection import Connection, Personal, Wave
 from quart_sse.event import EventBodies
-from quart_sse.fragment import FragmentSpec, Rendered
+from quart_sse.fragment import FragmentSpec
 from quart_sse.group import HEARTBEAT, MAX_HELD, Debt, Group, Item, Solo
-from quart_sse.hub import Hub
 from quart_sse.position import ZERO, Id, Position
+from tests.support.house import House
 from tests.support.streams import until
 
 SUBSCRIPTION = {"notes?room=7": frozenset({"list", "count"}), "board": frozenset[str]()}
@@ -402,54 +400,26 @@ async def test_position_of_a_newcomer_never_goes_back(data: st.DataObject) -> No
 # -- HTML that is sent again although nothing changed ----------------------------------------------
 
 
-class Source:
-    """The layers above a hub: one fragment, rendered again and again."""
-
-    renders = 0
-
-    def spec(self, topic: str, fragment: str) -> FragmentSpec:
-        """Return how the fragment was declared."""
-        return FragmentSpec(fragment, debounce=0.0, every=0.001)
-
-    async def render(self, topic: str, fragment: str, root: str = "") -> Rendered:
-        """Render it."""
-        self.renders += 1
-        return Rendered("the newest")
-
-    def keep(self, topic: str) -> Keep:
-        """Keep everything."""
-        return Keep(100, 300.0)
-
-    def control(self, name: str, data: str) -> None:
-        """Expect no control messages."""
-        raise AssertionError(name)
-
-    def control_lost(self) -> None:
-        """Expect no gaps."""
-        raise AssertionError
-
-
-async def test_html_is_not_promised_before_it_is_sent() -> None:
+async def test_html_is_not_promised_before_it_is_sent(house: House) -> None:
     """A repeated version does not move HTML behind a position that says it was sent already.
 
     A slow client may be cut off between any two messages, and resumes from the last one's id.
     """
-    broker, source, fragments = MemoryBroker(), Source(), frozenset({"list"})
-    hub, keep = Hub(broker, Config(), source), source.keep("notes")
-    await broker.start(hub)
-    slow = Connection({"notes": fragments}, Config(), loader=lambda _: b"")
-    await hub.join(slow, {"notes": Start(broker.known, fragments, keep)})
+    house.pages.specs["list"] = FragmentSpec("list", debounce=0.0, every=0.001)
+    slow = house.view("list", is_stalled=True)
+    await until(lambda: slow.writes)
 
-    change = await broker.publish(Message(Kind.REFRESH, ZERO, "notes", "list"), keep)
-    await until(lambda: hub.position.fragments >= change)
-    await broker.publish(Message(Kind.EVENT, ZERO, "notes", "added", "a fact"), keep)
-    renders = source.renders
-    await until(lambda: source.renders >= renders + 3)
-    slow.end()
-    hub.leave(slow)
-    await hub.close()
+    change = await house.change("list", "the newest")
+    await until(lambda: house.hub.position.fragments >= change)
+    await house.say("a fact")
+    renders = len(house.pages.rendered)
+    await until(lambda: len(house.pages.rendered) >= renders + 3)
+    slow.connection.end()
+    slow.flows.set()
+    assert slow.task is not None
+    await slow.task
 
-    wire = b"".join([chunk async for chunk in slow])
+    wire = b"".join(slow.writes)
     before = wire[: wire.index(b"a fact")]
     assert b"the newest" in wire
     assert b"the newest" in before or positions_of(before)[-1].fragments < change

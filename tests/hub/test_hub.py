@@ -4,307 +4,22 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
 
 import pytest
-from httpx_sse import ServerSentEvent
-from httpx_sse._decoders import SSEDecoder
 
 from quart_sse import fragment as fragment_module
 from quart_sse import waves as waves_module
 from quart_sse.broker import CONTROL_HISTORY, Keep, Kind, Message, Replay, Start
-from quart_sse.broker.memory import GRACE, MemoryBroker
+from quart_sse.broker.memory import GRACE
 from quart_sse.config import Config
-from quart_sse.connection import Connection, Personal
 from quart_sse.errors import BrokerUnavailable
-from quart_sse.event import encode_loader
 from quart_sse.fragment import FragmentSpec, Rendered
-from quart_sse.hub import Hub
 from quart_sse.naming import member_key
-from quart_sse.position import ZERO, Id, Position, new_epoch
+from quart_sse.position import ZERO
 from quart_sse.replays import Replays
+from tests.support.house import CONFIG, KEEPS, LOUD, OTHER, TOPIC, House, Viewer
 from tests.support.streams import until
-
-TOPIC, OTHER, LOUD = "news?room=1", "news?room=2", "chat"
-KEEPS = {TOPIC: Keep(10, 60.0), OTHER: Keep(2, 60.0), LOUD: Keep(0, 60.0)}
-CONFIG = Config(debounce=0.0, linger=10.0, join_timeout=5.0, replay_events=20, pending_events=20)
-
-
-# -- an application, its process and its viewers ---------------------------------------------------
-
-
-class Pages:
-    """The layers above: renders fragments from data, and notes that it did."""
-
-    def __init__(self) -> None:
-        self.specs = {name: FragmentSpec(name) for name in ("list", "count", "outer")} | {
-            "mine": FragmentSpec("mine", personal=True),
-            "clock": FragmentSpec("clock", every=0.01),
-        }
-        self.data: dict[str, str] = {}  #: fragment -> its HTML; "-" if none is set
-        self.nested: dict[str, str] = {}  #: fragment -> the one that it contains
-        self.rendered: list[str] = []  #: fragments whose renders have begun
-        self.gate = asyncio.Event()  #: renders wait while it is not set
-        self.gate.set()
-        self.error: Exception | None = None
-        self.told: list[tuple[str, str]] = []
-        self.hub: Hub
-
-    def spec(self, topic: str, fragment: str) -> FragmentSpec | None:
-        return self.specs.get(fragment)
-
-    def keep(self, topic: str) -> Keep:
-        return KEEPS[topic]
-
-    def control(self, name: str, data: str) -> None:
-        self.told.append((name, data))
-
-    def control_lost(self) -> None:
-        self.told.append(("lost", ""))
-
-    async def render(self, topic: str, fragment: str, root: str = "") -> Rendered:
-        self.rendered.append(fragment)
-        html = self.data.get(fragment, "-")
-        await self.gate.wait()
-        if self.error is not None:
-            raise self.error
-        inner = self.nested.get(fragment)
-        if inner is None:
-            return Rendered(html)
-        rendered = await self.hub.render(topic, self.specs[inner])
-        div = f'<div data-sse="{member_key(topic, inner)}">{rendered.html}</div>'
-        return Rendered(html + div, frozenset({(topic, inner)}))
-
-
-class Broker(MemoryBroker):
-    """The memory broker, whose answer, messages or data can be held up or lost."""
-
-    def __init__(self) -> None:
-        self.now = 1_795_302_000.0
-        super().__init__(lambda: self.now)
-        self.answers = asyncio.Event()  #: calls of resume that began with it wait for it
-        self.answers.set()
-        self.asked = 0
-        self.is_deaf = False
-        self.late: list[Message] | None = None  #: what has not arrived; None if all arrives at once
-        self._hub: Hub
-
-    def attach(self, hub: Hub) -> None:
-        self._hub = hub
-        self._receiver = self
-
-    def receive(self, message: Message) -> None:
-        if self.late is not None:
-            self.late.append(message)
-        elif not self.is_deaf:
-            self._hub.receive(message)
-
-    async def catch_up(self) -> None: ...
-
-    def arrive(self) -> None:
-        """Let everything arrive that is late."""
-        late, self.late = self.late or [], None
-        for message in late:
-            self._hub.receive(message)
-
-    async def resume(self, starts: Mapping[str, Start]) -> Replay:
-        replay = await super().resume(starts)
-        self.asked += 1
-        answers = self.answers
-        await answers.wait()
-        return replay
-
-    def lose_data(self) -> None:
-        """Begin another order of ids, and know of nothing before."""
-        self._records.clear()
-        self._epoch = new_epoch()
-
-
-@dataclass
-class Viewer:
-    """One open stream: the server that drains it and the browser that reads it."""
-
-    connection: Connection
-    starts: dict[str, Start]
-    writes: list[bytes] = field(default_factory=list)
-    flows: asyncio.Event = field(default_factory=asyncio.Event)
-    task: "asyncio.Task[None] | None" = None
-
-    async def serve(self, hub: Hub) -> None:
-        try:
-            await hub.join(self.connection, self.starts)
-            async for data in self.connection:
-                self.writes.append(data)
-                await self.flows.wait()
-        finally:
-            self.connection.end()
-            hub.leave(self.connection)
-
-    @property
-    def events(self) -> list[ServerSentEvent]:
-        """What a browser would have dispatched, but for ``sse-open``."""
-        decoder, events = SSEDecoder(), []
-        for line in b"".join(self.writes).decode().split("\n"):
-            event = decoder.decode(line)
-            # The decoder dispatches blocks without data, which browsers do not.
-            if event is not None and event.data and event.event != "sse-open":
-                events.append(event)
-        return events
-
-    @property
-    def named(self) -> list[tuple[str, str]]:
-        """Name and data of all that is no HTML."""
-        return [(event.event, event.data) for event in self.events if event.event != "message"]
-
-    @property
-    def said(self) -> list[str]:
-        """The data of all events of the application."""
-        return [data for name, data in self.named if not name.startswith("sse-")]
-
-    @property
-    def shown(self) -> list[tuple[str, str]]:
-        """Fragment's key and HTML of all partials, in the order of arrival."""
-        found = r"<hx-partial hx-target=\"\[data-sse='(.*?)'\]\" .*?>(.*?)</hx-partial>"
-        text = "".join(event.data for event in self.events if event.event == "message")
-        return [(key, html) for key, html in re.findall(found, text)]
-
-    @property
-    def positions(self) -> list[Position]:
-        """What it was told of its position, message for message."""
-        lines = b"".join(self.writes).decode().split("\n")
-        positions = [Position.parse(line[4:]) for line in lines if line.startswith("id: ")]
-        assert None not in positions
-        return [position for position in positions if position is not None]
-
-    @property
-    def position(self) -> Position:
-        return self.positions[-1]
-
-    async def sees(self, fragment: str, html: str) -> None:
-        """Wait until it shows some HTML."""
-        key = member_key(TOPIC, fragment)
-        await until(lambda: dict(self.shown).get(key) == html)
-
-    async def hears(self, *texts: str) -> None:
-        """Wait until it was told so many events, and see that they are these."""
-        await until(lambda: len(self.said) >= len(texts))
-        assert self.said == list(texts)
-
-
-class House:
-    """A process: broker, hub, application, and whoever looks."""
-
-    def __init__(self, config: Config = CONFIG) -> None:
-        self.config = config
-        self.broker = Broker()
-        self.pages = Pages()
-        self.hub = self.pages.hub = Hub(self.broker, config, self.pages)
-        self.viewers: list[Viewer] = []
-
-    async def open(self) -> None:
-        await self.broker.start(self.hub)
-        self.broker.attach(self.hub)
-        self.broker.asked = 0
-
-    async def close(self) -> None:
-        for viewer in self.viewers:
-            await self.leave(viewer)
-        await self.hub.close()
-        await self.broker.stop()
-
-    def view(
-        self,
-        *fragments: str,
-        since: Position | str | None = "now",
-        topics: tuple[str, ...] = (TOPIC,),
-        bare: bool = False,
-        is_stalled: bool = False,
-    ) -> Viewer:
-        """Begin to look at fragments of the first topic, and listen to all of them.
-
-        Args:
-            fragments: What is shown.
-            since: The page's position; "now" if it is of just now.
-            topics: What is listened to.
-            bare: Whether event names come without their topic.
-            is_stalled: Whether nothing is read after the first write.
-        """
-        position = self.broker.known if since == "now" else since
-        assert not isinstance(position, str)
-        shown = {topic: frozenset[str]() for topic in topics} | {topics[0]: frozenset(fragments)}
-        starts = {topic: Start(position, names, KEEPS[topic]) for topic, names in shown.items()}
-        connection = Connection(shown, self.config, loader=self.load, bare=bare)
-        viewer = Viewer(connection, starts)
-        if not is_stalled:
-            viewer.flows.set()
-        self.viewers.append(viewer)
-        viewer.task = asyncio.create_task(viewer.serve(self.hub))
-        return viewer
-
-    async def viewing(self, *fragments: str, topics: tuple[str, ...] = (TOPIC,)) -> Viewer:
-        """Look at fragments; returns when the stream is live and shares bytes with others."""
-        viewer = self.view(*fragments, topics=topics)
-        await until(lambda: self.hub.position_of(viewer.connection) is not None)
-        await self.quiet()
-        return viewer
-
-    async def leave(self, viewer: Viewer) -> None:
-        assert viewer.task is not None
-        viewer.task.cancel()
-        await asyncio.gather(viewer.task, return_exceptions=True)
-
-    @staticmethod
-    def load(personal: Personal) -> bytes:
-        key = member_key(personal.topic, personal.fragment)
-        return personal.id_line + encode_loader(key, "/fetch", personal.viewers)
-
-    async def say(self, *texts: str, topic: str = TOPIC) -> list[Id]:
-        """Publish events."""
-        messages = [Message(Kind.EVENT, ZERO, topic, "said", text) for text in texts]
-        return [await self.broker.publish(message, KEEPS[topic]) for message in messages]
-
-    async def change(self, fragment: str, html: str) -> Id:
-        """Change a fragment's data and say so."""
-        self.pages.data[fragment] = html
-        return await self.refresh(fragment)
-
-    async def refresh(self, fragment: str, topic: str = TOPIC) -> Id:
-        """Say that a fragment has changed."""
-        return await self.broker.publish(Message(Kind.REFRESH, ZERO, topic, fragment), KEEPS[topic])
-
-    async def push(self, fragment: str, html: str) -> Id:
-        """Publish a fragment's HTML."""
-        self.pages.data[fragment] = html
-        return await self.broker.publish(
-            Message(Kind.PUSH, ZERO, TOPIC, fragment, html), KEEPS[TOPIC]
-        )
-
-    async def catch_up(self) -> None:
-        """Let the process hear again, after it has caught up."""
-        self.broker.is_deaf = True
-        await self.hub.catch_up()
-        self.broker.is_deaf = False
-
-    async def paint(self, fragment: str) -> str:
-        """Render a fragment for a page."""
-        return (await self.hub.render(TOPIC, self.pages.specs[fragment])).html
-
-    async def quiet(self) -> None:
-        """Let everything run that needs no time to pass."""
-        for _ in range(50):
-            await asyncio.sleep(0)
-
-
-@pytest.fixture
-async def house() -> AsyncIterator[House]:
-    """A process, of which nothing is left in the end."""
-    house = House()
-    await house.open()
-    yield house
-    await house.close()
-    assert asyncio.all_tasks() == {asyncio.current_task()}
-
 
 # -- fan-out ---------------------------------------------------------------------------------------
 
@@ -1070,13 +785,7 @@ async def test_outer_fragment_is_repaired_with_what_is_of_another_topic(house: H
         return Rendered(div, frozenset({(OTHER, "count")}))
 
     house.pages.render = render  # type: ignore[method-assign]
-    shown = {TOPIC: frozenset({"outer"}), OTHER: frozenset({"count"})}
-    now = house.broker.known
-    starts = {topic: Start(now, names, KEEPS[topic]) for topic, names in shown.items()}
-    viewer = Viewer(Connection(shown, CONFIG, loader=house.load), starts)
-    viewer.flows.set()
-    viewer.task = asyncio.create_task(viewer.serve(house.hub))
-    house.viewers.append(viewer)
+    viewer = house.look({TOPIC: frozenset({"outer"}), OTHER: frozenset({"count"})})
     await until(lambda: house.hub.position_of(viewer.connection) is not None)
     await house.refresh("outer")
     await until(lambda: house.hub._roots.at("").known(OTHER, "count") is not None)
@@ -1345,7 +1054,7 @@ async def test_connection_may_leave_twice_or_never_have_come(house: House) -> No
     viewer = await house.viewing()
     house.hub.leave(viewer.connection)
     house.hub.leave(viewer.connection)
-    house.hub.leave(Connection({}, CONFIG, loader=House.load))
+    house.hub.leave(house.pages.connect({}))
 
     assert house.hub.receivers(TOPIC) == 0
 

@@ -21,7 +21,7 @@ from quart_sse.broker import Keep, Kind, Message, Replay, Start, State
 from quart_sse.broker.link import Subscription
 from quart_sse.broker.redis import RedisBroker
 from quart_sse.position import Id, Position
-from tests.model.test_model import (
+from tests.support.model import (
     CLOCK,
     CONFIG,
     EXAMPLES,

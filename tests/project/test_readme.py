@@ -27,11 +27,9 @@ from quart import Quart, render_template_string
 
 from quart_sse import SSE, Channel, Topic
 from quart_sse.config import PREFIX, Config
-from tests.browser.test_forum import browser, visit
+from tests.support.browsers import visit
 from tests.support.servers import serve
 from tests.support.streams import connect_urls, open_stream
-
-__all__ = ["browser"]
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"

@@ -16,8 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.test_slow_clients import Viewer, ask
-from tests.streams.test_fuzz import EXACT, look, uvicorn
+from tests.support.load import EXACT, Viewer, ask, look, uvicorn
 from tests.support.redis_server import running_redis
 from tests.support.servers import Server, serve
 

@@ -10,11 +10,9 @@ import pytest
 from playwright.async_api import Browser, expect
 
 from benchmarks.check import checked_out
-from tests.browser.test_forum import OPEN, browser, visit
+from tests.support.browsers import OPEN, visit
 from tests.support.redis_server import RedisServer, running_redis
 from tests.support.servers import ROOT, RawStream, Server, serve
-
-__all__ = ["browser"]
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(120)]
 

@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import json
 import logging
-import re
 import socket
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -20,7 +19,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.streams.test_fuzz import hypercorn, look, uvicorn
+from tests.support.load import Viewer, ask, hypercorn, look, uvicorn
 from tests.support.servers import Server, serve
 
 #: Told what was measured; see it with ``--log-level info``.
@@ -53,55 +52,6 @@ RATE, ENDS = 10, 3
 
 #: A stream of what the others are sent, and of what is for the slow client alone.
 BOTH = "/sse?t=~rooms%3Fnumber%3D1:list+rooms%3Fnumber%3D2"
-
-_EVENT = re.compile(rb"\ndata: (\d+) (\d+) ")
-_ID = re.compile(rb"(?:^|\n)id: ([^\n]+)\n")
-_STATE = re.compile(rb"<b>(\d+)</b>")
-
-
-class Viewer(asyncio.Protocol):
-    """A client that reads all, as it comes, and keeps what it means but not the bytes."""
-
-    def __init__(self) -> None:
-        self.numbers: list[int] = []
-        self.delays: list[float] = []
-        self.states: list[int] = []
-        self.resets = 0
-        self.last_id = ""
-        self.is_open = asyncio.Event()
-        self.transport: asyncio.Transport | None = None
-        self._rest = b""
-
-    def connection_made(self, transport: Any) -> None:
-        self.transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        now = time.monotonic_ns()
-        # Without the lengths of chunks, which may stand between any two bytes.
-        *blocks, self._rest = (self._rest + data).replace(b"\r\n", b"\n").split(b"\n\n")
-        for block in blocks:
-            self._take(b"\n" + block + b"\n", now)
-
-    def _take(self, block: bytes, now: int) -> None:
-        if b"\nevent: sse-open\n" in block:
-            self.is_open.set()
-        for found in _ID.findall(block):
-            self.last_id = found.decode()
-        if b"number=2\n" in block:
-            return
-        self.resets += b"\nevent: sse-reset\n" in block
-        for number, sent in _EVENT.findall(block):
-            self.numbers.append(int(number))
-            self.delays.append((now - int(sent)) / 1e9)
-        self.states += map(int, _STATE.findall(block))
-
-
-def ask(path: str, last_id: str = "") -> bytes:
-    """Return a request for a stream."""
-    last = f"Last-Event-ID: {last_id}\r\n" if last_id else ""
-    # By HTTP/1.0, so that no lengths of chunks stand between the bytes.
-    head = f"GET {path} HTTP/1.0\r\nHost: localhost\r\nAccept: text/event-stream\r\n{last}\r\n"
-    return head.encode()
 
 
 async def view(port: int, path: str, last_id: str = "") -> Viewer:

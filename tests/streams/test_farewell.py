@@ -13,12 +13,8 @@ from quart import Quart, Response, abort, redirect
 
 from quart_sse import SSE, Event
 from quart_sse.ending import STOP_MS
-from tests.browser.test_forum import browser
-from tests.browser.test_shared import context
 from tests.support.servers import Server, serve_pages
 from tests.support.streams import SSE_ACCEPT, open_stream
-
-__all__ = ["browser", "context"]
 
 STOPPED = {"Last-Event-ID": "stop"}
 #: Of a stream that is refused, of several pages, of one topic alone, and of an app's own.

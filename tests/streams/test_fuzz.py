@@ -29,6 +29,7 @@ from quart.testing import QuartClient
 from quart_sse import SSE
 from quart_sse.signer import Signer, write_topics
 from quart_sse.state import State
+from tests.support.load import EXACT, hypercorn, look, uvicorn
 from tests.support.servers import Server, serve
 from tests.support.streams import connect_urls, open_stream, until
 
@@ -497,26 +498,6 @@ async def test_first_request_for_a_bad_host_breaks_no_page(host: bytes) -> None:
 
 # -- over sockets ----------------------------------------------------------------------------------
 
-LOAD = "tests.apps.load:app"
-
-
-def uvicorn(port: int) -> Sequence[str]:
-    """Return the command that serves the app of these tests."""
-    return "-m", "uvicorn", LOAD, "--port", str(port), "--log-level", "warning"
-
-
-def hypercorn(port: int) -> Sequence[str]:
-    """Return the same for another server."""
-    return "-m", "hypercorn", LOAD, "--bind", f"127.0.0.1:{port}"
-
-
-async def look(server: Server) -> dict[str, int]:
-    """Return what a server's process holds."""
-    found = re.search(rb"\{[^}]*\}", await server.get("/held"))
-    assert found is not None
-    held: dict[str, int] = json.loads(found[0])
-    return held
-
 
 async def raw(port: int, data: bytes, *, is_cut: bool = False) -> bytes:
     """Send bytes, and return what comes until the stream is open or the server closes."""
@@ -626,8 +607,6 @@ async def test_bytes_that_are_no_request_leave_nothing(
 
 #: Seconds until what is closed must have been noticed.
 PATIENCE = 15.0
-#: What must be no more than it was, of what a process holds.
-EXACT = ["connections", "groups", "routes", "fragments", "owners", "departed", "files", "tasks"]
 
 
 async def settled(server: Server, before: dict[str, int] | None = None) -> dict[str, int]:

@@ -19,7 +19,7 @@ from typing import Any
 
 from playwright.async_api import Browser, CDPSession, async_playwright
 
-from tests.browser.test_forum import CHROMIUM_ARGS, EXPECTED_NOISE
+from tests.support.browsers import CHROMIUM_ARGS, EXPECTED_NOISE
 from tests.support.servers import PAUSE
 
 #: What Playwright says to Chromium by default, and a person does not.

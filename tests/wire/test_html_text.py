@@ -10,9 +10,6 @@ from playwright.async_api import Browser
 
 from quart_sse.errors import FragmentError
 from quart_sse.html_text import encode_tags
-from tests.browser.test_forum import browser
-
-__all__ = ["browser"]
 
 #: What htmx 2.0.11 and 4.0.1 replace or remove in an answer before it is parsed.
 TAKEN = re.compile(r"<hx-[a-z]+|</hx-[a-z]+>|<head(\s[^>]*)?>[\s\S]*?</head>", re.IGNORECASE)

@@ -1,0 +1,132 @@
+"""A real Chromium: how it is started, visited and watched."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from playwright.async_api import Browser, BrowserContext, Page, expect
+
+from tests.support.servers import Server, serve, serve_pages
+
+# A condition is awaited, not a time: this is only when a slow machine is given up.
+expect.set_options(timeout=15_000)
+
+CHROMIUM_ARGS = [
+    *("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync", "--disable-quic"),
+    *("--disable-background-networking", "--disable-component-update"),
+]
+
+
+#: What Chromium says when a stream's server goes away; htmx logs it too.
+EXPECTED_NOISE = re.compile(
+    r"net::ERR_|network error|Failed to fetch|\[object Event\]|Failed to load resource"
+)
+#: Whether a page's stream is open: our script says it, htmx's extensions do not (what is
+#: published before it is open comes anyway).
+OPEN = "() => !window.QuartSSE || document.documentElement.dataset.sseState === 'open'"
+RETRY = "() => document.documentElement.dataset.sseState === 'retry'"
+#: Tabs that are open at once.
+TABS = 20
+
+
+@asynccontextmanager
+async def serve_forum(htmx: int, folder: Path, port: int | None = None) -> AsyncIterator[Server]:
+    """Serve the example with a database of its own."""
+    environ = {"QUART_SSE_HTMX": str(htmx), "EXAMPLE_DATABASE": str(folder / "forum.sqlite3")}
+    async with serve(lambda free: ["-m", "example"], environ, port=port) as server:
+        yield server
+
+
+@asynccontextmanager
+async def visit(
+    browser: Browser, server: Server, path: str = "/", until: str | None = None
+) -> AsyncIterator[Page]:
+    """Open a page in a browser context of its own, and see that it logs no error."""
+    context = await browser.new_context()
+    page = await context.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
+    await open_page(page, server, path, until)
+    yield page
+    await context.close()
+    assert [error for error in errors if not EXPECTED_NOISE.search(error)] == []
+
+
+async def open_page(page: Page, server: Server, path: str, until: str | None = None) -> None:
+    """Go to a page and wait until its stream is open, or something else is so."""
+    await page.goto(f"http://127.0.0.1:{server.port}{path}")
+    await page.wait_for_function(until or OPEN)
+
+
+async def sign_in(page: Page, server: Server, nickname: str, then: str = "/") -> None:
+    """Sign in and go to a page whose stream is then open."""
+    await page.goto(f"http://127.0.0.1:{server.port}/sign-in?next={then}")
+    await page.click(f"form.sign-in button[value={nickname}]")
+    await page.wait_for_url(lambda url: "/sign-in" not in url)
+    await page.wait_for_function(OPEN)
+
+
+@asynccontextmanager
+async def serving(htmx: int, port: int | None = None) -> AsyncIterator[Server]:
+    """Serve pages that share their connection."""
+    async with serve_pages("browser", htmx, port=port) as server:
+        yield server
+
+
+@asynccontextmanager
+async def without_errors(browser: Browser, **options: Any) -> AsyncIterator[BrowserContext]:
+    """Return a browser of somebody, and see that its pages log no error."""
+    context = await browser.new_context(**options)
+    errors: list[str] = []
+    context.on("weberror", lambda error: errors.append(str(error.error)))
+    context.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
+    yield context
+    await context.close()
+    assert [error for error in errors if not EXPECTED_NOISE.search(error)] == []
+
+
+async def open_tab(context: BrowserContext, server: Server, path: str) -> Page:
+    """Open a tab and wait until it is connected."""
+    page = await context.new_page()
+    await open_page(page, server, path)
+    return page
+
+
+async def state(server: Server) -> dict[str, Any]:
+    """Return how many streams the server has open, and for which topics."""
+    told: dict[str, Any] = await server.get_json("/connections")
+    del told["tokens"]
+    return told
+
+
+async def count(server: Server) -> int:
+    """Return how many streams the server has open."""
+    return int((await state(server))["open"])
+
+
+async def until_count(server: Server, is_so: Callable[[int], bool]) -> None:
+    """Wait until the server has so many streams."""
+    while not is_so(await count(server)):
+        pass
+
+
+@asynccontextmanager
+async def failing(port: int) -> AsyncIterator[None]:
+    """Answer as a proxy does whose server has gone, and at least once."""
+    asked = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        writer.close()
+        asked.set()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", port, reuse_address=True)
+    async with server:
+        yield
+        async with asyncio.timeout(30):
+            await asked.wait()
