@@ -11,7 +11,8 @@ from quart_sse.config import Config
 from quart_sse.connection import Connection, Personal, Wave
 from quart_sse.event import EventBodies
 from quart_sse.fragment import FragmentSpec
-from quart_sse.group import HEARTBEAT, MAX_HELD, Debt, Group, Item, Solo
+from quart_sse.group import MAX_HELD, Debt, Group, Solo
+from quart_sse.items import HEARTBEAT, Outgoing
 from quart_sse.position import ZERO, Id, Position
 from tests.support.house import House
 from tests.support.streams import until
@@ -30,22 +31,24 @@ def position(events: int, fragments: int | None = None, granted: int | None = No
     return Position("e", at(events), at(events if fragments is None else fragments), granted)
 
 
-def event(events: int, fragments: int | None = None) -> Item:
+def event(events: int, fragments: int | None = None) -> Outgoing:
     """Return an event, whose body is its number."""
     body = b"data: %d\n\n" % events
     bodies = EventBodies("", "", None, None, "", body, b"bare " + body)
-    return Item(position(events, fragments), "board", None, None, event=bodies)
+    return Outgoing(position(events, fragments), "board", None, None, event=bodies)
 
 
-def html(events: int, fragments: int | None = None, *, version: int = 0) -> Item:
+def html(events: int, fragments: int | None = None, *, version: int = 0) -> Outgoing:
     """Return a version of the list, whose body is the version."""
     where = position(events, fragments)
-    return Item(where, "notes?room=7", "list", LIST, b"data: v%d\n\n" % version, None, at(version))
+    return Outgoing(
+        where, "notes?room=7", "list", LIST, b"data: v%d\n\n" % version, None, at(version)
+    )
 
 
-def heartbeat(events: int, fragments: int | None = None) -> Item:
+def heartbeat(events: int, fragments: int | None = None) -> Outgoing:
     """Return a heartbeat."""
-    return Item(position(events, fragments), "", None, HEARTBEAT, b"\n")
+    return Outgoing(position(events, fragments), "", None, HEARTBEAT, b"\n")
 
 
 def newcomer(granted: int | None = None, *, bare: bool = False) -> Solo:
@@ -102,7 +105,7 @@ def test_heartbeat_moves_the_position_and_dispatches_nothing() -> None:
 
 def test_change_of_a_personal_fragment_is_left_to_each_connection() -> None:
     """Instead of bytes there is what a connection needs to make its own."""
-    item = Item(position(5), "notes?room=7", "list", LIST, viewers=3)
+    item = Outgoing(position(5), "notes?room=7", "list", LIST, viewers=3)
 
     part = item.part(False, 5)
 
@@ -293,7 +296,7 @@ class Life:
         """Up to where all fragments were sent to those who are here."""
         return self.seen if self.floor is None else self.floor
 
-    def step(self, step: str) -> Item | None:
+    def step(self, step: str) -> Outgoing | None:
         """Let one thing happen to the hub; returns the message that it has for connections."""
         if step == "render" and self.floor is not None:  # else there is nothing to render
             self.floor = None

@@ -302,7 +302,7 @@ async def test_channel_may_be_called_like_an_endpoint(app: Quart, sse: SSE, name
     channel.fragment("list")(lambda: "list")
     client = QuartClient(app)
 
-    fragment = await client.get(channel.fragment_url(app, {}, "list"))
+    fragment = await client.get(f"/sse/~/list/{name}")
     static = await client.get("/sse/~static/vendor.json")
     async with open_stream(client, f"/sse/{name}") as own, open_stream(client, f"/sse?t=~{name}"):
         published = await channel.topic().publish("said", "x")
@@ -486,7 +486,7 @@ async def test_ended_streams_are_forgotten(app: Quart, sse: SSE, news: str) -> N
         pass
 
     assert (await sse.topic("news").publish("said")).local_receivers == 0
-    await until(sse._state().hub.emptied.is_set)
+    await until(sse._current.connections.emptied.is_set)
 
 
 # -- positions ---------------------------------------------------------------------------------

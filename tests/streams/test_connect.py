@@ -60,7 +60,7 @@ def app() -> Quart:
 
 def channel_of(app: Quart, name: str) -> Channel:
     """Return a channel of an app."""
-    channel = app.extensions["quart_sse"].channels[name]
+    channel = app.extensions["quart_sse"].channels.declared[name]
     assert isinstance(channel, Channel)
     return channel
 
