@@ -1,14 +1,12 @@
 """Servers in processes of their own, and what they use of the machine."""
 
-import asyncio
 import contextlib
 import os
-import signal
-import socket
-import sys
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
+
+from tests.support import servers
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = {
@@ -56,30 +54,15 @@ async def serve(
         tree: The folder whose ``quart_sse`` it imports; the apps are those of this one.
         environ: More than the usual environment.
     """
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    where = f"127.0.0.1:{port}" if server == "hypercorn" else str(port)
     target = f"apps:{app}" + ("()" if server == "hypercorn" else "")
     # The tree comes before the environment's own quart_sse, and before the folder of the apps,
     # which are found by their bare name because the other tree has a package `benchmarks`, too.
     path = os.pathsep.join([str(tree), str(Path(__file__).parent)])
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, *COMMANDS[server], where, target),
-        cwd=tree,
-        env={**os.environ, "PYTHONPATH": path, **(environ or {})},
-        start_new_session=True,
-    )
-    try:
-        async with asyncio.timeout(20):
-            while True:
-                with contextlib.suppress(ConnectionRefusedError):
-                    _, writer = await asyncio.open_connection("127.0.0.1", port)
-                    writer.close()
-                    break
-                await asyncio.sleep(0.05)
-        yield port, process.pid
-    finally:
-        # The whole session: a server that is killed leaves its workers behind.
-        os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
+
+    def command(port: int) -> Sequence[str]:
+        where = f"127.0.0.1:{port}" if server == "hypercorn" else str(port)
+        return *COMMANDS[server], where, target
+
+    environ = {"PYTHONPATH": path, **(environ or {})}
+    async with servers.serve(command, environ, folder=tree) as started:
+        yield started.port, started.process.pid

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from quart_sse.position import Id
+from tests.support.network import Balancer
 from tests.support.redis_server import RedisServer
 
-from .network import Balancer
 from .publisher import Publisher
 from .stage import PATIENCE, Process, Stage
 from .verdict import Outcome, judge

@@ -1,7 +1,8 @@
 """Scenarios in which the way from web processes to Redis fails."""
 
+from tests.support.servers import until_so
+
 from .play import Play, are_in
-from .stage import until
 
 
 async def partition(play: Play) -> None:
@@ -89,7 +90,7 @@ async def heal_by_itself(play: Play) -> None:
     async def has_noticed() -> bool:
         return lost.count("Redis says nothing") > 0
 
-    await until(has_noticed)
+    await until_so(has_noticed)
     play.note("noticed")
     await play.healed(since=play.begun)
     await play.finish()

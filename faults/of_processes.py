@@ -3,8 +3,9 @@
 import asyncio
 import signal
 
+from tests.support.servers import until_so
+
 from .play import Play
-from .stage import until
 
 #: Bytes of an event that fills the socket of somebody who reads nothing, and how many fill it.
 LARGE, ENOUGH = 100_000, 70
@@ -89,7 +90,7 @@ async def idle(play: Play) -> None:
         return bool(await play.redis.ask("EXISTS", *keys) == 0)
 
     await play.last((3 if play.pace.is_brief else 30) * IDLE_TTL)
-    await until(is_expired)
+    await until_so(is_expired)
     play.begin()
     reconnects = [viewer.reconnects for viewer in play.viewers]
     play.balancer.cut()
@@ -140,7 +141,7 @@ async def stalled(play: Play) -> None:
         cuts = sum(process.count("A client took nothing for") for process in play.processes)
         return cuts == len(sleepers)
 
-    await until(are_cut)
+    await until_so(are_cut)
     play.note("noticed")
     for at, viewer in enumerate(sleepers):
         if at % 2:
@@ -160,4 +161,4 @@ async def expect_no_leftovers(play: Play) -> None:
         states = [await process.state() for process in play.processes]
         return bool(sum(state["streams"] for state in states) == len(play.viewers))
 
-    await until(are_counted)
+    await until_so(are_counted)

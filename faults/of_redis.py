@@ -3,12 +3,11 @@
 import re
 import signal
 
+from tests.support.network import Wire
 from tests.support.redis_server import RedisServer
-from tests.support.servers import free_port
+from tests.support.servers import free_port, until_so
 
-from .network import Wire
 from .play import Play, are_in
-from .stage import until
 
 #: Bytes of an event that fills the buffer of a process that reads nothing.
 LARGE = 8000
@@ -97,7 +96,7 @@ async def overrun(play: Play) -> None:
         play.publisher.say()
         return not before <= await subscriptions(play.redis)
 
-    await until(is_cut)
+    await until_so(is_cut)
     play.note("noticed")
     play.publisher.size = 0
     slow.signal(signal.SIGCONT)
@@ -127,7 +126,7 @@ async def replica_of(play: Play) -> tuple[RedisServer, Wire, int]:
         info = await replica.ask("INFO", "replication")
         return bool(info["master_link_status"] == "up")
 
-    await until(is_linked)
+    await until_so(is_linked)
     return replica, wire, port
 
 

@@ -5,11 +5,12 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+from tests.support.network import Balancer
 from tests.support.redis_server import RedisServer
+from tests.support.servers import until_so
 
 from .group import Group
-from .network import Balancer
-from .stage import Pace, Process, Stage, until
+from .stage import Pace, Process, Stage
 from .verdict import Outcome
 
 #: Seconds that an answer may take longer than a call to Redis may.
@@ -125,7 +126,7 @@ async def are_in(state: str, processes: Iterable[Process]) -> None:
     async def so() -> bool:
         return all([await process.is_in(state) for process in processes])
 
-    await until(so)
+    await until_so(so)
 
 
 @asynccontextmanager

@@ -1,22 +1,18 @@
 """Where a scenario is played: real web processes, a real Redis, and the wires between them."""
 
-import asyncio
 import os
 import re
 import signal
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.support.network import Balancer, Wire
 from tests.support.redis_server import RedisServer, running_redis
-from tests.support.servers import Server, serve
+from tests.support.servers import Server, serve, until_so
 
-from .network import Balancer, Wire
-
-#: Seconds between two looks at another program.
-POLL = 0.02
 #: Seconds after which something that was to happen is given up.
 PATIENCE = 40.0
 
@@ -146,7 +142,7 @@ class Stage:
         environ["FAULTS_DATABASE"] = str(database)
         process = Process(await self.stack.enter_async_context(serve(self._command, environ)), wire)
         self.processes.append(process)
-        await until(lambda: process.is_in("ready", "degraded"))
+        await until_so(lambda: process.is_in("ready", "degraded"))
         balancer.ports.append(process.server.port)
         return process
 
@@ -160,10 +156,3 @@ class Stage:
         process.log = process.server.output or "\n"
         balancer.ports.remove(process.server.port)
         return seconds
-
-
-async def until(look: Callable[[], Awaitable[bool]], seconds: float = PATIENCE) -> None:
-    """Look until another program says yes."""
-    async with asyncio.timeout(seconds):
-        while not await look():  # noqa: ASYNC110 - it is another program
-            await asyncio.sleep(POLL)

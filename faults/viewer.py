@@ -11,8 +11,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from quart_sse.position import ZERO, Id, Position
-
-from .network import SMALL, reset
+from tests.support.network import SMALL, reset
 
 #: Seconds after which one comes back that was not told when: sooner than browsers do.
 RETRY = 0.3

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 from playwright.async_api import Browser, BrowserContext, async_playwright
-from quart import Quart
+from quart import (
+    Quart,
+    request,
+)
 
 from quart_sse import SSE
-from tests.support.browsers import (
-    CHROMIUM_ARGS,
-    serve_forum,
-    without_errors,
-)
+from quart_sse.channel import Channel
+from tests.support.browsers import CHROMIUM_ARGS, serve_forum, without_errors
+from tests.support.pages import add_page
 from tests.support.servers import Server
 
 
@@ -54,3 +55,40 @@ async def browser() -> AsyncIterator[Browser]:
         browser = await playwright.chromium.launch(executable_path=path, args=CHROMIUM_ARGS)
         yield browser
         await browser.close()
+
+
+@pytest.fixture
+def rooms(app: Quart, sse: SSE) -> Channel:
+    """A channel that is not public, with a personal fragment, and a page that shows it."""
+
+    @sse.identity
+    async def who() -> str | None:
+        return request.cookies.get("who")
+
+    rooms = sse.channel("rooms", "/rooms/<int:room>")
+
+    @rooms.fragment("mine", personal=True)
+    async def mine(room: int) -> str:
+        return f"<b>{request.cookies.get('who')} in {room}</b>"
+
+    add_page(app, '{{ sse_fragment("rooms.mine", room=7) }}{{ sse_connect() }}')
+    return rooms
+
+
+@pytest.fixture
+def news(sse: SSE) -> str:
+    """The URL of a public topic, in an app that knows who is who by a cookie."""
+
+    @sse.identity
+    async def who() -> str | None:
+        return request.cookies.get("who")
+
+    sse.channel("news", "/news", public=True)
+    sse.channel("rooms", "/rooms/<int:room>", public=True)
+    return "/sse/news"
+
+
+@pytest.fixture
+def board(sse: SSE) -> Channel:
+    """A public channel of one topic."""
+    return sse.channel("board", "/board", public=True)

@@ -18,7 +18,7 @@ from werkzeug.routing import RequestRedirect
 from quart_sse import SSE
 from quart_sse.channel import Channel
 from quart_sse.ending import Ending
-from tests.support.streams import SSE_ACCEPT, connect_urls, open_stream
+from tests.support.streams import SSE_ACCEPT, client_of, connect_urls, open_stream
 
 PAGE = (
     '{% from "quart_sse/macros.html" import sse_connect %}'
@@ -51,14 +51,6 @@ def sse(app: Quart) -> SSE:
 def secrets(sse: SSE) -> Channel:
     """A channel that is not public and has no authorize: only pages admit to it."""
     return sse.channel("secrets", "/secrets/<int:number>")
-
-
-def client_of(app: Quart, who: str | None = None) -> QuartClient:
-    """Return the browser of somebody."""
-    client = QuartClient(app)
-    if who is not None:
-        client.set_cookie("localhost", "who", who)
-    return client
 
 
 async def signed(client: QuartClient, *topics: str) -> str:

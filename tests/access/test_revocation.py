@@ -375,3 +375,64 @@ async def test_revocation_that_cannot_be_read_is_skipped(door: Door, name: str, 
 
         assert await _told(stream) == ["last"]
         assert await late == ["sse-open", "last"]
+
+
+async def test_disconnect_ends_the_streams_of_one_identity(app: Quart, sse: SSE, news: str) -> None:
+    """Everybody of that name is sent away to be judged anew, and nobody else."""
+    clients = [QuartClient(app) for _ in range(3)]
+    clients[0].set_cookie("localhost", "who", "ada")
+    clients[1].set_cookie("localhost", "who", "bob")
+
+    async with (
+        open_stream(clients[0], news) as ada,
+        open_stream(clients[0], "/sse/rooms/1") as also_ada,
+        open_stream(clients[1], news) as bob,
+        open_stream(clients[2], news) as nobody,
+    ):
+        await sse.disconnect(identity="ada")
+        gone = [(await stream.rest())[-1] for stream in (ada, also_ada)]
+        published = await sse.topic("news").publish("said")
+        stayed = [await stream.next("said") for stream in (bob, nobody)]
+
+    assert [(event.event, event.data) for event in gone] == [("sse-holdoff", "disconnect")] * 2
+    assert all(event.retry is not None and 0 < event.retry <= 1000 for event in gone)
+    assert len(stayed) == published.local_receivers == 2
+
+
+async def test_recheck_ends_the_streams_of_one_topic(app: Quart, sse: SSE, news: str) -> None:
+    """Who listens to the topic is sent away to be judged anew, and nobody else."""
+    both = "/sse?t=~news+rooms?room%3D1"
+
+    async with (
+        open_stream(app, both) as multiplexed,
+        open_stream(app, "/sse/rooms/1") as own,
+        open_stream(app, "/sse/rooms/2") as other,
+        open_stream(app, news) as unrelated,
+    ):
+        await sse.recheck(sse.topic("rooms", room=1))
+        gone = [(await stream.rest())[-1] for stream in (multiplexed, own)]
+        await sse.topic("rooms", room=2).publish("said")
+        await sse.topic("news").publish("said")
+        stayed = [await stream.next("said") for stream in (other, unrelated)]
+
+    assert [(event.event, event.data) for event in gone] == [("sse-holdoff", "recheck")] * 2
+    assert len(stayed) == 2
+
+
+async def test_recheck_lets_authorize_judge_anew(app: Quart, sse: SSE) -> None:
+    """Who is no longer allowed to listen is stopped when the stream comes back."""
+    allowed = {"ada"}
+    rooms = sse.channel("rooms", "/rooms")
+    rooms.authorize(lambda: request.cookies.get("who") in allowed)
+    client = QuartClient(app)
+    client.set_cookie("localhost", "who", "ada")
+
+    async with open_stream(client, "/sse/rooms") as stream:
+        allowed.clear()
+        await sse.recheck(rooms.topic())
+        before = await stream.rest()
+    async with open_stream(client, "/sse/rooms") as stream:
+        after = await stream.rest()
+
+    assert before[-1].event == "sse-holdoff"
+    assert [event.event for event in after] == ["sse-stop"]

@@ -14,24 +14,17 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from quart import (
-    Quart,
-    Response,
-    abort,
-    render_template_string,
-    request,
-    stream_template_string,
-)
+from quart import Quart, Response, abort, render_template_string, request, stream_template_string
 from quart.testing import QuartClient
 
 from quart_sse import SSE, AnswerError, Channel
 from quart_sse.host import KEY
-from tests.support.streams import SSE_ACCEPT, connect_urls, open_stream, until
+from tests.support.pages import MACROS, add_page
+from tests.support.streams import SSE_ACCEPT, client_of, connect_urls, open_stream, until
 
 if TYPE_CHECKING:
     from quart_sse.wiring import Services
 
-MACROS = '{% from "quart_sse/macros.html" import sse_fragment, sse_connect, sse_live %}'
 DAY = 86_400.0
 
 
@@ -50,15 +43,6 @@ def desk(sse: SSE) -> Channel:
     desk.fragment("queue")(lambda number: "secret queue")
     desk.fragment("mine", personal=True)(lambda number: "secret mine")
     return desk
-
-
-def add_page(app: Quart, body: str, path: str = "/") -> None:
-    """Give an app a page."""
-
-    async def page() -> str:
-        return await render_template_string(MACROS + body)
-
-    app.add_url_rule(path, f"page {path}", page)
 
 
 async def url_of(client: QuartClient, path: str = "/") -> str:
@@ -267,12 +251,6 @@ def nest(app: Quart, sse: SSE) -> dict[str, bool]:
         app, '{{ sse_fragment("outer.all") }}{{ sse_fragment("outer.title") }}{{ sse_connect() }}'
     )
     return allowed
-
-
-def client_of(app: Quart, who: str) -> QuartClient:
-    client = QuartClient(app)
-    client.set_cookie("localhost", "who", who)
-    return client
 
 
 @pytest.mark.parametrize("who", ["ada", "bob"])

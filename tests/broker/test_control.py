@@ -3,108 +3,27 @@
 import asyncio
 import json
 import logging
-import os
-import socket
-import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import pytest
 
-from quart_sse.broker import CONTROL_HISTORY, Broker, Keep, Kind, Message, Start
+from quart_sse.broker import CONTROL_HISTORY, Start
 from quart_sse.broker import control as control_module
-from quart_sse.broker import redis as redis_module
 from quart_sse.broker.control import ANSWER, ASK, Control
 from quart_sse.broker.memory import MemoryBroker
-from quart_sse.broker.processes import PROCESSES
-from quart_sse.broker.redis import RedisBroker
 from quart_sse.error_log import ErrorLog
 from quart_sse.errors import BrokerUnavailable, SetupError
-from quart_sse.position import ZERO
-from quart_sse.release import RELEASE
-from tests.support.redis_server import RedisServer, running_redis
+from tests.support.control import Process
+from tests.support.redis_server import RedisServer
 from tests.support.streams import until
 
 #: A deadline that no test waits for, and one that the tests of it do.
 FAR, NEAR = 60.0, 0.3
-NOT_KEPT = Keep(events=0, ttl=0)
-
-
-class Process:
-    """A process that serves: its broker hands what comes to its control."""
-
-    def __init__(self, broker: Broker) -> None:
-        self.broker = broker
-        self.control = Control(broker, ErrorLog())
-        self.told: list[Mapping[str, Any]] = []
-        self.is_deaf = False
-        self.control.handle("news", self.told.append, {"number"})
-        self.control.reply("double", lambda number: 2 * number)
-        self.control.reply("long", lambda _: "x" * control_module.MAX_CHARS)
-        self.control.reply("fails", lambda _: int("no number"))
-
-    def receive(self, message: Message) -> None:
-        """Take what the broker delivers."""
-        if message.kind is Kind.CONTROL and not self.is_deaf:
-            self.control.take(message.name or "", message.data or "")
-
-    async def catch_up(self) -> None:
-        """Begin with what comes next."""
-
-    @property
-    def id(self) -> str:
-        """The process's id, while it serves."""
-        own = self.control.processes.own
-        assert own is not None
-        return own.id
-
-    async def send(self, name: str, text: str) -> None:
-        """Publish a control message of any kind."""
-        await self.broker.publish(Message(Kind.CONTROL, ZERO, "", name, text), NOT_KEPT)
 
 
 Boot = Callable[[], AbstractAsyncContextManager[Process]]
-
-
-@asynccontextmanager
-async def serving(broker: Broker) -> AsyncIterator[Process]:
-    """Let a process serve until the block ends."""
-    process = Process(broker)
-    process.control.begin()
-    await broker.start(process)
-    await process.control.processes.announce()
-    try:
-        yield process
-    finally:
-        await process.control.end()
-        await broker.stop()
-
-
-@asynccontextmanager
-async def redis_server() -> AsyncIterator[RedisServer]:
-    with tempfile.TemporaryDirectory() as directory:
-        async with running_redis(Path(directory)) as server:
-            yield server
-
-
-@pytest.fixture
-async def two(redis: RedisServer) -> AsyncIterator[tuple[Process, Process]]:
-    """Two processes that share a Redis."""
-    async with serving(RedisBroker(redis.url)) as one, serving(RedisBroker(redis.url)) as other:
-        yield one, other
-
-
-@pytest.fixture(params=["memory", "redis"])
-async def process(request: pytest.FixtureRequest) -> AsyncIterator[Process]:
-    """A process with a broker of each kind."""
-    async with AsyncExitStack() as stack:
-        broker: Broker = MemoryBroker()
-        if request.param == "redis":
-            server = await stack.enter_async_context(redis_server())
-            broker = RedisBroker(server.url)
-        yield await stack.enter_async_context(serving(broker))
 
 
 # -- telling ---------------------------------------------------------------------------------------
@@ -333,77 +252,3 @@ async def test_answer_while_the_broker_is_away_is_no_error(
 
     assert "when a question was answered" in caplog.text
     assert "Traceback" not in caplog.text
-
-
-# -- the list of processes -------------------------------------------------------------------------
-
-
-async def test_process_is_listed_while_it_serves(process: Process) -> None:
-    """The list has its id, machine, number and release, until it stops."""
-    (listed,) = await process.control.processes.live()
-    assert listed == process.control.processes.own
-    assert (listed.host, listed.pid, listed.release) == (socket.gethostname(), os.getpid(), RELEASE)
-
-    await process.control.end()
-    assert await process.control.processes.live() == []
-
-
-async def test_processes_list_each_other(two: tuple[Process, Process]) -> None:
-    """Every process sees all of them."""
-    one, other = two
-    ids = {process.id for process in await one.control.processes.live()}
-
-    assert ids == {one.id, other.id}
-    assert await one.control.processes.live() == await other.control.processes.live()
-
-
-async def test_id_is_made_when_a_process_begins_to_serve() -> None:
-    """What is loaded once and forked, or serves again, has another id each time."""
-    control = Control(MemoryBroker(), ErrorLog())
-    assert control.processes.own is None
-    await control.processes.announce()
-    assert await control.processes.live() == [], "it serves nothing"
-    ids = set[str]()
-    for _ in range(2):
-        control.begin()
-        assert control.processes.own is not None
-        ids.add(control.processes.own.id)
-        await control.end()
-
-    assert len(ids) == 2
-
-
-async def test_killed_process_is_forgotten(
-    redis: RedisServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Without word of it Redis forgets a process, and only that one."""
-    monkeypatch.setattr(redis_module, "PRESENT_MS", 100)
-    async with serving(RedisBroker(redis.url)) as one:
-        dead = Control(RedisBroker(redis.url), ErrorLog())
-        dead.begin()
-        await dead.processes.announce()
-        assert len(await one.control.processes.live()) == 2
-        async with asyncio.timeout(5):
-            while len(listed := await one.control.processes.live()) == 2:
-                await one.control.processes.announce()
-
-        assert listed == [one.control.processes.own]
-        await dead._broker.stop()
-
-
-@pytest.mark.parametrize(
-    ("text", "host"),
-    [
-        ('{"host": "a", "pid": 7, "release": "9.0", "since": 1}', "a"),
-        ('{"host": "a"}', ""),
-        ('{"host": "a", "pid": "x", "release": "9.0"}', ""),
-        ("[]", ""),
-        ("no JSON", ""),
-    ],
-)
-async def test_process_of_another_release_is_listed(process: Process, text: str, host: str) -> None:
-    """What it says of itself beyond what is known here is left out; its id stays."""
-    await process.broker.enter(PROCESSES, {"other": text})
-    (other,) = [each for each in await process.control.processes.live() if each.id == "other"]
-
-    assert other.host == host

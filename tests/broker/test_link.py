@@ -11,8 +11,8 @@ from quart_sse.broker import Keep, Kind, Message, State
 from quart_sse.broker.redis import RedisBroker
 from quart_sse.errors import BrokerUnavailable
 from quart_sse.position import ZERO
+from tests.support.network import Balancer
 from tests.support.processes import Inbox, until_redis
-from tests.support.proxy import Balancer
 from tests.support.redis_server import RedisServer, running_redis
 from tests.support.servers import ROOT, free_port
 from tests.support.streams import until
@@ -116,7 +116,7 @@ async def test_address_that_moves_to_another_server_is_followed(tmp_path: Path) 
         await asyncio.gather(*(broker.publish(event(str(n)), KEEP) for n in range(5)))
         before = await broker.position()
 
-        address.target = second
+        address.ports = [second]
         await b.ask("REPLICAOF", "NO", "ONE")
         await a.ask("REPLICAOF", "127.0.0.1", str(second))
         async with asyncio.timeout(10):

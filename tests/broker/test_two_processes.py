@@ -6,7 +6,7 @@ import signal
 import socket
 import statistics
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -15,17 +15,15 @@ from playwright.async_api import Browser, Page, expect
 
 from quart_sse.release import RELEASE
 from tests.support.browsers import RETRY, open_page, visit
-from tests.support.proxy import Balancer
+from tests.support.network import Balancer
 from tests.support.redis_server import RedisServer, running_redis
-from tests.support.servers import ROOT, RawStream, Server, serve
+from tests.support.servers import ROOT, RawStream, Server, serve, until_so
 from tests.support.streams import connect_urls
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(120)]
 
 #: Comments whose way is timed, and seconds between two of them: more than a fragment's debounce.
 COMMENTS, PACE = 30, 0.12
-#: Seconds between two looks at another program.
-POLL = 0.02
 
 
 def uvicorn(port: int) -> Sequence[str]:
@@ -76,13 +74,6 @@ async def cluster(lonely: Cluster, tmp_path: Path) -> AsyncIterator[Cluster]:
     """Processes and their Redis."""
     async with running_redis(tmp_path) as lonely.redis:
         yield lonely
-
-
-async def until_so(look: Callable[[], Awaitable[bool]]) -> None:
-    """Look until another program says yes."""
-    async with asyncio.timeout(10):
-        while not await look():  # noqa: ASYNC110 - it is another program
-            await asyncio.sleep(POLL)
 
 
 def numbers(stream: RawStream) -> list[int]:
@@ -173,7 +164,7 @@ async def test_page_of_a_process_that_died_goes_on_at_the_other(
             for number in range(3, 8):
                 await a.post(f"/talks/1/events/n{number}")
             await a.post("/talks/1/comments/meanwhile")
-            balancer.target = a.port
+            balancer.ports = [a.port]
 
             await expect(page.locator("li")).to_have_text("meanwhile")
             await a.post("/talks/1/events/n8")

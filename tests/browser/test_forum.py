@@ -7,13 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, Page, Route, expect
 
-from tests.support.browsers import (
-    OPEN,
-    open_page,
-    serve_forum,
-    sign_in,
-    visit,
-)
+from tests.support.browsers import OPEN, open_page, serve_forum, sign_in, visit
 from tests.support.servers import Server
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]

@@ -10,7 +10,7 @@ from quart import Quart, render_template_string, request
 from quart.testing import QuartClient
 
 from quart_sse import SSE, Presence, Topic
-from tests.support.streams import SSE_ACCEPT, Stream, connect_urls, open_stream
+from tests.support.streams import SSE_ACCEPT, Stream, client_of, connect_urls, open_stream
 
 
 @pytest.fixture
@@ -31,14 +31,6 @@ def sse(app: Quart) -> SSE:
 
     sse.channel("rooms", "/rooms/<int:room>", public=True)
     return sse
-
-
-def client_of(app: Quart, who: str | None = None) -> QuartClient:
-    """Return a browser of somebody."""
-    client = QuartClient(app)
-    if who is not None:
-        client.set_cookie("localhost", "who", who)
-    return client
 
 
 async def known_browser(app: Quart) -> QuartClient:
@@ -117,8 +109,7 @@ async def test_topics_are_counted_apart(app: Quart, sse: SSE) -> None:
 async def test_no_identity_can_pass_for_an_anonymous_browser(app: Quart, sse: SSE) -> None:
     """Whatever an application calls its users, they are not mixed up with anonymous ones."""
     async with open_stream(client_of(app), "/sse/rooms/7"):
-        hub = app.extensions["quart_sse"].hub
-        (anonymous,) = hub.connections
+        (anonymous,) = (each.id for each in app.extensions["quart_sse"].connections)
         async with AsyncExitStack() as stack:
             for who in (anonymous, f"-{anonymous}", f"+{anonymous}", "-"):
                 client = client_of(app, who)

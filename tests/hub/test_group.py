@@ -8,47 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quart_sse.config import Config
-from quart_sse.connection import Connection, Personal, Wave
-from quart_sse.event import EventBodies
+from quart_sse.connection import Connection, Wave
 from quart_sse.fragment import FragmentSpec
 from quart_sse.group import MAX_HELD, Debt, Group, Solo
-from quart_sse.items import HEARTBEAT, Outgoing
-from quart_sse.position import ZERO, Id, Position
+from quart_sse.items import Outgoing
+from quart_sse.position import ZERO, Position
 from tests.support.house import House
+from tests.support.outgoing import LIST, at, event, heartbeat, html, position
 from tests.support.streams import until
 
 SUBSCRIPTION = {"notes?room=7": frozenset({"list", "count"}), "board": frozenset[str]()}
-LIST = "notes.list?room=7"
-
-
-def at(number: int) -> Id:
-    """Return the id of the broker's message of that number."""
-    return Id(number, 0)
-
-
-def position(events: int, fragments: int | None = None, granted: int | None = None) -> Position:
-    """Return a position by numbers; fragments are where events are unless said otherwise."""
-    return Position("e", at(events), at(events if fragments is None else fragments), granted)
-
-
-def event(events: int, fragments: int | None = None) -> Outgoing:
-    """Return an event, whose body is its number."""
-    body = b"data: %d\n\n" % events
-    bodies = EventBodies("", "", None, None, "", body, b"bare " + body)
-    return Outgoing(position(events, fragments), "board", None, None, event=bodies)
-
-
-def html(events: int, fragments: int | None = None, *, version: int = 0) -> Outgoing:
-    """Return a version of the list, whose body is the version."""
-    where = position(events, fragments)
-    return Outgoing(
-        where, "notes?room=7", "list", LIST, b"data: v%d\n\n" % version, None, at(version)
-    )
-
-
-def heartbeat(events: int, fragments: int | None = None) -> Outgoing:
-    """Return a heartbeat."""
-    return Outgoing(position(events, fragments), "", None, HEARTBEAT, b"\n")
 
 
 def newcomer(granted: int | None = None, *, bare: bool = False) -> Solo:
@@ -76,40 +45,7 @@ def bodies_of(wire: bytes) -> list[str]:
     return [line.decode() for line in re.findall(rb"(?m)^data: (.*)$", wire)]
 
 
-# -- items and groups ------------------------------------------------------------------------------
-
-
-def test_item_is_encoded_once_for_each_kind_of_connection() -> None:
-    """All connections of a kind get the very same bytes; kinds differ in id line and name."""
-    item = event(5)
-
-    assert item.part(False, None) is item.part(False, None)
-    assert item.part(False, None).data == b"id: e.5-0\ndata: 5\n\n"
-    assert item.part(True, None).data == b"id: e.5-0\nbare data: 5\n\n"
-    assert item.part(False, 5).data == b"id: e.5-0@5\ndata: 5\n\n"
-    assert item.part(True, 0).data == b"id: e.5-0@0\nbare data: 5\n\n"
-
-
-def test_item_without_another_name_is_the_same_for_all() -> None:
-    """Fragments have no name, so a stream of one topic gets them as any other does."""
-    item = html(5, 3, version=2)
-
-    assert item.part(True, None).data == b"id: e.5-0~3-0\ndata: v2\n\n"
-    assert item.part(True, None).key == LIST
-
-
-def test_heartbeat_moves_the_position_and_dispatches_nothing() -> None:
-    """A heartbeat is an id line and a blank line."""
-    assert heartbeat(5, 3).part(False, None).data == b"id: e.5-0~3-0\n\n"
-
-
-def test_change_of_a_personal_fragment_is_left_to_each_connection() -> None:
-    """Instead of bytes there is what a connection needs to make its own."""
-    item = Outgoing(position(5), "notes?room=7", "list", LIST, viewers=3)
-
-    part = item.part(False, 5)
-
-    assert part[:2] == (LIST, Personal(b"id: e.5-0@5\n", "notes?room=7", "list", 3))
+# -- groups ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

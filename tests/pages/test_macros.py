@@ -1,17 +1,14 @@
 """The macros: what they put into a page, however its templates are put together."""
 
-import base64
-import hashlib
 import json
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from bs4 import BeautifulSoup, Tag
+from bs4 import Tag
 from quart import (
     Quart,
     Response,
@@ -26,78 +23,28 @@ from quart.testing import QuartClient
 
 from quart_sse import (
     SSE,
-    ConfigError,
     EventError,
     FragmentError,
-    MissingSecretKeyError,
     ParameterError,
     SSEError,
     UnknownChannelError,
     UnknownFragmentError,
 )
 from quart_sse.signer import read_topics
-from tests.support.streams import Stream, open_stream
-
-MACROS = (
-    '{% from "quart_sse/macros.html" '
-    "import sse_scripts, sse_fragment, sse_connect, sse_event, sse_live, sse_status %}"
+from tests.support.pages import (
+    LIST,
+    LIST_AND_CONNECT,
+    MACROS,
+    SIGNED,
+    add_page,
+    get_page,
+    leaves,
+    make_app,
+    parse,
+    render,
+    url_of,
 )
-LIST = '{{ sse_fragment("board.list") }}'
-LIST_AND_CONNECT = LIST + "{{ sse_connect() }}"
-
-
-def make_app(folder: Path | None = None, **config: object) -> Quart:
-    """Return an app whose templates are in a folder, with two channels."""
-    app = Quart(__name__, template_folder=None if folder is None else str(folder))
-    app.secret_key = "for tests only"
-    app.config.update(config)
-    sse = SSE(app)
-    board = sse.channel("board", "/board", public=True)
-    board.fragment("list")(lambda: "<li>list</li>")
-    board.fragment("count")(lambda: "3")
-    rooms = sse.channel("rooms", "/rooms/<path:room>/<int:seat>", public=True)
-    rooms.fragment("list")(lambda room, seat: f"{room} {seat}")
-    hidden = sse.channel("hidden", "/hidden")
-    hidden.fragment("list")(lambda: "hidden")
-    hidden.fragment("mine", personal=True)(lambda: "mine")
-    return app
-
-
-def add_page(app: Quart, body: str, path: str = "/") -> None:
-    """Give an app a page."""
-
-    async def page() -> str:
-        return await render_template_string(MACROS + body)
-
-    app.add_url_rule(path, f"page {path}", page)
-
-
-def parse(html: str) -> BeautifulSoup:
-    """Return a page as a browser would have it."""
-    return BeautifulSoup(html, "html.parser")
-
-
-async def get_page(app: Quart, path: str = "/", **options: Any) -> BeautifulSoup:
-    """Return a page of an app as a browser would have it."""
-    answer = await QuartClient(app).get(path, **options)
-    assert answer.status_code == 200
-    return parse(await answer.get_data(as_text=True))
-
-
-async def render(app: Quart, body: str, **context: object) -> BeautifulSoup:
-    """Return a template as a browser would have it, rendered within a request."""
-    async with app.test_request_context("/"):
-        return parse(await render_template_string(MACROS + body, **context))
-
-
-def leaves(soup: BeautifulSoup) -> list[Tag]:
-    """Return the connect elements of a page, for either version of htmx."""
-    return [tag for tag in soup.find_all(True) if str(tag.get("id", "")).startswith("sse-")]
-
-
-def url_of(leaf: Tag) -> str:
-    """Return the URL that a connect element opens."""
-    return str(leaf.get("sse-connect") or leaf["hx-sse:connect"])
+from tests.support.streams import Stream, open_stream
 
 
 def topics_of(leaf: Tag) -> dict[str, frozenset[str]]:
@@ -284,38 +231,6 @@ async def test_connect_adds_topics(topics: str, expected: set[str]) -> None:
 # -- the elements --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [2, 4])
-async def test_connect_element_is_what_htmx_needs(number: int) -> None:
-    """An empty leaf, for htmx 2 or 4, with an id of its own in each render."""
-    app = make_app(QUART_SSE_HTMX=number)
-    add_page(app, LIST_AND_CONNECT)
-
-    (first,), (second,) = [leaves(await get_page(app)) for _ in range(2)]
-
-    attributes = dict(first.attrs)
-    url = attributes.pop("sse-connect" if number == 2 else "hx-sse:connect")
-    assert attributes.pop("id") != second["id"]
-    assert attributes.pop("hidden") == ""
-    assert first.name == "div"
-    assert first.contents == []
-    assert urlsplit(str(url)).path == "/sse"
-    assert attributes == (
-        {
-            "hx-ext": "sse",
-            "sse-swap": "message",
-            "sse-close": "sse-stop",
-            "hx-swap": "none",
-        }
-        if number == 2
-        else {
-            "hx-sse:close": "sse-stop",
-            "hx-swap": "none",
-            "hx-trigger": "load, htmx:after:request delay:10s, htmx:error delay:10s",
-            "hx-sync": "this:drop",
-        }
-    )
-
-
 async def test_fragment_element_takes_tag_and_attributes() -> None:
     """A fragment is its element, a div unless said otherwise, and its HTML as it is."""
     attrs = {"id": "x", "class": "a b", "hidden": "", "title": None, "aria-live": "polite"}
@@ -500,133 +415,6 @@ async def test_mistake_in_a_template_says_what_there_is(
     assert message in str(caught.value)
 
 
-async def test_page_with_too_many_topics_names_the_key() -> None:
-    """More topics than one connection may have are an error of the page, not of its viewers."""
-    app = make_app(QUART_SSE_MAX_TOPICS=2)
-    body = (
-        '{% for seat in range(3) %}{{ sse_fragment("rooms.list", room="x", seat=seat) }}'
-        "{% endfor %}{{ sse_connect() }}"
-    )
-
-    with pytest.raises(ConfigError, match=r"QUART_SSE_MAX_TOPICS.*at least 3"):
-        await render(app, body)
-
-
-# -- scripts -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("number", "names"),
-    [
-        (2, ["htmx-2", "idiomorph", "quart-sse.min.js", "quart-sse-htmx.min.js"]),
-        (4, ["htmx-4", "quart-sse.min.js", "quart-sse-htmx.min.js"]),
-    ],
-)
-@pytest.mark.parametrize("how", ["in a request", "outside a request"])
-async def test_scripts_are_served_with_integrity_for_ever(
-    number: int, names: list[str], how: str
-) -> None:
-    """Each script blocks, is what its integrity says, and never has to be asked for again."""
-    app = make_app(QUART_SSE_HTMX=number)
-    client = QuartClient(app)
-    if how == "in a request":
-        soup = await render(app, "{{ sse_scripts() }}")
-    else:
-        async with app.app_context():
-            soup = parse(await render_template_string(MACROS + "{{ sse_scripts() }}"))
-
-    for script, name in zip(soup.find_all("script"), names, strict=True):
-        answer = await client.get(str(script["src"]))
-        body = await answer.get_data(as_text=False)
-        head = await client.head(str(script["src"]))
-
-        digest = base64.b64encode(hashlib.sha384(body).digest()).decode()
-        assert name in str(script["src"])
-        assert set(script.attrs) == {"src", "integrity"}
-        assert script["integrity"] == f"sha384-{digest}"
-        for headers in (answer.headers, head.headers):
-            assert headers["Content-Type"].startswith("text/javascript")
-            assert headers["X-Content-Type-Options"] == "nosniff"
-            cached = set(headers["Cache-Control"].split(", "))
-            assert cached == {"public", "max-age=31536000", "immutable"}
-
-
-@pytest.mark.parametrize(
-    ("argument", "names"),
-    [
-        ("shared=false", ["htmx-2", "htmx-ext-sse"]),
-        ("htmx=false", ["quart-sse.min.js"]),
-    ],
-)
-async def test_scripts_that_are_not_wanted_are_left_out(argument: str, names: list[str]) -> None:
-    """A page may use htmx's own extension, or our script without htmx."""
-    soup = await render(make_app(), f"{{{{ sse_scripts({argument}) }}}}")
-
-    sources = [str(script["src"]) for script in soup.find_all("script")]
-    for source, name in zip(sources, names, strict=True):
-        assert name in source
-
-
-async def test_no_script_at_all_is_an_error() -> None:
-    """Whoever wants neither script is told so."""
-    with pytest.raises(ValueError, match="no script at all"):
-        await render(make_app(), "{{ sse_scripts(shared=false, htmx=false) }}")
-
-
-@pytest.mark.parametrize(
-    "argument", ["['https://a.org', 'http://b.org:81']", "'https://a.org http://b.org:81'"]
-)
-async def test_script_is_told_which_origins_it_may_connect(argument: str) -> None:
-    """They stand on our script alone; where there are none nothing does."""
-    plain = await render(make_app(), "{{ sse_scripts() }}")
-    soup = await render(make_app(), f"{{{{ sse_scripts(origins={argument}) }}}}")
-
-    assert plain.select("[data-origins]") == []
-    (script,) = soup.select("[data-origins]")
-    assert "/quart-sse.min.js" in str(script["src"])
-    assert script["data-origins"] == "https://a.org http://b.org:81"
-
-
-@pytest.mark.parametrize(
-    "argument", ["['https://a.org/']", "'//a.org'", "'a.org'", "['']", "['javascript:x']", "7"]
-)
-async def test_what_is_no_origin_is_an_error(argument: str) -> None:
-    """An origin has a scheme and a host, and nothing more."""
-    with pytest.raises(ValueError, match=r"sse_scripts\(origins=\["):
-        await render(make_app(), f"{{{{ sse_scripts(origins={argument}) }}}}")
-
-
-async def test_script_is_told_whether_it_may_reload() -> None:
-    """The attribute is there, on our script alone, or it is not."""
-    plain = await render(make_app(), "{{ sse_scripts() }}")
-    soup = await render(make_app(), "{{ sse_scripts(reload=true, origins='https://a.org') }}")
-
-    assert plain.select("[data-reload]") == []
-    (script,) = soup.select("[data-reload]")
-    assert "/quart-sse.min.js" in str(script["src"])
-    assert script["data-origins"] == "https://a.org"
-
-
-@pytest.mark.parametrize("argument", ["origins=['https://a.org']", "reload=true"])
-async def test_option_of_a_script_that_is_left_out_is_an_error(argument: str) -> None:
-    """It would be obeyed by nothing."""
-    with pytest.raises(ValueError, match="shared=false"):
-        await render(make_app(), f"{{{{ sse_scripts(shared=false, {argument}) }}}}")
-
-
-async def test_page_reloads_by_itself_where_scripts_do_not_run() -> None:
-    """The option stands in a noscript element, and only if it is asked for."""
-    plain = await render(make_app(), "{{ sse_scripts() }}")
-    soup = await render(make_app(), "{{ sse_scripts(refresh=30) }}")
-
-    assert plain.find("noscript") is None
-    meta = soup.find("meta")
-    assert meta is not None
-    assert meta.attrs == {"http-equiv": "refresh", "content": "30"}
-    assert meta.parent is not None
-    assert meta.parent.name == "noscript"
-
-
 async def test_status_says_in_words_how_the_connection_is() -> None:
     """Until a script shows otherwise a page is not live, and a link loads it anew."""
     soup = await render(make_app(), '{{ sse_status(open="<On air>", refresh="Again") }}')
@@ -659,56 +447,6 @@ async def test_misspelt_aria_live_is_an_error() -> None:
     """Screen readers would ignore it without a word."""
     with pytest.raises(ValueError, match="'polite', 'assertive' or 'off'"):
         await render(make_app(), '{{ sse_fragment("board.list", aria_live="yes") }}')
-
-
-async def test_scripts_take_a_nonce() -> None:
-    """A nonce for a strict policy is put on each script, escaped."""
-    soup = await render(make_app(), """{{ sse_scripts(nonce='a"b') }}""")
-
-    assert [script["nonce"] for script in soup.find_all("script")] == ['a"b'] * 4
-
-
-@pytest.mark.parametrize("query", ["", "?v=", "?v=wrong", "?v=0&w=1"])
-async def test_file_under_another_hash_is_not_kept(query: str) -> None:
-    """Only the URL of this very content may be kept for ever."""
-    app = make_app()
-
-    answer = await QuartClient(app).get(f"/sse/~static/vendor.json{query}")
-
-    assert answer.status_code == 200
-    assert "immutable" not in answer.headers.get("Cache-Control", "")
-    assert "max-age=31536000" not in answer.headers.get("Cache-Control", "")
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        "../pyproject.toml",
-        "vendor/../../pyproject.toml",
-        "../templates/quart_sse/macros.html",
-        "%2e%2e/pyproject.toml",
-        "..%2fpyproject.toml",
-        "%2fetc/passwd",
-        "//etc/passwd",
-        "vendor",
-        "vendor/",
-        "",
-        "nothing.js",
-        "vendor.json%00",
-        "x" * 300,
-        "./vendor.json",
-        "vendor/../vendor.json",
-    ],
-)
-@pytest.mark.parametrize("query", ["", "?v="])
-async def test_nothing_but_static_files_is_served(path: str, query: str) -> None:
-    """No path leads out of the folder of static files or to what is no file, and each has one."""
-    app = make_app()
-
-    answer = await QuartClient(app).get(f"/sse/~static/{path}{query}")
-
-    assert answer.status_code in (308, 404)
-    assert b"quart-sse" not in await answer.get_data(as_text=False)
 
 
 # -- pages that never connect ----------------------------------------------------------------------
@@ -852,8 +590,6 @@ async def test_answer_to_htmx_has_the_length_of_its_body() -> None:
 
 # -- who may keep a page ---------------------------------------------------------------------------
 
-SIGNED = '{{ sse_fragment("hidden.list") }}{{ sse_connect() }}'
-
 
 @pytest.mark.parametrize(
     ("body", "headers", "own", "expected"),
@@ -899,46 +635,6 @@ async def test_page_with_a_token_is_kept_by_nobody(
     answer = await QuartClient(app).get("/", headers=headers)
 
     assert answer.headers.get("Cache-Control") == expected
-
-
-@pytest.mark.parametrize(
-    ("body", "needs_key"),
-    [
-        (LIST_AND_CONNECT, False),
-        ('{{ sse_live("board.list") }}', False),
-        ("{{ sse_connect() }}", False),
-        ("{{ sse_scripts() }}", False),
-        ('{{ sse_fragment("hidden.list") }}', False),
-        (SIGNED, True),
-        ('{{ sse_live("hidden.list") }}', True),
-        (LIST + SIGNED, True),
-        ('{{ sse_connect(topics=["hidden"]) }}', True),
-    ],
-)
-async def test_secret_key_is_asked_for_only_to_sign(body: str, needs_key: bool) -> None:
-    """Without a secret key public pages work, and others say what to do."""
-    app = make_app()
-    app.secret_key = None
-
-    if needs_key:
-        with pytest.raises(MissingSecretKeyError, match=r"app\.secret_key"):
-            await render(app, body)
-    else:
-        await render(app, body)
-
-
-async def test_token_tells_no_identity(app: Quart, sse: SSE) -> None:
-    """A token can be read by anybody, so it holds no name of whom it is for."""
-    sse.identity(lambda: "ada@example.org")
-    sse.channel("hidden", "/hidden").fragment("list")(lambda: "hidden")
-
-    (leaf,) = leaves(await render(app, SIGNED))
-
-    (token,) = parse_qs(urlsplit(url_of(leaf)).query)["t"]
-    payload = token.split(".")[0]
-    decoded = base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))
-    assert b"hidden:list" in decoded
-    assert b"ada" not in decoded
 
 
 @pytest.mark.parametrize("how", ["rendered", "streamed"])

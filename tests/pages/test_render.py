@@ -4,14 +4,12 @@ import asyncio
 import contextvars
 import logging
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from bs4 import BeautifulSoup, Tag
-from httpx_sse import ServerSentEvent
+from bs4 import BeautifulSoup
 from jinja2 import ChoiceLoader, DictLoader
 from markupsafe import Markup
 from quart import (
@@ -30,24 +28,8 @@ from quart.testing import QuartClient
 
 from quart_sse import SSE, FragmentError, RenderError
 from quart_sse.channel import Channel
-from tests.support.streams import Stream, connect_urls, open_stream, until
-
-MACROS = '{% from "quart_sse/macros.html" import sse_fragment, sse_connect, sse_live %}'
-
-
-@pytest.fixture
-def board(sse: SSE) -> Channel:
-    """A public channel of one topic."""
-    return sse.channel("board", "/board", public=True)
-
-
-def add_page(app: Quart, body: str, path: str = "/") -> None:
-    """Give an app a page."""
-
-    async def page() -> str:
-        return await render_template_string(MACROS + body)
-
-    app.add_url_rule(path, f"page {path}", page)
+from tests.support.pages import MACROS, add_page, get_text, next_html, viewing
+from tests.support.streams import until
 
 
 def add_template(app: Quart, name: str, source: str) -> None:
@@ -55,37 +37,6 @@ def add_template(app: Quart, name: str, source: str) -> None:
     loader = app.jinja_env.loader
     assert loader is not None
     app.jinja_env.loader = ChoiceLoader([DictLoader({name: source}), loader])
-
-
-async def get_text(client: QuartClient, path: str = "/", **options: Any) -> str:
-    """Return a page's text."""
-    answer = await client.get(path, **options)
-    assert answer.status_code == 200
-    return await answer.get_data(as_text=True)
-
-
-@asynccontextmanager
-async def viewing(client: QuartClient, path: str = "/") -> AsyncIterator[Stream]:
-    """Look at a page: get it and open its one stream."""
-    (url,) = connect_urls(await get_text(client, path))
-    async with asyncio.timeout(20), open_stream(client, url) as stream:
-        yield stream
-
-
-def partial(event: ServerSentEvent) -> Tag:
-    """Return the one partial of a message."""
-    (found,) = BeautifulSoup(event.data, "html.parser").find_all(recursive=False)
-    assert isinstance(found, Tag)
-    assert found.name == "hx-partial"
-    return found
-
-
-async def next_html(stream: Stream) -> tuple[str, str]:
-    """Return the fragment's key and the HTML of the next message."""
-    found = partial(await stream.next("message"))
-    assert found["hx-swap"] == "innerMorph"
-    target = str(found["hx-target"])
-    return target.removeprefix("[data-sse='").removesuffix("']"), found.decode_contents()
 
 
 # -- refresh -----------------------------------------------------------------------------------
@@ -732,187 +683,6 @@ async def test_failing_refresh_keeps_what_is_shown_and_is_logged(
     assert "'rooms?room=7'" in record.getMessage()
     assert record.exc_info is not None
     assert record.exc_info[0] is ZeroDivisionError
-
-
-# -- personal ----------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def rooms(app: Quart, sse: SSE) -> Channel:
-    """A channel that is not public, with a personal fragment, and a page that shows it."""
-
-    @sse.identity
-    async def who() -> str | None:
-        return request.cookies.get("who")
-
-    rooms = sse.channel("rooms", "/rooms/<int:room>")
-
-    @rooms.fragment("mine", personal=True)
-    async def mine(room: int) -> str:
-        return f"<b>{request.cookies.get('who')} in {room}</b>"
-
-    add_page(app, '{{ sse_fragment("rooms.mine", room=7) }}{{ sse_connect() }}')
-    return rooms
-
-
-def client_of(app: Quart, who: str | None) -> QuartClient:
-    """Return the browser of somebody."""
-    client = QuartClient(app)
-    if who is not None:
-        client.set_cookie("localhost", "who", who)
-    return client
-
-
-def loader_of(event: ServerSentEvent) -> Tag:
-    """Return the element that fetches a personal fragment."""
-    found = partial(event)
-    assert found["hx-swap"] == "beforeend"
-    (loader,) = found.find_all(recursive=False)
-    assert isinstance(loader, Tag)
-    return loader
-
-
-@pytest.mark.parametrize("who", ["ada", "bob", None])
-async def test_personal_fragment_is_fetched_by_its_viewer(
-    app: Quart, rooms: Channel, who: str | None
-) -> None:
-    """A viewer is first shown his own, then told to fetch it with his own cookies."""
-    client = client_of(app, who)
-
-    first = await get_text(client)
-    async with viewing(client) as stream:
-        await rooms.topic(room=7).refresh("mine")
-        event = await stream.next("message")
-    loader = loader_of(event)
-    fetched = await client.get(str(loader["hx-get"]))
-
-    own = f"<b>{who} in 7</b>"
-    assert f'<div data-sse="rooms.mine?room=7">{own}</div>' in first
-    assert partial(event)["hx-target"] == "[data-sse='rooms.mine?room=7']"
-    assert loader["hx-target"] == "closest [data-sse='rooms.mine?room=7']"
-    assert loader["hx-swap"] == "innerMorph"
-    assert str(loader["hx-trigger"]).startswith("load")
-    assert "hidden" in loader.attrs
-    assert own not in event.data
-    assert fetched.status_code == 200
-    assert await fetched.get_data(as_text=True) == own
-    assert fetched.headers["Cache-Control"] == "private, no-store"
-
-
-@pytest.mark.parametrize(
-    ("owner", "thief", "status"),
-    [("ada", "ada", 200), ("ada", "bob", 403), ("ada", None, 403), (None, "bob", 200)],
-    ids=["own", "foreign", "anonymous", "token of nobody"],
-)
-async def test_personal_fragment_is_behind_the_gate_of_the_stream(
-    app: Quart, rooms: Channel, owner: str | None, thief: str | None, status: int
-) -> None:
-    """Whoever has the URL from somebody else gets his own HTML or none, never the other's."""
-    async with viewing(client_of(app, owner)) as stream:
-        await rooms.topic(room=7).refresh("mine")
-        url = str(loader_of(await stream.next("message"))["hx-get"])
-
-    answer = await client_of(app, thief).get(url)
-
-    assert answer.status_code == status
-    if status == 200:
-        assert await answer.get_data(as_text=True) == f"<b>{thief} in 7</b>"
-
-
-@pytest.mark.parametrize(
-    ("path", "headers", "status"),
-    [
-        ("/sse/~/mine/rooms/7", {}, 403),
-        ("/sse/~/mine/rooms/7?t=~rooms%3Froom%3D7:mine", {}, 403),
-        ("/sse/~/mine/rooms/7?t=nonsense", {}, 403),
-        ("/sse/~/other/rooms/7", {}, 404),
-        ("/sse/~/mine/rooms/x", {}, 404),
-        ("/sse/~/mine/rooms/8?{query}", {}, 403),
-        ("/sse/~/mine/rooms/7?{query}", {"Sec-Fetch-Site": "cross-site"}, 403),
-        ("/sse/~/mine/rooms/7?{query}", {"Origin": "https://evil.example"}, 403),
-        ("/sse/~/mine/rooms/7?{query}", {"Sec-Fetch-Site": "same-origin"}, 200),
-    ],
-    ids=[
-        "no token",
-        "unsigned",
-        "nonsense",
-        "unknown",
-        "no topic",
-        "other topic",
-        "cross-site",
-        "foreign origin",
-        "own page",
-    ],
-)
-async def test_fragment_is_given_only_with_leave(
-    app: Quart, rooms: Channel, path: str, headers: dict[str, str], status: int
-) -> None:
-    """A fragment's URL asks what the stream's asks, and no page of another origin gets it."""
-    client = client_of(app, "ada")
-    async with viewing(client) as stream:
-        await rooms.topic(room=7).refresh("mine")
-        url = str(loader_of(await stream.next("message"))["hx-get"])
-
-    answer = await client.get(path.format(query=url.partition("?")[2]), headers=headers)
-
-    assert answer.status_code == status
-
-
-@pytest.mark.parametrize("path", ["/sse/~/list/board", "/sse/~static/vendor.json"])
-@pytest.mark.parametrize("accept", ["text/html", "text/html, text/event-stream"])
-async def test_fragment_is_html_for_whoever_would_take_a_stream_too(
-    app: Quart, board: Channel, path: str, accept: str
-) -> None:
-    """htmx 4 takes streams for an answer to anything; only a stream's URL answers with one."""
-    board.fragment("list")(lambda: "the list")
-
-    answer = await QuartClient(app).get(path, headers={"Accept": accept})
-
-    assert answer.status_code == 200
-    assert answer.mimetype in ("text/html", "application/json")
-    assert await answer.get_data(as_text=False) != b""
-
-
-async def test_refused_fragment_leaves_the_page_as_it_is(app: Quart, rooms: Channel) -> None:
-    """htmx 4 shows error pages; a refusal tells it to show nothing."""
-    answer = await client_of(app, "ada").get("/sse/~/mine/rooms/7", headers={"HX-Request": "true"})
-
-    assert answer.status_code == 403
-    assert answer.headers["HX-Reswap"] == "none"
-    assert await answer.get_data(as_text=False) == b""
-
-
-async def test_personal_fragment_of_authorized_channel_asks_again(app: Quart, sse: SSE) -> None:
-    """Who has lost the right to listen cannot fetch, whatever URL the stream had told."""
-    allowed = True
-    rooms = sse.channel("rooms", "/rooms")
-    rooms.authorize(lambda: allowed)
-    rooms.fragment("mine", personal=True)(lambda: "mine")
-    client = QuartClient(app)
-    async with asyncio.timeout(5), open_stream(client, "/sse/rooms") as stream:
-        await rooms.topic().refresh("mine")
-        url = str(loader_of(await stream.next("message"))["hx-get"])
-
-    before = await client.get(url)
-    allowed = False
-    after = await client.get(url)
-
-    assert (before.status_code, after.status_code) == (200, 403)
-
-
-async def test_shared_fragment_can_be_fetched_too(app: Quart, board: Channel) -> None:
-    """A fragment's URL answers with what everybody sees."""
-    board.fragment("list")(lambda: f"{g.get('user')}")
-
-    @app.before_request
-    async def load_user() -> None:
-        if "who" in request.cookies:
-            g.user = request.cookies["who"]
-
-    answer = await client_of(app, "ada").get("/sse/~/list/board")
-
-    assert await answer.get_data(as_text=True) == "None"
-    assert answer.mimetype == "text/html"
 
 
 # -- one inside another ------------------------------------------------------------------------

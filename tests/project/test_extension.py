@@ -7,16 +7,12 @@ from collections.abc import Callable
 
 import pytest
 from bs4 import BeautifulSoup
-from quart import Quart, Response, render_template_string, request
+from quart import Quart, render_template_string, request
 from quart.testing import QuartClient
 
-from quart_sse import (
-    SSE,
-    ConfigError,
-    SetupError,
-)
+from quart_sse import SSE, ConfigError, SetupError
 from quart_sse.connection import id_of
-from tests.support.streams import connect_urls, open_stream, until
+from tests.support.streams import connect_urls, open_stream
 
 MACROS = '{% from "quart_sse/macros.html" import sse_fragment, sse_connect, sse_scripts %}'
 PAGE = MACROS + '{{ sse_fragment("board.list") }}{{ sse_connect() }}'
@@ -62,20 +58,6 @@ async def test_channel_works_whenever_it_is_declared(when: str) -> None:
         said = await stream.next("board.said")
 
     assert said.data == "hello"
-
-
-async def test_works_within_a_lifespan_and_after_another() -> None:
-    """An app that is started, stopped and started again streams each time."""
-    app = make_app()
-    topic = SSE(app).channel("news", "/news", public=True).topic()
-
-    for number in range(2):
-        async with app.test_app() as running, open_stream(app, "/sse/news") as stream:
-            assert running
-            await topic.publish("said", number)
-            said = await stream.next("said")
-
-        assert said.data == str(number)
 
 
 async def test_second_init_app_says_what_to_do() -> None:
@@ -213,35 +195,6 @@ async def test_two_extensions_on_two_apps_do_not_meet() -> None:
 # -- URLs --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("endpoint", "values", "path"),
-    [
-        ("sse.connect", {"t": "x"}, "?t=x"),
-        ("sse.static", {"filename": "vendor.json"}, "/~static/vendor.json"),
-        ("sse.files.stream", {"number": 7, "path": "a/b"}, "/files/7/a/b"),
-        (
-            "sse.files.fragment",
-            {"fragment": "list", "number": 7, "path": "a b"},
-            "/~/list/files/7/a%20b",
-        ),
-    ],
-    ids=lambda value: value if isinstance(value, str) and value.startswith("sse") else "",
-)
-@pytest.mark.parametrize("prefix", ["/sse", "/some/where-else"])
-@pytest.mark.parametrize("root", ["", "/mounted"])
-async def test_url_for_gives_every_endpoint(
-    endpoint: str, values: dict[str, object], path: str, prefix: str, root: str
-) -> None:
-    """Every URL of the extension has an endpoint, under the prefix and the app's root path."""
-    app = make_app(QUART_SSE_URL_PREFIX=prefix)
-    SSE(app).channel("files", "/files/<int:number>/<path:path>")
-
-    async with app.test_request_context("/", root_path=root):
-        url = app.url_for(endpoint, **values)  # type: ignore[arg-type]
-
-    assert url == root + prefix + path
-
-
 async def test_mounted_app_leads_everywhere_under_its_root() -> None:
     """Below a root path, page, stream, personal fragment and scripts are all reached."""
     app = make_app()
@@ -283,33 +236,6 @@ async def test_mounted_app_leads_everywhere_under_its_root() -> None:
     assert all(src.startswith("/mounted/sse/~static/") for src in scripts)
     assert script.status_code == 200
     assert await mine.get_data(as_text=True) == "ada"
-
-
-async def test_other_blueprints_may_be_called_like_channels(app: Quart, sse: SSE) -> None:
-    """A channel's blueprint has a name of its own, so an app may have one of the same."""
-    sse.channel("news", "/news", public=True)
-    app.add_url_rule("/news", "news.stream", lambda: "the app's own")
-
-    answer = await QuartClient(app).get("/news")
-
-    assert await answer.get_data(as_text=True) == "the app's own"
-
-
-@pytest.mark.parametrize("name", ["static", "connect", "stream", "fragment", "sse", "quart_sse"])
-async def test_channel_may_be_called_like_an_endpoint(app: Quart, sse: SSE, name: str) -> None:
-    """No name of a channel hides what the extension itself has."""
-    channel = sse.channel(name, f"/{name}", public=True)
-    channel.fragment("list")(lambda: "list")
-    client = QuartClient(app)
-
-    fragment = await client.get(f"/sse/~/list/{name}")
-    static = await client.get("/sse/~static/vendor.json")
-    async with open_stream(client, f"/sse/{name}") as own, open_stream(client, f"/sse?t=~{name}"):
-        published = await channel.topic().publish("said", "x")
-        said = await own.next("said")
-
-    assert (fragment.status_code, static.status_code) == (200, 200)
-    assert (said.data, published.local_receivers) == ("x", 2)
 
 
 # -- identity ----------------------------------------------------------------------------------
@@ -356,137 +282,6 @@ async def test_identity_that_is_no_text_raises(app: Quart, sse: SSE) -> None:
     await QuartClient(app).get("/")
 
     assert "str(user.id)" in caught[0]
-
-
-# -- revocations -------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def news(sse: SSE) -> str:
-    """The URL of a public topic, in an app that knows who is who by a cookie."""
-
-    @sse.identity
-    async def who() -> str | None:
-        return request.cookies.get("who")
-
-    sse.channel("news", "/news", public=True)
-    sse.channel("rooms", "/rooms/<int:room>", public=True)
-    return "/sse/news"
-
-
-async def test_disconnect_ends_the_streams_of_one_identity(app: Quart, sse: SSE, news: str) -> None:
-    """Everybody of that name is sent away to be judged anew, and nobody else."""
-    clients = [QuartClient(app) for _ in range(3)]
-    clients[0].set_cookie("localhost", "who", "ada")
-    clients[1].set_cookie("localhost", "who", "bob")
-
-    async with (
-        open_stream(clients[0], news) as ada,
-        open_stream(clients[0], "/sse/rooms/1") as also_ada,
-        open_stream(clients[1], news) as bob,
-        open_stream(clients[2], news) as nobody,
-    ):
-        await sse.disconnect(identity="ada")
-        gone = [(await stream.rest())[-1] for stream in (ada, also_ada)]
-        published = await sse.topic("news").publish("said")
-        stayed = [await stream.next("said") for stream in (bob, nobody)]
-
-    assert [(event.event, event.data) for event in gone] == [("sse-holdoff", "disconnect")] * 2
-    assert all(event.retry is not None and 0 < event.retry <= 1000 for event in gone)
-    assert len(stayed) == published.local_receivers == 2
-
-
-async def test_recheck_ends_the_streams_of_one_topic(app: Quart, sse: SSE, news: str) -> None:
-    """Who listens to the topic is sent away to be judged anew, and nobody else."""
-    both = "/sse?t=~news+rooms?room%3D1"
-
-    async with (
-        open_stream(app, both) as multiplexed,
-        open_stream(app, "/sse/rooms/1") as own,
-        open_stream(app, "/sse/rooms/2") as other,
-        open_stream(app, news) as unrelated,
-    ):
-        await sse.recheck(sse.topic("rooms", room=1))
-        gone = [(await stream.rest())[-1] for stream in (multiplexed, own)]
-        await sse.topic("rooms", room=2).publish("said")
-        await sse.topic("news").publish("said")
-        stayed = [await stream.next("said") for stream in (other, unrelated)]
-
-    assert [(event.event, event.data) for event in gone] == [("sse-holdoff", "recheck")] * 2
-    assert len(stayed) == 2
-
-
-async def test_recheck_lets_authorize_judge_anew(app: Quart, sse: SSE) -> None:
-    """Who is no longer allowed to listen is stopped when the stream comes back."""
-    allowed = {"ada"}
-    rooms = sse.channel("rooms", "/rooms")
-    rooms.authorize(lambda: request.cookies.get("who") in allowed)
-    client = QuartClient(app)
-    client.set_cookie("localhost", "who", "ada")
-
-    async with open_stream(client, "/sse/rooms") as stream:
-        allowed.clear()
-        await sse.recheck(rooms.topic())
-        before = await stream.rest()
-    async with open_stream(client, "/sse/rooms") as stream:
-        after = await stream.rest()
-
-    assert before[-1].event == "sse-holdoff"
-    assert [event.event for event in after] == ["sse-stop"]
-
-
-async def test_close_all_ends_streams_and_holds_off_new_ones(
-    app: Quart, sse: SSE, news: str
-) -> None:
-    """While a server stops, browsers are told to come back, to whoever serves then."""
-    async with open_stream(app, news) as one, open_stream(app, "/sse?t=~news") as two:
-        await sse.close_all()
-        ended = [await stream.rest() for stream in (one, two)]
-    async with open_stream(app, news) as late:
-        refused = await late.rest()
-    plain = await QuartClient(app).get(news)
-
-    for events in ended:
-        assert [event.event for event in events] == ["sse-open", "sse-holdoff"]
-        assert events[-1].data == "shutdown"
-    assert [(event.event, event.data) for event in refused] == [("sse-holdoff", "shutdown")]
-    assert refused[0].retry
-    assert plain.status_code == 503
-
-
-async def test_close_all_holds_off_streams_of_views(app: Quart, sse: SSE, news: str) -> None:
-    """A view's own stream ends, and is held off, like any other."""
-
-    @app.get("/ticker")
-    async def ticker() -> Response:
-        return await sse.stream(sse.topic("news"))
-
-    async with open_stream(app, "/ticker") as open_one:
-        await sse.close_all()
-        ended = await open_one.rest()
-    async with open_stream(app, "/ticker") as late:
-        refused = await late.rest()
-
-    assert ended[-1].event == "sse-holdoff"
-    assert [event.event for event in refused] == ["sse-holdoff"]
-
-
-async def test_stop_of_the_app_ends_streams(app: Quart, news: str) -> None:
-    """A lifespan that ends takes its streams with it."""
-    async with app.test_app() as running, open_stream(app, news) as stream:
-        await running.shutdown()
-        events = await stream.rest()
-
-    assert events[-1].event == "sse-holdoff"
-
-
-async def test_ended_streams_are_forgotten(app: Quart, sse: SSE, news: str) -> None:
-    """A client that goes away is no receiver any more, and nothing of it stays."""
-    async with open_stream(app, news):
-        pass
-
-    assert (await sse.topic("news").publish("said")).local_receivers == 0
-    await until(sse._current.connections.emptied.is_set)
 
 
 # -- positions ---------------------------------------------------------------------------------

@@ -10,7 +10,6 @@ from typing import Any, cast
 import pytest
 import uvloop
 
-from faults.network import Wire
 from faults.publisher import Attempt, Fate
 from faults.scenarios import SCENARIOS, play
 from faults.stage import BRIEF
@@ -20,6 +19,7 @@ from quart_sse.broker import Keep, Kind, Message
 from quart_sse.broker.redis import RedisBroker
 from quart_sse.errors import BrokerUnavailable
 from quart_sse.position import Id
+from tests.support.network import Wire
 
 ROOT = Path(__file__).parents[2]
 

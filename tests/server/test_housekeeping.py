@@ -2,34 +2,15 @@
 
 import asyncio
 import logging
-import time
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from bs4 import BeautifulSoup, Tag
-from quart import Quart, render_template_string, request
+from quart import Quart
 from quart.testing import QuartClient, connections
 
-from quart_sse import SSE, Topic
 from quart_sse.broker.memory import MemoryBroker
-from tests.support.streams import SSE_ACCEPT, Stream, connect_urls, open_stream, until
-
-DAY = 86_400.0
-
-
-def make_app(**config: object) -> tuple[Quart, SSE]:
-    """Return an app and its extension."""
-    app = Quart(__name__)
-    app.secret_key = "for tests only"
-    app.config.update(config)
-    return app, SSE(app)
-
-
-def make_topic(**config: object) -> tuple[Quart, Topic]:
-    """Return an app and its public topic, at ``/sse/news``."""
-    app, sse = make_app(**config)
-    return app, sse.channel("news", "/news", public=True).topic()
+from tests.support.apps import make_topic
+from tests.support.streams import SSE_ACCEPT, Stream, open_stream, until
 
 
 class Tap(connections.TestHTTPConnection):
@@ -227,118 +208,6 @@ async def test_slow_client_is_sent_only_the_newest_html() -> None:
     assert len(versions) <= 2
 
 
-def add_page(app: Quart, topic: Topic) -> None:
-    """Give an app a page that shows a fragment of a topic that is not public."""
-    topic.channel.fragment("list")(lambda: "list")
-
-    @app.get("/")
-    async def page() -> str:
-        return await render_template_string(
-            '{% from "quart_sse/macros.html" import sse_live %}{{ sse_live("inner.list") }}'
-        )
-
-
-async def get_page(client: QuartClient, monkeypatch: pytest.MonkeyPatch, age: float) -> str:
-    """Return a page as it was made some seconds ago."""
-    then = time.time() - age
-    with monkeypatch.context() as past:
-        past.setattr(time, "time", lambda: then)
-        answer = await client.get("/")
-    return await answer.get_data(as_text=True)
-
-
-@pytest.mark.parametrize("number", [2, 4])
-async def test_page_gets_another_token_before_its_own_expires(
-    monkeypatch: pytest.MonkeyPatch, number: int
-) -> None:
-    """At 80 % of a token's life its leaf is replaced; the new one goes on where the old one was."""
-    app, sse = make_app(QUART_SSE_HTMX=number, QUART_SSE_PROBE=0.1)
-    inner = sse.channel("inner", "/inner").topic()
-    sse.identity(lambda: request.cookies.get("who"))
-    add_page(app, inner)
-    ada, bob = QuartClient(app), QuartClient(app)
-    ada.set_cookie("localhost", "who", "ada")
-    old = await get_page(ada, monkeypatch, 0.9 * DAY)
-    old_id = old.partition('id="')[2].partition('"')[0]
-
-    async with open_stream(ada, connect_urls(old)[0]) as stream:
-        await inner.publish("said", "before")
-        event = await stream.next("inner.said")
-        renewal = await stream.next("message")
-    await inner.publish("said", "after")
-    partial = BeautifulSoup(renewal.data, "html.parser").find("hx-partial")
-    assert isinstance(partial, Tag)
-    (url,) = connect_urls(renewal.data)
-    async with open_stream(ada, url) as stream:
-        first = await stream.next()
-        resumed = await stream.next()
-    async with open_stream(bob, url) as stream:
-        refused = await stream.next()
-
-    assert event.data == "before"
-    assert partial["hx-target"] == f"#{old_id}"
-    assert partial["hx-swap"] == "outerHTML"
-    (leaf,) = partial.find_all(recursive=False)
-    assert isinstance(leaf, Tag)
-    assert leaf["id"] != old_id
-    assert url.partition("&")[0] != connect_urls(old)[0].partition("&")[0]
-    assert [first.event, resumed.data, refused.event] == ["sse-open", "after", "sse-stop"]
-
-
-async def test_each_token_of_a_shared_stream_is_renewed_for_whom_it_was(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """What a page showed to nobody stays good for anybody, whoever has signed in since."""
-    app, sse = make_app(QUART_SSE_PROBE=0.1)
-    sse.identity(lambda: request.cookies.get("who"))
-    add_page(app, sse.channel("inner", "/inner").topic())
-    client = QuartClient(app)
-    (nobodys,) = connect_urls(await get_page(client, monkeypatch, 0.9 * DAY))
-    client.set_cookie("localhost", "who", "ada")
-    (adas,) = connect_urls(await get_page(client, monkeypatch, 0.5 * DAY))
-
-    async with open_stream(client, f"{nobodys}&{adas.partition('?')[2]}") as stream:
-        renewals = [await stream.next("message") for _ in range(2)]
-    urls = [connect_urls(renewal.data)[0] for renewal in renewals]
-    answers = []
-    for url in urls:
-        async with open_stream(QuartClient(app), url) as stream:
-            answers.append((await stream.next()).event)
-
-    assert answers == ["sse-open", "sse-stop"]
-    keys = [parse_qs(urlsplit(url).query)["k"] for url in (nobodys, adas, *urls)]
-    assert keys[:2] == keys[2:]
-    assert keys[0] != keys[1]
-
-
-@pytest.mark.parametrize(
-    ("age", "url"),
-    [(0.7, "{url}"), (0.9, "{own}"), (0.7, "{url}&t=~news"), (0.0, "/sse?t=~news")],
-    ids=["fresh", "own URL", "several tokens", "unsigned"],
-)
-async def test_leaf_is_replaced_only_where_it_must(
-    monkeypatch: pytest.MonkeyPatch, age: float, url: str
-) -> None:
-    """A token that is young, of a channel's own URL, or none, is left alone."""
-    app, sse = make_app(QUART_SSE_PROBE=0.1, QUART_SSE_HEARTBEAT=0.1)
-    sse.channel("news", "/news", public=True)
-    inner = sse.channel("inner", "/inner").topic()
-    add_page(app, inner)
-    (signed,) = connect_urls(await get_page(QuartClient(app), monkeypatch, age * DAY))
-
-    async with open_stream(
-        app, url.format(url=signed, own=signed.replace("/sse?", "/sse/inner?"))
-    ) as stream:
-        for _ in range(2):  # heartbeats, so the sweeper has looked
-            before = stream.last_id
-            while stream.last_id == before:
-                await stream._read()
-        await sse.close_all()
-        events = await stream.rest()
-
-    assert "outerHTML" not in "".join(event.data for event in events)
-
-
 async def test_sweeper_survives_a_failure(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -387,29 +256,3 @@ async def test_sweeper_rests_when_there_is_nothing_to_do() -> None:
     await until(lambda: asyncio.all_tasks() <= before)
 
     assert during
-
-
-async def test_lifespan_leaves_no_task() -> None:
-    """What the lifespan starts, it ends."""
-    app, _ = make_topic()
-    before = asyncio.all_tasks()
-
-    async with app.test_app(), open_stream(app, "/sse/news"):
-        during = asyncio.all_tasks() - before
-    await until(lambda: asyncio.all_tasks() <= before)
-
-    assert during
-
-
-def test_app_serves_in_one_loop_after_another() -> None:
-    """Tests and command lines run an app in several event loops, one after the other."""
-    app, topic = make_topic(QUART_SSE_HEARTBEAT=0.1, QUART_SSE_PROBE=0.1)
-
-    async def serve() -> str:
-        async with open_stream(app, "/sse/news") as stream:
-            while not stream.last_id:  # a heartbeat, so the sweeper runs in this loop
-                await stream._read()
-            await topic.publish("said", "x")
-            return (await stream.next("said")).data
-
-    assert [asyncio.run(serve()) for _ in range(2)] == ["x", "x"]

@@ -112,12 +112,12 @@ async def test_stream_outlives_the_response_timeout(app: Quart) -> None:
 @pytest.mark.parametrize("url", ALL)
 async def test_client_that_leaves_is_forgotten(app: Quart, sse: SSE, url: str) -> None:
     """Nothing stays of a stream whose client has gone."""
-    hub = app.extensions["quart_sse"].hub
+    connections = app.extensions["quart_sse"].connections
     async with open_stream(app, url):
-        open_ones = len(hub.connections)
+        open_ones = len(connections)
 
     assert open_ones == 1
-    assert not hub.connections
+    assert not connections
     assert (await sse.topic("news").publish("said")).local_receivers == 0
 
 

@@ -19,8 +19,6 @@ from tests.support.redis_server import RedisServer
 from tests.support.streams import connect_urls
 
 PAGE = '{% from "quart_sse/macros.html" import sse_connect %}{{ sse_connect(topics=topics) }}'
-
-
 #: Seconds between two looks at something outside the process.
 POLL = 0.01
 

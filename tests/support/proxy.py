@@ -158,39 +158,3 @@ async def proxy_to(server_port: int) -> AsyncIterator[Proxy]:
         yield proxy
     finally:
         await proxy.close()
-
-
-class Balancer:
-    """The one address of all processes, which leads to one of them."""
-
-    def __init__(self, port: int) -> None:
-        self.target = port
-        self.port = 0
-        self._writers: set[asyncio.StreamWriter] = set()
-
-    async def __aenter__(self) -> "Balancer":
-        self._server = await asyncio.start_server(self._take, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, *failure: object) -> None:
-        self._server.close()
-        for writer in self._writers:
-            writer.close()
-
-    async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.add(writer)
-        try:
-            to_reader, to_writer = await asyncio.open_connection("127.0.0.1", self.target)
-            self._writers.add(to_writer)
-            await asyncio.gather(self._pump(reader, to_writer), self._pump(to_reader, writer))
-        except OSError:
-            writer.close()
-
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while data := await reader.read(65536):
-                writer.write(data)
-        finally:
-            writer.close()
-            self._writers.discard(writer)

@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -164,6 +164,13 @@ async def serve_pages(
     environ = {"QUART_SSE_HTMX": str(htmx), **(environ or {})}
     async with serve(lambda free: [*command, str(free)], environ, port=port) as server:
         yield server
+
+
+async def until_so(look: Callable[[], Awaitable[bool]], seconds: float = 40.0) -> None:
+    """Look until another program says yes."""
+    async with asyncio.timeout(seconds):
+        while not await look():  # noqa: ASYNC110 - it is another program
+            await asyncio.sleep(PAUSE)
 
 
 async def _answers(server: Server) -> None:

@@ -6,8 +6,10 @@ import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from httpx_sse import ServerSentEvent
+from httpx import Response
+from httpx_sse import EventSource, ServerSentEvent
 from httpx_sse._decoders import SSEDecoder
 from quart import Quart
 from quart.testing import QuartClient, connections
@@ -98,3 +100,27 @@ async def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - the condition is anything
             await asyncio.sleep(0)
+
+
+class Read(NamedTuple):
+    """An event as a client has it (httpx-sse's own class knows no equality)."""
+
+    data: str
+    name: str = "message"
+    last_id: str = ""
+    retry_ms: int | None = None
+
+
+def parse(*chunks: bytes) -> list[Read]:
+    """Decode a stream, cut into chunks anywhere, as httpx-sse does with one from a socket."""
+    headers = {"Content-Type": "text/event-stream; charset=utf-8"}
+    source = EventSource(Response(200, headers=headers, content=iter(chunks)))
+    return [Read(event.data, event.event, event.id, event.retry) for event in source.iter_sse()]
+
+
+def client_of(app: Quart, who: str | None = None) -> QuartClient:
+    """Return the browser of somebody."""
+    client = QuartClient(app)
+    if who is not None:
+        client.set_cookie("localhost", "who", who)
+    return client

@@ -151,11 +151,15 @@ class Relay:
 
 
 class Balancer(Relay):
-    """The one address of all web processes: each connection goes to the next that answers."""
+    """One address of several servers: each connection goes to the next that answers.
 
-    def __init__(self) -> None:
+    Args:
+        ports: Of the servers.
+    """
+
+    def __init__(self, *ports: int) -> None:
         super().__init__()
-        self.ports: list[int] = []
+        self.ports = list(ports)
 
     async def _lead(self) -> Streams | None:
         for _ in range(len(self.ports)):

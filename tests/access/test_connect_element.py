@@ -1,0 +1,168 @@
+"""The connect element: its attributes, its token, and what it asks of the app."""
+
+import base64
+import uuid
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from bs4 import BeautifulSoup
+from quart import Quart, render_template_string
+from quart.testing import QuartClient
+
+from quart_sse import SSE, ConfigError, MissingSecretKeyError
+from quart_sse.channel import Channel
+from tests.support.connecting import page_url, verdict
+from tests.support.pages import (
+    LIST,
+    LIST_AND_CONNECT,
+    SIGNED,
+    add_page,
+    get_page,
+    leaves,
+    make_app,
+    render,
+    url_of,
+)
+from tests.support.streams import connect_urls, open_stream
+
+
+@pytest.mark.parametrize("number", [2, 4])
+async def test_connect_element_is_what_htmx_needs(number: int) -> None:
+    """An empty leaf, for htmx 2 or 4, with an id of its own in each render."""
+    app = make_app(QUART_SSE_HTMX=number)
+    add_page(app, LIST_AND_CONNECT)
+
+    (first,), (second,) = [leaves(await get_page(app)) for _ in range(2)]
+
+    attributes = dict(first.attrs)
+    url = attributes.pop("sse-connect" if number == 2 else "hx-sse:connect")
+    assert attributes.pop("id") != second["id"]
+    assert attributes.pop("hidden") == ""
+    assert first.name == "div"
+    assert first.contents == []
+    assert urlsplit(str(url)).path == "/sse"
+    assert attributes == (
+        {
+            "hx-ext": "sse",
+            "sse-swap": "message",
+            "sse-close": "sse-stop",
+            "hx-swap": "none",
+        }
+        if number == 2
+        else {
+            "hx-sse:close": "sse-stop",
+            "hx-swap": "none",
+            "hx-trigger": "load, htmx:after:request delay:10s, htmx:error delay:10s",
+            "hx-sync": "this:drop",
+        }
+    )
+
+
+async def test_page_with_too_many_topics_names_the_key() -> None:
+    """More topics than one connection may have are an error of the page, not of its viewers."""
+    app = make_app(QUART_SSE_MAX_TOPICS=2)
+    body = (
+        '{% for seat in range(3) %}{{ sse_fragment("rooms.list", room="x", seat=seat) }}'
+        "{% endfor %}{{ sse_connect() }}"
+    )
+
+    with pytest.raises(ConfigError, match=r"QUART_SSE_MAX_TOPICS.*at least 3"):
+        await render(app, body)
+
+
+@pytest.mark.parametrize(
+    ("body", "needs_key"),
+    [
+        (LIST_AND_CONNECT, False),
+        ('{{ sse_live("board.list") }}', False),
+        ("{{ sse_connect() }}", False),
+        ("{{ sse_scripts() }}", False),
+        ('{{ sse_fragment("hidden.list") }}', False),
+        (SIGNED, True),
+        ('{{ sse_live("hidden.list") }}', True),
+        (LIST + SIGNED, True),
+        ('{{ sse_connect(topics=["hidden"]) }}', True),
+    ],
+)
+async def test_secret_key_is_asked_for_only_to_sign(body: str, needs_key: bool) -> None:
+    """Without a secret key public pages work, and others say what to do."""
+    app = make_app()
+    app.secret_key = None
+
+    if needs_key:
+        with pytest.raises(MissingSecretKeyError, match=r"app\.secret_key"):
+            await render(app, body)
+    else:
+        await render(app, body)
+
+
+async def test_token_tells_no_identity(app: Quart, sse: SSE) -> None:
+    """A token can be read by anybody, so it holds no name of whom it is for."""
+    sse.identity(lambda: "ada@example.org")
+    sse.channel("hidden", "/hidden").fragment("list")(lambda: "hidden")
+
+    (leaf,) = leaves(await render(app, SIGNED))
+
+    (token,) = parse_qs(urlsplit(url_of(leaf)).query)["t"]
+    payload = token.split(".")[0]
+    decoded = base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))
+    assert b"hidden:list" in decoded
+    assert b"ada" not in decoded
+
+
+CELLS = (
+    '{% from "quart_sse/macros.html" import sse_connect, sse_fragment %}'
+    '{% for row, column in cells %}{{ sse_fragment("cells.mine", row=row, column=column) }}'
+    "{% endfor %}{{ sse_connect() }}"
+)
+
+
+def make_cells(*, public: bool) -> tuple[Quart, Channel, list[tuple[uuid.UUID, uuid.UUID]]]:
+    """Return an app with a page of as many topics as one may show, with long names."""
+    app = Quart(__name__)
+    app.secret_key = "for tests only"
+    channel = SSE(app).channel("cells", "/cells/<uuid:row>/<uuid:column>", public=public)
+    channel.fragment("mine", personal=True)(lambda row, column: f"{row} {column}")
+    cells = [(uuid.uuid4(), uuid.uuid4()) for _ in range(128)]
+
+    @app.get("/")
+    async def page() -> str:
+        return await render_template_string(CELLS, cells=cells)
+
+    return app, channel, cells
+
+
+@pytest.mark.parametrize("public", [True, False], ids=["public", "signed"])
+async def test_page_of_many_topics_is_wholly_live(public: bool) -> None:
+    """However long its list of topics is, each is heard, and its fragments can be fetched."""
+    app, channel, cells = make_cells(public=public)
+    client = QuartClient(app)
+    url = await page_url(client, "")
+    row, column = cells[-1]
+
+    async with open_stream(client, url) as stream:
+        await channel.topic(row=row, column=column).refresh()
+        message = BeautifulSoup((await stream.next("message")).data, "html.parser")
+    loader = message.find("span")
+    assert loader is not None
+    answer = await client.get(str(loader["hx-get"]))
+
+    assert len(url) < 7000
+    assert answer.status_code == 200
+    assert await answer.get_data(as_text=True) == f"{row} {column}"
+
+
+async def test_page_of_many_topics_without_a_key_says_so_or_is_live() -> None:
+    """A public page whose list cannot be made short is an error of the page, or is connected."""
+    app, *_ = make_cells(public=True)
+    app.secret_key = None
+    client = QuartClient(app)
+
+    answer = await client.get("/")
+    if answer.status_code == 200:
+        (url,) = connect_urls(await answer.get_data(as_text=True))
+        result = await verdict(client, url)
+    else:
+        result = ("open", 200)
+
+    assert result == ("open", 200)

@@ -1,0 +1,53 @@
+"""Replays: concurrent, identical requests share one call of the broker."""
+
+import asyncio
+from collections.abc import Mapping
+
+from quart_sse.broker import Replay, Start
+from quart_sse.broker.memory import MemoryBroker
+from quart_sse.errors import BrokerUnavailable
+from quart_sse.replays import Replays
+from tests.support.house import KEEPS, TOPIC, House
+from tests.support.streams import until
+
+
+async def test_many_who_come_back_from_one_position_are_answered_together(house: House) -> None:
+    """One call is under way, one more serves all who came meanwhile, and nobody misses anything."""
+    since = house.broker.known
+    await house.say("1", "2")
+    held = house.broker.answers = asyncio.Event()
+    first = house.view(since=since)
+    await until(lambda: house.broker.asked == 1)
+    await house.say("3")  # after the snapshot that the first one waits for
+    others = [house.view(since=since) for _ in range(20)]
+    await house.quiet()
+    held.set()
+    await house.say("4")
+    for viewer in (first, *others):
+        await viewer.hears("1", "2", "3", "4")
+
+    assert house.broker.asked == 2
+    assert all(viewer.positions == sorted(viewer.positions) for viewer in (first, *others))
+
+
+async def test_who_waits_for_an_answer_together_fails_together_or_goes_on_alone() -> None:
+    """An asker who gives up leaves the question to the next; an error is everybody's."""
+    calls: list[asyncio.Future[Replay]] = []
+
+    class Slow(MemoryBroker):
+        async def resume(self, starts: Mapping[str, Start]) -> Replay:
+            calls.append(asyncio.get_running_loop().create_future())
+            return await calls[-1]
+
+    replays = Replays(Slow(), 10, 1000)
+    starts = {TOPIC: Start(None, frozenset(), KEEPS[TOPIC])}
+    askers = [asyncio.create_task(replays.ask(starts)) for _ in range(4)]
+    await until(lambda: len(calls) == 1)
+    askers[0].cancel()
+    await until(lambda: len(calls) == 2)
+    calls[1].set_exception(BrokerUnavailable("Redis is away."))
+    outcomes = await asyncio.gather(*askers[1:], return_exceptions=True)
+
+    assert [str(outcome) for outcome in outcomes] == ["Redis is away."] * 3
+    assert len(calls) == 2
+    assert not replays._flights

@@ -1,0 +1,129 @@
+"""The scripts of a page: which ones, from where, and with which options."""
+
+import base64
+import hashlib
+
+import pytest
+from quart import render_template_string
+from quart.testing import QuartClient
+
+from tests.support.pages import MACROS, make_app, parse, render
+
+
+@pytest.mark.parametrize(
+    ("number", "names"),
+    [
+        (2, ["htmx-2", "idiomorph", "quart-sse.min.js", "quart-sse-htmx.min.js"]),
+        (4, ["htmx-4", "quart-sse.min.js", "quart-sse-htmx.min.js"]),
+    ],
+)
+@pytest.mark.parametrize("how", ["in a request", "outside a request"])
+async def test_scripts_are_served_with_integrity_for_ever(
+    number: int, names: list[str], how: str
+) -> None:
+    """Each script blocks, is what its integrity says, and never has to be asked for again."""
+    app = make_app(QUART_SSE_HTMX=number)
+    client = QuartClient(app)
+    if how == "in a request":
+        soup = await render(app, "{{ sse_scripts() }}")
+    else:
+        async with app.app_context():
+            soup = parse(await render_template_string(MACROS + "{{ sse_scripts() }}"))
+
+    for script, name in zip(soup.find_all("script"), names, strict=True):
+        answer = await client.get(str(script["src"]))
+        body = await answer.get_data(as_text=False)
+        head = await client.head(str(script["src"]))
+
+        digest = base64.b64encode(hashlib.sha384(body).digest()).decode()
+        assert name in str(script["src"])
+        assert set(script.attrs) == {"src", "integrity"}
+        assert script["integrity"] == f"sha384-{digest}"
+        for headers in (answer.headers, head.headers):
+            assert headers["Content-Type"].startswith("text/javascript")
+            assert headers["X-Content-Type-Options"] == "nosniff"
+            cached = set(headers["Cache-Control"].split(", "))
+            assert cached == {"public", "max-age=31536000", "immutable"}
+
+
+@pytest.mark.parametrize(
+    ("argument", "names"),
+    [
+        ("shared=false", ["htmx-2", "htmx-ext-sse"]),
+        ("htmx=false", ["quart-sse.min.js"]),
+    ],
+)
+async def test_scripts_that_are_not_wanted_are_left_out(argument: str, names: list[str]) -> None:
+    """A page may use htmx's own extension, or our script without htmx."""
+    soup = await render(make_app(), f"{{{{ sse_scripts({argument}) }}}}")
+
+    sources = [str(script["src"]) for script in soup.find_all("script")]
+    for source, name in zip(sources, names, strict=True):
+        assert name in source
+
+
+async def test_no_script_at_all_is_an_error() -> None:
+    """Whoever wants neither script is told so."""
+    with pytest.raises(ValueError, match="no script at all"):
+        await render(make_app(), "{{ sse_scripts(shared=false, htmx=false) }}")
+
+
+@pytest.mark.parametrize(
+    "argument", ["['https://a.org', 'http://b.org:81']", "'https://a.org http://b.org:81'"]
+)
+async def test_script_is_told_which_origins_it_may_connect(argument: str) -> None:
+    """They stand on our script alone; where there are none nothing does."""
+    plain = await render(make_app(), "{{ sse_scripts() }}")
+    soup = await render(make_app(), f"{{{{ sse_scripts(origins={argument}) }}}}")
+
+    assert plain.select("[data-origins]") == []
+    (script,) = soup.select("[data-origins]")
+    assert "/quart-sse.min.js" in str(script["src"])
+    assert script["data-origins"] == "https://a.org http://b.org:81"
+
+
+@pytest.mark.parametrize(
+    "argument", ["['https://a.org/']", "'//a.org'", "'a.org'", "['']", "['javascript:x']", "7"]
+)
+async def test_what_is_no_origin_is_an_error(argument: str) -> None:
+    """An origin has a scheme and a host, and nothing more."""
+    with pytest.raises(ValueError, match=r"sse_scripts\(origins=\["):
+        await render(make_app(), f"{{{{ sse_scripts(origins={argument}) }}}}")
+
+
+async def test_script_is_told_whether_it_may_reload() -> None:
+    """The attribute is there, on our script alone, or it is not."""
+    plain = await render(make_app(), "{{ sse_scripts() }}")
+    soup = await render(make_app(), "{{ sse_scripts(reload=true, origins='https://a.org') }}")
+
+    assert plain.select("[data-reload]") == []
+    (script,) = soup.select("[data-reload]")
+    assert "/quart-sse.min.js" in str(script["src"])
+    assert script["data-origins"] == "https://a.org"
+
+
+@pytest.mark.parametrize("argument", ["origins=['https://a.org']", "reload=true"])
+async def test_option_of_a_script_that_is_left_out_is_an_error(argument: str) -> None:
+    """It would be obeyed by nothing."""
+    with pytest.raises(ValueError, match="shared=false"):
+        await render(make_app(), f"{{{{ sse_scripts(shared=false, {argument}) }}}}")
+
+
+async def test_page_reloads_by_itself_where_scripts_do_not_run() -> None:
+    """The option stands in a noscript element, and only if it is asked for."""
+    plain = await render(make_app(), "{{ sse_scripts() }}")
+    soup = await render(make_app(), "{{ sse_scripts(refresh=30) }}")
+
+    assert plain.find("noscript") is None
+    meta = soup.find("meta")
+    assert meta is not None
+    assert meta.attrs == {"http-equiv": "refresh", "content": "30"}
+    assert meta.parent is not None
+    assert meta.parent.name == "noscript"
+
+
+async def test_scripts_take_a_nonce() -> None:
+    """A nonce for a strict policy is put on each script, escaped."""
+    soup = await render(make_app(), """{{ sse_scripts(nonce='a"b') }}""")
+
+    assert [script["nonce"] for script in soup.find_all("script")] == ['a"b'] * 4

@@ -1,0 +1,207 @@
+"""The endpoints of fragments and static files: what they answer, and to whom."""
+
+import pytest
+from quart import Quart, g, request
+from quart.testing import QuartClient
+
+from quart_sse import SSE
+from quart_sse.channel import Channel
+from tests.support.pages import loader_of, make_app, viewing
+from tests.support.streams import client_of, open_stream
+
+
+@pytest.mark.parametrize(
+    ("owner", "thief", "status"),
+    [("ada", "ada", 200), ("ada", "bob", 403), ("ada", None, 403), (None, "bob", 200)],
+    ids=["own", "foreign", "anonymous", "token of nobody"],
+)
+async def test_personal_fragment_is_behind_the_gate_of_the_stream(
+    app: Quart, rooms: Channel, owner: str | None, thief: str | None, status: int
+) -> None:
+    """Whoever has the URL from somebody else gets his own HTML or none, never the other's."""
+    async with viewing(client_of(app, owner)) as stream:
+        await rooms.topic(room=7).refresh("mine")
+        url = str(loader_of(await stream.next("message"))["hx-get"])
+
+    answer = await client_of(app, thief).get(url)
+
+    assert answer.status_code == status
+    if status == 200:
+        assert await answer.get_data(as_text=True) == f"<b>{thief} in 7</b>"
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status"),
+    [
+        ("/sse/~/mine/rooms/7", {}, 403),
+        ("/sse/~/mine/rooms/7?t=~rooms%3Froom%3D7:mine", {}, 403),
+        ("/sse/~/mine/rooms/7?t=nonsense", {}, 403),
+        ("/sse/~/other/rooms/7", {}, 404),
+        ("/sse/~/mine/rooms/x", {}, 404),
+        ("/sse/~/mine/rooms/8?{query}", {}, 403),
+        ("/sse/~/mine/rooms/7?{query}", {"Sec-Fetch-Site": "cross-site"}, 403),
+        ("/sse/~/mine/rooms/7?{query}", {"Origin": "https://evil.example"}, 403),
+        ("/sse/~/mine/rooms/7?{query}", {"Sec-Fetch-Site": "same-origin"}, 200),
+    ],
+    ids=[
+        "no token",
+        "unsigned",
+        "nonsense",
+        "unknown",
+        "no topic",
+        "other topic",
+        "cross-site",
+        "foreign origin",
+        "own page",
+    ],
+)
+async def test_fragment_is_given_only_with_leave(
+    app: Quart, rooms: Channel, path: str, headers: dict[str, str], status: int
+) -> None:
+    """A fragment's URL asks what the stream's asks, and no page of another origin gets it."""
+    client = client_of(app, "ada")
+    async with viewing(client) as stream:
+        await rooms.topic(room=7).refresh("mine")
+        url = str(loader_of(await stream.next("message"))["hx-get"])
+
+    answer = await client.get(path.format(query=url.partition("?")[2]), headers=headers)
+
+    assert answer.status_code == status
+
+
+@pytest.mark.parametrize("path", ["/sse/~/list/board", "/sse/~static/vendor.json"])
+@pytest.mark.parametrize("accept", ["text/html", "text/html, text/event-stream"])
+async def test_fragment_is_html_for_whoever_would_take_a_stream_too(
+    app: Quart, board: Channel, path: str, accept: str
+) -> None:
+    """htmx 4 takes streams for an answer to anything; only a stream's URL answers with one."""
+    board.fragment("list")(lambda: "the list")
+
+    answer = await QuartClient(app).get(path, headers={"Accept": accept})
+
+    assert answer.status_code == 200
+    assert answer.mimetype in ("text/html", "application/json")
+    assert await answer.get_data(as_text=False) != b""
+
+
+async def test_refused_fragment_leaves_the_page_as_it_is(app: Quart, rooms: Channel) -> None:
+    """htmx 4 shows error pages; a refusal tells it to show nothing."""
+    answer = await client_of(app, "ada").get("/sse/~/mine/rooms/7", headers={"HX-Request": "true"})
+
+    assert answer.status_code == 403
+    assert answer.headers["HX-Reswap"] == "none"
+    assert await answer.get_data(as_text=False) == b""
+
+
+async def test_shared_fragment_can_be_fetched_too(app: Quart, board: Channel) -> None:
+    """A fragment's URL answers with what everybody sees."""
+    board.fragment("list")(lambda: f"{g.get('user')}")
+
+    @app.before_request
+    async def load_user() -> None:
+        if "who" in request.cookies:
+            g.user = request.cookies["who"]
+
+    answer = await client_of(app, "ada").get("/sse/~/list/board")
+
+    assert await answer.get_data(as_text=True) == "None"
+    assert answer.mimetype == "text/html"
+
+
+@pytest.mark.parametrize("query", ["", "?v=", "?v=wrong", "?v=0&w=1"])
+async def test_file_under_another_hash_is_not_kept(query: str) -> None:
+    """Only the URL of this very content may be kept for ever."""
+    app = make_app()
+
+    answer = await QuartClient(app).get(f"/sse/~static/vendor.json{query}")
+
+    assert answer.status_code == 200
+    assert "immutable" not in answer.headers.get("Cache-Control", "")
+    assert "max-age=31536000" not in answer.headers.get("Cache-Control", "")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../pyproject.toml",
+        "vendor/../../pyproject.toml",
+        "../templates/quart_sse/macros.html",
+        "%2e%2e/pyproject.toml",
+        "..%2fpyproject.toml",
+        "%2fetc/passwd",
+        "//etc/passwd",
+        "vendor",
+        "vendor/",
+        "",
+        "nothing.js",
+        "vendor.json%00",
+        "x" * 300,
+        "./vendor.json",
+        "vendor/../vendor.json",
+    ],
+)
+@pytest.mark.parametrize("query", ["", "?v="])
+async def test_nothing_but_static_files_is_served(path: str, query: str) -> None:
+    """No path leads out of the folder of static files or to what is no file, and each has one."""
+    app = make_app()
+
+    answer = await QuartClient(app).get(f"/sse/~static/{path}{query}")
+
+    assert answer.status_code in (308, 404)
+    assert b"quart-sse" not in await answer.get_data(as_text=False)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "values", "path"),
+    [
+        ("sse.connect", {"t": "x"}, "?t=x"),
+        ("sse.static", {"filename": "vendor.json"}, "/~static/vendor.json"),
+        ("sse.files.stream", {"number": 7, "path": "a/b"}, "/files/7/a/b"),
+        (
+            "sse.files.fragment",
+            {"fragment": "list", "number": 7, "path": "a b"},
+            "/~/list/files/7/a%20b",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) and value.startswith("sse") else "",
+)
+@pytest.mark.parametrize("prefix", ["/sse", "/some/where-else"])
+@pytest.mark.parametrize("root", ["", "/mounted"])
+async def test_url_for_gives_every_endpoint(
+    app: Quart, endpoint: str, values: dict[str, object], path: str, prefix: str, root: str
+) -> None:
+    """Every URL of the extension has an endpoint, under the prefix and the app's root path."""
+    app.config["QUART_SSE_URL_PREFIX"] = prefix
+    SSE(app).channel("files", "/files/<int:number>/<path:path>")
+
+    async with app.test_request_context("/", root_path=root):
+        url = app.url_for(endpoint, **values)  # type: ignore[arg-type]
+
+    assert url == root + prefix + path
+
+
+async def test_other_blueprints_may_be_called_like_channels(app: Quart, sse: SSE) -> None:
+    """A channel's blueprint has a name of its own, so an app may have one of the same."""
+    sse.channel("news", "/news", public=True)
+    app.add_url_rule("/news", "news.stream", lambda: "the app's own")
+
+    answer = await QuartClient(app).get("/news")
+
+    assert await answer.get_data(as_text=True) == "the app's own"
+
+
+@pytest.mark.parametrize("name", ["static", "connect", "stream", "fragment", "sse", "quart_sse"])
+async def test_channel_may_be_called_like_an_endpoint(app: Quart, sse: SSE, name: str) -> None:
+    """No name of a channel hides what the extension itself has."""
+    channel = sse.channel(name, f"/{name}", public=True)
+    channel.fragment("list")(lambda: "list")
+    client = QuartClient(app)
+
+    fragment = await client.get(f"/sse/~/list/{name}")
+    static = await client.get("/sse/~static/vendor.json")
+    async with open_stream(client, f"/sse/{name}") as own, open_stream(client, f"/sse?t=~{name}"):
+        published = await channel.topic().publish("said", "x")
+        said = await own.next("said")
+
+    assert (fragment.status_code, static.status_code) == (200, 200)
+    assert (said.data, published.local_receivers) == ("x", 2)

@@ -1,0 +1,57 @@
+"""Personal fragments: each viewer is told to fetch its own."""
+
+import asyncio
+
+import pytest
+from quart import Quart
+from quart.testing import QuartClient
+
+from quart_sse import SSE
+from quart_sse.channel import Channel
+from tests.support.pages import get_text, loader_of, partial, viewing
+from tests.support.streams import client_of, open_stream
+
+
+@pytest.mark.parametrize("who", ["ada", "bob", None])
+async def test_personal_fragment_is_fetched_by_its_viewer(
+    app: Quart, rooms: Channel, who: str | None
+) -> None:
+    """A viewer is first shown his own, then told to fetch it with his own cookies."""
+    client = client_of(app, who)
+
+    first = await get_text(client)
+    async with viewing(client) as stream:
+        await rooms.topic(room=7).refresh("mine")
+        event = await stream.next("message")
+    loader = loader_of(event)
+    fetched = await client.get(str(loader["hx-get"]))
+
+    own = f"<b>{who} in 7</b>"
+    assert f'<div data-sse="rooms.mine?room=7">{own}</div>' in first
+    assert partial(event)["hx-target"] == "[data-sse='rooms.mine?room=7']"
+    assert loader["hx-target"] == "closest [data-sse='rooms.mine?room=7']"
+    assert loader["hx-swap"] == "innerMorph"
+    assert str(loader["hx-trigger"]).startswith("load")
+    assert "hidden" in loader.attrs
+    assert own not in event.data
+    assert fetched.status_code == 200
+    assert await fetched.get_data(as_text=True) == own
+    assert fetched.headers["Cache-Control"] == "private, no-store"
+
+
+async def test_personal_fragment_of_authorized_channel_asks_again(app: Quart, sse: SSE) -> None:
+    """Who has lost the right to listen cannot fetch, whatever URL the stream had told."""
+    allowed = True
+    rooms = sse.channel("rooms", "/rooms")
+    rooms.authorize(lambda: allowed)
+    rooms.fragment("mine", personal=True)(lambda: "mine")
+    client = QuartClient(app)
+    async with asyncio.timeout(5), open_stream(client, "/sse/rooms") as stream:
+        await rooms.topic().refresh("mine")
+        url = str(loader_of(await stream.next("message"))["hx-get"])
+
+    before = await client.get(url)
+    allowed = False
+    after = await client.get(url)
+
+    assert (before.status_code, after.status_code) == (200, 403)
