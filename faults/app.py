@@ -6,7 +6,7 @@ from pathlib import Path
 from quart import Quart, render_template_string
 
 from quart_sse import SSE, BrokerUnavailable
-from quart_sse.broker import redis
+from quart_sse.broker.redis import broker as redis
 
 #: Another release, whose messages and keys have another form.
 redis.FORMAT = int(os.environ.get("FAULTS_FORMAT", redis.FORMAT))

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple, Protocol
 
-from ..errors import BrokerUnavailable as BrokerUnavailable
 from ..event import EventBodies
 from ..position import MAX_AHEAD_MS, ZERO, Id, Position
 

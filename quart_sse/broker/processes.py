@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 
 from ..errors import BrokerUnavailable
 from ..release import RELEASE
-from . import Broker
+from .base import Broker
 
 #: Where brokers keep the list: with those who are present, but of no topic.
 PROCESSES = ""

@@ -10,7 +10,7 @@ from pathlib import Path
 from quart import Quart, Response, request
 
 from quart_sse import SSE
-from quart_sse.broker.link import MAX_CALLS
+from quart_sse.broker.redis.link import MAX_CALLS
 from quart_sse.connection import Connection
 from quart_sse.wiring import Services
 

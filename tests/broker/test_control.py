@@ -15,11 +15,11 @@ import pytest
 
 from quart_sse.broker import CONTROL_HISTORY, Broker, Keep, Kind, Message, Start
 from quart_sse.broker import control as control_module
-from quart_sse.broker import redis as redis_module
 from quart_sse.broker.control import ANSWER, ASK, Control
 from quart_sse.broker.memory import MemoryBroker
 from quart_sse.broker.processes import PROCESSES
 from quart_sse.broker.redis import RedisBroker
+from quart_sse.broker.redis import broker as redis_module
 from quart_sse.error_log import ErrorLog
 from quart_sse.errors import BrokerUnavailable, SetupError
 from quart_sse.position import ZERO

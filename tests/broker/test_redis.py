@@ -19,8 +19,8 @@ from markupsafe import Markup
 
 from quart_sse import revocation
 from quart_sse.broker import Keep, Kind, Message, State
-from quart_sse.broker import redis as redis_module
 from quart_sse.broker.redis import FORMAT, RedisBroker
+from quart_sse.broker.redis import broker as redis_module
 from quart_sse.errors import BrokerUnavailable
 from quart_sse.position import ZERO, Id, Position
 from tests.support.processes import POLL, Boot, Inbox, Process, outages, until_redis

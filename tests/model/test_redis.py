@@ -18,8 +18,8 @@ from hypothesis.stateful import rule
 from redis import Redis
 
 from quart_sse.broker import Keep, Kind, Message, Replay, Start, State
-from quart_sse.broker.link import Subscription
 from quart_sse.broker.redis import RedisBroker
+from quart_sse.broker.redis.link import Subscription
 from quart_sse.position import Id, Position
 from tests.support.model import (
     CLOCK,

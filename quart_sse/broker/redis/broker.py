@@ -14,10 +14,22 @@ from typing import Any
 
 from redis.exceptions import ReadOnlyError, RedisError
 
-from ..error_log import ErrorLog
-from ..errors import BrokerUnavailable
-from ..position import Id, Position, new_epoch
-from . import Broker, Keep, Kind, Message, Past, Receiver, Replay, Start, State, judge, reference_of
+from ...error_log import ErrorLog
+from ...errors import BrokerUnavailable
+from ...position import Id, Position, new_epoch
+from ..base import (
+    Broker,
+    Keep,
+    Kind,
+    Message,
+    Past,
+    Receiver,
+    Replay,
+    Start,
+    State,
+    judge,
+    reference_of,
+)
 from .link import BATCH, Link, Script, Subscription
 from .payload import FORMAT as FORMAT
 from .payload import Reader, write

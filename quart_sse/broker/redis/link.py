@@ -24,7 +24,7 @@ from redis.exceptions import (
     ResponseError,
 )
 
-from ..errors import BrokerUnavailable
+from ...errors import BrokerUnavailable
 
 #: Topics that are subscribed with one command.
 BATCH = 500
@@ -40,7 +40,7 @@ class Script:
     """
 
     def __init__(self, *names: str) -> None:
-        folder = files("quart_sse.broker") / "scripts"
+        folder = files("quart_sse.broker.redis") / "scripts"
         self.source = "".join((folder / f"{name}.lua").read_text("utf-8") for name in names)
         self.sha = hashlib.sha1(self.source.encode()).hexdigest()
 

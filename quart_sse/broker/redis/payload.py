@@ -14,9 +14,9 @@ and said once; docs/redis.md tells how a newer release adds to what is here.
 from collections.abc import Sequence
 from typing import Any
 
-from ..error_log import OnceLog
-from ..position import LAST, ZERO, Id
-from . import Kind, Message, Past
+from ...error_log import OnceLog
+from ...position import LAST, ZERO, Id
+from ..base import Kind, Message, Past
 
 #: Version of keys and messages, and a part of every key: releases with different ones share a
 #: Redis without meeting. Raise it, and say so in the changelog, if a release that reads by the
