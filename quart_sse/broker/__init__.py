@@ -6,24 +6,12 @@ so that apps of one process do not load its client.
 """
 
 from ..errors import BrokerUnavailable
-from .base import (
-    CONTROL_HISTORY,
-    Broker,
-    Keep,
-    Kind,
-    Message,
-    Past,
-    Receiver,
-    Replay,
-    Start,
-    State,
-    bound,
-    judge,
-    reference_of,
-)
+from .base import Broker, Receiver, State, reference_of
 from .control import Answers, Control
 from .memory import MemoryBroker
+from .messages import CONTROL_HISTORY, Keep, Kind, Message
 from .processes import PROCESSES, Process, Processes
+from .replay import Past, Replay, Start, bound, judge
 
 __all__ = [
     "CONTROL_HISTORY",

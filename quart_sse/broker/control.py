@@ -16,7 +16,8 @@ from typing import Any
 from ..error_log import ErrorLog, OnceLog
 from ..errors import BrokerUnavailable, SetupError
 from ..position import ZERO
-from .base import CONTROL_HISTORY, Broker, Keep, Kind, Message
+from .base import Broker
+from .messages import CONTROL_HISTORY, Keep, Kind, Message
 from .processes import Process, Processes
 
 logger = logging.getLogger("quart_sse")

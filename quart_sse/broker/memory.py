@@ -7,19 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from ..position import ZERO, Id, Position, new_epoch
-from .base import (
-    Broker,
-    Keep,
-    Kind,
-    Message,
-    Past,
-    Receiver,
-    Replay,
-    Start,
-    State,
-    judge,
-    reference_of,
-)
+from .base import Broker, Receiver, State, reference_of
+from .messages import Keep, Kind, Message
+from .replay import Past, Replay, Start, judge
 
 #: Seconds that history outlives its lifetime, so that a position of just that age still finds it.
 GRACE = 10.0

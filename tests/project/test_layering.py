@@ -15,7 +15,9 @@ FLOORS = [
     {"errors"},
     {"position", "naming", "config", "assets", "error_log", "html_text", "release"},
     {"event"},
-    {"broker.base", "ending"},
+    {"broker.messages", "ending"},
+    {"broker.replay"},
+    {"broker.base"},
     {"broker.memory", "broker.processes", "broker.redis.link", "broker.redis.payload"},
     {"broker.control", "broker.redis.broker"},
     # Faces, above the rooms behind them: so that no room imports from its own wing's face.

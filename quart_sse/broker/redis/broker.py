@@ -17,19 +17,9 @@ from redis.exceptions import ReadOnlyError, RedisError
 from ...error_log import ErrorLog
 from ...errors import BrokerUnavailable
 from ...position import Id, Position, new_epoch
-from ..base import (
-    Broker,
-    Keep,
-    Kind,
-    Message,
-    Past,
-    Receiver,
-    Replay,
-    Start,
-    State,
-    judge,
-    reference_of,
-)
+from ..base import Broker, Receiver, State, reference_of
+from ..messages import Keep, Kind, Message
+from ..replay import Past, Replay, Start, judge
 from .link import BATCH, Link, Script, Subscription
 from .payload import FORMAT as FORMAT
 from .payload import Reader, write

@@ -16,7 +16,8 @@ from typing import Any
 
 from ...error_log import OnceLog
 from ...position import LAST, ZERO, Id
-from ..base import Kind, Message, Past
+from ..messages import Kind, Message
+from ..replay import Past
 
 #: Version of keys and messages, and a part of every key: releases with different ones share a
 #: Redis without meeting. Raise it, and say so in the changelog, if a release that reads by the
