@@ -402,7 +402,7 @@ async def test_clock_that_was_set_back(scene: Scene) -> None:
     first = Id.parse((await scene.a.room.publish("said", 100)).id)
     scene.published.kept.append(100)
     scene.published.next = 101
-    scene.a.broker.clock_offset_ms = -600_000
+    scene.a.broker._order.clock_offset_ms = -600_000
     second = Id.parse((await scene.a.room.publish("said", 101)).id)
     scene.published.kept.append(101)
     scene.published.next = 102

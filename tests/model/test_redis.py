@@ -20,6 +20,7 @@ from redis import Redis
 from quart_sse.broker import Keep, Kind, Message, Replay, Start, State
 from quart_sse.broker.redis import RedisBroker
 from quart_sse.broker.redis.link import Subscription
+from quart_sse.broker.redis.order import Order
 from quart_sse.position import Id, Position
 from tests.support.model import (
     CLOCK,
@@ -35,6 +36,27 @@ from tests.support.model import (
     run_machine,
 )
 from tests.support.redis_server import RedisServer
+
+
+class RealOrder(Order):
+    """The order of a broker in virtual time, which Redis' clock follows."""
+
+    def __init__(self, broker: "RealBroker") -> None:
+        self._broker = broker
+        super().__init__()
+
+    @property
+    def clock_offset_ms(self) -> int:
+        """What makes Redis' clock the loop's."""
+        broker = self._broker
+        return int((CLOCK + broker.loop.now + broker.home.offset - time.time()) * 1000)
+
+    @clock_offset_ms.setter
+    def clock_offset_ms(self, value: int) -> None: ...
+
+    def learn(self, epoch: str, id: Id) -> Position:
+        self._broker._note_epoch(epoch)
+        return super().learn(epoch, id)
 
 
 class RealBroker(RedisBroker):
@@ -55,6 +77,7 @@ class RealBroker(RedisBroker):
         self._arrived = asyncio.Event()
         self.name: str = home.name if home else secrets.token_hex(4)
         super().__init__(self.server.url, prefix=self.name, most=CONFIG.replay_events)
+        self._order = RealOrder(self)
         self._client = Redis(unix_socket_path=str(self.server.socket), decode_responses=True)
         self._calls = 0  #: not answered yet
         self._under_way = 0  #: messages that Redis has sent and that have not arrived
@@ -62,14 +85,6 @@ class RealBroker(RedisBroker):
         self._once = self._link._once
         self._link._once = self._counted  # type: ignore[method-assign]
         loop.idle.is_answer_due = lambda: any(peer.is_answer_due for peer in self.peers)
-
-    @property
-    def clock_offset_ms(self) -> int:
-        """What makes Redis' clock the loop's."""
-        return int((CLOCK + self.loop.now + self.home.offset - time.time()) * 1000)
-
-    @clock_offset_ms.setter
-    def clock_offset_ms(self, value: int) -> None: ...
 
     # -- faults
 
@@ -90,7 +105,7 @@ class RealBroker(RedisBroker):
 
     def evict(self, topic: str) -> None:
         """Lose the record of a topic's changes."""
-        self._client.delete(self._key("fragments", topic))
+        self._client.delete(self._names.key("fragments", topic))
 
     def rest(self) -> None:
         self.lag(False)
@@ -134,7 +149,7 @@ class RealBroker(RedisBroker):
         super()._set_state(state)
 
     async def publish(self, message: Message, keep: Keep) -> Id:
-        channel = self._channel(message.topic) if message.topic else self._service
+        channel = self._names.channel(message.topic)
         hearing = [peer for peer in self.peers if channel in peer._confirmed]
         for peer in hearing:  # it may arrive before the answer does
             peer._under_way += not peer._is_cut
@@ -150,8 +165,7 @@ class RealBroker(RedisBroker):
             self._arrived.clear()
             await self._arrived.wait()
         self._under_way = max(0, self._under_way - 1)
-        topic = "" if channel == self._service else channel.removeprefix(f"{self._prefix}:")
-        read = self._reader.message(topic, payload)
+        read = self._reader.message(self._names.topic_of(channel), payload)
         assert read is not None
         message, epoch = read
         self._note_epoch(epoch)
@@ -164,10 +178,6 @@ class RealBroker(RedisBroker):
             self.loud_lost.add(int(message.data or ""))
 
     # -- what the model asks
-
-    def _learn(self, epoch: str, id: Id) -> Position:
-        self._note_epoch(epoch)
-        return super()._learn(epoch, id)
 
     def _note_epoch(self, epoch: str) -> None:
         if epoch not in self.epochs:

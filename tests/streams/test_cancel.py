@@ -256,7 +256,7 @@ async def check_nothing_is_left(state: Services, where: str) -> None:
         assert not broker._link._pool._in_use_connections, where
         # What was given up is answered in time, and counts for nothing.
         await until(lambda: not broker._requested, 5)
-        assert broker._confirmed == {broker._service}, where
+        assert broker._confirmed == {broker._names.service}, where
 
 
 def is_waiting(state: Services) -> bool:

@@ -16,13 +16,15 @@ from redis.exceptions import ReadOnlyError, RedisError
 
 from ...error_log import ErrorLog
 from ...errors import BrokerUnavailable
-from ...position import Id, Position, new_epoch
+from ...position import Id, Position
 from ..base import Broker, Receiver, State, reference_of
-from ..messages import Keep, Kind, Message
+from ..messages import Keep, Message
 from ..replay import Past, Replay, Start, judge
-from .link import BATCH, Link, Script, Subscription
-from .payload import FORMAT as FORMAT
-from .payload import Reader, write
+from . import commands
+from .commands import Names, ScriptCall
+from .link import BATCH, Link, Subscription
+from .order import Order
+from .payload import Reader
 
 logger = logging.getLogger("quart_sse")
 
@@ -30,11 +32,6 @@ logger = logging.getLogger("quart_sse")
 FIRST_RETRY, LAST_RETRY = 0.05, 2.0
 #: Probes that may go unheard before the subscription is taken for dead.
 UNHEARD = 3
-#: Milliseconds that somebody counts as present whose process says nothing more.
-PRESENT_MS = 60_000
-
-_PUBLISH, _CHANGE, _RESUME = (Script("prelude", name) for name in ("publish", "change", "resume"))
-_PRESENT = Script("present")
 
 
 class RedisBroker(Broker):
@@ -59,22 +56,15 @@ class RedisBroker(Broker):
         most: int = 1000,
         clock_offset_ms: int = 0,
     ) -> None:
-        self.clock_offset_ms = clock_offset_ms
         self._link = Link(url, timeout)
-        # In braces, so that all keys are in one slot of a cluster.
-        self._prefix = f"{{{prefix}:{FORMAT}}}"
-        # Databases have keys of their own, but share all pub/sub channels.
-        database = self._link.database
-        self._channels = f"{self._prefix}{database}" if database else self._prefix
-        self._service = f"{self._channels}!"
+        self._names = Names(prefix, self._link.database)
+        self._order = Order(clock_offset_ms)
         self._errors = ErrorLog()
         self._reader = Reader()
         self._probe = probe
         self._most = most
-        self._known: Position | None = None
         self._receiver: Receiver | None = None
         self._epoch: str | None = None  #: that the hub has caught up with
-        self._replid = ""  #: of the server, when it was last connected to
         self._wanted: set[str] = set()
         self._confirmed: set[str] = set()
         #: channels asked for and not given up since, and how many answers about each are to come
@@ -151,11 +141,11 @@ class RedisBroker(Broker):
     async def _serve(self, subscription: Subscription) -> None:
         """Connect, catch up, and deliver until the connection ends."""
         await subscription.connect()
-        state, self._replid = await self._inspect()
-        await self._resume({}, compare=True)
+        state = await self._inspect()
+        await self._compare()
         self._heard = asyncio.get_running_loop().time()
         self._subscription = subscription
-        channels = [self._service, *map(self._channel, self._wanted)]
+        channels = [self._names.service, *map(self._names.channel, self._wanted)]
         await self._ask_for(subscription, channels)
         # Those given up meanwhile are answered all the same.
         missing = set(channels)
@@ -181,18 +171,24 @@ class RedisBroker(Broker):
             if said == "message":
                 await self._deliver(channel, payload)
 
-    async def _inspect(self) -> tuple[State, str]:
+    async def _inspect(self) -> State:
         """Ask which data set this is, and whether it keeps what it is given."""
-        info = _parse_info(await self._link.ask("INFO"))
-        policy = info.get("maxmemory_policy", "noeviction")
-        if policy == "noeviction" or info.get("maxmemory") == "0":
-            return State.READY, info.get("master_replid", "")
+        info = commands.read_info(await self._link.ask(*commands.INFO))
+        self._order.replid = info.replid
+        if not info.may_evict:
+            return State.READY
         logger.warning(
             "Redis may evict keys (maxmemory-policy is %r), so history can be lost. Set "
             "maxmemory-policy noeviction.",
-            policy,
+            info.policy,
         )
-        return State.DEGRADED, info.get("master_replid", "")
+        return State.DEGRADED
+
+    async def _compare(self) -> None:
+        """Begin another epoch if the data set was made on another server."""
+        call = commands.resume(self._names, self._order.request(compare=True))
+        snapshot = commands.read_snapshot(await self._link.call(call))
+        self._order.learn(snapshot.epoch, snapshot.id)
 
     def _note(self, said: str, channel: str) -> None:
         """Keep count of what the server has confirmed."""
@@ -212,14 +208,14 @@ class RedisBroker(Broker):
         await subscription.subscribe(channels)
 
     async def _catch_up(self) -> None:
-        assert self._receiver is not None and self._known is not None  # noqa: PT018
-        epoch = self._known.epoch
+        known = self._order.known
+        assert self._receiver is not None and known is not None  # noqa: PT018
         # The answer may be of a newer epoch than what led here: what is still on its way from
         # before that must not be taken for a message of the newer one.
-        self._epoch = await self._receiver.catch_up() or epoch
+        self._epoch = await self._receiver.catch_up() or known.epoch
 
     async def _deliver(self, channel: str, payload: bytes) -> None:
-        topic = "" if channel == self._service else channel.removeprefix(f"{self._channels}:")
+        topic = self._names.topic_of(channel)
         try:
             read = self._reader.message(topic, payload)
         except ValueError as error:
@@ -236,10 +232,10 @@ class RedisBroker(Broker):
         message, epoch = read
         if epoch != self._epoch:
             # Somebody found the data set gone and began another: FLUSHALL, or a lost key.
-            self._known = Position(epoch, message.id, message.id)
+            self._order.restart(epoch, message.id)
             await self._catch_up()
             return
-        self._learn(epoch, message.id)
+        self._order.learn(epoch, message.id)
         assert self._receiver is not None
         self._receiver.receive(message)
 
@@ -248,24 +244,18 @@ class RedisBroker(Broker):
     @property
     def known(self) -> Position | None:
         """The newest position that this process has heard of, from anywhere."""
-        return self._known
-
-    def _learn(self, epoch: str, id: Id) -> Position:
-        known = self._known
-        if known is None or known.epoch != epoch or known.events < id:
-            known = self._known = Position(epoch, id, id)
-        return known
+        return self._order.known
 
     async def position(self) -> Position:
         """Ask Redis where its order stands."""
         if self.state is State.AWAY:
             raise BrokerUnavailable("Redis is away.")
-        return (await self._resume({})).position
+        return (await self.resume({})).position
 
-    async def _call(self, script: Script, keys: list[str], arguments: list[Any]) -> Any:
+    async def _call(self, call: ScriptCall) -> Any:
         """Run a script, and end the subscription if its server has become a replica."""
         try:
-            return await self._link.call(script, keys, arguments)
+            return await self._link.call(call)
         except BrokerUnavailable as error:
             # A replica passes on what its master publishes, and the next call goes to the master,
             # so nothing else would tell that the server was demoted, and that its successor may
@@ -276,32 +266,11 @@ class RedisBroker(Broker):
 
     # -- publishing --------------------------------------------------------------------------------
 
-    def _key(self, kind: str, topic: str = "") -> str:
-        return f"{self._prefix}:{kind}:{topic}" if topic else f"{self._prefix}:{kind}"
-
-    def _channel(self, topic: str) -> str:
-        return f"{self._channels}:{topic}"
-
-    def _prelude(self, compare: str = "") -> tuple[list[str], list[object]]:
-        """Return the keys and arguments that begin those of every script which takes an id."""
-        keys = [self._key("last"), self._key("epoch"), self._key("replid")]
-        return keys, [self.clock_offset_ms, new_epoch(), self._replid, compare]
-
     async def publish(self, message: Message, keep: Keep) -> Id:
         """Publish through Redis, once."""
-        topic = message.topic
-        channel = self._channel(topic) if topic else self._service
-        keys, arguments = self._prelude()
-        arguments += [channel, message.kind.value, write(message)]
-        ttl_ms = int(keep.ttl * 1000)
-        if message.kind in (Kind.REFRESH, Kind.PUSH):
-            keys += [self._key("fragments", topic), self._key("tip", topic)]
-            answer = await self._call(_CHANGE, keys, [*arguments, ttl_ms, message.name])
-        else:
-            keys += [self._key("events", topic), self._key("tip", topic)]
-            answer = await self._call(_PUBLISH, keys, [*arguments, keep.events, ttl_ms])
-        epoch, id = answer[0].decode(), Id.parse(answer[1].decode())
-        self._learn(epoch, id)
+        call = commands.publish(self._names, self._order.request(), message, keep)
+        epoch, id = commands.read_published(await self._call(call))
+        self._order.learn(epoch, id)
         return id
 
     async def probe(self) -> None:
@@ -319,7 +288,7 @@ class RedisBroker(Broker):
         """Subscribe, and wait until Redis has confirmed every topic."""
         topics = list(topics)
         self._wanted.update(topics)
-        channels = [self._channel(topic) for topic in topics]
+        channels = [self._names.channel(topic) for topic in topics]
         while not self._confirmed.issuperset(channels):
             if self._subscription is None and self.state is not State.STARTING:
                 raise BrokerUnavailable("Redis is away.")
@@ -336,7 +305,7 @@ class RedisBroker(Broker):
     async def unsubscribe(self, topics: Iterable[str]) -> None:
         """Unsubscribe; from this moment nothing that comes counts."""
         topics = list(topics)
-        channels = [self._channel(topic) for topic in topics]
+        channels = [self._names.channel(topic) for topic in topics]
         self._wanted.difference_update(topics)
         self._asked.difference_update(channels)
         self._confirmed.difference_update(channels)
@@ -351,21 +320,12 @@ class RedisBroker(Broker):
 
     async def resume(self, starts: Mapping[str, Start]) -> Replay:
         """Ask what was missed, in one atomic snapshot."""
-        return await self._resume(starts)
-
-    async def _resume(self, starts: Mapping[str, Start], *, compare: bool = False) -> Replay:
-        keys, arguments = self._prelude("compare" if compare else "")
-        arguments.append(self._most + 1)
-        for topic, start in starts.items():
-            keys += [self._key(kind, topic) for kind in ("events", "tip", "fragments")]
-            position = None if start.now or not start.keep.events else start.position
-            arguments += ["", ""] if position is None else [position.epoch, str(position.events)]
-        epoch, last, *pasts = await self._call(_RESUME, keys, arguments)
-        name, id = epoch.decode(), Id.parse(last.decode())
-        self._learn(name, id)
-        replay = Replay(Position(name, id, id))
-        for (topic, start), past in zip(starts.items(), pasts, strict=True):
-            judge(replay, topic, start, self._read_past(topic, name, past))
+        call = commands.resume(self._names, self._order.request(), starts, self._most + 1)
+        epoch, id, topics = commands.read_snapshot(await self._call(call))
+        self._order.learn(epoch, id)
+        replay = Replay(Position(epoch, id, id))
+        for (topic, start), past in zip(starts.items(), topics, strict=True):
+            judge(replay, topic, start, self._read_past(topic, epoch, past))
         replay.events.sort(key=lambda message: message.id)
         return replay
 
@@ -391,38 +351,23 @@ class RedisBroker(Broker):
     async def keep_text(self, text: str, seconds: float) -> str:
         """Keep a text for every process."""
         reference = reference_of(text)
-        key = self._key("text", reference)
-        await self._link.ask("SET", key, text, "EX", str(int(seconds) + 1))
+        await self._link.ask(*commands.keep_text(self._names, reference, text, seconds))
         return reference
 
     async def kept_text(self, reference: str) -> str | None:
         """Return a text that was kept."""
-        text = await self._link.ask("GET", self._key("text", reference))
-        # What is no text fails the check against its reference, and nothing else.
-        return None if text is None else text.decode(errors="replace")
+        return commands.read_text(await self._link.ask(*commands.kept_text(self._names, reference)))
 
     # -- presence ----------------------------------------------------------------------------------
 
-    async def _presence(self, topic: str, *arguments: object) -> dict[str, str]:
-        keys = [self._key("expiries", topic), self._key("members", topic)]
-        flat = await self._call(_PRESENT, keys, [PRESENT_MS, *arguments])
-        texts = [value.decode(errors="replace") for value in flat]
-        return dict(zip(texts[::2], texts[1::2], strict=True))
-
     async def enter(self, topic: str, members: Mapping[str, str]) -> None:
         """Note who is present, or still is."""
-        pairs = [text for pair in members.items() for text in pair]
-        await self._presence(topic, len(members), *pairs)
+        await self._call(commands.enter(self._names, topic, members))
 
     async def exit(self, topic: str, member: str) -> None:
         """Note that a connection has left."""
-        await self._presence(topic, 0, member)
+        await self._call(commands.exit(self._names, topic, member))
 
     async def present(self, topic: str) -> Mapping[str, str]:
         """Return who is present, over all processes."""
-        return await self._presence(topic, 0)
-
-
-def _parse_info(text: bytes) -> dict[str, str]:
-    lines = (line.partition(":") for line in text.decode().splitlines())
-    return {name: value.strip() for name, mark, value in lines if mark}
+        return commands.read_members(await self._call(commands.present(self._names, topic)))

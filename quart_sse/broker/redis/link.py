@@ -6,10 +6,8 @@ whose answer was lost, and its pub/sub subscribes again silently, so that nobody
 
 import asyncio
 import contextlib
-import hashlib
 import weakref
 from collections.abc import Iterable, Iterator
-from importlib.resources import files
 from typing import Any
 
 from redis.asyncio.connection import AbstractConnection, BlockingConnectionPool
@@ -25,24 +23,12 @@ from redis.exceptions import (
 )
 
 from ...errors import BrokerUnavailable
+from .commands import ScriptCall
 
 #: Topics that are subscribed with one command.
 BATCH = 500
 #: Connections for calls; further calls wait for one, within their timeout.
 MAX_CALLS = 50
-
-
-class Script:
-    """One of the Lua scripts that are atomic, one round trip each.
-
-    Args:
-        names: Of the files that it is made of.
-    """
-
-    def __init__(self, *names: str) -> None:
-        folder = files("quart_sse.broker.redis") / "scripts"
-        self.source = "".join((folder / f"{name}.lua").read_text("utf-8") for name in names)
-        self.sha = hashlib.sha1(self.source.encode()).hexdigest()
 
 
 class Link:
@@ -87,20 +73,20 @@ class Link:
             self._pools[loop] = self._new_pool()
         return self._pools[loop]
 
-    async def call(self, script: Script, keys: list[str], arguments: list[Any]) -> Any:
+    async def call(self, call: ScriptCall) -> Any:
         """Run a script once.
 
         Raises:
             BrokerUnavailable: If it did not run (``maybe_published`` is false) or may have run
                 without an answer reaching us.
         """
-        return await self._once("EVALSHA", script.sha, len(keys), *keys, *arguments, script=script)
+        return await self._once(*call.command, load=call.load)
 
     async def ask(self, *command: str) -> Any:
         """Run a command that may be run twice."""
         return await self._once(*command)
 
-    async def _once(self, *command: Any, script: Script | None = None) -> Any:
+    async def _once(self, *command: Any, load: tuple[str, ...] = ()) -> Any:
         is_sent = False
         connection: AbstractConnection | None = None
         try:
@@ -112,8 +98,7 @@ class Link:
                     return await _exchange(connection, command)
                 except NoScriptError:
                     is_sent = False
-                    assert script is not None
-                    await _exchange(connection, ("SCRIPT", "LOAD", script.source))
+                    await _exchange(connection, load)
                     is_sent = True
                     return await _exchange(connection, command)
         except (ResponseError, BusyLoadingError) as error:
