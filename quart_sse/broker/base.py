@@ -50,9 +50,13 @@ class Receiver(Protocol):
 class Broker(ABC):
     """Carries messages between processes and keeps their history."""
 
-    state: State = State.STARTING
     #: Whether other processes share its messages.
     is_shared: bool = True
+
+    @property
+    @abstractmethod
+    def state(self) -> State:
+        """What the broker can do at the moment."""
 
     @abstractmethod
     async def start(self, receiver: Receiver) -> None:

@@ -35,6 +35,7 @@ class MemoryBroker(Broker):
         clock: Seconds since 1970; tests bring their own.
     """
 
+    state = State.STARTING
     is_shared = False
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:

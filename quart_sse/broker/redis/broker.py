@@ -5,14 +5,10 @@ come back. The connection is supervised: whatever ends it, it is made again, and
 up from what it has seen before anything new is delivered.
 """
 
-import asyncio
-import logging
-import random
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from redis.exceptions import ReadOnlyError, RedisError
+from redis.exceptions import ReadOnlyError
 
 from ...error_log import ErrorLog
 from ...errors import BrokerUnavailable
@@ -22,16 +18,10 @@ from ..messages import Keep, Message
 from ..replay import Past, Replay, Start, judge
 from . import commands
 from .commands import Names, ScriptCall
-from .link import BATCH, Link, Subscription
+from .link import Link
+from .listener import Listener
 from .order import Order
 from .payload import Reader
-
-logger = logging.getLogger("quart_sse")
-
-#: Seconds between tries to connect, doubled each time from the first to the last.
-FIRST_RETRY, LAST_RETRY = 0.05, 2.0
-#: Probes that may go unheard before the subscription is taken for dead.
-UNHEARD = 3
 
 
 class RedisBroker(Broker):
@@ -59,185 +49,32 @@ class RedisBroker(Broker):
         self._link = Link(url, timeout)
         self._names = Names(prefix, self._link.database)
         self._order = Order(clock_offset_ms)
-        self._errors = ErrorLog()
         self._reader = Reader()
-        self._probe = probe
+        self._errors = ErrorLog()
+        self._listener = Listener(
+            self._link, self._names, self._order, self._reader, self._errors, probe=probe
+        )
         self._most = most
-        self._receiver: Receiver | None = None
-        self._epoch: str | None = None  #: that the hub has caught up with
-        self._wanted: set[str] = set()
-        self._confirmed: set[str] = set()
-        #: channels asked for and not given up since, and how many answers about each are to come
-        self._asked: set[str] = set()
-        self._requested: Counter[str] = Counter()
-        self._changed = asyncio.Event()  #: set, and made anew, when confirmed or state change
-        self._subscription: Subscription | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._heard = 0.0
 
     # -- life --------------------------------------------------------------------------------------
 
+    @property
+    def state(self) -> State:
+        """What the broker can do at the moment."""
+        return self._listener.state
+
     async def start(self, receiver: Receiver) -> None:
         """Begin to deliver; returns when Redis is there, or soon if it is not."""
-        self._receiver = receiver
-        self.state = State.STARTING
-        self._task = asyncio.get_running_loop().create_task(self._supervise())
-        try:
-            async with asyncio.timeout(1.0):
-                while self.state is State.STARTING:
-                    await self._changed.wait()
-        except TimeoutError:
-            logger.warning("Redis has not answered yet; the app starts without it.")
-            self._set_state(State.AWAY)
+        await self._listener.start(receiver)
 
     async def stop(self) -> None:
         """Close the connections."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        await self._listener.stop()
         await self._link.close()
-        self._set_state(State.STOPPED)
 
     async def release(self) -> None:
         """Close the connections over which no call is under way."""
         await self._link.release()
-
-    def _notify(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()
-
-    def _set_state(self, state: State) -> None:
-        if state is not self.state:
-            self.state = state
-            self._notify()
-
-    # -- the supervised subscription ---------------------------------------------------------------
-
-    async def _supervise(self) -> None:
-        delay = FIRST_RETRY
-        while True:
-            subscription = self._link.subscription()
-            try:
-                await self._serve(subscription)
-            except (RedisError, OSError, TimeoutError, BrokerUnavailable) as error:
-                why = str(error) or type(error).__name__
-                if self.state is not State.AWAY:
-                    logger.warning("Redis is away (%s); trying again until it is back.", why)
-                else:
-                    logger.debug("Redis is still away (%s).", why)
-            except Exception as error:
-                self._errors.log("subscription", error, "The subscription failed; reconnecting.")
-            finally:
-                self._subscription = None
-                await subscription.close()
-                self._asked.clear()
-                self._confirmed.clear()
-                self._requested.clear()
-            delay = FIRST_RETRY if self.state is not State.AWAY else min(delay * 2, LAST_RETRY)
-            self._set_state(State.AWAY)
-            await asyncio.sleep(delay * random.uniform(0.5, 1.5))
-
-    async def _serve(self, subscription: Subscription) -> None:
-        """Connect, catch up, and deliver until the connection ends."""
-        await subscription.connect()
-        state = await self._inspect()
-        await self._compare()
-        self._heard = asyncio.get_running_loop().time()
-        self._subscription = subscription
-        channels = [self._names.service, *map(self._names.channel, self._wanted)]
-        await self._ask_for(subscription, channels)
-        # Those given up meanwhile are answered all the same.
-        missing = set(channels)
-        held: list[tuple[str, bytes]] = []
-        async with asyncio.timeout(UNHEARD * self._probe):
-            while missing:
-                said, channel, payload = await subscription.read()
-                self._note(said, channel)
-                if said == "message":
-                    held.append((channel, payload))
-                elif channel not in self._requested:
-                    missing.discard(channel)
-        await self._catch_up()
-        for channel, payload in held:
-            await self._deliver(channel, payload)
-        if self.state is State.AWAY:
-            logger.info("Redis is back; every stream has been brought up to date.")
-        self._set_state(state)
-        self._notify()
-        while True:
-            said, channel, payload = await subscription.read()
-            self._note(said, channel)
-            if said == "message":
-                await self._deliver(channel, payload)
-
-    async def _inspect(self) -> State:
-        """Ask which data set this is, and whether it keeps what it is given."""
-        info = commands.read_info(await self._link.ask(*commands.INFO))
-        self._order.replid = info.replid
-        if not info.may_evict:
-            return State.READY
-        logger.warning(
-            "Redis may evict keys (maxmemory-policy is %r), so history can be lost. Set "
-            "maxmemory-policy noeviction.",
-            info.policy,
-        )
-        return State.DEGRADED
-
-    async def _compare(self) -> None:
-        """Begin another epoch if the data set was made on another server."""
-        call = commands.resume(self._names, self._order.request(compare=True))
-        snapshot = commands.read_snapshot(await self._link.call(call))
-        self._order.learn(snapshot.epoch, snapshot.id)
-
-    def _note(self, said: str, channel: str) -> None:
-        """Keep count of what the server has confirmed."""
-        self._heard = asyncio.get_running_loop().time()
-        if said == "subscribe":
-            self._requested[channel] -= 1
-            # One that was given up and asked for again is confirmed by the last answer alone.
-            if self._requested[channel] <= 0:
-                del self._requested[channel]
-                if channel in self._asked:
-                    self._confirmed.add(channel)
-                self._notify()
-
-    async def _ask_for(self, subscription: Subscription, channels: list[str]) -> None:
-        self._asked.update(channels)
-        self._requested.update(channels)
-        await subscription.subscribe(channels)
-
-    async def _catch_up(self) -> None:
-        known = self._order.known
-        assert self._receiver is not None and known is not None  # noqa: PT018
-        # The answer may be of a newer epoch than what led here: what is still on its way from
-        # before that must not be taken for a message of the newer one.
-        self._epoch = await self._receiver.catch_up() or known.epoch
-
-    async def _deliver(self, channel: str, payload: bytes) -> None:
-        topic = self._names.topic_of(channel)
-        try:
-            read = self._reader.message(topic, payload)
-        except ValueError as error:
-            # Not a reason to connect again: the message would be lost all the same.
-            self._errors.log(
-                "reading of messages",
-                error,
-                "A message of topic %r cannot be read; skipped.",
-                topic,
-            )
-            return
-        if read is None:
-            return
-        message, epoch = read
-        if epoch != self._epoch:
-            # Somebody found the data set gone and began another: FLUSHALL, or a lost key.
-            self._order.restart(epoch, message.id)
-            await self._catch_up()
-            return
-        self._order.learn(epoch, message.id)
-        assert self._receiver is not None
-        self._receiver.receive(message)
 
     # -- positions ---------------------------------------------------------------------------------
 
@@ -260,8 +97,8 @@ class RedisBroker(Broker):
             # A replica passes on what its master publishes, and the next call goes to the master,
             # so nothing else would tell that the server was demoted, and that its successor may
             # know less.
-            if isinstance(error.__cause__, ReadOnlyError) and self._subscription is not None:
-                await self._subscription.close()
+            if isinstance(error.__cause__, ReadOnlyError):
+                await self._listener.reconnect()
             raise
 
     # -- publishing --------------------------------------------------------------------------------
@@ -275,48 +112,18 @@ class RedisBroker(Broker):
 
     async def probe(self) -> None:
         """Send a probe, and end a subscription over which earlier ones did not come back."""
-        silent = asyncio.get_running_loop().time() - self._heard
-        if self._subscription is not None and silent > UNHEARD * self._probe:
-            logger.warning("Redis says nothing over a connection that is open; it is made anew.")
-            self._set_state(State.AWAY)
-            await self._subscription.close()
+        await self._listener.end_silence()
         await super().probe()
 
     # -- subscribing and resuming ------------------------------------------------------------------
 
     async def subscribe(self, topics: Iterable[str]) -> None:
         """Subscribe, and wait until Redis has confirmed every topic."""
-        topics = list(topics)
-        self._wanted.update(topics)
-        channels = [self._names.channel(topic) for topic in topics]
-        while not self._confirmed.issuperset(channels):
-            if self._subscription is None and self.state is not State.STARTING:
-                raise BrokerUnavailable("Redis is away.")
-            changed = self._changed
-            if self._subscription is not None:
-                missing = [channel for channel in channels if channel not in self._asked]
-                try:
-                    await self._ask_for(self._subscription, missing)
-                except (RedisError, OSError) as error:
-                    raise BrokerUnavailable(f"Redis is away ({error}).") from error
-            if not self._confirmed.issuperset(channels):
-                await changed.wait()
+        await self._listener.subscribe(topics)
 
     async def unsubscribe(self, topics: Iterable[str]) -> None:
         """Unsubscribe; from this moment nothing that comes counts."""
-        topics = list(topics)
-        channels = [self._names.channel(topic) for topic in topics]
-        self._wanted.difference_update(topics)
-        self._asked.difference_update(channels)
-        self._confirmed.difference_update(channels)
-        if self._subscription is not None:
-            try:
-                for at in range(0, len(channels), BATCH):
-                    # Somebody may have asked for it again while others were written.
-                    gone = [c for c in channels[at : at + BATCH] if c not in self._asked]
-                    await self._subscription.unsubscribe(gone)
-            except (RedisError, OSError) as error:
-                raise BrokerUnavailable(f"Redis is away ({error}).") from error
+        await self._listener.unsubscribe(topics)
 
     async def resume(self, starts: Mapping[str, Start]) -> Replay:
         """Ask what was missed, in one atomic snapshot."""

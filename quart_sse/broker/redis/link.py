@@ -7,7 +7,8 @@ whose answer was lost, and its pub/sub subscribes again silently, so that nobody
 import asyncio
 import contextlib
 import weakref
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from redis.asyncio.connection import AbstractConnection, BlockingConnectionPool
@@ -178,6 +179,10 @@ class Subscription:
     def __init__(self, connection: AbstractConnection, timeout: float) -> None:
         self._connection = connection
         self._timeout = timeout
+        #: channels asked for and not given up since, and how many answers about each are to come
+        self._asked: set[str] = set()
+        self._due: Counter[str] = Counter()
+        self._confirmed: set[str] = set()
 
     async def connect(self) -> None:
         """Connect."""
@@ -185,13 +190,32 @@ class Subscription:
             async with asyncio.timeout(self._timeout):
                 await self._connection.connect()  # type: ignore[no-untyped-call]
 
-    async def subscribe(self, channels: Iterable[str]) -> None:
-        """Ask for channels; each is confirmed in the stream of messages."""
-        await self._send("SUBSCRIBE", list(channels))
+    def has_confirmed(self, channels: Iterable[str]) -> bool:
+        """Whether nothing that is published on these channels can be missed any more."""
+        return self._confirmed.issuperset(channels)
 
-    async def unsubscribe(self, channels: Iterable[str]) -> None:
-        """Ask for channels no longer."""
-        await self._send("UNSUBSCRIBE", list(channels))
+    def is_due(self, channel: str) -> bool:
+        """Whether an answer about a channel is still to come, also if it was given up."""
+        return channel in self._due
+
+    async def subscribe(self, channels: Iterable[str]) -> None:
+        """Ask for channels, those apart that were asked for already.
+
+        Each is confirmed in what :meth:`read` returns.
+        """
+        missing = [channel for channel in channels if channel not in self._asked]
+        self._asked.update(missing)
+        self._due.update(missing)
+        await self._send("SUBSCRIBE", missing)
+
+    async def unsubscribe(self, channels: Sequence[str]) -> None:
+        """Ask for channels no longer; from this moment nothing that comes counts."""
+        self._asked.difference_update(channels)
+        self._confirmed.difference_update(channels)
+        for at in range(0, len(channels), BATCH):
+            # Somebody may have asked for it again while others were written.
+            gone = [c for c in channels[at : at + BATCH] if c not in self._asked]
+            await self._send("UNSUBSCRIBE", gone)
 
     async def _send(self, command: str, channels: list[str]) -> None:
         for at in range(0, len(channels), BATCH):
@@ -204,8 +228,18 @@ class Subscription:
     async def read(self) -> tuple[str, str, bytes]:
         """Return the next thing that was said: kind, channel, payload."""
         answer = await self._connection.read_response()
-        kind, channel, payload = answer
-        return kind.decode(), channel.decode(), payload if isinstance(payload, bytes) else b""
+        kind, channel, payload = answer[0].decode(), answer[1].decode(), answer[2]
+        if kind == "subscribe":
+            self._confirm(channel)
+        return kind, channel, payload if isinstance(payload, bytes) else b""
+
+    def _confirm(self, channel: str) -> None:
+        self._due[channel] -= 1
+        # One that was given up and asked for again is confirmed by the last answer alone.
+        if self._due[channel] <= 0:
+            del self._due[channel]
+            if channel in self._asked:
+                self._confirmed.add(channel)
 
     async def close(self) -> None:
         """Close the connection, which ends a waiting :meth:`read` with an error."""
