@@ -18,9 +18,9 @@ FLOORS = [
     {"broker.messages", "ending"},
     {"broker.replay"},
     {"broker.base"},
-    {"broker.memory", "broker.processes", "broker.redis.payload"},
-    {"broker.redis.commands"},
-    {"broker.redis.link", "broker.redis.order"},
+    {"broker.memory", "broker.processes", "broker.redis.payload", "broker.redis.script"},
+    {"broker.redis.commands", "broker.redis.link"},
+    {"broker.redis.order"},
     {"broker.control", "broker.redis.listener"},
     {"broker.redis.broker"},
     # Faces, above the rooms behind them: so that no room imports from its own wing's face.

@@ -17,11 +17,12 @@ from ..base import Broker, Receiver, State, reference_of
 from ..messages import Keep, Message
 from ..replay import Past, Replay, Start, judge
 from . import commands
-from .commands import Names, ScriptCall
+from .commands import Names
 from .link import Link
 from .listener import Listener
 from .order import Order
 from .payload import Reader
+from .script import ScriptCall
 
 
 class RedisBroker(Broker):

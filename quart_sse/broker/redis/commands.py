@@ -3,15 +3,14 @@
 So every way of talking to Redis can use them, awaited or not.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from typing import Any, NamedTuple
 
 from ...position import Id
 from ..messages import Keep, Kind, Message
 from ..replay import Start
 from . import payload
+from .script import Script, ScriptCall
 
 #: Lifetime of a presence entry that its process does not renew, in milliseconds.
 PRESENT_MS = 60_000
@@ -19,39 +18,8 @@ PRESENT_MS = 60_000
 INFO = ("INFO",)
 
 
-class Script:
-    """One of the Lua scripts, each of which is atomic and one round trip.
-
-    Args:
-        names: Of the files in ``scripts/`` that it consists of, without ``.lua``.
-    """
-
-    def __init__(self, *names: str) -> None:
-        folder = files("quart_sse.broker.redis") / "scripts"
-        self.source = "".join((folder / f"{name}.lua").read_text("utf-8") for name in names)
-        self.sha = hashlib.sha1(self.source.encode()).hexdigest()
-
-
 _PUBLISH, _CHANGE, _RESUME = (Script("prelude", name) for name in ("publish", "change", "resume"))
 _PRESENT = Script("present")
-
-
-class ScriptCall(NamedTuple):
-    """A script with its keys and arguments."""
-
-    script: Script
-    keys: list[str]
-    arguments: list[Any]
-
-    @property
-    def command(self) -> tuple[Any, ...]:
-        """The command that runs the script on a server that has loaded it."""
-        return ("EVALSHA", self.script.sha, len(self.keys), *self.keys, *self.arguments)
-
-    @property
-    def load(self) -> tuple[str, str, str]:
-        """The command that loads the script."""
-        return ("SCRIPT", "LOAD", self.script.source)
 
 
 class Names:

@@ -24,7 +24,7 @@ from redis.exceptions import (
 )
 
 from ...errors import BrokerUnavailable
-from .commands import ScriptCall
+from .script import ScriptCall
 
 #: Topics that are subscribed with one command.
 BATCH = 500
