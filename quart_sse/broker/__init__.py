@@ -1,8 +1,8 @@
 """Carry messages between the processes of an app, and keep their history.
 
-``memory`` serves one process, ``redis`` many. Both make the promises of ``docs/protocol.md``;
-one suite of tests runs against both. ``RedisBroker`` is imported from ``quart_sse.broker.redis``,
-so that apps of one process do not load its client.
+``MemoryBroker`` serves one process, ``RedisBroker`` many. Both keep the promises of
+``docs/protocol.md``, and one test suite runs against both. ``RedisBroker`` is imported from
+``quart_sse.broker.redis``, so that apps with one process do not load the Redis client.
 """
 
 from ..errors import BrokerUnavailable

@@ -7,13 +7,13 @@ from ..position import Id
 
 
 class Kind(Enum):
-    """What a message says."""
+    """The kinds of messages."""
 
-    EVENT = "event"  #: a fact of a topic
+    EVENT = "event"  #: a fact: data of a topic
     REFRESH = "refresh"  #: a fragment has changed; render it again
     PUSH = "push"  #: a fragment has changed; here is its HTML
-    PROBE = "probe"  #: nothing but its id, which moves everybody's position
-    CONTROL = "control"  #: what processes tell and ask each other
+    PROBE = "probe"  #: nothing but an id, which moves all positions
+    CONTROL = "control"  #: from one process to every process
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +26,13 @@ class Message:
     name: str | None = None  #: of the event, the fragment or the control message
     data: str | None = None  #: the event's data, or the pushed HTML
     retry_ms: int | None = None
-    #: of an event: the page that leaves it out, for it knows; of a push: the root path with which
-    #: the URLs in the HTML begin
+    #: of an event: the page that caused it and drops it; of a push: the root path with which the
+    #: URLs in the HTML begin
     origin: str = ""
 
     @property
     def size(self) -> int:
-        """Roughly how many bytes the message takes."""
+        """The approximate size of the message, in bytes."""
         return len(self.data or "") + len(self.name or "") + 64
 
 
@@ -40,9 +40,9 @@ class Message:
 class Keep:
     """How a topic's history is kept."""
 
-    events: int  #: how many; 0 keeps none, and such events are no facts: never replayed
-    ttl: float  #: seconds after the topic's last message
+    events: int  #: most events to keep; 0 keeps none, so events of the topic are never replayed
+    ttl: float  #: lifetime after the topic's last message, in seconds
 
 
-#: How control messages are kept, for processes that are cut off when one is sent.
+#: History of control messages, for processes that are disconnected when one is sent.
 CONTROL_HISTORY = Keep(events=256, ttl=300.0)

@@ -1,4 +1,4 @@
-"""What connections have missed, and whether a replay is complete."""
+"""Replays: what connections missed, and whether that is complete."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,48 +13,55 @@ from .messages import Keep, Message
 class Start:
     """Where one topic of a connection starts."""
 
-    position: Position | None  #: None: the client knows nothing that we can use
-    fragments: frozenset[str]  #: the fragments that it shows
+    position: Position | None  #: None: the client sent no usable position
+    fragments: frozenset[str]  #: names of the fragments that it shows
     keep: Keep
-    #: A client that never saw a page of ours: it begins with what comes next.
+    #: whether the client wants only what comes next, because it has no page of the app
     now: bool = False
 
 
 class Past(NamedTuple):
-    """What a broker has kept of one topic, for :func:`judge`."""
+    """A topic's history at a broker, for :func:`judge`."""
 
     #: events after the position, oldest first, and the id of the event before the first
     events: Sequence[Message]
     before: Id | None
-    tip: Id | None  #: the last event's id; None if it was never, or is no longer, known
-    changes: Mapping[str, Id]  #: fragment -> its last change
-    unrecorded: Id = ZERO  #: up to here changes may be missing among these
+    tip: Id | None  #: id of the last event; None if there was none, or it has expired
+    changes: Mapping[str, Id]  #: fragment -> id of its last change
+    unrecorded: Id = ZERO  #: changes up to here may be missing from ``changes``
 
 
 @dataclass(slots=True)
 class Replay:
-    """What connections have missed: one atomic snapshot."""
+    """What connections missed, as one atomic snapshot."""
 
-    position: Position  #: everything up to here is in this replay
+    position: Position  #: the replay covers everything up to here
     events: list[Message] = field(default_factory=list)  #: over all topics, in the order of ids
-    #: topics whose events are not all here; their clients must be told
+    #: topics whose events are not all here: their clients are sent a reset
     incomplete: set[str] = field(default_factory=set)
-    #: (topic, fragment) -> last change, where one is on record, of all fragments of the topics
+    #: (topic, fragment) -> id of its last change, for every change on record of the topics
     changes: dict[tuple[str, str], Id] = field(default_factory=dict)
-    #: topics without a usable position: every fragment of theirs must be rendered
+    #: topics without a usable position: all their fragments must be rendered
     unknown: set[str] = field(default_factory=set)
-    #: topics whose position is older than the record of changes reaches
+    #: topics whose position is older than the record of changes
     stale: set[str] = field(default_factory=set)
-    #: event -> its bytes, encoded once for all connections that share this
+    #: event -> its bytes, encoded once for all connections that share this replay
     bodies: dict[Id, EventBodies] = field(default_factory=dict)
 
 
 def judge(replay: Replay, topic: str, start: Start, past: Past) -> None:
-    """Add one topic to a replay: its events, and whether they are all that was missed.
+    """Add one topic to a replay: its events, and whether they are complete.
 
-    The rules are those of ``docs/protocol.md`` 11, the same for every broker: complete if the
-    event before the first one kept was not missed; if none is kept, if the last event known was
-    not; if none is known, if the position is younger than the history's lifetime.
+    Every broker uses these rules, which are number 11 of ``docs/protocol.md``. Events are complete
+    if the client has the event before the first one kept. If none after its position is kept, they
+    are complete if it has the topic's last event. If no last event is known, they are complete if
+    the position is younger than the history's lifetime.
+
+    Args:
+        replay: Added to; its position must be that of the snapshot.
+        topic: The topic's name.
+        start: Where the connection starts on the topic.
+        past: The topic's history, from ``start`` on.
     """
     replay.changes.update({(topic, name): change for name, change in past.changes.items()})
     if start.now:
@@ -88,7 +95,13 @@ def judge(replay: Replay, topic: str, start: Start, past: Past) -> None:
 
 
 def bound(replay: Replay, max_events: int, max_bytes: int) -> None:
-    """Give up the events of a replay that is too large: its client is told to start afresh."""
+    """Drop the events of a replay that is too large, so that its clients are sent a reset.
+
+    Args:
+        replay: Changed in place.
+        max_events: Most events, over all topics.
+        max_bytes: Largest sum of the events' sizes, in bytes.
+    """
     events = replay.events
     if len(events) > max_events or sum(message.size for message in events) > max_bytes:
         replay.incomplete.update(message.topic for message in events)

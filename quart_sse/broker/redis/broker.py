@@ -1,8 +1,8 @@
 """The broker of many processes and machines: Redis 6.2 and later, or Valkey.
 
-Live messages come over one pub/sub connection per process; history is read only by those who
-come back. The connection is supervised: whatever ends it, it is made again, and the hub catches
-up from what it has seen before anything new is delivered.
+Each process receives live messages over one pub/sub connection, which is supervised: after a gap
+it reconnects, and the hub catches up from what it has seen before new messages are delivered.
+History is read only when clients resume.
 """
 
 from collections.abc import Iterable, Mapping
@@ -30,11 +30,11 @@ class RedisBroker(Broker):
 
     Args:
         url: ``redis://``, ``rediss://`` or ``unix://``.
-        prefix: Begins every key and pub/sub channel.
-        timeout: Seconds that one call may take.
-        probe: Seconds between two probes, which come back over the subscription.
-        most: Events of one topic that a replay holds at most.
-        clock_offset_ms: Added to the server's clock; for tests.
+        prefix: Prefix of every key and pub/sub channel; apps with different prefixes do not meet.
+        timeout: Longest duration of one call, in seconds.
+        probe: Interval of probes, in seconds; they arrive over the subscription.
+        most: Most events of one topic in a replay.
+        clock_offset_ms: Added to the server's clock, in milliseconds; for tests.
     """
 
     def __init__(
@@ -61,43 +61,43 @@ class RedisBroker(Broker):
 
     @property
     def state(self) -> State:
-        """What the broker can do at the moment."""
+        """The current state."""
         return self._listener.state
 
     async def start(self, receiver: Receiver) -> None:
-        """Begin to deliver; returns when Redis is there, or soon if it is not."""
+        """Begin to deliver; returns once Redis answers, or after a second without it."""
         await self._listener.start(receiver)
 
     async def stop(self) -> None:
-        """Close the connections."""
+        """Stop delivering, and close all connections."""
         await self._listener.stop()
         await self._link.close()
 
     async def release(self) -> None:
-        """Close the connections over which no call is under way."""
+        """Close idle connections."""
         await self._link.release()
 
     # -- positions ---------------------------------------------------------------------------------
 
     @property
     def known(self) -> Position | None:
-        """The newest position that this process has heard of, from anywhere."""
+        """The newest position that this process has heard of, over any connection."""
         return self._order.known
 
     async def position(self) -> Position:
-        """Ask Redis where its order stands."""
+        """Ask Redis for the newest position."""
         if self.state is State.AWAY:
             raise BrokerUnavailable("Redis is away.")
         return (await self.resume({})).position
 
     async def _call(self, call: ScriptCall) -> Any:
-        """Run a script, and end the subscription if its server has become a replica."""
+        """Run a script, and reconnect the subscription if the server has become a replica."""
         try:
             return await self._link.call(call)
         except BrokerUnavailable as error:
-            # A replica passes on what its master publishes, and the next call goes to the master,
-            # so nothing else would tell that the server was demoted, and that its successor may
-            # know less.
+            # A replica still passes on messages, those of its master, and the next call reaches the
+            # master. So this is the only sign that the server was demoted, and that its successor
+            # may have lost messages.
             if isinstance(error.__cause__, ReadOnlyError):
                 await self._listener.reconnect()
             raise
@@ -112,7 +112,7 @@ class RedisBroker(Broker):
         return id
 
     async def probe(self) -> None:
-        """Send a probe, and end a subscription over which earlier ones did not come back."""
+        """Publish a probe, and reconnect the subscription if earlier ones did not arrive."""
         await self._listener.end_silence()
         await super().probe()
 
@@ -123,11 +123,11 @@ class RedisBroker(Broker):
         await self._listener.subscribe(topics)
 
     async def unsubscribe(self, topics: Iterable[str]) -> None:
-        """Unsubscribe; from this moment nothing that comes counts."""
+        """Unsubscribe; confirmations that arrive later do not count."""
         await self._listener.unsubscribe(topics)
 
     async def resume(self, starts: Mapping[str, Start]) -> Replay:
-        """Ask what was missed, in one atomic snapshot."""
+        """Return what was missed, from one atomic snapshot."""
         call = commands.resume(self._names, self._order.request(), starts, self._most + 1)
         epoch, id, topics = commands.read_snapshot(await self._call(call))
         self._order.learn(epoch, id)
@@ -138,18 +138,18 @@ class RedisBroker(Broker):
         return replay
 
     def _read_past(self, topic: str, epoch: str, past: list[Any]) -> Past:
-        """Read what was kept of a topic, without what cannot be read.
+        """Read a topic's history, skipping entries that cannot be read.
 
-        One bad entry must not keep a process from catching up. It is a loss, and clients get a
-        reset: the topic's events are not complete, or its changes not all on record.
+        One bad entry must not keep a process from catching up. It counts as a loss: the topic's
+        events are incomplete, and some of its changes unknown.
         """
         past_of_topic, unread = self._reader.past(topic, epoch, *past)
         if unread is not None:
             self._errors.log(
                 "reading of histories",
                 unread,
-                "The history of topic %r has an entry that cannot be read; it is skipped, and "
-                "clients that missed it start afresh.",
+                "The history of topic %r has an entry that cannot be read; skipped, and clients "
+                "that missed it are reset.",
                 topic,
             )
         return past_of_topic
@@ -163,19 +163,19 @@ class RedisBroker(Broker):
         return reference
 
     async def kept_text(self, reference: str) -> str | None:
-        """Return a text that was kept."""
+        """Return a kept text; None if it has expired or was never kept."""
         return commands.read_text(await self._link.ask(*commands.kept_text(self._names, reference)))
 
     # -- presence ----------------------------------------------------------------------------------
 
     async def enter(self, topic: str, members: Mapping[str, str]) -> None:
-        """Note who is present, or still is."""
+        """Record that connections are present, or renew the record."""
         await self._call(commands.enter(self._names, topic, members))
 
     async def exit(self, topic: str, member: str) -> None:
-        """Note that a connection has left."""
+        """Record that a connection has left."""
         await self._call(commands.exit(self._names, topic, member))
 
     async def present(self, topic: str) -> Mapping[str, str]:
-        """Return who is present, over all processes."""
+        """Return connection id -> identity for all that are present, in every process."""
         return commands.read_members(await self._call(commands.present(self._names, topic)))

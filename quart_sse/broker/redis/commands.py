@@ -1,6 +1,6 @@
-"""Build the commands that Redis is sent and read its answers, without any I/O.
+"""Build the broker's commands to Redis, and parse the answers, without any I/O.
 
-So every way of talking to Redis can use them, awaited or not.
+Any link to Redis can therefore use them, awaited or blocking.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from .script import Script, ScriptCall
 
 #: Lifetime of a presence entry that its process does not renew, in milliseconds.
 PRESENT_MS = 60_000
-#: Asks which server this is and what it keeps; :func:`read_info` reads the answer.
+#: Asks which server this is and whether it may evict keys; :func:`read_info` parses the answer.
 INFO = ("INFO",)
 
 
@@ -26,8 +26,8 @@ class Names:
     """Names of an app's keys and pub/sub channels.
 
     Args:
-        prefix: Of all of them; apps with different prefixes do not meet.
-        database: The number of the database. Each has its own keys, but all share the channels.
+        prefix: Prefix of all names; apps with different prefixes do not meet.
+        database: Number of the database. Each has its own keys, but all share the channels.
     """
 
     def __init__(self, prefix: str, database: int = 0) -> None:
@@ -41,8 +41,8 @@ class Names:
         """Return the name of a key.
 
         Args:
-            kind: What is kept under it, such as ``"events"``.
-            topic: The topic whose key it is; "" for what belongs to no topic.
+            kind: What the key holds, such as ``"events"``.
+            topic: The topic's name; "" for a key of no topic.
         """
         return f"{self._keys}:{kind}:{topic}" if topic else f"{self._keys}:{kind}"
 
@@ -56,17 +56,17 @@ class Names:
 
 
 class IdRequest(NamedTuple):
-    """What every script needs that takes an id."""
+    """The arguments with which a script takes the next id of the order."""
 
-    new_epoch: str  #: the epoch's name, should the script have to begin another one
-    replid: str = ""  #: the server's replication id; "" if not known
-    #: whether to begin another epoch if the data set was made under another replication id
+    new_epoch: str  #: name of the epoch that begins if the data set is gone
+    replid: str = ""  #: replication id of the server; "" if it is not known
+    #: whether an epoch also begins if the data set has another replication id
     compare: bool = False
-    clock_offset_ms: int = 0  #: added to the server's clock, for tests
+    clock_offset_ms: int = 0  #: added to the server's clock, in milliseconds; for tests
 
 
 def _prelude(names: Names, request: IdRequest) -> tuple[list[str], list[Any]]:
-    """Return the keys and arguments that begin those of every script which takes an id."""
+    """Return the first keys and arguments of every script that takes an id."""
     keys = [names.key("last"), names.key("epoch"), names.key("replid")]
     compare = "compare" if request.compare else ""
     return keys, [request.clock_offset_ms, request.new_epoch, request.replid, compare]
@@ -76,12 +76,12 @@ def _prelude(names: Names, request: IdRequest) -> tuple[list[str], list[Any]]:
 
 
 def publish(names: Names, request: IdRequest, message: Message, keep: Keep) -> ScriptCall:
-    """Return the call that publishes a message; :func:`read_published` reads the answer.
+    """Return the call that publishes a message; :func:`read_published` parses the answer.
 
     Args:
-        names: Of keys and channels.
-        request: How the message gets its id.
-        message: What to publish; its own id is ignored.
+        names: Names of keys and channels.
+        request: Takes the message's id.
+        message: What to publish; its id is ignored.
         keep: How the topic's history is kept.
     """
     topic = message.topic
@@ -96,7 +96,7 @@ def publish(names: Names, request: IdRequest, message: Message, keep: Keep) -> S
 
 
 def read_published(answer: Sequence[bytes]) -> tuple[str, Id]:
-    """Return the epoch and the id of a message that was published.
+    """Return the epoch and the id of a published message.
 
     Raises:
         ValueError: If the answer is not one of the script's.
@@ -109,23 +109,25 @@ def read_published(answer: Sequence[bytes]) -> tuple[str, Id]:
 
 
 class Snapshot(NamedTuple):
-    """What Redis has kept of some topics at one moment."""
+    """The histories of some topics at one moment, not parsed yet."""
 
     epoch: str
-    id: Id  #: of the moment
-    topics: list[Any]  #: arguments for :meth:`payload.Reader.past`, in the order of the question
+    id: Id  #: the snapshot's place in the order
+    topics: list[
+        Any
+    ]  #: arguments for :meth:`payload.Reader.past`, one list for each topic of the call
 
 
 def resume(
     names: Names, request: IdRequest, starts: Mapping[str, Start] | None = None, most: int = 0
 ) -> ScriptCall:
-    """Return the call that takes a snapshot of topics; :func:`read_snapshot` reads the answer.
+    """Return the call that takes a snapshot of topics; :func:`read_snapshot` parses the answer.
 
     Args:
-        names: Of keys.
-        request: How the snapshot gets its id.
-        starts: Topic -> where it starts; none if only the order's position is wanted.
-        most: Events of one topic at most.
+        names: Names of keys.
+        request: Takes the snapshot's id.
+        starts: Topic -> where it starts; None asks for the newest position alone.
+        most: Most events of one topic.
     """
     keys, arguments = _prelude(names, request)
     arguments.append(most)
@@ -137,7 +139,7 @@ def resume(
 
 
 def read_snapshot(answer: Sequence[Any]) -> Snapshot:
-    """Return the snapshot that an answer holds.
+    """Return the snapshot in an answer.
 
     Raises:
         ValueError: If the answer is not one of the script's.
@@ -150,18 +152,25 @@ def read_snapshot(answer: Sequence[Any]) -> Snapshot:
 
 
 def keep_text(names: Names, reference: str, text: str, seconds: float) -> tuple[str, ...]:
-    """Return the command that keeps a text for some seconds."""
+    """Return the command that keeps a text.
+
+    Args:
+        names: Names of keys.
+        reference: What the text is kept under.
+        text: The text.
+        seconds: How long to keep it at least, in seconds.
+    """
     return ("SET", names.key("text", reference), text, "EX", str(int(seconds) + 1))
 
 
 def kept_text(names: Names, reference: str) -> tuple[str, ...]:
-    """Return the command that asks for a text; :func:`read_text` reads the answer."""
+    """Return the command that asks for a text; :func:`read_text` parses the answer."""
     return ("GET", names.key("text", reference))
 
 
 def read_text(answer: bytes | None) -> str | None:
-    """Return a text that was kept; None if it is not known, or no longer."""
-    # What is no text fails the check against its reference, and nothing else.
+    """Return a kept text; None if it has expired or was never kept."""
+    # A text that was damaged no longer matches its reference, which is all that must fail.
     return None if answer is None else answer.decode(errors="replace")
 
 
@@ -169,24 +178,24 @@ def read_text(answer: bytes | None) -> str | None:
 
 
 def enter(names: Names, topic: str, members: Mapping[str, str]) -> ScriptCall:
-    """Return the call that notes connections as present on a topic.
+    """Return the call that records that connections are present, or renews the record.
 
     Args:
-        names: Of keys.
-        topic: "" for the list of processes.
-        members: Connection -> its identity.
+        names: Names of keys.
+        topic: The topic's name; "" for the list of processes.
+        members: Connection id -> its identity.
     """
     pairs = [text for pair in members.items() for text in pair]
     return _presence(names, topic, len(members), *pairs)
 
 
 def exit(names: Names, topic: str, member: str) -> ScriptCall:
-    """Return the call that notes that a connection has left a topic."""
+    """Return the call that records that a connection has left a topic."""
     return _presence(names, topic, 0, member)
 
 
 def present(names: Names, topic: str) -> ScriptCall:
-    """Return the call that asks who is present; :func:`read_members` reads the answer."""
+    """Return the call that asks who is present; :func:`read_members` parses the answer."""
     return _presence(names, topic, 0)
 
 
@@ -196,7 +205,7 @@ def _presence(names: Names, topic: str, entering: int, *members: str) -> ScriptC
 
 
 def read_members(answer: Sequence[bytes]) -> dict[str, str]:
-    """Return connection -> identity, of all that are present.
+    """Return connection id -> identity for all that are present.
 
     Raises:
         ValueError: If the answer is not one of the script's.
@@ -209,15 +218,15 @@ def read_members(answer: Sequence[bytes]) -> dict[str, str]:
 
 
 class ServerInfo(NamedTuple):
-    """What a server says of itself."""
+    """Facts about a server."""
 
-    replid: str  #: its replication id; another one means that it may know less than was published
+    replid: str  #: replication id; another one means that published messages may be lost
     policy: str  #: its ``maxmemory-policy``
-    may_evict: bool  #: whether it may evict keys, and history with them
+    may_evict: bool  #: whether it may evict keys, and so lose history
 
 
 def read_info(answer: bytes) -> ServerInfo:
-    """Return what the answer to :data:`INFO` says; what is missing counts as harmless."""
+    """Return the facts in the answer to :data:`INFO`; a missing one counts as harmless."""
     lines = (line.partition(":") for line in answer.decode().splitlines())
     info = {name: value.strip() for name, mark, value in lines if mark}
     policy = info.get("maxmemory_policy", "noeviction")

@@ -1,7 +1,7 @@
-"""The two ways of talking to Redis: calls that know what became of them, and a subscription.
+"""The two kinds of connections to Redis: for calls, and for a subscription.
 
-redis-py's own client is not used for either: it stores an event twice when it repeats a call
-whose answer was lost, and its pub/sub subscribes again silently, so that nobody knows of a gap.
+Neither uses redis-py's own client. That client stores an event twice when it repeats a call whose
+answer was lost, and its pub/sub reconnects silently, which hides the gap.
 """
 
 import asyncio
@@ -26,28 +26,29 @@ from redis.exceptions import (
 from ...errors import BrokerUnavailable
 from .script import ScriptCall
 
-#: Topics that are subscribed with one command.
+#: Most channels in one command.
 BATCH = 500
-#: Connections for calls; further calls wait for one, within their timeout.
+#: Most connections for calls; further calls wait for one, within their timeout.
 MAX_CALLS = 50
 
 
 class Link:
-    """Calls to one Redis server.
+    """Runs commands and scripts on one Redis server.
 
     Args:
         url: ``redis://``, ``rediss://`` or ``unix://``.
-        timeout: Seconds that one call may take, connecting included.
+        timeout: Longest duration of one call, connecting included, in seconds.
     """
 
     def __init__(self, url: str, timeout: float) -> None:
         self._url = url
         self._timeout = timeout
-        #: A worker runs a loop for each task, and a connection belongs to the loop it was made in.
+        # One for each loop, because a connection belongs to its loop and a task queue may run each
+        # task in a loop of its own.
         self._pools: weakref.WeakKeyDictionary[
             asyncio.AbstractEventLoop, BlockingConnectionPool
         ] = weakref.WeakKeyDictionary()
-        #: The number of the database: it has keys of its own, but shares all pub/sub channels.
+        #: number of the database, which has its own keys but shares all pub/sub channels
         self.database = int(self._new_pool().connection_kwargs.get("db") or 0)
 
     def _new_pool(self) -> BlockingConnectionPool:
@@ -58,7 +59,7 @@ class Link:
             retry=Retry(NoBackoff(), 0),
             retry_on_error=[],
         )
-        # Whatever the URL says: answers are read as these have them.
+        # The URL must not change these: they decide how answers look and when calls end.
         pool.connection_kwargs.update(
             socket_timeout=self._timeout,
             socket_connect_timeout=self._timeout,
@@ -77,14 +78,30 @@ class Link:
     async def call(self, call: ScriptCall) -> Any:
         """Run a script once.
 
+        Args:
+            call: The script, its keys and its arguments.
+
+        Returns:
+            The script's answer.
+
         Raises:
-            BrokerUnavailable: If it did not run (``maybe_published`` is false) or may have run
-                without an answer reaching us.
+            BrokerUnavailable: If the script did not run, or if it may have run and its answer was
+                lost (``maybe_published`` is true).
         """
         return await self._once(*call.command, load=call.load)
 
     async def ask(self, *command: str) -> Any:
-        """Run a command that may be run twice."""
+        """Run a command that does no harm if the caller repeats it.
+
+        Args:
+            command: The command's name and its arguments.
+
+        Returns:
+            Redis' answer.
+
+        Raises:
+            BrokerUnavailable: If the answer did not arrive.
+        """
         return await self._once(*command)
 
     async def _once(self, *command: Any, load: tuple[str, ...] = ()) -> Any:
@@ -103,14 +120,14 @@ class Link:
                     is_sent = True
                     return await _exchange(connection, command)
         except (ResponseError, BusyLoadingError) as error:
-            # The server said no: loading its data, a replica, out of memory.
+            # Refused: the server is loading its data, a replica, or out of memory.
             if isinstance(error, ReadOnlyError) and connection is not None:
-                # It is a replica now, and the address may lead to another server.
+                # The server is a replica now; the address may lead to another one.
                 await connection.disconnect(nowait=True)
                 await self.release()
             raise BrokerUnavailable(f"Redis refused: {error}.") from error
         except (RedisError, OSError, TimeoutError) as error:
-            # An answer that comes late must not be taken for the next call's.
+            # A late answer must not be read as that of the next call.
             if connection is not None:
                 await connection.disconnect(nowait=True)
             fate = "It may have been published." if is_sent else "Nothing was published."
@@ -128,12 +145,12 @@ class Link:
                 await self._pool.release(connection)
 
     def subscription(self) -> "Subscription":
-        """Return a new, unconnected subscription."""
+        """Return a new subscription, which is not connected yet."""
         options = {**self._pool.connection_kwargs, "socket_timeout": None}
         return Subscription(self._pool.connection_class(**options), self._timeout)
 
     async def release(self) -> None:
-        """Close the connections over which no call is under way."""
+        """Close idle connections."""
         await self._pool.disconnect(inuse_connections=False)
 
     async def close(self) -> None:
@@ -145,9 +162,9 @@ class Link:
 
 @contextlib.contextmanager
 def _closed_is_an_error() -> Iterator[None]:
-    """Let a write to a connection that the other end has closed fail alike on every loop.
+    """Raise the same error on every loop when writing to a connection that is closed.
 
-    asyncio raises an ``OSError`` then, uvloop a ``RuntimeError`` that says that it is closed.
+    asyncio raises an ``OSError``; uvloop raises a ``RuntimeError`` whose text has "closed".
     """
     try:
         yield
@@ -169,39 +186,46 @@ async def _exchange(connection: AbstractConnection, command: tuple[Any, ...]) ->
 
 
 class Subscription:
-    """One pub/sub connection; it never connects again by itself.
+    """One pub/sub connection, which never reconnects by itself.
 
     Args:
-        connection: Unconnected.
-        timeout: Seconds that connecting may take.
+        connection: A connection that is not connected yet.
+        timeout: Longest duration of connecting, in seconds.
     """
 
     def __init__(self, connection: AbstractConnection, timeout: float) -> None:
         self._connection = connection
         self._timeout = timeout
-        #: channels asked for and not given up since, and how many answers about each are to come
+        #: channels that were requested and not given up since
         self._asked: set[str] = set()
-        self._due: Counter[str] = Counter()
+        self._due: Counter[str] = Counter()  #: channel -> confirmations still to come
         self._confirmed: set[str] = set()
 
     async def connect(self) -> None:
-        """Connect."""
+        """Connect.
+
+        Raises:
+            RedisError, OSError, TimeoutError: If that fails.
+        """
         with _closed_is_an_error():
             async with asyncio.timeout(self._timeout):
                 await self._connection.connect()  # type: ignore[no-untyped-call]
 
     def has_confirmed(self, channels: Iterable[str]) -> bool:
-        """Whether nothing that is published on these channels can be missed any more."""
+        """Whether Redis has confirmed all of these channels, so that no message can be missed."""
         return self._confirmed.issuperset(channels)
 
     def is_due(self, channel: str) -> bool:
-        """Whether an answer about a channel is still to come, also if it was given up."""
+        """Whether a confirmation is still to come, even of a channel that was given up."""
         return channel in self._due
 
     async def subscribe(self, channels: Iterable[str]) -> None:
-        """Ask for channels, those apart that were asked for already.
+        """Request channels, except those that were requested already.
 
-        Each is confirmed in what :meth:`read` returns.
+        :meth:`read` returns a confirmation of each.
+
+        Raises:
+            RedisError, OSError: If the connection has ended.
         """
         missing = [channel for channel in channels if channel not in self._asked]
         self._asked.update(missing)
@@ -209,24 +233,35 @@ class Subscription:
         await self._send("SUBSCRIBE", missing)
 
     async def unsubscribe(self, channels: Sequence[str]) -> None:
-        """Ask for channels no longer; from this moment nothing that comes counts."""
+        """Give channels up; confirmations that arrive later do not count.
+
+        Raises:
+            RedisError, OSError: If the connection has ended.
+        """
         self._asked.difference_update(channels)
         self._confirmed.difference_update(channels)
         for at in range(0, len(channels), BATCH):
-            # Somebody may have asked for it again while others were written.
+            # Another task may have requested one again while an earlier batch was written.
             gone = [c for c in channels[at : at + BATCH] if c not in self._asked]
             await self._send("UNSUBSCRIBE", gone)
 
     async def _send(self, command: str, channels: list[str]) -> None:
         for at in range(0, len(channels), BATCH):
             if not self._connection.is_connected:
-                # It would connect again by itself, and nobody would read it.
+                # redis-py would reconnect by itself, and nothing would read the connection.
                 raise ConnectionError("The subscription has ended.")
             with _closed_is_an_error():
                 await self._connection.send_command(command, *channels[at : at + BATCH])
 
     async def read(self) -> tuple[str, str, bytes]:
-        """Return the next thing that was said: kind, channel, payload."""
+        """Wait for the next message or confirmation.
+
+        Returns:
+            Its kind ("message", "subscribe", "unsubscribe"), channel and payload.
+
+        Raises:
+            RedisError, OSError: If the connection has ended.
+        """
         answer = await self._connection.read_response()
         kind, channel, payload = answer[0].decode(), answer[1].decode(), answer[2]
         if kind == "subscribe":
@@ -235,13 +270,13 @@ class Subscription:
 
     def _confirm(self, channel: str) -> None:
         self._due[channel] -= 1
-        # One that was given up and asked for again is confirmed by the last answer alone.
+        # Of a channel that was given up and requested again, only the last confirmation counts.
         if self._due[channel] <= 0:
             del self._due[channel]
             if channel in self._asked:
                 self._confirmed.add(channel)
 
     async def close(self) -> None:
-        """Close the connection, which ends a waiting :meth:`read` with an error."""
+        """Close the connection; a waiting :meth:`read` raises."""
         with contextlib.suppress(RedisError, OSError):
             await self._connection.disconnect(nowait=True)

@@ -1,4 +1,4 @@
-"""The subscription of a process, which is made again whatever ends it."""
+"""The supervised subscription of a process: it reconnects whatever ends it."""
 
 import asyncio
 import logging
@@ -18,24 +18,24 @@ from .payload import Reader
 
 logger = logging.getLogger("quart_sse")
 
-#: Seconds between tries to connect, doubled each time from the first to the last.
+#: First and longest delay between attempts to connect, in seconds; it doubles each time.
 FIRST_RETRY, LAST_RETRY = 0.05, 2.0
-#: Probes that may go unheard before the subscription is taken for dead.
+#: Probes that may fail to arrive before the subscription counts as dead.
 UNHEARD = 3
-#: Seconds that an app waits for Redis when it starts.
-START = 1.0
+#: Longest time that an app waits for Redis when it starts, in seconds.
+START_TIMEOUT = 1.0
 
 
 class Listener:
-    """Receives what is published, over one connection, and has the hub catch up after each gap.
+    """Delivers messages to the hub over one connection, and lets it catch up after each gap.
 
     Args:
-        link: Makes connections.
-        names: Of the channels.
-        order: Learns from what is received.
+        link: Makes connections, and inspects the server of each.
+        names: Names of the channels.
+        order: Learns the ids of messages.
         reader: Reads messages.
-        errors: Where errors are logged.
-        probe: Seconds between two probes, which come back over the subscription.
+        errors: Logs errors.
+        probe: Interval of probes, in seconds; they arrive over the subscription.
     """
 
     def __init__(
@@ -56,22 +56,26 @@ class Listener:
         self._errors = errors
         self._probe = probe
         self._receiver: Receiver | None = None
-        self._epoch: str | None = None  #: that the hub has caught up with
-        self._wanted: set[str] = set()
-        self._changed = asyncio.Event()  #: set, and made anew, when confirmed or state change
+        self._epoch: str | None = None  #: of the hub's last catch-up
+        self._wanted: set[str] = set()  #: topics to subscribe to, also while Redis is away
+        self._changed = asyncio.Event()  #: set and replaced when the state or confirmations change
         self._subscription: Subscription | None = None
         self._task: asyncio.Task[None] | None = None
-        self._heard = 0.0
+        self._heard = 0.0  #: when something last arrived, by the loop's clock
 
     # -- life --------------------------------------------------------------------------------------
 
     async def start(self, receiver: Receiver) -> None:
-        """Begin to deliver; returns when Redis is there, or soon if it is not."""
+        """Begin to deliver; returns once Redis answers, or after ``START_TIMEOUT``.
+
+        Args:
+            receiver: The process's hub.
+        """
         self._receiver = receiver
         self.state = State.STARTING
         self._task = asyncio.get_running_loop().create_task(self._supervise())
         try:
-            async with asyncio.timeout(START):
+            async with asyncio.timeout(START_TIMEOUT):
                 while self.state is State.STARTING:
                     await self._changed.wait()
         except TimeoutError:
@@ -79,7 +83,7 @@ class Listener:
             self._set_state(State.AWAY)
 
     async def stop(self) -> None:
-        """End the subscription, for good."""
+        """End the subscription and do not reconnect."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
@@ -127,7 +131,7 @@ class Listener:
         self._subscription = subscription
         channels = [self._names.service, *map(self._names.channel, self._wanted)]
         await subscription.subscribe(channels)
-        # Those given up meanwhile are answered all the same.
+        # Channels that are given up meanwhile are confirmed all the same.
         missing = set(channels)
         held: list[tuple[str, bytes]] = []
         async with asyncio.timeout(UNHEARD * self._probe):
@@ -150,7 +154,7 @@ class Listener:
                 await self._deliver(channel, payload)
 
     async def _inspect(self) -> State:
-        """Ask which data set this is, and whether it keeps what it is given."""
+        """Ask which server this is, and whether it may evict keys."""
         info = commands.read_info(await self._link.ask(*commands.INFO))
         self._order.replid = info.replid
         if not info.may_evict:
@@ -163,13 +167,13 @@ class Listener:
         return State.DEGRADED
 
     async def _compare(self) -> None:
-        """Begin another epoch if the data set was made on another server."""
+        """Begin another epoch if the data set was made by another server."""
         call = commands.resume(self._names, self._order.request(compare=True))
         snapshot = commands.read_snapshot(await self._link.call(call))
         self._order.learn(snapshot.epoch, snapshot.id)
 
     async def _read(self, subscription: Subscription) -> tuple[str, str, bytes]:
-        """Return the next thing that was said, and note that something was."""
+        """Wait for the next message or confirmation, and record that one arrived."""
         said, channel, payload = await subscription.read()
         self._heard = asyncio.get_running_loop().time()
         if said == "subscribe":
@@ -179,8 +183,8 @@ class Listener:
     async def _catch_up(self) -> None:
         known = self._order.known
         assert self._receiver is not None and known is not None  # noqa: PT018
-        # The answer may be of a newer epoch than what led here: what is still on its way from
-        # before that must not be taken for a message of the newer one.
+        # The answer may have a newer epoch than the message that led here. Messages of the older
+        # one that are still to arrive must not count as messages of the newer one.
         self._epoch = await self._receiver.catch_up() or known.epoch
 
     async def _deliver(self, channel: str, payload: bytes) -> None:
@@ -188,7 +192,7 @@ class Listener:
         try:
             read = self._reader.message(topic, payload)
         except ValueError as error:
-            # Not a reason to connect again: the message would be lost all the same.
+            # Reconnecting would not help: the message is lost either way.
             self._errors.log(
                 "reading of messages",
                 error,
@@ -200,7 +204,7 @@ class Listener:
             return
         message, epoch = read
         if epoch != self._epoch:
-            # Somebody found the data set gone and began another: FLUSHALL, or a lost key.
+            # The data set was lost and another one begun, after FLUSHALL or the loss of a key.
             self._order.restart(epoch, message.id)
             await self._catch_up()
             return
@@ -211,7 +215,11 @@ class Listener:
     # -- topics ------------------------------------------------------------------------------------
 
     async def subscribe(self, topics: Iterable[str]) -> None:
-        """Subscribe, and wait until Redis has confirmed every topic."""
+        """Subscribe, and wait until Redis has confirmed every topic.
+
+        Raises:
+            BrokerUnavailable: If Redis is away.
+        """
         topics = list(topics)
         self._wanted.update(topics)
         channels = [self._names.channel(topic) for topic in topics]
@@ -233,7 +241,11 @@ class Listener:
         return self._subscription.has_confirmed(channels)
 
     async def unsubscribe(self, topics: Iterable[str]) -> None:
-        """Unsubscribe; from this moment nothing that comes counts."""
+        """Unsubscribe; confirmations that arrive later do not count.
+
+        Raises:
+            BrokerUnavailable: If the connection has ended.
+        """
         topics = list(topics)
         self._wanted.difference_update(topics)
         if self._subscription is not None:
@@ -245,14 +257,16 @@ class Listener:
     # -- what ends a subscription ------------------------------------------------------------------
 
     async def reconnect(self) -> None:
-        """End the subscription, if there is one, so that it is made again."""
+        """End the current connection, if there is one; the next is made at once."""
         if self._subscription is not None:
             await self._subscription.close()
 
     async def end_silence(self) -> None:
-        """End a subscription over which earlier probes did not come back."""
+        """Reconnect if the last probes did not arrive over the subscription."""
         silent = asyncio.get_running_loop().time() - self._heard
         if self._subscription is not None and silent > UNHEARD * self._probe:
-            logger.warning("Redis says nothing over a connection that is open; it is made anew.")
+            logger.warning(
+                "No message from Redis for %g s; reconnecting the subscription.", round(silent, 1)
+            )
             self._set_state(State.AWAY)
             await self._subscription.close()

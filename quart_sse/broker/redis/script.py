@@ -1,4 +1,4 @@
-"""Load the Lua scripts, and say how Redis runs them."""
+"""The Lua scripts, and the commands that load and run them."""
 
 import hashlib
 from importlib.resources import files
@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 
 class Script:
-    """One of the Lua scripts, each of which is atomic and one round trip.
+    """A Lua script, which is atomic and takes one round trip.
 
     Args:
-        names: Of the files in ``scripts/`` that it consists of, without ``.lua``.
+        names: Names of its files in ``scripts/``, without ``.lua``; they are joined.
     """
 
     def __init__(self, *names: str) -> None:
@@ -27,7 +27,7 @@ class ScriptCall(NamedTuple):
 
     @property
     def command(self) -> tuple[Any, ...]:
-        """The command that runs the script on a server that has loaded it."""
+        """The command that runs the script; the server refuses it until the script is loaded."""
         return ("EVALSHA", self.script.sha, len(self.keys), *self.keys, *self.arguments)
 
     @property
