@@ -19,9 +19,9 @@ from redis import Redis
 
 from quart_sse.broker import Keep, Kind, Message, Replay, Start, State
 from quart_sse.broker.redis import RedisBroker
-from quart_sse.broker.redis.link import Subscription
 from quart_sse.broker.redis.listener import Listener
 from quart_sse.broker.redis.order import Order
+from quart_sse.broker.redis.subscription import Subscription
 from quart_sse.position import Id, Position
 from tests.support.model import (
     CLOCK,

@@ -19,6 +19,7 @@ FLOORS = [
     {"broker.replay"},
     {"broker.base"},
     {"broker.memory", "broker.processes", "broker.redis.payload", "broker.redis.script"},
+    {"broker.redis.subscription"},
     {"broker.redis.commands", "broker.redis.link"},
     {"broker.redis.order"},
     {"broker.control", "broker.redis.listener"},

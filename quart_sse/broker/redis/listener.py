@@ -12,9 +12,10 @@ from ...errors import BrokerUnavailable
 from ..base import Receiver, State
 from . import commands
 from .commands import Names
-from .link import Link, Subscription
+from .link import Link
 from .order import Order
 from .payload import Reader
+from .subscription import Subscription
 
 logger = logging.getLogger("quart_sse")
 
