@@ -20,7 +20,7 @@ from redis.asyncio import Redis
 
 from quart_sse.broker import Keep, Kind, Message, Start
 from quart_sse.broker.redis import RedisBroker
-from quart_sse.position import ZERO
+from quart_sse.wire.position import ZERO
 from tests.support.redis_server import running_redis
 
 from .apps import PAYLOAD

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
-from quart_sse.position import Id
+from quart_sse.wire.position import Id
 from tests.support.network import Balancer
 from tests.support.redis_server import RedisServer
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from quart_sse.position import Id
+from quart_sse.wire.position import Id
 
 #: What became of a publish: it was given an id; it was surely not, or it may have been published;
 #: nobody answered, because the process has died; or the process failed.

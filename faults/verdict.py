@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from quart_sse.position import Id
+from quart_sse.wire.position import Id
 
 from .publisher import Attempt
 from .viewer import Viewer

@@ -10,7 +10,7 @@ import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from quart_sse.position import ZERO, Id, Position
+from quart_sse.wire.position import ZERO, Id, Position
 from tests.support.network import SMALL, reset
 
 #: Seconds after which one comes back that was not told when: sooner than browsers do.

@@ -1,7 +1,7 @@
 """Live server-rendered pages for Quart: server-sent events, htmx and Jinja macros."""
 
 from .broker import Broker
-from .channel import Channel, Published, Topic
+from .channels import Channel, Presence, Published, Topic
 from .config import Config
 from .errors import (
     AnswerError,
@@ -18,9 +18,8 @@ from .errors import (
     UnknownChannelError,
     UnknownFragmentError,
 )
-from .event import Event
 from .extension import SSE
-from .presence import Presence
+from .wire import Event
 
 __all__ = [
     "SSE",

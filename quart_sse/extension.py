@@ -10,11 +10,10 @@ from typing import Any, TypeVar
 
 from quart import Quart, Response, abort, current_app, has_app_context, request
 
+from .access import check_identity
 from .broker import Broker
-from .callbacks import check_identity
-from .channel import Binding, Channel, Topic
+from .channels import Binding, Channel, Topic
 from .config import Config
-from .ending import Refusal
 from .errors import (
     AnswerError,
     BrokerUnavailable,
@@ -23,9 +22,9 @@ from .errors import (
     SetupError,
     UnknownChannelError,
 )
-from .event import Event
 from .host import KEY, Host
-from .views import respond
+from .quart import respond
+from .wire import Event, Refusal
 from .wiring import Services, install, install_channel, wire
 
 logger = logging.getLogger("quart_sse")

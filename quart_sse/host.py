@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 
 from werkzeug.routing import Map
 
-from .position import Position
+from .wire import Position
 
 #: Where an app keeps the extension, and an ASGI scope its exchange.
 KEY = "quart_sse"

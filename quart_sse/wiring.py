@@ -7,34 +7,18 @@ from types import CodeType
 
 from quart import Quart, utils
 
-from .access import Gate
-from .app_channels import AppChannels
-from .asgi import Middleware
+from .access import ConnectElements, Gate, Revocations, Signer
 from .broker import Broker, Control, MemoryBroker
-from .channel import Binding, Channel
+from .channels import AppChannels, Binding, Channel, PresenceTracker
 from .config import Config
-from .connect import StreamEndpoints
-from .connections import Connections
 from .error_log import ErrorLog
 from .host import Host
-from .hub import Hub
-from .leaf import ConnectElements
-from .lifecycle import Lifecycle
-from .markup import Macros
-from .page_request import Pages
-from .presence import PresenceTracker
+from .hub import Connections, Hub
+from .pages import Macros, Pages, Renderer, Scripts
 from .publisher import AsyncPublisher
-from .quart_host import QuartHost
-from .render import Renderer
-from .renewal import Renewal
-from .revocation import Revocations
-from .scripts import Scripts
-from .shutdown import Shutdown
-from .signer import Signer
-from .stream import Streams
-from .stream_request import Viewers
-from .sweeper import Housekeeping
-from .views import Endpoints
+from .quart import Endpoints, QuartHost
+from .server import Housekeeping, Lifecycle, Middleware, Shutdown
+from .streams import Renewal, StreamEndpoints, Streams, Viewers
 
 #: Returns who makes the current request.
 Identify = Callable[[Host], Awaitable[str | None]]

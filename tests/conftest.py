@@ -12,7 +12,7 @@ from quart import (
 )
 
 from quart_sse import SSE
-from quart_sse.channel import Channel
+from quart_sse.channels.channel import Channel
 from tests.support.browsers import CHROMIUM_ARGS, serve_forum, without_errors
 from tests.support.pages import add_page
 from tests.support.servers import Server

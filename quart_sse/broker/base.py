@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Protocol
 
-from ..position import Id, Position
+from ..wire import Id, Position
 from .messages import Keep, Kind, Message
 from .replay import Replay, Start
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..error_log import ErrorLog, OnceLog
 from ..errors import BrokerUnavailable, SetupError
-from ..position import ZERO
+from ..wire import ZERO
 from .base import Broker
 from .messages import CONTROL_HISTORY, Keep, Kind, Message
 from .processes import Process, Processes

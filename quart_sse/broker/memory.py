@@ -6,7 +6,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from ..position import ZERO, Id, Position, new_epoch
+from ..wire import ZERO, Id, Position, new_epoch
 from .base import Broker, Receiver, State, reference_of
 from .messages import Keep, Kind, Message
 from .replay import Past, Replay, Start, judge

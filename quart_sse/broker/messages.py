@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum
 
-from ..position import Id
+from ..wire import Id
 
 
 class Kind(Enum):

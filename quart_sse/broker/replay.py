@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ..event import EventBodies
-from ..position import MAX_AHEAD_MS, ZERO, Id, Position
+from ..wire import MAX_AHEAD_MS, ZERO, EventBodies, Id, Position
 from .messages import Keep, Message
 
 

@@ -10,7 +10,7 @@ from quart import Quart, render_template_string
 from quart.testing import QuartClient
 
 from quart_sse import SSE, ConfigError, MissingSecretKeyError
-from quart_sse.channel import Channel
+from quart_sse.channels.channel import Channel
 from tests.support.connecting import page_url, verdict
 from tests.support.pages import (
     LIST,

@@ -16,8 +16,8 @@ from quart.testing import QuartClient
 from werkzeug.routing import RequestRedirect
 
 from quart_sse import SSE
-from quart_sse.channel import Channel
-from quart_sse.ending import Ending
+from quart_sse.channels.channel import Channel
+from quart_sse.wire.ending import Ending
 from tests.support.streams import SSE_ACCEPT, client_of, connect_urls, open_stream
 
 PAGE = (

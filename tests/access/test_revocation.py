@@ -8,14 +8,15 @@ from quart import Quart, Response, render_template_string, request
 from quart.testing import QuartClient
 from werkzeug.datastructures import ImmutableMultiDict
 
-from quart_sse import SSE, Channel, revocation
+from quart_sse import SSE, Channel
+from quart_sse.access import revocation
+from quart_sse.access.revocation import REMEMBERED, Revocation
 from quart_sse.broker import CONTROL_HISTORY, Broker, Kind, Message
 from quart_sse.config import Config
-from quart_sse.connection import Connection
-from quart_sse.ending import Ending
 from quart_sse.host import KEY
-from quart_sse.position import ZERO
-from quart_sse.revocation import REMEMBERED, Revocation
+from quart_sse.hub.connection import Connection
+from quart_sse.wire.ending import Ending
+from quart_sse.wire.position import ZERO
 from quart_sse.wiring import Services
 from tests.support.streams import Stream, open_stream, until
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from quart_sse.access.tokens import KEPT, UNSIGNED, Signer, Token, read_topics, write_topics
 from quart_sse.errors import MissingSecretKeyError
-from quart_sse.naming import topic_name
-from quart_sse.signer import KEPT, UNSIGNED, Signer, Token, read_topics, write_topics
+from quart_sse.wire.naming import topic_name
 
 TOPICS = {"comments?discussion_id=7": frozenset({"list", "count"}), "board": frozenset[str]()}
 WRITTEN = "board comments?discussion_id=7:count,list"

@@ -7,7 +7,8 @@ from markupsafe import Markup
 from quart import Quart, Response, abort, redirect, render_template_string, request
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-from quart_sse import SSE, Event, ending
+from quart_sse import SSE, Event
+from quart_sse.wire import ending
 
 app = Quart(__name__)
 app.secret_key = "for tests only"

@@ -6,7 +6,8 @@ from collections import defaultdict
 from markupsafe import Markup, escape
 from quart import Quart, Response, render_template_string, request
 
-from quart_sse import SSE, personal
+from quart_sse import SSE
+from quart_sse.streams import personal
 
 app = Quart(__name__)
 app.secret_key = "for tests only"

@@ -8,7 +8,7 @@ from typing import Any
 from quart import Quart, Response, abort, render_template_string, session
 
 from quart_sse import SSE
-from quart_sse.assets import ASSETS
+from quart_sse.pages.assets import ASSETS
 
 app = Quart(__name__)
 app.secret_key = "for tests only"

@@ -12,7 +12,7 @@ from quart import Quart, Response, request
 from quart_sse import SSE
 from quart_sse.broker.redis import RedisBroker
 from quart_sse.broker.redis.link import MAX_CALLS
-from quart_sse.connection import Connection
+from quart_sse.hub.connection import Connection
 from quart_sse.wiring import Services
 
 app = Quart(__name__)

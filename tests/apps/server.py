@@ -9,7 +9,7 @@ from pathlib import Path
 from quart import Quart, Response, render_template_string, request
 
 from quart_sse import SSE
-from quart_sse.connection import Connection
+from quart_sse.hub.connection import Connection
 
 app = Quart(__name__)
 app.secret_key = "for tests only"

@@ -15,7 +15,7 @@ import pytest
 from quart_sse.broker import CONTROL_HISTORY, Broker, Keep, Kind, Message, Replay, Start, State
 from quart_sse.broker.memory import GRACE, MemoryBroker
 from quart_sse.broker.redis import RedisBroker
-from quart_sse.position import MAX_AHEAD_MS, ZERO, Id, Position
+from quart_sse.wire.position import MAX_AHEAD_MS, ZERO, Id, Position
 from tests.support.redis_server import running_redis
 from tests.support.streams import until
 

@@ -9,7 +9,7 @@ from quart_sse.broker import Keep, Kind, Message, Start
 from quart_sse.broker.redis import FORMAT, commands
 from quart_sse.broker.redis.commands import IdRequest, Names
 from quart_sse.broker.redis.script import ScriptCall
-from quart_sse.position import ZERO, Id, Position
+from quart_sse.wire.position import ZERO, Id, Position
 
 NAMES = Names("app")
 TAG = f"{{app:{FORMAT}}}"

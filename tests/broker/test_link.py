@@ -10,7 +10,7 @@ import pytest
 from quart_sse.broker import Keep, Kind, Message, State
 from quart_sse.broker.redis import RedisBroker
 from quart_sse.errors import BrokerUnavailable
-from quart_sse.position import ZERO
+from quart_sse.wire.position import ZERO
 from tests.support.network import Balancer
 from tests.support.processes import Inbox, until_redis
 from tests.support.redis_server import RedisServer, running_redis

@@ -2,7 +2,7 @@
 
 from quart_sse.broker import Keep, Kind, Message
 from quart_sse.broker.memory import MemoryBroker
-from quart_sse.position import ZERO
+from quart_sse.wire.position import ZERO
 
 
 async def test_long_history_of_one_topic_keeps_none_of_others() -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from quart_sse.broker import Kind, Message
 from quart_sse.broker.redis.payload import VERSION, Reader, write
-from quart_sse.position import Id
+from quart_sse.wire.position import Id
 
 NAMES = st.text(string.ascii_letters + string.digits + "_.-", min_size=1)
 #: Anything that UTF-8 can carry.

@@ -17,11 +17,11 @@ from random import Random
 import pytest
 from markupsafe import Markup
 
-from quart_sse import revocation
+from quart_sse.access import revocation
 from quart_sse.broker import Keep, Kind, Message, State
 from quart_sse.broker.redis import FORMAT, RedisBroker, listener
 from quart_sse.errors import BrokerUnavailable
-from quart_sse.position import ZERO, Id, Position
+from quart_sse.wire.position import ZERO, Id, Position
 from tests.support.processes import POLL, Boot, Inbox, Process, outages, until_redis
 from tests.support.redis_server import RedisServer, running_redis
 from tests.support.streams import Stream, open_stream, until

@@ -14,7 +14,7 @@ import trustme
 from quart_sse.broker import Keep, Kind, Message, Start, State
 from quart_sse.broker.redis import RedisBroker
 from quart_sse.errors import BrokerUnavailable
-from quart_sse.position import ZERO
+from quart_sse.wire.position import ZERO
 from tests.support.processes import Boot, Inbox, outages
 from tests.support.redis_server import RedisServer, running_redis
 from tests.support.servers import free_port

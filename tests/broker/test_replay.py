@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pytest
 
 from quart_sse.broker import Keep, Kind, Message, Past, Replay, Start, bound, judge
-from quart_sse.position import MAX_AHEAD_MS, ZERO, Id, Position
+from quart_sse.wire.position import MAX_AHEAD_MS, ZERO, Id, Position
 
 TOPIC, OTHER = "news?room=1", "news?room=2"
 KEEP = Keep(events=10, ttl=60.0)

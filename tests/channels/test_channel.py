@@ -20,8 +20,8 @@ from quart_sse import (
     UnknownChannelError,
     UnknownFragmentError,
 )
-from quart_sse.channel import PAGE_HEADER, Channel
-from quart_sse.connection import id_of
+from quart_sse.channels.channel import PAGE_HEADER, Channel
+from quart_sse.hub.connection import id_of
 from tests.support.streams import open_stream
 
 UUID = uuid.UUID("0b8f6a3e-6a39-4b6b-9a68-4a6f3c1c1c55")

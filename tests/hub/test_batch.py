@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quart_sse.connection import Part, Personal, Wave
+from quart_sse.hub.connection import Part, Personal, Wave
 
 PERSONAL = Personal(b"id: e.1-0\n", "notes", "mine", viewers=2)
 

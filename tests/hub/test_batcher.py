@@ -5,15 +5,15 @@ from collections.abc import Callable
 
 import pytest
 
-from quart_sse import waves as waves_module
 from quart_sse.config import Config
-from quart_sse.connection import Connection, Personal
 from quart_sse.error_log import ErrorLog
-from quart_sse.event import PREAMBLE
-from quart_sse.group import Group
-from quart_sse.items import Outgoing
-from quart_sse.position import ZERO, Position
-from quart_sse.waves import Waves
+from quart_sse.hub import batcher as waves_module
+from quart_sse.hub.batcher import Waves
+from quart_sse.hub.connection import Connection, Personal
+from quart_sse.hub.group import Group
+from quart_sse.hub.outgoing import Outgoing
+from quart_sse.wire.event import PREAMBLE
+from quart_sse.wire.position import ZERO, Position
 from tests.support.clock import Jump, all_quiet
 from tests.support.streams import until
 

@@ -8,9 +8,9 @@ from httpx import Response
 from httpx_sse import EventSource, ServerSentEvent
 
 from quart_sse.config import Config
-from quart_sse.connection import Connection, Part, Personal, Wave
-from quart_sse.ending import Ending
-from quart_sse.event import PREAMBLE
+from quart_sse.hub.connection import Connection, Part, Personal, Wave
+from quart_sse.wire.ending import Ending
+from quart_sse.wire.event import PREAMBLE
 from tests.support.streams import until
 
 #: A farewell that is always the same.

@@ -5,10 +5,10 @@ import asyncio
 import pytest
 
 from quart_sse.config import Config
-from quart_sse.connection import Connection
-from quart_sse.connections import Connections
-from quart_sse.ending import Ending
-from quart_sse.routes import Routes
+from quart_sse.hub.connection import Connection
+from quart_sse.hub.connections import Connections
+from quart_sse.hub.subscribers import Routes
+from quart_sse.wire.ending import Ending
 
 
 def connect(

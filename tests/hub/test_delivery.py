@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from quart_sse import waves as waves_module
+from quart_sse.hub import batcher as waves_module
 from tests.support.house import CONFIG, OTHER, TOPIC, House
 from tests.support.streams import until
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quart_sse import fragment as fragment_module
 from quart_sse.error_log import ErrorLog
-from quart_sse.fragment import FragmentSpec, Rendered, SharedFragment
-from quart_sse.position import ZERO, Id
+from quart_sse.hub import fragment as fragment_module
+from quart_sse.hub.fragment import FragmentSpec, Rendered, SharedFragment
+from quart_sse.wire.position import ZERO, Id
 from tests.support.clock import Jump, all_quiet
 from tests.support.streams import until
 

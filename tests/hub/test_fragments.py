@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Mapping
 import pytest
 
 from quart_sse.error_log import ErrorLog
-from quart_sse.fragment import FragmentSpec, Inside, Rendered, SharedFragment
-from quart_sse.fragments import Fragments, Whole
-from quart_sse.naming import member_key
+from quart_sse.hub.fragment import FragmentSpec, Inside, Rendered, SharedFragment
+from quart_sse.hub.fragments import Fragments, Whole
+from quart_sse.wire.naming import member_key
 
 TOPIC, OTHER = "news?room=1", "users"
 

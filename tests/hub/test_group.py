@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quart_sse.config import Config
-from quart_sse.connection import Connection, Wave
-from quart_sse.fragment import FragmentSpec
-from quart_sse.group import MAX_HELD, Debt, Group, Solo
-from quart_sse.items import Outgoing
-from quart_sse.position import ZERO, Position
+from quart_sse.hub.connection import Connection, Wave
+from quart_sse.hub.fragment import FragmentSpec
+from quart_sse.hub.group import MAX_HELD, Debt, Group, Solo
+from quart_sse.hub.outgoing import Outgoing
+from quart_sse.wire.position import ZERO, Position
 from tests.support.house import House
 from tests.support.outgoing import LIST, at, event, heartbeat, html, position
 from tests.support.streams import until

@@ -8,14 +8,14 @@ from collections.abc import Callable
 
 import pytest
 
-from quart_sse import fragment as fragment_module
 from quart_sse.broker import CONTROL_HISTORY, Keep, Kind, Message
 from quart_sse.broker.memory import GRACE
 from quart_sse.config import Config
 from quart_sse.errors import BrokerUnavailable
-from quart_sse.fragment import FragmentSpec, Rendered
-from quart_sse.naming import member_key
-from quart_sse.position import ZERO
+from quart_sse.hub import fragment as fragment_module
+from quart_sse.hub.fragment import FragmentSpec, Rendered
+from quart_sse.wire.naming import member_key
+from quart_sse.wire.position import ZERO
 from tests.support.house import CONFIG, KEEPS, LOUD, OTHER, TOPIC, House, Viewer
 from tests.support.streams import until
 

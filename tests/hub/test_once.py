@@ -8,7 +8,7 @@ from quart import Quart
 from werkzeug.routing import MapAdapter
 
 from quart_sse import SSE
-from quart_sse import event as event_module
+from quart_sse.wire import event as event_module
 from tests.support.streams import open_stream, until
 
 

@@ -1,7 +1,7 @@
 """Outgoing messages: their bytes for each kind of connection."""
 
-from quart_sse.connection import Personal
-from quart_sse.items import Outgoing
+from quart_sse.hub.connection import Personal
+from quart_sse.hub.outgoing import Outgoing
 from tests.support.outgoing import LIST, event, heartbeat, html, position
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from quart_sse.broker import Replay, Start
 from quart_sse.broker.memory import MemoryBroker
 from quart_sse.errors import BrokerUnavailable
-from quart_sse.replays import Replays
+from quart_sse.hub.replays import Replays
 from tests.support.house import KEEPS, TOPIC, House
 from tests.support.streams import until
 

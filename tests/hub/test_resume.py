@@ -8,8 +8,8 @@ import pytest
 
 from quart_sse.broker.memory import GRACE
 from quart_sse.config import Config
-from quart_sse.fragment import FragmentSpec, Rendered
-from quart_sse.position import ZERO
+from quart_sse.hub.fragment import FragmentSpec, Rendered
+from quart_sse.wire.position import ZERO
 from tests.support.house import KEEPS, OTHER, TOPIC, House
 from tests.support.streams import until
 

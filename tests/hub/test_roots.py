@@ -11,7 +11,7 @@ from quart import Quart, render_template_string, url_for
 from quart.testing import QuartClient
 
 from quart_sse import SSE, Channel, RenderError
-from quart_sse.roots import MOST
+from quart_sse.hub.roots import MOST
 from tests.support.streams import Stream, connect_urls, open_stream, until
 
 MACROS = '{% from "quart_sse/macros.html" import sse_fragment, sse_connect, sse_scripts %}'

@@ -22,7 +22,7 @@ from quart_sse.broker.redis import RedisBroker
 from quart_sse.broker.redis.listener import Listener
 from quart_sse.broker.redis.order import Order
 from quart_sse.broker.redis.subscription import Subscription
-from quart_sse.position import Id, Position
+from quart_sse.wire.position import Id, Position
 from tests.support.model import (
     CLOCK,
     CONFIG,

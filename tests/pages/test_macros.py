@@ -30,7 +30,7 @@ from quart_sse import (
     UnknownChannelError,
     UnknownFragmentError,
 )
-from quart_sse.signer import read_topics
+from quart_sse.access.tokens import read_topics
 from tests.support.pages import (
     LIST,
     LIST_AND_CONNECT,

@@ -1,6 +1,6 @@
 """What a page shows, and which of its connect elements covers it."""
 
-from quart_sse.page_request import Shown
+from quart_sse.pages.page_request import Shown
 
 
 def test_fragment_is_taken_by_the_connect_element_that_follows_it() -> None:

@@ -27,7 +27,7 @@ from quart import (
 from quart.testing import QuartClient
 
 from quart_sse import SSE, FragmentError, RenderError
-from quart_sse.channel import Channel
+from quart_sse.channels.channel import Channel
 from tests.support.pages import MACROS, add_page, get_text, next_html, viewing
 from tests.support.streams import until
 

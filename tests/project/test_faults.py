@@ -18,7 +18,7 @@ from faults.viewer import Seen, Viewer
 from quart_sse.broker import Keep, Kind, Message
 from quart_sse.broker.redis import RedisBroker
 from quart_sse.errors import BrokerUnavailable
-from quart_sse.position import Id
+from quart_sse.wire.position import Id
 from tests.support.network import Wire
 
 ROOT = Path(__file__).parents[2]

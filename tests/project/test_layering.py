@@ -130,8 +130,8 @@ def test_lower_floors_do_not_know_quart(module: str) -> None:
 @pytest.mark.parametrize(
     ("source", "package", "imported"),
     [
-        ("import quart_sse.event", "quart_sse", "quart_sse.event"),
-        ("from . import event", "quart_sse", "quart_sse.event"),
+        ("import quart_sse.wire.event", "quart_sse", "quart_sse.wire.event"),
+        ("from . import event", "quart_sse", "quart_sse.wire.event"),
         ("from .broker import Broker", "quart_sse", "quart_sse.broker.Broker"),
         ("from . import Broker", "quart_sse.broker", "quart_sse.broker.Broker"),
         ("from ..event import Event", "quart_sse.broker", "quart_sse.event.Event"),

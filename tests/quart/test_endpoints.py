@@ -5,7 +5,7 @@ from quart import Quart, g, request
 from quart.testing import QuartClient
 
 from quart_sse import SSE
-from quart_sse.channel import Channel
+from quart_sse.channels.channel import Channel
 from tests.support.pages import loader_of, make_app, viewing
 from tests.support.streams import client_of, open_stream
 

@@ -26,7 +26,7 @@ from quart_sse import SSE
 from quart_sse.broker import Keep, Kind, Message
 from quart_sse.broker.memory import MemoryBroker
 from quart_sse.broker.redis import RedisBroker
-from quart_sse.position import ZERO
+from quart_sse.wire.position import ZERO
 from quart_sse.wiring import Services
 from tests.support.redis_server import running_redis
 from tests.support.streams import open_stream, until

@@ -12,7 +12,7 @@ from playwright.async_api import BrowserContext, Route, expect
 from quart import Quart, Response, abort, redirect
 
 from quart_sse import SSE, Event
-from quart_sse.ending import STOP_MS
+from quart_sse.wire.ending import STOP_MS
 from tests.support.servers import Server, serve_pages
 from tests.support.streams import SSE_ACCEPT, open_stream
 

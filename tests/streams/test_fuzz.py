@@ -27,7 +27,7 @@ from quart import Quart, Response, abort, render_template_string, request, sessi
 from quart.testing import QuartClient
 
 from quart_sse import SSE
-from quart_sse.signer import Signer, write_topics
+from quart_sse.access.tokens import Signer, write_topics
 from quart_sse.wiring import Services
 from tests.support.load import EXACT, hypercorn, look, uvicorn
 from tests.support.servers import Server, serve

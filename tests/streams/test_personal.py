@@ -7,7 +7,7 @@ from quart import Quart
 from quart.testing import QuartClient
 
 from quart_sse import SSE
-from quart_sse.channel import Channel
+from quart_sse.channels.channel import Channel
 from tests.support.pages import get_text, loader_of, partial, viewing
 from tests.support.streams import client_of, open_stream
 

@@ -4,7 +4,7 @@ from quart import Quart, render_template_string, request
 from quart.testing import QuartClient
 
 from quart_sse import SSE
-from quart_sse.channel import Channel
+from quart_sse.channels.channel import Channel
 from tests.support.streams import Stream, connect_urls, open_stream
 
 PAGE = (

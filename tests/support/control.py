@@ -10,7 +10,7 @@ from quart_sse.broker import Broker, Keep, Kind, Message
 from quart_sse.broker import control as control_module
 from quart_sse.broker.control import Control
 from quart_sse.error_log import ErrorLog
-from quart_sse.position import ZERO
+from quart_sse.wire.position import ZERO
 from tests.support.redis_server import RedisServer, running_redis
 
 NOT_KEPT = Keep(events=0, ttl=0)

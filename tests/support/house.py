@@ -15,13 +15,13 @@ from httpx_sse._decoders import SSEDecoder
 from quart_sse.broker import Keep, Kind, Message, Replay, Start
 from quart_sse.broker.memory import MemoryBroker
 from quart_sse.config import Config
-from quart_sse.connection import Connection, Personal
 from quart_sse.error_log import ErrorLog
-from quart_sse.event import encode_loader
-from quart_sse.fragment import FragmentSpec, Rendered
-from quart_sse.hub import Hub
-from quart_sse.naming import member_key
-from quart_sse.position import ZERO, Id, Position, new_epoch
+from quart_sse.hub.connection import Connection, Personal
+from quart_sse.hub.fragment import FragmentSpec, Rendered
+from quart_sse.hub.hub import Hub
+from quart_sse.wire.event import encode_loader
+from quart_sse.wire.naming import member_key
+from quart_sse.wire.position import ZERO, Id, Position, new_epoch
 from tests.support.streams import until
 
 TOPIC, OTHER, LOUD = "news?room=1", "news?room=2", "chat"

@@ -1,8 +1,8 @@
 """Messages on their way to connections, by numbers."""
 
-from quart_sse.event import EventBodies
-from quart_sse.items import HEARTBEAT, Outgoing
-from quart_sse.position import Id, Position
+from quart_sse.hub.outgoing import HEARTBEAT, Outgoing
+from quart_sse.wire.event import EventBodies
+from quart_sse.wire.position import Id, Position
 
 LIST = "notes.list?room=7"
 

@@ -7,7 +7,7 @@ import pytest
 from httpx import Response
 from httpx_sse import EventSource, ServerSentEvent
 
-from quart_sse.ending import Ending
+from quart_sse.wire.ending import Ending
 
 ROOT = Path(__file__).parents[2]
 

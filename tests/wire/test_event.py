@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quart_sse.errors import EventError
-from quart_sse.event import PREAMBLE, Event, encode_body, encode_id
-from quart_sse.position import Id, Position
+from quart_sse.wire.event import PREAMBLE, Event, encode_body, encode_id
+from quart_sse.wire.position import Id, Position
 from tests.support.streams import Read, parse
 
 #: Everything that ``str.splitlines`` splits at and an event stream does not.

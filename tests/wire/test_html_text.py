@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import Browser
 
 from quart_sse.errors import FragmentError
-from quart_sse.html_text import encode_tags
+from quart_sse.wire.html_text import encode_tags
 
 #: What htmx 2.0.11 and 4.0.1 replace or remove in an answer before it is parsed.
 TAKEN = re.compile(r"<hx-[a-z]+|</hx-[a-z]+>|<head(\s[^>]*)?>[\s\S]*?</head>", re.IGNORECASE)

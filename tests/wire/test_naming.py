@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quart_sse.errors import DeclarationError, EventError
-from quart_sse.naming import (
+from quart_sse.wire.naming import (
     check_event_name,
     check_name,
     member_key,

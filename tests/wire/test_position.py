@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quart_sse.position import ZERO, Id, Position, new_epoch
+from quart_sse.wire.position import ZERO, Id, Position, new_epoch
 
 IDS = st.builds(Id, st.integers(0, 10**15 - 1), st.integers(0, 10**9 - 1))
 EPOCHS = st.text(string.ascii_lowercase + string.digits, min_size=1, max_size=16)

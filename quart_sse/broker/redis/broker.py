@@ -12,7 +12,7 @@ from redis.exceptions import ReadOnlyError
 
 from ...error_log import ErrorLog
 from ...errors import BrokerUnavailable
-from ...position import Id, Position
+from ...wire import Id, Position
 from ..base import Broker, Receiver, State, reference_of
 from ..messages import Keep, Message
 from ..replay import Past, Replay, Start, judge

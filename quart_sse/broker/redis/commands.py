@@ -6,7 +6,7 @@ Any link to Redis can therefore use them, awaited or blocking.
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ...position import Id
+from ...wire import Id
 from ..messages import Keep, Kind, Message
 from ..replay import Start
 from . import payload

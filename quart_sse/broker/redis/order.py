@@ -1,6 +1,6 @@
 """The one order of all messages, as far as this process knows it."""
 
-from ...position import Id, Position, new_epoch
+from ...wire import Id, Position, new_epoch
 from .commands import IdRequest
 
 

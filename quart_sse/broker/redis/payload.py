@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...error_log import OnceLog
-from ...position import LAST, ZERO, Id
+from ...wire import LAST, ZERO, Id
 from ..messages import Kind, Message
 from ..replay import Past
 

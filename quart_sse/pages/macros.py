@@ -1,0 +1,250 @@
+"""What the macros call: the markup of scripts, fragments and connect elements."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from markupsafe import Markup
+
+from ..access import ConnectElements, Gate
+from ..channels import AppChannels, Channel, Topic
+from ..errors import FragmentError, UnknownChannelError
+from ..host import Host
+from ..hub import Hub, Inside, Rendered
+from ..wire import check_event_name, member_key
+from .page_request import PageRequest, Pages
+from .render import Renderer
+from .scripts import Scripts
+
+#: What https://www.w3.org/TR/wai-aria-1.2/#aria-live allows; None leaves the attribute out.
+_ARIA_LIVE = (None, "polite", "assertive", "off")
+
+_TAG_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
+#: Elements whose content is no HTML.
+_RAW_TEXT = frozenset({"script", "style", "textarea", "title", "template", "iframe", "noscript"})
+# https://html.spec.whatwg.org/multipage/syntax.html#attributes-2
+_BREAKS_NAME = re.compile(r"""[\s/>=<"'\x00-\x1f\x7f]""")
+
+
+class Macros:
+    """The functions behind ``quart_sse/macros.html``, one object per app.
+
+    They keep what they must remember between calls in the request's scope (outside a request in
+    ``g``), so they work however a template is put together: extended, included, imported with or
+    without context, or streamed.
+
+    Args:
+        host: Has the current request's exchange, and the root path.
+        channels: The app's channels.
+        gate: Knows who makes the current request.
+        hub: Renders shared fragments.
+        renderer: Renders personal ones.
+        elements: Makes connect elements.
+        pages: Remember what each page shows.
+        scripts: Writes script elements.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        channels: AppChannels,
+        gate: Gate,
+        hub: Hub,
+        renderer: Renderer,
+        elements: ConnectElements,
+        pages: Pages,
+        scripts: Scripts,
+    ) -> None:
+        self._host = host
+        self._channels = channels
+        self._gate = gate
+        self._hub = hub
+        self._renderer = renderer
+        self._elements = elements
+        self._pages = pages
+        #: Return the script elements for the htmx version that ``QUART_SSE_HTMX`` names.
+        self.scripts = scripts.elements
+        # (topic, fragment) -> the fragments whose HTML its render waits for at the moment
+        self._waiting: dict[tuple[str, str], set[tuple[str, str]]] = {}
+
+    async def fragment(
+        self,
+        name: str,
+        params: Mapping[str, Any],
+        tag: str = "div",
+        attrs: Mapping[str, Any] | None = None,
+        aria_live: str | None = None,
+    ) -> Markup:
+        """Return a fragment in its element, rendered now, and note that the page shows it."""
+        topic, fragment = self._find(name, params)
+        element = await self._element(topic, fragment, tag, attrs, aria_live)
+        self._pages.current().shown.note_rendered()
+        return element
+
+    async def live(
+        self,
+        name: str,
+        params: Mapping[str, Any],
+        tag: str = "div",
+        attrs: Mapping[str, Any] | None = None,
+        aria_live: str | None = None,
+    ) -> Markup:
+        """Return a fragment with a connection of its own: nothing else is needed in the page."""
+        topic, fragment = self._find(name, params)
+        element = await self._element(topic, fragment, tag, attrs, aria_live)
+        page = self._pages.current()
+        return element + await self._connect(page, page.shown.take_rendered(topic.name, fragment))
+
+    async def connect(self, topics: Iterable[Any] = ()) -> Markup:
+        """Return the element that opens one connection for every fragment above.
+
+        Args:
+            topics: Further topics, whose events the page wants: channel names, pairs of channel
+                name and parameters, or ``Topic`` objects.
+        """
+        page = self._pages.current()
+        for topic in topics:
+            page.shown.note_topic(self._topic(topic).name)
+        shown = page.shown.take()
+        return await self._connect(page, shown) if shown else Markup()
+
+    def event(self, name: str, /, **params: Any) -> str:
+        """Return the name by which an event of a topic reaches the page, and connect the topic."""
+        channel, _, event = name.partition(".")
+        topic = self._channel(channel).topic(**params).name
+        self._pages.current().shown.note_topic(topic)
+        return member_key(topic, check_event_name(event))
+
+    # -- inner -------------------------------------------------------------------------------------
+
+    def _channel(self, name: str) -> Channel:
+        channel = self._channels.get(name)
+        if channel is None:
+            raise UnknownChannelError(name, self._channels.declared)
+        return channel
+
+    def _find(self, name: str, params: Mapping[str, Any]) -> tuple[Topic, str]:
+        channel_name, dot, fragment = name.partition(".")
+        if not dot:
+            raise FragmentError(
+                f"{name!r} does not name a fragment. Write 'channel.fragment', such as "
+                "'comments.list'."
+            )
+        channel = self._channel(channel_name)
+        channel.find(fragment)
+        return channel.topic(**params), fragment
+
+    def _topic(self, topic: Any) -> Topic:
+        if isinstance(topic, Topic):
+            return topic
+        name, params = (topic, {}) if isinstance(topic, str) else topic
+        return self._channel(name).topic(**params)
+
+    async def _connect(self, page: PageRequest, shown: Mapping[str, set[str]]) -> Markup:
+        if page.rendering is not None:
+            raise FragmentError(
+                f"The shared fragment {page.rendering[1]!r} opens a connection, but its HTML goes "
+                "to everybody. Put sse_connect() or sse_live() into the page instead."
+            )
+        element = await self._elements.make(
+            shown, root=self._host.root(), identity=await self._gate.identity()
+        )
+        page.is_private = page.is_private or element.is_signed
+        return element.element(self._host.exchange().since)
+
+    async def _element(
+        self,
+        topic: Topic,
+        fragment: str,
+        tag: str,
+        attrs: Mapping[str, Any] | None,
+        aria_live: str | None,
+    ) -> Markup:
+        if aria_live not in _ARIA_LIVE:
+            raise ValueError(f"aria_live is {aria_live!r}. Write 'polite', 'assertive' or 'off'.")
+        if not _TAG_NAME.fullmatch(tag) or tag.lower() in _RAW_TEXT:
+            raise ValueError(
+                f"tag is {tag!r}. Write the name of an element that shows HTML, such as 'div'."
+            )
+        attributes = _attributes({"aria-live": aria_live, **(attrs or {})})
+        rendered = await self._render(topic, fragment)
+        key = member_key(topic.name, fragment)
+        opening = Markup('<{} data-sse="{}"{}>').format(tag, key, attributes)
+        closing = Markup("</{}>").format(tag)
+        page = self._pages.current()
+        if page.rendering is not None:
+            page.inside.append(Inside(topic.name, fragment, rendered, opening, closing))
+        return opening + Markup(rendered.html) + closing
+
+    async def _render(self, topic: Topic, fragment: str) -> Rendered:
+        page = self._pages.current()
+        declared = topic.channel.find(fragment)
+        self._check_nesting(page, topic, fragment)
+        page.shown.add([(topic.name, fragment)])
+        if declared.spec.personal:
+            page.is_private = True  # also where anybody may listen: it is this viewer's
+            return Rendered(await self._renderer.call(topic.name, fragment, topic.params))
+        inside, inner = page.rendering, (topic.name, fragment)
+        if inside is not None:
+            self._waiting.setdefault(inside, set()).add(inner)
+        try:
+            rendered = await self._hub.render_now(topic.name, declared.spec, root=self._host.root())
+        finally:
+            if inside is not None:
+                self._waiting[inside].discard(inner)
+                if not self._waiting[inside]:
+                    del self._waiting[inside]
+        page.shown.put_inside((topic.name, fragment), rendered.nested)
+        return rendered
+
+    def _check_nesting(self, page: PageRequest, topic: Topic, fragment: str) -> None:
+        """Refuse a fragment inside another one where it could not be kept current."""
+        if page.rendering is None:
+            return
+        outer_topic, outer = page.rendering
+        name = f"{topic.channel.name}.{fragment}"
+        if topic.channel.find(fragment).spec.personal:
+            raise FragmentError(
+                f"The shared fragment {outer!r} contains the personal fragment {name!r}, whose "
+                "HTML would go to everybody. Put it beside, not inside."
+            )
+        outer_channel = self._channel(outer_topic.partition("?")[0])
+        if topic.name != outer_topic and name not in outer_channel.find(outer).spec.includes:
+            raise FragmentError(
+                f"Fragment {outer!r} contains {name!r} of another topic. Declare it: "
+                f"@{outer_channel.name}.fragment({outer!r}, includes=[{name!r}])."
+            )
+        if self._reaches((topic.name, fragment), page.rendering):
+            raise FragmentError(f"Fragment {name!r} contains itself. Break the circle.")
+
+    def _reaches(self, start: tuple[str, str], goal: tuple[str, str]) -> bool:
+        """Whether a fragment's render waits, directly or not, for another's."""
+        found, open_ = {start}, [start]
+        while open_:
+            here = open_.pop()
+            if here == goal:
+                return True
+            for other in self._waiting.get(here, set()) - found:
+                found.add(other)
+                open_.append(other)
+        return False
+
+
+def _attributes(values: Mapping[str, Any]) -> Markup:
+    """Return attributes for a tag, without those that are None.
+
+    Raises:
+        ValueError: If a name would end itself and begin another attribute, as Jinja's own
+            ``xmlattr`` refuses it: names must not come from users, but templates do let them.
+    """
+    for name in values:
+        if not name or _BREAKS_NAME.search(name):
+            raise ValueError(
+                f"{name!r} in attrs cannot name an attribute: it is empty, or has a space, a "
+                "quote, '/', '<', '>' or '='. Values may have all of these, names come from you."
+            )
+    return Markup().join(
+        Markup(' {}="{}"').format(name, value)
+        for name, value in values.items()
+        if value is not None
+    )

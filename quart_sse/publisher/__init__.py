@@ -1,0 +1,7 @@
+"""Publishing without an app."""
+
+from .publisher import AsyncPublisher
+
+__all__ = [
+    "AsyncPublisher",
+]

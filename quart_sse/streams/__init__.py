@@ -1,0 +1,16 @@
+"""How a request becomes a stream."""
+
+from .connect import StreamEndpoints
+from .renewal import Renewal
+from .request import Viewers
+from .response import HEADERS, StreamAnswer, StreamBody, Streams
+
+__all__ = [
+    "HEADERS",
+    "Renewal",
+    "StreamAnswer",
+    "StreamBody",
+    "StreamEndpoints",
+    "Streams",
+    "Viewers",
+]

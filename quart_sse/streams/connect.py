@@ -1,0 +1,266 @@
+"""How a request becomes a stream: what it asks for, what it may have, where it starts."""
+
+import logging
+import time
+from collections.abc import Iterable, Mapping
+
+from werkzeug.sansio.request import Request
+
+from ..access import Admission, Gate, Judgement, Token, is_foreign
+from ..broker import Broker, Start
+from ..channels import Topic
+from ..config import Config
+from ..errors import BrokerUnavailable
+from ..hub import Connections
+from ..wire import Ending, Event, Refusal
+from .personal import make_loader, no_loader
+from .renewal import Renewal
+from .request import Viewers, wants_stream, was_stopped
+from .response import StreamAnswer, Streams, no_stream
+from .starts import find_starts
+
+logger = logging.getLogger("quart_sse")
+
+
+class StreamEndpoints:
+    """Answers requests for streams, for one app.
+
+    The host calls it in the request's own context, after the app's hooks.
+
+    Args:
+        gate: Decides who may listen.
+        streams: Opens streams.
+        connections: Those that are open.
+        viewers: Tells who makes a request.
+        renewal: Renews tokens.
+        broker: Knows the order that a page starts in.
+        config: The app's settings.
+    """
+
+    def __init__(
+        self,
+        gate: Gate,
+        streams: Streams,
+        connections: Connections,
+        viewers: Viewers,
+        renewal: Renewal,
+        broker: Broker,
+        config: Config,
+    ) -> None:
+        self._gate = gate
+        self._host = gate.host
+        self._channels = gate.channels
+        self._streams = streams
+        self._connections = connections
+        self._viewers = viewers
+        self._renewal = renewal
+        self._broker = broker
+        self._config = config
+        self._began = time.time()
+        self._has_warned = False
+
+    async def connect(self, request: Request) -> StreamAnswer:
+        """Answer a request for a stream of the topics of its tokens.
+
+        Raises:
+            Refusal: If a client is refused that did not ask for an event stream, or whose page is
+                of another origin.
+        """
+        texts = request.args.getlist("t")
+        too_much = len(texts) > self._config.max_tokens or not texts
+        return await self._answer(request, texts, bare=False, too_much=too_much)
+
+    async def channel(
+        self, request: Request, topic: str, fragments: frozenset[str]
+    ) -> StreamAnswer:
+        """Answer a request for a stream of one topic at its channel's own URL.
+
+        A token in the query must name the topic; without one the channel must be public or its
+        ``authorize`` agree.
+
+        Raises:
+            Refusal: As :meth:`connect`.
+        """
+        texts = request.args.getlist("t")
+        return await self._answer(
+            request, texts, bare=True, too_much=len(texts) > 1, topic=topic, fragments=fragments
+        )
+
+    async def view(
+        self,
+        request: Request,
+        topics: Iterable[Topic],
+        initial: Iterable[Event],
+        metadata: Mapping[str, object] | None,
+        identity: str | None,
+    ) -> StreamAnswer:
+        """Return the stream of one of the app's own views; see ``SSE.stream``.
+
+        Raises:
+            Refusal: If the page is of another origin.
+        """
+        self._refuse_foreign(request)
+        if was_stopped(request):
+            return no_stream()
+        viewer = self._viewers.of(request, identity)
+        if self._connections.is_closing:
+            return StreamAnswer(Ending.SHUTDOWN.encode())
+        if not self._streams.has_room(viewer.root):
+            return StreamAnswer(Ending.OVERLOADED.encode())
+        shown = {topic.name: topic.channel.shared for topic in topics}
+        bits = {(0, name): 1 << place for place, name in enumerate(shown)}
+        admission = Admission(shown, {name: [0] for name in shown}, bits=bits)
+        starts, _ = find_starts(self._channels, admission, request)
+        body = self._streams.open_stream(
+            viewer, shown, starts, loader=no_loader, bare=len(shown) == 1, metadata=metadata
+        )
+        body.connection.ahead([event.encode() for event in initial])
+        return StreamAnswer() if request.method == "HEAD" else StreamAnswer(body)
+
+    async def _answer(
+        self,
+        request: Request,
+        texts: list[str],
+        *,
+        bare: bool,
+        too_much: bool,
+        topic: str | None = None,
+        fragments: frozenset[str] = frozenset(),
+    ) -> StreamAnswer:
+        if was_stopped(request):
+            return no_stream()
+        self._refuse_foreign(request)
+        try:
+            self._check_request(request, too_much)
+            identity = await self._gate.identify()
+            tokens = await self._verified(texts, identity)
+            if topic is not None:
+                tokens = [_narrow(tokens[0] if tokens else None, topic, fragments)]
+            # Each for itself: tabs that share a connection cannot know of each other's.
+            if any(token and len(token.topics) > self._config.max_topics for token in tokens):
+                raise Refusal(Ending.TOO_LONG)
+            admission = await self._admitted(tokens, topic, fragments)
+            answer = self._stream(request, admission, tokens, texts, identity, bare)
+            if request.method == "HEAD":
+                # It has the status and the headers that GET would have, and opens no stream.
+                answer = StreamAnswer()
+        except Refusal as refusal:
+            if not wants_stream(request):
+                raise
+            answer = StreamAnswer(b"" if request.method == "HEAD" else refusal.ending.encode())
+        return answer
+
+    async def _admitted(
+        self, tokens: list[Token | None], topic: str | None, fragments: frozenset[str]
+    ) -> Admission:
+        """Judge what a URL asks for.
+
+        Raises:
+            Refusal: If nothing is granted, or an ``authorize`` function failed.
+        """
+        judgement = Judgement(self._gate, tokens)
+        admission = await judgement.admit()
+        if topic is not None:
+            admission.narrow(topic, fragments)
+        await judgement.refuse_outer(admission)
+        if not admission.subscription:
+            raise Refusal(Ending.EXPIRED if admission.expired_tokens else Ending.REFUSED)
+        return admission
+
+    def _check_request(self, request: Request, too_much: bool) -> None:
+        """Refuse what needs no look at tokens, before anything is verified or counted."""
+        if self._connections.is_closing:
+            raise Refusal(Ending.SHUTDOWN)
+        if too_much or len(request.query_string) > self._config.max_query:
+            raise Refusal(Ending.TOO_LONG)
+        if self._connections.is_full():
+            raise Refusal(Ending.OVERLOADED)
+
+    def _refuse_foreign(self, request: Request) -> None:
+        """Refuse pages of other origins by a plain status, which is not made a stream of."""
+        if is_foreign(request, self._host.sites(), self._config.origins):
+            self._host.exchange().is_foreign = True
+            raise Refusal(Ending.REFUSED)
+
+    async def _verified(self, texts: list[str], identity: str | None) -> list[Token | None]:
+        try:
+            return [await self._gate.verify(text, identity) for text in texts]
+        except BrokerUnavailable:
+            raise Refusal(Ending.BROKER_AWAY) from None
+
+    def _stream(
+        self,
+        request: Request,
+        admission: Admission,
+        tokens: list[Token | None],
+        texts: list[str],
+        identity: str | None,
+        bare: bool,
+    ) -> StreamAnswer:
+        viewer = self._viewers.of(request, identity)
+        is_full = self._connections.is_full(admission.subscription, viewer.address)
+        if is_full or not self._streams.has_room(viewer.root):
+            raise Refusal(Ending.OVERLOADED)
+        cookie = self._viewers.name_browser(viewer, request)
+        starts, granted = find_starts(self._channels, admission, request)
+        self._notice_others(tokens, starts)
+        body = self._streams.open_stream(
+            viewer,
+            admission.subscription,
+            starts,
+            granted=granted,
+            loader=make_loader(self._channels, viewer.root, admission, tokens, texts),
+            bare=bare,
+        )
+        connection = body.connection
+        connection.may_see = admission.may_see
+        connection.inside = frozenset() if admission.may_see is None else admission.may_see.allowed
+        connection.introduction["topics"] = [
+            admission.granted_to(number) for number in range(len(tokens))
+        ]
+        if admission.expired_tokens:
+            connection.introduction["expired"] = sorted(set(admission.expired_tokens))
+        connection.ends_at = self._renewal.end_of_signatures(admission, tokens)
+        if not bare:
+            self._renewal.renew_in_time(connection, admission, tokens, viewer.root)
+        if admission.refused_topics or admission.refused_tokens or admission.refused_fragments:
+            connection.ahead([self._refused(admission)])
+        answer = StreamAnswer(body)
+        if cookie is not None:
+            answer.headers["Set-Cookie"] = cookie
+        return answer
+
+    def _refused(self, admission: Admission) -> bytes:
+        data = {
+            "tokens": admission.refused_tokens,
+            "topics": admission.refused_topics,
+            "fragments": admission.refused_fragments,
+        }
+        return Event(self._host.dumps(data), "sse-refused").encode()
+
+    def _notice_others(self, tokens: list[Token | None], starts: Mapping[str, Start]) -> None:
+        """Say once that several processes serve the app without a broker that they share.
+
+        A page that was made while this process ran, and begins in another order of messages, was
+        made by another process.
+        """
+        known = self._broker.known
+        if self._has_warned or self._broker.is_shared or known is None:
+            return
+        is_young = any(token and token.page and token.issued > self._began + 1 for token in tokens)
+        epochs = {start.position.epoch for start in starts.values() if start.position is not None}
+        if is_young and epochs - {known.epoch}:
+            self._has_warned = True
+            logger.warning(
+                "Another process serves pages of this app, and %s carries nothing between the "
+                "two: viewers miss whatever the other one publishes. Set QUART_SSE_BROKER_URL to "
+                "a Redis that all processes share, or run one process.",
+                self._config.broker_url,
+            )
+
+
+def _narrow(token: Token | None, topic: str, fragments: frozenset[str]) -> Token:
+    """Return a token for one topic: the given one if it names it, with what it has signed."""
+    if token is not None and topic in token.topics:
+        return token._replace(topics={topic: token.topics[topic]})
+    return Token({topic: fragments}, "", 0.0, is_signed=False, is_expired=False)

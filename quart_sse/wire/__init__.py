@@ -1,0 +1,46 @@
+"""What clients read: events, positions, names, and how a stream ends."""
+
+from .ending import STOPPED, Ending, Refusal
+from .event import (
+    PREAMBLE,
+    Event,
+    EventBodies,
+    check_event,
+    check_html,
+    encode_body,
+    encode_fragment,
+    encode_id,
+    encode_loader,
+    encode_replacement,
+)
+from .naming import check_event_name, check_name, declared_name, has_fragments, member_key
+from .position import LAST, MAX_AHEAD_MS, ZERO, Id, Position, new_epoch
+from .url_rule import UrlRule
+
+__all__ = [
+    "LAST",
+    "MAX_AHEAD_MS",
+    "PREAMBLE",
+    "STOPPED",
+    "ZERO",
+    "Ending",
+    "Event",
+    "EventBodies",
+    "Id",
+    "Position",
+    "Refusal",
+    "UrlRule",
+    "check_event",
+    "check_event_name",
+    "check_html",
+    "check_name",
+    "declared_name",
+    "encode_body",
+    "encode_fragment",
+    "encode_id",
+    "encode_loader",
+    "encode_replacement",
+    "has_fragments",
+    "member_key",
+    "new_epoch",
+]
