@@ -72,7 +72,7 @@ def wire(
     pages = Pages(host)
     renderer = Renderer(host, declared, broker, pages, config.render_timeout)
     hub = Hub(broker, config, declared, renderer, control, errors)
-    connections = Connections(config, hub.routes)
+    connections = Connections(config, hub.subscribers)
     publisher = AsyncPublisher(broker, config.pending_bytes, host.dumps)
     presence = PresenceTracker(broker, publisher, connections, declared, config)
     signer = Signer(host.keys, config.token_lifetime, config.token_max_lifetime)

@@ -5,20 +5,17 @@
 ``quart_sse.broker.redis``, so that apps with one process do not load the Redis client.
 """
 
-from ..errors import BrokerUnavailable
 from .base import Broker, Receiver, State, reference_of
 from .control import Answers, Control
 from .memory import MemoryBroker
 from .messages import CONTROL_HISTORY, Keep, Kind, Message
-from .processes import PROCESSES, Process, Processes
+from .processes import Process, Processes
 from .replay import Past, Replay, Start, bound, judge
 
 __all__ = [
     "CONTROL_HISTORY",
-    "PROCESSES",
     "Answers",
     "Broker",
-    "BrokerUnavailable",
     "Control",
     "Keep",
     "Kind",

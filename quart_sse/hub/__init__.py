@@ -1,11 +1,13 @@
 """Fan-out inside one process: from the broker's messages to the bytes of each connection."""
 
-from .connection import Connection, Part, Personal, Subscription, Wave, id_of
+from .batch import Batch, Part, Personal
+from .connection import Connection, Subscription, id_of
 from .connections import Connections
 from .fragment import FragmentSpec, Inside, Rendered, renderer_of
 from .hub import Hub
 
 __all__ = [
+    "Batch",
     "Connection",
     "Connections",
     "FragmentSpec",
@@ -15,7 +17,6 @@ __all__ = [
     "Personal",
     "Rendered",
     "Subscription",
-    "Wave",
     "id_of",
     "renderer_of",
 ]

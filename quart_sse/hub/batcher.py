@@ -1,6 +1,6 @@
-"""When messages go out: in waves, so that the cost grows with connections, not with publishing.
+"""When messages go out: in batches, so that the cost grows with connections, not with publishing.
 
-The first message is written at once; the next wave starts no sooner than the last one took, and
+The first message is written at once; the next batch starts no sooner than the last one took, and
 what arrives meanwhile goes out joined: one write per connection, with only the newest version
 of each fragment.
 """
@@ -10,18 +10,19 @@ from collections.abc import Callable
 
 from ..error_log import ErrorLog
 from ..wire import Ending
-from .connection import Connection, Wave
+from .batch import Batch
+from .connection import Connection
 from .group import Group
 
 #: Connections that are fed before other callbacks of the event loop have their turn.
 SLICE = 1000
 
 
-class Waves:
+class Batcher:
     """Decides when what has gathered goes out.
 
     Args:
-        after: Called when groups have been emptied, before the wave is fed.
+        after: Called when groups have been emptied, before the batch is fed.
         errors: Takes what feeding a stream raises.
     """
 
@@ -35,7 +36,7 @@ class Waves:
         self._not_before = 0.0
 
     def add(self, group: Group) -> None:
-        """Send a group's pending messages with the next wave."""
+        """Send a group's pending messages with the next batch."""
         self._dirty[group] = None
         if self.idle.is_set():
             self.idle.clear()
@@ -50,19 +51,19 @@ class Waves:
 
     def _begin(self) -> None:
         self._begun = asyncio.get_running_loop().time()
-        feeds: list[tuple[Connection, Wave]] = []
+        feeds: list[tuple[Connection, Batch]] = []
         for group in self._dirty:
             if group.pending:
-                wave = group.take()
-                feeds.extend((connection, wave) for connection in group.members)
+                batch = group.take()
+                feeds.extend((connection, batch) for connection in group.members)
         self._dirty.clear()
         self._after()
         self._feed(feeds, 0)
 
-    def _feed(self, feeds: list[tuple[Connection, Wave]], at: int) -> None:
-        for connection, wave in feeds[at : at + SLICE]:
+    def _feed(self, feeds: list[tuple[Connection, Batch]], at: int) -> None:
+        for connection, batch in feeds[at : at + SLICE]:
             try:
-                connection.feed(wave)
+                connection.feed(batch)
             except Exception as error:
                 self._errors.log(
                     "feeding of streams",

@@ -6,71 +6,13 @@ import hashlib
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import NamedTuple
 
 from ..config import Config
-from ..wire import PREAMBLE, ZERO, Ending, Id, Position
+from ..wire import PREAMBLE, Ending, Id, Position
+from .batch import Batch, Part, Personal
 
 #: Topic -> the fragments of it that the page shows.
 Subscription = Mapping[str, frozenset[str]]
-
-
-@dataclass(frozen=True, slots=True)
-class Personal:
-    """A change of a personal fragment: each connection's viewer fetches it for himself."""
-
-    id_line: bytes
-    topic: str
-    fragment: str
-    viewers: int  #: how many fetch it; decides over how long a time they are spread
-
-
-class Part(NamedTuple):
-    """One message of a wave."""
-
-    key: str | None  #: the fragment's key: a newer version takes its place; None for events
-    data: bytes | Personal
-    version: Id = ZERO  #: of a fragment's HTML; zero if what is newer is newer
-
-    def repeats(self, version: Id) -> bool:
-        """Whether a version that is pending already need not be replaced by this one.
-
-        It must not be, either, when a fragment that is rendered regularly comes again without a
-        change: positions that stand behind the pending one rely on its place.
-        """
-        return ZERO < self.version <= version
-
-
-@dataclass(frozen=True, slots=True)
-class Wave:
-    """What goes to many connections in one write; the bytes are shared by all of them."""
-
-    parts: tuple[Part, ...]
-    #: all parts joined; None if a part differs between connections
-    data: bytes | None
-
-    @classmethod
-    def of(cls, parts: list[Part]) -> "Wave":
-        """Join messages, with only the newest version of each fragment."""
-        if len(parts) > 1:
-            newest: dict[str, int] = {}
-            for i, part in enumerate(parts):
-                if part.key and not part.repeats(parts[newest.setdefault(part.key, i)].version):
-                    newest[part.key] = i
-            parts = [part for i, part in enumerate(parts) if newest.get(part.key or "", i) == i]
-        chunks = [part.data for part in parts if isinstance(part.data, bytes)]
-        shared = len(chunks) == len(parts)
-        data = (chunks[0] if len(chunks) == 1 else b"".join(chunks)) if shared else None
-        return cls(tuple(parts), data)
-
-    def made_by(self, loader: Callable[[Personal], bytes]) -> "Wave":
-        """Return the wave as one connection gets it, whose parts are all bytes."""
-        parts = (
-            part if isinstance(part.data, bytes) else part._replace(data=loader(part.data))
-            for part in self.parts
-        )
-        return Wave(tuple(parts), None)
 
 
 class Connection:
@@ -187,17 +129,17 @@ class Connection:
         self._waiter: asyncio.Future[bytes | None] | None = None
         self._loop = asyncio.get_running_loop()
 
-    def feed(self, wave: Wave) -> None:
-        """Give the connection a wave: at once if the server waits for it, else into the buffer."""
+    def feed(self, batch: Batch) -> None:
+        """Give the connection a batch: at once if the server waits for it, else into the buffer."""
         if self.is_ended:
             return
-        waiter = self._waiting() if wave.data is not None else None
-        if waiter is not None and wave.data is not None:
-            self._wake(waiter, wave.data)
+        waiter = self._waiting() if batch.data is not None else None
+        if waiter is not None and batch.data is not None:
+            self._wake(waiter, batch.data)
             return
-        if wave.data is None:
-            wave = wave.made_by(self.loader)
-        for part in wave.parts:
+        if batch.data is None:
+            batch = batch.made_by(self.loader)
+        for part in batch.parts:
             self._hold(part)
         # Only now: what was made above may have raised, and the stream must still be endable.
         waiter = self._waiting()

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from ..config import Config
 from ..wire import Ending
 from .connection import Connection
-from .subscribers import Routes
+from .subscribers import Subscribers
 
 logger = logging.getLogger("quart_sse")
 
@@ -23,12 +23,12 @@ class Connections:
 
     Args:
         config: The limits.
-        routes: Has the connections that listen to each topic.
+        subscribers: Has the connections that listen to each topic.
     """
 
-    def __init__(self, config: Config, routes: Routes) -> None:
+    def __init__(self, config: Config, subscribers: Subscribers) -> None:
         self._config = config
-        self._routes = routes
+        self._subscribers = subscribers
         self._by_id: dict[str, Connection] = {}
         self._by_owner: dict[tuple[str, str], dict[Connection, None]] = {}
         self._said_full_at = float("-inf")  # by time.monotonic
@@ -54,8 +54,8 @@ class Connections:
 
     def listening(self, topic: str) -> list[Connection]:
         """Return the connections that listen to a topic."""
-        route = self._routes.get(topic)
-        return [] if route is None else route.connections
+        subscribers = self._subscribers.get(topic)
+        return [] if subscribers is None else subscribers.connections
 
     # -- coming and going --------------------------------------------------------------------------
 
@@ -66,7 +66,7 @@ class Connections:
             self.say_full("QUART_SSE_MAX_CONNECTIONS streams are open; further ones must wait.")
             return True
         return (
-            any(self._routes.count(topic) >= config.max_per_topic for topic in topics)
+            any(self._subscribers.count(topic) >= config.max_per_topic for topic in topics)
             or len(self.of("address", address)) >= config.max_per_address
         )
 

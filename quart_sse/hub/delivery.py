@@ -3,14 +3,13 @@
 import asyncio
 
 from ..wire import ZERO, Ending
-from . import outgoing as items
-from .batcher import Waves
+from .batcher import Batcher
 from .fragment import Rendered, SharedFragment
 from .fragments import Fragments
 from .group import Group
 from .outgoing import Outgoing
 from .progress import Progress
-from .subscribers import Route, Routes
+from .subscribers import Subscribers, TopicSubscribers
 
 #: Seconds for which it stays known what is inside a fragment, for clients that it sent back.
 SENT_BACK = 10.0
@@ -21,23 +20,23 @@ class Delivery:
 
     Args:
         progress: How far the process has come.
-        routes: Which groups listen to a topic.
-        waves: Sends what the groups have pending.
+        subscribers: Which groups listen to a topic.
+        batcher: Sends what the groups have pending.
     """
 
-    def __init__(self, progress: Progress, routes: Routes, waves: Waves) -> None:
+    def __init__(self, progress: Progress, subscribers: Subscribers, batcher: Batcher) -> None:
         self._progress = progress
-        self._routes = routes
-        self._waves = waves
+        self._subscribers = subscribers
+        self._batcher = batcher
 
-    def add(self, group: Group, item: Outgoing) -> None:
+    def add(self, group: Group, outgoing: Outgoing) -> None:
         """Put a message into a group's next batch."""
-        if item.inner:
-            self._send_back(group, item)
-        if group.add(item):
-            self._waves.add(group)
+        if outgoing.inner:
+            self._send_back(group, outgoing)
+        if group.add(outgoing):
+            self._batcher.add(group)
 
-    def _send_back(self, group: Group, item: Outgoing) -> None:
+    def _send_back(self, group: Group, outgoing: Outgoing) -> None:
         """End streams whose clients were not judged for what a fragment contains.
 
         What is inside is known only now; the clients come back and are judged for it. It stays
@@ -45,10 +44,10 @@ class Delivery:
         """
         for connection in list(group.members):
             may_see = connection.may_see
-            if may_see is not None and not may_see(item.key or "", item.inner):
-                if item.topic in self._routes:
+            if may_see is not None and not may_see(outgoing.key or "", outgoing.inner):
+                if outgoing.topic in self._subscribers:
                     kept_until = asyncio.get_running_loop().time() + SENT_BACK
-                    self._routes[item.topic].kept_until = kept_until
+                    self._subscribers[outgoing.topic].kept_until = kept_until
                 connection.discard()
                 connection.end(Ending.RECHECK)
 
@@ -56,7 +55,7 @@ class Delivery:
 
     def is_viewed(self, topic: str, fragment: str, root: str) -> bool:
         """Whether a page below a root path shows a fragment."""
-        return bool(self._routes.wanting(topic, fragment, root))
+        return bool(self._subscribers.showing(topic, fragment, root))
 
     def html(self, fragments: Fragments, shared: SharedFragment, rendered: Rendered) -> Outgoing:
         """Return the message that brings a fragment's HTML to pages below a root path.
@@ -67,7 +66,7 @@ class Delivery:
             rendered: What it shows.
         """
         whole = fragments.whole(rendered, frozenset({shared.key}))
-        return items.html(self._progress.position, shared, whole)
+        return Outgoing.from_html(self._progress.position, shared, whole)
 
     def deliver(self, fragments: Fragments, shared: SharedFragment, is_wanted: bool) -> bool:
         """Learn what is inside a fragment's new HTML, and send it if it is for the viewers.
@@ -80,20 +79,22 @@ class Delivery:
         Returns:
             False if the HTML must not be sent, and another render is needed.
         """
-        route = self._routes.get(shared.topic)
-        if route is None or shared.rendered is None:
+        subscribers = self._subscribers.get(shared.topic)
+        if subscribers is None or shared.rendered is None:
             return True
-        is_late = self._learn(fragments, route, shared.spec.name, shared.rendered)
+        is_late = self._learn(fragments, subscribers, shared.spec.name, shared.rendered)
         if not is_wanted:
             return True
         if is_late:
             return False
-        item = self.html(fragments, shared, shared.rendered)
-        for group in route.wanting(shared.spec.name, fragments.root):
-            self.add(group, item)
+        outgoing = self.html(fragments, shared, shared.rendered)
+        for group in subscribers.showing(shared.spec.name, fragments.root):
+            self.add(group, outgoing)
         return True
 
-    def _learn(self, fragments: Fragments, route: Route, outer: str, rendered: Rendered) -> bool:
+    def _learn(
+        self, fragments: Fragments, subscribers: TopicSubscribers, outer: str, rendered: Rendered
+    ) -> bool:
         """Note which fragments are inside another one.
 
         Returns:
@@ -103,7 +104,7 @@ class Delivery:
         """
         is_late = False
         for topic, name in rendered.nested:
-            if topic == route.topic and route.put_inside(name, outer, fragments.root):
+            if topic == subscribers.topic and subscribers.put_inside(name, outer, fragments.root):
                 inner = fragments.known(topic, name)
                 is_owed = inner is None or inner.is_current(ZERO) or inner.floor is not None
                 is_late = is_late or not is_owed

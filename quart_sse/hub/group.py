@@ -1,10 +1,11 @@
-"""Connections that get the same bytes, and the one that still has a debt of its own."""
+"""Connections that get the same bytes, and the one that still has a missing of its own."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from ..wire import ZERO, Ending, Id, Position
-from .connection import Connection, Part, Subscription, Wave
+from .batch import Batch, Part
+from .connection import Connection, Subscription
 from .fragment import next_number
 from .outgoing import Outgoing
 
@@ -13,7 +14,7 @@ MAX_HELD = 2000
 
 
 class Group:
-    """Connections with the same topics and fragments: a wave is joined once for all of them."""
+    """Connections with the same topics and fragments: a batch is joined once for all of them."""
 
     def __init__(
         self, subscription: Subscription, bare: bool, granted: int | None, root: str = ""
@@ -25,31 +26,31 @@ class Group:
         self.members: set[Connection] = set()
         self.pending: list[Part] = []
 
-    def wants(self, topic: str, fragment: str, parents: Mapping[str, set[str]]) -> bool:
+    def shows(self, topic: str, fragment: str, parents: Mapping[str, set[str]]) -> bool:
         """Whether its pages show a fragment, by itself or inside one of its parents."""
         names = self.subscription.get(topic, frozenset())
         return fragment in names or not names.isdisjoint(parents.get(fragment, ()))
 
-    def add(self, item: Outgoing) -> bool:
-        """Put a message into the next wave; returns whether there is now something to send."""
-        self.pending.append(item.part(self.bare, self.granted))
+    def add(self, outgoing: Outgoing) -> bool:
+        """Put a message into the next batch; returns whether there is now something to send."""
+        self.pending.append(outgoing.part(self.bare, self.granted))
         return True
 
-    def take(self) -> Wave:
-        """Return what has gathered since the last wave."""
-        wave = Wave.of(self.pending)
+    def take(self) -> Batch:
+        """Return what has gathered since the last batch."""
+        batch = Batch.of(self.pending)
         self.pending = []
-        return wave
+        return batch
 
 
-class Debt(NamedTuple):
+class Missing(NamedTuple):
     """What will do for a page that lacks a fragment."""
 
     version: Id  #: the least version
     since: int = 0  #: its render began after this number was given
 
 
-class Solo(Group):
+class Joining(Group):
     """The group of one connection that has just come and may still owe its page something.
 
     At first it only holds what comes, while the broker is asked what was missed. Then its
@@ -64,7 +65,7 @@ class Solo(Group):
         self.members = {connection}
         self.is_holding = True
         self.is_overtaken = False  #: something was lost that may be newer than the answer
-        self.owed: dict[str, Debt] = {}  #: by fragment key
+        self.missing: dict[str, Missing] = {}  #: by fragment key
         self.claims: dict[str, Id] = {}  #: topic -> the page's fragments were current up to there
         self._held: list[Outgoing] = []
         self._floor: Id | None = None
@@ -72,34 +73,34 @@ class Solo(Group):
         self.told: Id = ZERO  #: fragments are current up to here, as the client was told
         self._began = next_number()
 
-    def add(self, item: Outgoing) -> bool:
-        """Hold a message, or put it into the next wave with this connection's position."""
+    def add(self, outgoing: Outgoing) -> bool:
+        """Hold a message, or put it into the next batch with this connection's position."""
         if self.is_holding:
-            self._held.append(item)
+            self._held.append(outgoing)
             if len(self._held) > MAX_HELD:
                 self.connection.end(Ending.OVERFLOW)
                 self._held.clear()
             return False
-        is_event = item.fragment is None and item.key is None
-        if is_event and item.position.events <= self.last:
+        is_event = outgoing.fragment is None and outgoing.key is None
+        if is_event and outgoing.position.events <= self.last:
             return False  # was in the replay: the process catches up with what this one has
-        if item.version > ZERO and not self._is_wanted(item):
+        if outgoing.version > ZERO and not self._is_wanted(outgoing):
             return False
-        self.owed.pop(item.key or "", None)
-        if not self.owed:
+        self.missing.pop(outgoing.key or "", None)
+        if not self.missing:
             self._floor = None
-        self.last = max(self.last, item.position.events)
-        self.pending.append(item.part_at(self._at(item.position), self.bare))
+        self.last = max(self.last, outgoing.position.events)
+        self.pending.append(outgoing.part_at(self._at(outgoing.position), self.bare))
         return True
 
-    def _is_wanted(self, item: Outgoing) -> bool:
-        """Whether HTML is not older than what the page has, or is owed."""
-        debt = self.owed.get(item.key or "")
-        if debt is not None:
-            return item.version >= debt.version and item.begun >= debt.since
-        claim = max(self.told, self.claims.get(item.topic, ZERO))
+    def _is_wanted(self, outgoing: Outgoing) -> bool:
+        """Whether HTML is not older than what the page has, or is missing."""
+        missing = self.missing.get(outgoing.key or "")
+        if missing is not None:
+            return outgoing.version >= missing.version and outgoing.begun >= missing.since
+        claim = max(self.told, self.claims.get(outgoing.topic, ZERO))
         # What began after the page had come shows all that the page can claim.
-        return item.version > claim or (item.is_extra and item.begun > self._began)
+        return outgoing.version > claim or (outgoing.is_extra and outgoing.begun > self._began)
 
     def _at(self, position: Position) -> Position:
         # The page's own claim stands, also where the hub lags behind it.
@@ -115,10 +116,10 @@ class Solo(Group):
         """Let positions say that fragments are current up to ``floor`` alone."""
         self._floor = self.told = floor
 
-    def replayed(self, item: Outgoing) -> bytes:
+    def replayed(self, outgoing: Outgoing) -> bytes:
         """Return a message of what is sent before all else."""
-        self.last = max(self.last, item.position.events)
-        data = item.part_at(self._at(item.position), self.bare).data
+        self.last = max(self.last, outgoing.position.events)
+        data = outgoing.part_at(self._at(outgoing.position), self.bare).data
         return data if isinstance(data, bytes) else self.connection.loader(data)
 
     def release(self, snapshot: Id) -> None:
@@ -126,9 +127,9 @@ class Solo(Group):
         self.is_holding = False
         self.last = max(self.last, snapshot)
         held, self._held = self._held, []
-        for item in held:
-            if item.fragment is not None or item.position.events > snapshot:
-                self.add(item)
+        for outgoing in held:
+            if outgoing.fragment is not None or outgoing.position.events > snapshot:
+                self.add(outgoing)
 
     @property
     def claim(self) -> Id:
@@ -138,4 +139,4 @@ class Solo(Group):
     @property
     def is_settled(self) -> bool:
         """Whether it owes nothing and everything was sent, so that it may share bytes."""
-        return not self.is_holding and not self.owed and not self.pending
+        return not self.is_holding and not self.missing and not self.pending

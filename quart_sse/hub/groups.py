@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Iterator
 
 from .connection import Connection
-from .group import Group, Solo
+from .group import Group, Joining
 from .progress import Progress
-from .subscribers import Routes
+from .subscribers import Subscribers
 
 
 class Groups:
@@ -14,15 +14,15 @@ class Groups:
 
     Args:
         progress: How far the process has come.
-        routes: Which groups listen to a topic.
+        subscribers: Which groups listen to a topic.
     """
 
-    def __init__(self, progress: Progress, routes: Routes) -> None:
+    def __init__(self, progress: Progress, subscribers: Subscribers) -> None:
         self._progress = progress
-        self._routes = routes
+        self._subscribers = subscribers
         self._of: dict[Connection, Group] = {}
         self._shared: dict[object, Group] = {}
-        self._solos: set[Solo] = set()
+        self._joining: set[Joining] = set()
 
     def of(self, connection: Connection) -> Group | None:
         """Return the group of a connection; None if it is in none."""
@@ -36,22 +36,22 @@ class Groups:
         """Return each connection with its group."""
         return list(self._of.items())
 
-    def add(self, connection: Connection, granted: int | None) -> Solo:
+    def add(self, connection: Connection, granted: int | None) -> Joining:
         """Put a connection into a group of its own."""
-        solo = Solo(connection, granted)
-        self._of[connection] = solo
-        self._solos.add(solo)
-        self._routes.add(solo)
-        return solo
+        joining = Joining(connection, granted)
+        self._of[connection] = joining
+        self._joining.add(joining)
+        self._subscribers.add(joining)
+        return joining
 
-    def part(self, connection: Connection) -> Solo:
+    def part(self, connection: Connection) -> Joining:
         """Take a connection out of its group, and put it into one of its own."""
         group = self._of[connection]
         group.members.discard(connection)
         if not group.members:
             self._drop(group)
-        if isinstance(group, Solo):
-            self._solos.discard(group)
+        if isinstance(group, Joining):
+            self._joining.discard(group)
         return self.add(connection, group.granted)
 
     def remove(self, connection: Connection) -> bool:
@@ -60,8 +60,8 @@ class Groups:
         if group is None:
             return False
         group.members.discard(connection)
-        if isinstance(group, Solo):
-            self._solos.discard(group)
+        if isinstance(group, Joining):
+            self._joining.discard(group)
         if not group.members:
             self._drop(group)
         return True
@@ -69,29 +69,29 @@ class Groups:
     def _drop(self, group: Group) -> None:
         if self._shared.get(_key(group)) is group:
             del self._shared[_key(group)]
-        self._routes.remove(group, asyncio.get_running_loop().time())
+        self._subscribers.remove(group, asyncio.get_running_loop().time())
         self._progress.unwatched(frozenset(group.subscription))
 
     def settle(self) -> None:
         """Let connections that owe nothing any more share bytes with others."""
-        for solo in [solo for solo in self._solos if solo.is_settled]:
+        for joining in [joining for joining in self._joining if joining.is_settled]:
             progress = self._progress
             # Another position than the hub's must never be followed by a smaller one.
-            if solo.last > progress.seen or solo.claim > progress.position.fragments:
+            if joining.last > progress.seen or joining.claim > progress.position.fragments:
                 continue
-            key = _key(solo)
+            key = _key(joining)
             group = self._shared.get(key)
             if group is None:
                 group = self._shared[key] = Group(
-                    solo.subscription, solo.bare, solo.granted, solo.root
+                    joining.subscription, joining.bare, joining.granted, joining.root
                 )
             elif group.pending:
                 continue
-            self._routes.add(group)
-            self._routes.remove(solo, 0.0)
-            group.members.add(solo.connection)
-            self._of[solo.connection] = group
-            self._solos.discard(solo)
+            self._subscribers.add(group)
+            self._subscribers.remove(joining, 0.0)
+            group.members.add(joining.connection)
+            self._of[joining.connection] = group
+            self._joining.discard(joining)
 
 
 def _key(group: Group) -> object:

@@ -12,20 +12,19 @@ from ..config import Config
 from ..error_log import ErrorLog, OnceLog
 from ..errors import BrokerUnavailable
 from ..wire import Id, Position, declared_name, encode_body, has_fragments
-from . import outgoing as items
-from .batcher import Waves
+from .batcher import Batcher
 from .connection import Connection
 from .delivery import Delivery
 from .fragment import FragmentSpec, Rendered
 from .fragments import Fragments, Renderer
-from .group import Solo
+from .group import Joining
 from .groups import Groups
-from .lacks import missed, unrecorded
+from .outgoing import Outgoing
 from .progress import Progress
 from .replays import Replays
-from .resume import Arrivals, Declared
+from .resume import Declared, Resumer, missed, unrecorded
 from .roots import Roots
-from .subscribers import Route, Routes
+from .subscribers import Subscribers, TopicSubscribers
 
 logger = logging.getLogger("quart_sse")
 
@@ -67,13 +66,13 @@ class Hub:
         self._control = control
         self._once = OnceLog()
         self._progress = Progress()
-        self.routes = Routes()
-        self._groups = Groups(self._progress, self.routes)
-        self._waves = Waves(self._groups.settle, errors)
-        self._delivery = Delivery(self._progress, self.routes, self._waves)
+        self.subscribers = Subscribers()
+        self._groups = Groups(self._progress, self.subscribers)
+        self._batcher = Batcher(self._groups.settle, errors)
+        self._delivery = Delivery(self._progress, self.subscribers, self._batcher)
         self._roots = Roots(config.debounce, renderer, self._delivery, errors)
         self._replays = Replays(broker, config.replay_events, config.replay_bytes)
-        self._arrivals = Arrivals(self._progress, self._roots, declared, self._delivery)
+        self._resumer = Resumer(self._progress, self._roots, declared, self._delivery)
 
     @property
     def position(self) -> Position:
@@ -88,56 +87,56 @@ class Hub:
         if message.id <= progress.seen:
             return  # came by catching up
         before, progress.seen = progress.seen, message.id
-        route = self.routes.get(message.topic)
+        subscribers = self.subscribers.get(message.topic)
         if message.kind is Kind.CONTROL:
             self._control.take(message.name or "", message.data or "")
         elif message.kind is Kind.PROBE:
             self._groups.settle()
-        elif route is None:
+        elif subscribers is None:
             return
         elif message.kind is Kind.EVENT:
-            item = items.event(progress.position, message)
-            for group in route.groups:
-                self._delivery.add(group, item)
+            outgoing = Outgoing.from_event(progress.position, message)
+            for group in subscribers.groups:
+                self._delivery.add(group, outgoing)
         else:
-            self._change(route, message, before)
+            self._change(subscribers, message, before)
 
-    def _change(self, route: Route, message: Message, before: Id) -> None:
+    def _change(self, subscribers: TopicSubscribers, message: Message, before: Id) -> None:
         name = message.name or ""
-        spec = self._declared.spec(route.topic, name)
+        spec = self._declared.spec(subscribers.topic, name)
         if spec is None:
             self._once.warn(
-                declared_name(route.topic, name),
+                declared_name(subscribers.topic, name),
                 "Topic %r got a change of fragment %r, which this process does not declare. "
                 "Another release of the app is running beside this one. This is said once.",
-                route.topic,
+                subscribers.topic,
                 name,
             )
         elif spec.personal:
-            wanting = route.wanting(name)
-            viewers = sum(len(group.members) for group in wanting)
-            item = items.signal(self.position, route.topic, name, viewers)
-            for group in wanting:
-                self._delivery.add(group, item)
+            showing = subscribers.showing(name)
+            viewers = sum(len(group.members) for group in showing)
+            outgoing = Outgoing.signal(self.position, subscribers.topic, name, viewers)
+            for group in showing:
+                self._delivery.add(group, outgoing)
         else:
             for fragments in list(self._roots.values()):
-                self._change_at(fragments, route, spec, message, before)
+                self._change_at(fragments, subscribers, spec, message, before)
 
     def _change_at(
         self,
         fragments: Fragments,
-        route: Route,
+        subscribers: TopicSubscribers,
         spec: FragmentSpec,
         message: Message,
         before: Id,
     ) -> None:
         """Take a change of a shared fragment, as pages below one root path show it."""
-        for other in route.beside(spec.name):
-            outer = fragments.known(route.topic, other)
+        for other in subscribers.beside(spec.name):
+            outer = fragments.known(subscribers.topic, other)
             if outer is not None and outer.is_doubtful:
                 outer.recheck(before)
                 self._progress.wait_for(outer)
-        shared, html = fragments.get(route.topic, spec), message.data or ""
+        shared, html = fragments.get(subscribers.topic, spec), message.data or ""
         is_push = message.kind is Kind.PUSH and message.origin == fragments.root
         if is_push and not has_fragments(html):
             shared.push(message.id, html)
@@ -165,7 +164,7 @@ class Hub:
             Exception: Whatever the renderer raised.
         """
         return await self._roots.at(root).render_now(
-            topic, spec, is_kept=lambda: topic in self.routes, is_urgent=is_urgent
+            topic, spec, is_kept=lambda: topic in self.subscribers, is_urgent=is_urgent
         )
 
     def nested(self, topic: str, fragment: str) -> frozenset[tuple[str, str]]:
@@ -195,7 +194,7 @@ class Hub:
         """
         self._roots.at(connection.root)
         self._roots.enter(connection.root)
-        solo = self._groups.add(connection, granted)
+        joining = self._groups.add(connection, granted)
         try:
             async with asyncio.timeout(self._config.join_timeout):
                 await self._broker.subscribe(connection.subscription)
@@ -205,7 +204,7 @@ class Hub:
             raise BrokerUnavailable(
                 f"The broker did not answer within {self._config.join_timeout} s."
             ) from None
-        if solo.is_overtaken:
+        if joining.is_overtaken:
             raise BrokerUnavailable(
                 "Messages were lost while the broker was asked what was missed."
             )
@@ -214,18 +213,18 @@ class Hub:
             raise BrokerUnavailable("The broker's data set has just become another.")
         # What came inside a fragment later is not in the page's own list.
         starts = {
-            topic: replace(start, fragments=self.routes[topic].with_nested(start.fragments))
+            topic: replace(start, fragments=self.subscribers[topic].with_nested(start.fragments))
             for topic, start in starts.items()
         }
         opening = encode_body(json.dumps(connection.introduction), "sse-open")
-        self._arrivals.admit(solo, starts, replay, [opening])
+        self._resumer.admit(joining, starts, replay, [opening])
         self._groups.settle()
 
     def _hear(self, topics: Iterable[str]) -> None:
         """Note that nothing of these topics is missed any more; it may have been until now."""
-        new = [topic for topic in topics if not self.routes[topic].is_heard]
+        new = [topic for topic in topics if not self.subscribers[topic].is_heard]
         for topic in new:
-            self.routes[topic].is_heard = True
+            self.subscribers[topic].is_heard = True
         self._roots.outdate(new)
 
     # -- after a gap -----------------------------------------------------------------------------
@@ -242,15 +241,15 @@ class Hub:
         position = progress.received
         known = self._roots.names()
         starts = {"": Start(position, frozenset(), CONTROL_HISTORY)}
-        for topic, route in self.routes.items():
-            names = (group.subscription[topic] for group in route.groups)
-            fragments = frozenset().union(*names, route.parents, known.get(topic, ()))
+        for topic, subscribers in self.subscribers.items():
+            names = (group.subscription[topic] for group in subscribers.groups)
+            fragments = frozenset().union(*names, subscribers.parents, known.get(topic, ()))
             starts[topic] = Start(position, fragments, self._declared.keep(topic))
         replay = await self._replays.resume(starts)
         snapshot, lost = replay.position, replay.incomplete
         # What is on its way belongs before a reset, and a reset before all that is newer: a
         # position must never pass events of which a client was not told that they are lost.
-        await self._waves.idle.wait()
+        await self._batcher.idle.wait()
         is_other = snapshot.epoch != progress.epoch
         if progress.epoch and (is_other or "" in lost):
             self._control.lose()
@@ -260,14 +259,14 @@ class Hub:
             progress.epoch, progress.seen = snapshot.epoch, snapshot.events
         for connection, group in self._groups.items():
             # Who came while we asked may have been given an answer that is newer than this one.
-            is_past = isinstance(group, Solo) and group.last >= snapshot.events and not is_other
+            is_past = isinstance(group, Joining) and group.last >= snapshot.events and not is_other
             if not is_past and not lost.isdisjoint(connection.subscription):
                 self._restart(connection, replay)
         self._groups.settle()
         for message in unrecorded(replay, starts):
             # Whenever that was: before all that is delivered now.
-            if message.topic in self.routes:
-                self._change(self.routes[message.topic], message, progress.seen)
+            if message.topic in self.subscribers:
+                self._change(self.subscribers[message.topic], message, progress.seen)
         for message in missed(replay):
             self.receive(message)
         progress.seen = max(progress.seen, snapshot.events)
@@ -276,10 +275,10 @@ class Hub:
     def _restart(self, connection: Connection, replay: Replay) -> None:
         """Tell a connection that it has lost events, and bring its page up to date."""
         group = self._groups.of(connection)
-        if isinstance(group, Solo) and group.is_holding:
+        if isinstance(group, Joining) and group.is_holding:
             group.is_overtaken = True
             return
-        solo = self._groups.part(connection)
+        joining = self._groups.part(connection)
         connection.discard()
         starts = {
             topic: Start(replay.position, fragments, self._declared.keep(topic))
@@ -288,7 +287,7 @@ class Hub:
         topics = set(starts)
         kept = {topic for topic in topics if starts[topic].keep.events}
         reset = Replay(replay.position, [], kept, replay.changes, topics)
-        self._arrivals.admit(solo, starts, reset, [])
+        self._resumer.admit(joining, starts, reset, [])
 
     def leave(self, connection: Connection) -> None:
         """Forget a connection; harmless if it is not here."""
@@ -299,27 +298,27 @@ class Hub:
 
     def heartbeat(self) -> None:
         """Send every connection its position, which keeps it fresh and finds dead ones."""
-        item = items.heartbeat(self.position)
+        outgoing = Outgoing.heartbeat(self.position)
         for group in self._groups:
-            self._delivery.add(group, item)
+            self._delivery.add(group, outgoing)
 
     def position_of(self, connection: Connection) -> Position | None:
         """Return what a connection was sent up to; None while that is not the same for all."""
-        is_own = isinstance(self._groups.of(connection), Solo)
-        return None if is_own or not self._waves.idle.is_set() else self.position
+        is_own = isinstance(self._groups.of(connection), Joining)
+        return None if is_own or not self._batcher.idle.is_set() else self.position
 
     async def forget(self, now: float) -> None:
         """Unsubscribe topics whose last viewer has been gone for ``QUART_SSE_LINGER``."""
-        gone = self.routes.drop_empty(now, self._config.linger)
+        gone = self.subscribers.drop_empty(now, self._config.linger)
         if gone:
             await self._broker.unsubscribe(gone)
-        self._roots.drop(self.routes.__contains__)
-        for route in self.routes.values():
-            route.keep_roots(self._roots)
+        self._roots.drop(self.subscribers.__contains__)
+        for subscribers in self.subscribers.values():
+            subscribers.keep_roots(self._roots)
 
     def receivers(self, topic: str) -> int:
         """Return how many connections of this process listen to a topic."""
-        return self.routes.count(topic)
+        return self.subscribers.count(topic)
 
     async def close(self) -> None:
         """Stop rendering."""

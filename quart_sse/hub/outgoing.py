@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from ..broker import Message
 from ..wire import ZERO, EventBodies, Id, Position, encode_fragment, encode_id, member_key
-from .connection import Part, Personal
+from .batch import Part, Personal
 from .fragment import SharedFragment
 from .fragments import Whole
 
@@ -49,62 +49,64 @@ class Outgoing:
             return Part(self.key, line + self.body, self.version)
         return Part(self.key, Personal(line, self.topic, self.fragment, self.viewers))
 
+    @classmethod
+    def heartbeat(cls, position: Position) -> "Outgoing":
+        """Return the message that says nothing but a position."""
+        return cls(position, "", None, HEARTBEAT, b"\n")
 
-def heartbeat(position: Position) -> Outgoing:
-    """Return the message that says nothing but a position."""
-    return Outgoing(position, "", None, HEARTBEAT, b"\n")
+    @classmethod
+    def signal(cls, position: Position, topic: str, fragment: str, viewers: int) -> "Outgoing":
+        """Return the message after which viewers fetch a personal fragment.
 
+        Args:
+            position: What it carries.
+            topic: The fragment's topic.
+            fragment: Its name.
+            viewers: How many fetch it.
+        """
+        return cls(position, topic, fragment, member_key(topic, fragment), viewers=viewers)
 
-def signal(position: Position, topic: str, fragment: str, viewers: int) -> Outgoing:
-    """Return the message after which viewers fetch a personal fragment.
+    @classmethod
+    def from_html(cls, position: Position, shared: SharedFragment, whole: Whole) -> "Outgoing":
+        """Return the message that brings a fragment's HTML, and the newest of what is inside.
 
-    Args:
-        position: What it carries.
-        topic: The fragment's topic.
-        fragment: Its name.
-        viewers: How many fetch it.
-    """
-    return Outgoing(position, topic, fragment, member_key(topic, fragment), viewers=viewers)
+        Args:
+            position: What it carries.
+            shared: The fragment.
+            whole: What it shows.
+        """
+        topic = shared.topic
+        return cls(
+            position,
+            topic,
+            shared.spec.name,
+            shared.key,
+            encode_fragment(shared.key, whole.html, whole.behind),
+            # Never zero, which is for what has no versions.
+            version=max(shared.version, Id(0, 1)),
+            begun=shared.begun,
+            is_extra=shared.is_extra,
+            inner=frozenset(other for other, _ in whole.nested if other != topic),
+        )
 
+    @classmethod
+    def from_event(
+        cls, position: Position, message: Message, bodies: Bodies | None = None
+    ) -> "Outgoing":
+        """Return an event's message.
 
-def html(position: Position, shared: SharedFragment, whole: Whole) -> Outgoing:
-    """Return the message that brings a fragment's HTML, and the newest of what is inside.
-
-    Args:
-        position: What it carries.
-        shared: The fragment.
-        whole: What it shows.
-    """
-    topic = shared.topic
-    return Outgoing(
-        position,
-        topic,
-        shared.spec.name,
-        shared.key,
-        encode_fragment(shared.key, whole.html, whole.behind),
-        # Never zero, which is for what has no versions.
-        version=max(shared.version, Id(0, 1)),
-        begun=shared.begun,
-        is_extra=shared.is_extra,
-        inner=frozenset(other for other, _ in whole.nested if other != topic),
-    )
-
-
-def event(position: Position, message: Message, bodies: Bodies | None = None) -> Outgoing:
-    """Return an event's message.
-
-    Args:
-        position: Where the process stands.
-        message: The event.
-        bodies: What was encoded already for others who are sent the same replay.
-    """
-    made = None if bodies is None else bodies.get(message.id)
-    if made is None:
-        name = message.name or ""
-        key = member_key(message.topic, name)
-        made = EventBodies(key, name, message.data, message.retry_ms, message.origin)
-        if bodies is not None:
-            bodies[message.id] = made
-    fragments = min(position.fragments, message.id)
-    own = Position(position.epoch, message.id, fragments, None)
-    return Outgoing(own, message.topic, None, None, event=made)
+        Args:
+            position: Where the process stands.
+            message: The event.
+            bodies: What was encoded already for others who are sent the same replay.
+        """
+        made = None if bodies is None else bodies.get(message.id)
+        if made is None:
+            name = message.name or ""
+            key = member_key(message.topic, name)
+            made = EventBodies(key, name, message.data, message.retry_ms, message.origin)
+            if bodies is not None:
+                bodies[message.id] = made
+        fragments = min(position.fragments, message.id)
+        own = Position(position.epoch, message.id, fragments, None)
+        return cls(own, message.topic, None, None, event=made)

@@ -6,7 +6,7 @@ from .connection import Connection
 from .group import Group
 
 
-class Route:
+class TopicSubscribers:
     """One topic in this process."""
 
     def __init__(self, topic: str) -> None:
@@ -36,7 +36,7 @@ class Route:
         if self._learned:
             self._learned = {learned for learned in self._learned if learned[2] in roots}
 
-    def wanting(self, fragment: str, root: str | None = None) -> list[Group]:
+    def showing(self, fragment: str, root: str | None = None) -> list[Group]:
         """Return the groups whose pages show a fragment, by itself or inside another one.
 
         Args:
@@ -46,13 +46,13 @@ class Route:
         return [
             group
             for group in self.groups
-            if root in (None, group.root) and group.wants(self.topic, fragment, self.parents)
+            if root in (None, group.root) and group.shows(self.topic, fragment, self.parents)
         ]
 
     def beside(self, fragment: str) -> set[str]:
         """Return what those groups show that, as far as is known, do not show a fragment."""
         unaware = (
-            group for group in self.groups if not group.wants(self.topic, fragment, self.parents)
+            group for group in self.groups if not group.shows(self.topic, fragment, self.parents)
         )
         return set[str]().union(*(group.subscription[self.topic] for group in unaware))
 
@@ -67,43 +67,43 @@ class Route:
         return sum(len(group.members) for group in self.groups)
 
 
-class Routes(dict[str, Route]):
+class Subscribers(dict[str, TopicSubscribers]):
     """Topic -> who listens; topics without listeners linger for those who only change pages."""
 
     def add(self, group: Group) -> None:
         """Let a group listen to its topics."""
         for topic in group.subscription:
-            route = self.setdefault(topic, Route(topic))
-            route.groups.add(group)
-            route.empty_since = None
+            subscribers = self.setdefault(topic, TopicSubscribers(topic))
+            subscribers.groups.add(group)
+            subscribers.empty_since = None
 
     def remove(self, group: Group, now: float) -> None:
         """Let a group listen no longer."""
         for topic in group.subscription:
-            route = self.get(topic)
-            if route is not None:
-                route.groups.discard(group)
-                if not route.groups:
-                    route.empty_since = now
+            subscribers = self.get(topic)
+            if subscribers is not None:
+                subscribers.groups.discard(group)
+                if not subscribers.groups:
+                    subscribers.empty_since = now
 
-    def wanting(self, topic: str, fragment: str, root: str) -> list[Group]:
+    def showing(self, topic: str, fragment: str, root: str) -> list[Group]:
         """Return the groups whose pages, below a root path, show a fragment of a topic."""
-        route = self.get(topic)
-        return [] if route is None else route.wanting(fragment, root)
+        subscribers = self.get(topic)
+        return [] if subscribers is None else subscribers.showing(fragment, root)
 
     def count(self, topic: str) -> int:
         """Return how many connections listen to a topic."""
-        route = self.get(topic)
-        return 0 if route is None else route.count
+        subscribers = self.get(topic)
+        return 0 if subscribers is None else subscribers.count
 
     def drop_empty(self, now: float, linger: float) -> list[str]:
         """Forget topics that have had no listeners for some seconds; returns them."""
         gone = [
             topic
-            for topic, route in self.items()
-            if not route.groups
-            and (route.empty_since or 0.0) <= now - linger
-            and route.kept_until <= now
+            for topic, subscribers in self.items()
+            if not subscribers.groups
+            and (subscribers.empty_since or 0.0) <= now - linger
+            and subscribers.kept_until <= now
         ]
         for topic in gone:
             del self[topic]

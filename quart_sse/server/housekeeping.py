@@ -8,7 +8,7 @@ from ..channels import PresenceTracker
 from ..config import Config
 from ..error_log import ErrorLog
 from ..errors import BrokerUnavailable
-from ..hub import Connection, Connections, Hub, Part, Wave
+from ..hub import Batch, Connection, Connections, Hub, Part
 from ..wire import Ending
 from .shutdown import Shutdown
 
@@ -147,7 +147,7 @@ class Housekeeping:
         position = self._hub.position_of(connection)
         if position is not None:
             connection.renew_at = float("inf")
-            connection.feed(Wave.of([Part("leaf", write(position))]))
+            connection.feed(Batch.of([Part("leaf", write(position))]))
 
     def _cut(self, connection: Connection, patience: float) -> None:
         connection.busy_since = None

@@ -6,14 +6,11 @@ from .event import (
     Event,
     EventBodies,
     check_event,
-    check_html,
     encode_body,
-    encode_fragment,
     encode_id,
-    encode_loader,
-    encode_replacement,
 )
 from .naming import check_event_name, check_name, declared_name, has_fragments, member_key
+from .partial import check_html, encode_fragment, encode_loader, encode_replacement
 from .position import LAST, MAX_AHEAD_MS, ZERO, Id, Position, new_epoch
 from .url_rule import UrlRule
 

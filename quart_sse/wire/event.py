@@ -6,13 +6,9 @@ also splits at U+2028, form feed and others) must not be used.
 """
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from html import escape
 
 from ..errors import EventError
-from .html_text import encode_tags
-from .naming import selector
 from .position import Position
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
@@ -99,7 +95,7 @@ def check_event(data: str, name: str, retry_ms: int | None, most: int) -> None:
             f"The event {name!r} has about {size} bytes; a connection may hold {most} "
             "(QUART_SSE_PENDING_BYTES). Publish a reference, and let clients fetch the rest."
         )
-    _check_unicode(data)
+    check_unicode(data)
 
 
 @dataclass(slots=True)
@@ -138,62 +134,6 @@ def encode_id(position: Position) -> bytes:
     return f"id: {position}\n".encode()
 
 
-def encode_fragment(key: str, html: str, behind: Mapping[str, str] | None = None) -> bytes:
-    """Return the message that puts HTML into every element of a fragment, without its id.
-
-    An unnamed message that holds an htmx partial: the same bytes work in htmx 2.0.11 (which
-    takes ``innerMorph`` for ``innerHTML``) and in htmx 4.
-
-    Args:
-        key: The fragment's key.
-        html: Its HTML.
-        behind: Key -> HTML of other fragments that are put in place after it, in this order.
-
-    Raises:
-        FragmentError: If the HTML cannot be carried; see :func:`check_html`.
-    """
-    parts = {key: html, **(behind or {})}
-    return encode_body(
-        "".join(_partial(key, "innerMorph", check_html(key, html)) for key, html in parts.items())
-    )
-
-
-def encode_loader(key: str, url: str, delay_ms: int) -> bytes:
-    """Return the message that makes a viewer fetch a personal fragment with its own cookies.
-
-    The element is put beside what is shown, which stays until the answer has come.
-    """
-    target = escape(f"closest {selector(key)}")
-    loader = (
-        f'<span hidden hx-get="{escape(url)}" hx-trigger="load delay:{delay_ms}ms"'
-        f' hx-target="{target}" hx-swap="innerMorph"></span>'
-    )
-    return encode_body(_partial(key, "beforeend", loader))
-
-
-def encode_replacement(element_id: str, html: str) -> bytes:
-    """Return the message that replaces one element by another."""
-    partial = f'<hx-partial hx-target="#{element_id}" hx-swap="outerHTML">{html}</hx-partial>'
-    return encode_body(partial)
-
-
-def check_html(key: str, html: str) -> str:
-    """Return a fragment's HTML as a partial can carry it.
-
-    Raises:
-        FragmentError: If a script or style in it contains what htmx takes for a tag of its own.
-        EventError: If it cannot be sent as UTF-8.
-    """
-    _check_unicode(html)
-    return encode_tags(key, html)
-
-
-def _partial(key: str, swap: str, html: str) -> str:
-    # The selector's own quotes are single ones, so only "&" and the like need escaping.
-    target = selector(key).replace("&", "&amp;")
-    return f'<hx-partial hx-target="{target}" hx-swap="{swap}">{html}</hx-partial>'
-
-
 def _check_retry(retry_ms: int | None) -> None:
     if retry_ms is not None and (isinstance(retry_ms, bool) or retry_ms < 0):
         raise EventError(f"retry_ms is {retry_ms!r}. It must be a whole number, 0 or more.")
@@ -212,7 +152,7 @@ def _lines(field: str, text: str) -> str:
     return "".join(f"{field} {line}\n" for line in _LINE_END.split(text))
 
 
-def _check_unicode(text: str) -> None:
+def check_unicode(text: str) -> None:
     """Refuse what UTF-8 cannot say, without encoding the rest: that is done once, when it is sent.
 
     Raises:
@@ -230,5 +170,5 @@ def _utf8(text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError:
-        _check_unicode(text)
+        check_unicode(text)
         raise

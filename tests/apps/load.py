@@ -124,8 +124,8 @@ async def held() -> dict[str, int]:
     hub, groups = state.hub, state.hub._groups
     return {
         "connections": len(state.connections),
-        "groups": len(groups._shared) + len(groups._of) + len(groups._solos),
-        "routes": len(hub.routes),
+        "groups": len(groups._shared) + len(groups._of) + len(groups._joining),
+        "topics": len(hub.subscribers),
         "fragments": sum(len(each._shared) for each in hub._roots.values()),
         "owners": len(state.connections._by_owner),
         "departed": len(state.presence._departed),

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quart_sse.hub.connection import Part, Personal, Wave
+from quart_sse.hub.batch import Batch, Part, Personal
 
 PERSONAL = Personal(b"id: e.1-0\n", "notes", "mine", viewers=2)
 
@@ -22,10 +22,10 @@ PERSONAL = Personal(b"id: e.1-0\n", "notes", "mine", viewers=2)
 )
 def test_wave_has_the_newest_of_each_fragment(parts: list[Part], kept: list[bytes]) -> None:
     """Joined are all events and of each fragment the newest version, where that one stood."""
-    wave = Wave.of(parts)
+    batch = Batch.of(parts)
 
-    assert [part.data for part in wave.parts] == kept
-    assert wave.data == b"".join(kept)
+    assert [part.data for part in batch.parts] == kept
+    assert batch.data == b"".join(kept)
 
 
 @settings(deadline=None)
@@ -34,25 +34,25 @@ def test_wave_drops_nothing_but_what_is_outdated(keys: list[str | None]) -> None
     """A message is left out exactly if a later one is of the same fragment; order stays."""
     parts = [Part(key, b"%d;" % number) for number, key in enumerate(keys)]
 
-    wave = Wave.of(parts)
+    batch = Batch.of(parts)
 
     expected = [
         part for at, part in enumerate(parts) if part.key is None or part.key not in keys[at + 1 :]
     ]
-    assert list(wave.parts) == expected
+    assert list(batch.parts) == expected
 
 
 def test_wave_of_one_message_copies_nothing() -> None:
     """The bytes of a lone message are the very object that was encoded."""
     data = b"data: a\n\n" * 100
 
-    assert Wave.of([Part(None, data)]).data is data
-    assert Wave.of([Part("a", b"old"), Part("a", data)]).data is data
+    assert Batch.of([Part(None, data)]).data is data
+    assert Batch.of([Part("a", b"old"), Part("a", data)]).data is data
 
 
 def test_wave_with_a_personal_part_is_not_shared() -> None:
     """Where each connection needs bytes of its own, there are none for all."""
-    wave = Wave.of([Part(None, b"1"), Part("a", PERSONAL)])
+    batch = Batch.of([Part(None, b"1"), Part("a", PERSONAL)])
 
-    assert wave.data is None
-    assert [part.data for part in wave.parts] == [b"1", PERSONAL]
+    assert batch.data is None
+    assert [part.data for part in batch.parts] == [b"1", PERSONAL]

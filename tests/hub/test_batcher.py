@@ -1,4 +1,4 @@
-"""Waves: the first message at once, what gathers meanwhile in one write, and a fair loop."""
+"""Batcher: the first message at once, what gathers meanwhile in one write, and a fair loop."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,9 +7,10 @@ import pytest
 
 from quart_sse.config import Config
 from quart_sse.error_log import ErrorLog
-from quart_sse.hub import batcher as waves_module
-from quart_sse.hub.batcher import Waves
-from quart_sse.hub.connection import Connection, Personal
+from quart_sse.hub import batcher as batcher_module
+from quart_sse.hub.batch import Personal
+from quart_sse.hub.batcher import Batcher
+from quart_sse.hub.connection import Connection
 from quart_sse.hub.group import Group
 from quart_sse.hub.outgoing import Outgoing
 from quart_sse.wire.event import PREAMBLE
@@ -66,47 +67,47 @@ def group_of(*members: Client) -> Group:
     return group
 
 
-def send(waves: Waves, group: Group, *items: Outgoing) -> None:
+def send(batches: Batcher, group: Group, *items: Outgoing) -> None:
     """Give a group messages, as the hub does."""
     for item in items:
         group.add(item)
-        waves.add(group)
+        batches.add(group)
 
 
 async def test_first_message_goes_out_at_once(jump: Jump) -> None:
     """After a quiet time a message is written without any delay."""
     (client,) = await clients(1)
-    waves, group = Waves(lambda: None, ErrorLog()), group_of(client)
+    batches, group = Batcher(lambda: None, ErrorLog()), group_of(client)
 
-    send(waves, group, event(1))
+    send(batches, group, event(1))
     await all_quiet()
 
     assert client.writes == [b"data: 1\n\n"]
-    assert waves.idle.is_set()
+    assert batches.idle.is_set()
 
 
 async def test_burst_is_one_write() -> None:
     """What is published in one go is joined, with the newest version of a fragment alone."""
     (client,) = await clients(1)
-    waves, group = Waves(lambda: None, ErrorLog()), group_of(client)
+    batches, group = Batcher(lambda: None, ErrorLog()), group_of(client)
 
-    send(waves, group, html(1), event(2), html(3), event(4))
+    send(batches, group, html(1), event(2), html(3), event(4))
     await until(lambda: client.writes)
 
     assert client.writes == [b"data: 2\n\ndata: v3\n\ndata: 4\n\n"]
 
 
 async def test_next_wave_starts_no_sooner_than_the_last_one_took(jump: Jump) -> None:
-    """What comes while a wave is on its way, and for as long again, is one more write."""
+    """What comes while a batch is on its way, and for as long again, is one more write."""
     (client,) = await clients(1)
     pauses = iter([1000.0, 0.0, 0.0])
-    waves, group = Waves(lambda: jump(next(pauses)), ErrorLog()), group_of(client)
+    batches, group = Batcher(lambda: jump(next(pauses)), ErrorLog()), group_of(client)
 
-    send(waves, group, event(1))
+    send(batches, group, event(1))
     await all_quiet()
     assert client.writes == [b"data: 1\n\n"]
     for number in range(2, 200):
-        send(waves, group, event(number), html(number))
+        send(batches, group, event(number), html(number))
         await asyncio.sleep(0)
     jump(900.0)
     await all_quiet()
@@ -116,37 +117,37 @@ async def test_next_wave_starts_no_sooner_than_the_last_one_took(jump: Jump) -> 
     await until(lambda: len(client.writes) == 2)
     joined = b"".join(b"data: %d\n\n" % number for number in range(2, 200))
     assert client.writes[1] == joined + b"data: v199\n\n"
-    assert waves.idle.is_set()
+    assert batches.idle.is_set()
 
 
 async def test_quick_wave_holds_nothing_up(jump: Jump) -> None:
-    """Once the time that a wave took has passed, the next message goes out at once again."""
+    """Once the time that a batch took has passed, the next message goes out at once again."""
     (client,) = await clients(1)
     pauses = iter([1000.0, 0.0])
-    waves, group = Waves(lambda: jump(next(pauses)), ErrorLog()), group_of(client)
-    send(waves, group, event(1))
+    batches, group = Batcher(lambda: jump(next(pauses)), ErrorLog()), group_of(client)
+    send(batches, group, event(1))
     await all_quiet()
 
     jump(1000.0)
-    send(waves, group, event(2))
+    send(batches, group, event(2))
     await all_quiet()
 
     assert client.writes == [b"data: 1\n\n", b"data: 2\n\n"]
 
 
 async def test_message_during_a_wave_goes_out_with_the_next() -> None:
-    """What is added while a wave is being fed is neither lost nor sent too early."""
+    """What is added while a batch is being fed is neither lost nor sent too early."""
     client, other = await clients(2)
     late = [event(2), event(3)]
     group, another = group_of(client), group_of(other)
 
     def add_more() -> None:
         if late:
-            send(waves, group, late.pop(0))
-            send(waves, another, late.pop(0))
+            send(batches, group, late.pop(0))
+            send(batches, another, late.pop(0))
 
-    waves = Waves(add_more, ErrorLog())
-    send(waves, group, event(1))
+    batches = Batcher(add_more, ErrorLog())
+    send(batches, group, event(1))
     await until(lambda: len(client.writes) == 2)
     await until(lambda: other.writes)
 
@@ -157,12 +158,16 @@ async def test_message_during_a_wave_goes_out_with_the_next() -> None:
 async def test_groups_of_one_wave_each_get_their_own() -> None:
     """All groups that something was added to are sent it, and no others."""
     first, second, third = await clients(3)
-    waves, one, other = Waves(lambda: None, ErrorLog()), group_of(first, second), group_of(third)
+    batches, one, other = (
+        Batcher(lambda: None, ErrorLog()),
+        group_of(first, second),
+        group_of(third),
+    )
 
-    send(waves, one, event(1))
+    send(batches, one, event(1))
     await until(lambda: first.writes)
-    send(waves, one, event(2))
-    send(waves, other, event(3))
+    send(batches, one, event(2))
+    send(batches, other, event(3))
     await until(lambda: len(first.writes) == 2)
     await all_quiet()
 
@@ -171,22 +176,22 @@ async def test_groups_of_one_wave_each_get_their_own() -> None:
 
 
 async def test_group_whose_messages_were_sent_otherwise_is_left_out() -> None:
-    """A group that was emptied before its wave gets nothing, not even an empty write."""
+    """A group that was emptied before its batch gets nothing, not even an empty write."""
     client, other = await clients(2)
-    waves, group, another = Waves(lambda: None, ErrorLog()), group_of(client), group_of(other)
-    send(waves, group, event(1))
-    send(waves, another, event(2))
+    batches, group, another = Batcher(lambda: None, ErrorLog()), group_of(client), group_of(other)
+    send(batches, group, event(1))
+    send(batches, another, event(2))
 
     group.take()
     await until(lambda: other.writes)
     await all_quiet()
 
     assert client.writes == []
-    assert waves.idle.is_set()
+    assert batches.idle.is_set()
 
 
 async def test_hub_may_move_connections_between_taking_and_feeding() -> None:
-    """Once a wave, after groups were emptied and before anyone is fed, the hub has its turn."""
+    """Once a batch, after groups were emptied and before anyone is fed, the hub has its turn."""
     client, other = await clients(2)
     group, another = group_of(client), group_of(other)
     seen: list[tuple[bool, bool, bool]] = []
@@ -195,9 +200,9 @@ async def test_hub_may_move_connections_between_taking_and_feeding() -> None:
         seen.append((bool(group.pending), bool(another.pending), client.is_fed))
         group.members.clear()
 
-    waves = Waves(settle, ErrorLog())
-    send(waves, group, event(1))
-    send(waves, another, event(2))
+    batches = Batcher(settle, ErrorLog())
+    send(batches, group, event(1))
+    send(batches, another, event(2))
     await until(lambda: client.writes and other.writes)
 
     assert seen == [(False, False, False)]
@@ -205,8 +210,8 @@ async def test_hub_may_move_connections_between_taking_and_feeding() -> None:
 
 
 async def test_connections_are_fed_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between two slices of a large wave the event loop does other work."""
-    monkeypatch.setattr(waves_module, "SLICE", 2)
+    """Between two slices of a large batch the event loop does other work."""
+    monkeypatch.setattr(batcher_module, "SLICE", 2)
     members = await clients(5)
     fed: list[int] = []
 
@@ -215,8 +220,8 @@ async def test_connections_are_fed_in_slices(monkeypatch: pytest.MonkeyPatch) ->
         if fed[-1] < len(members):
             asyncio.get_running_loop().call_soon(look)
 
-    waves, group = Waves(look, ErrorLog()), group_of(*members)
-    send(waves, group, event(1))
+    batches, group = Batcher(look, ErrorLog()), group_of(*members)
+    send(batches, group, event(1))
     await until(lambda: all(client.writes for client in members))
 
     assert [client.writes for client in members] == [[b"data: 1\n\n"]] * 5
@@ -226,14 +231,14 @@ async def test_connections_are_fed_in_slices(monkeypatch: pytest.MonkeyPatch) ->
 
 async def test_wave_is_not_over_before_its_last_slice(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody is given a later message before an earlier one, however many there are."""
-    monkeypatch.setattr(waves_module, "SLICE", 1)
+    monkeypatch.setattr(batcher_module, "SLICE", 1)
     members = await clients(4)
-    waves, group = Waves(lambda: None, ErrorLog()), group_of(*members)
+    batches, group = Batcher(lambda: None, ErrorLog()), group_of(*members)
 
     for number in range(1, 21):
-        send(waves, group, event(number))
+        send(batches, group, event(number))
         await asyncio.sleep(0)
-    await waves.idle.wait()
+    await batches.idle.wait()
     await all_quiet()
 
     expected = b"".join(b"data: %d\n\n" % number for number in range(1, 21))
@@ -241,30 +246,30 @@ async def test_wave_is_not_over_before_its_last_slice(monkeypatch: pytest.Monkey
 
 
 async def test_idle_says_whether_anything_is_on_its_way(jump: Jump) -> None:
-    """Waves are busy from the first message until all of them were fed to connections."""
+    """Batcher are busy from the first message until all of them were fed to connections."""
     (client,) = await clients(1)
     pauses = iter([1000.0, 0.0])
-    waves, group = Waves(lambda: jump(next(pauses)), ErrorLog()), group_of(client)
-    assert waves.idle.is_set()
+    batches, group = Batcher(lambda: jump(next(pauses)), ErrorLog()), group_of(client)
+    assert batches.idle.is_set()
 
-    send(waves, group, event(1))
-    assert not waves.idle.is_set()
-    await until(waves.idle.is_set)
+    send(batches, group, event(1))
+    assert not batches.idle.is_set()
+    await until(batches.idle.is_set)
     assert client.is_fed or client.writes
-    send(waves, group, event(2))
+    send(batches, group, event(2))
     await all_quiet()
-    assert not waves.idle.is_set()
+    assert not batches.idle.is_set()
 
     jump(1000.0)
-    await until(waves.idle.is_set)
+    await until(batches.idle.is_set)
     await until(lambda: len(client.writes) == 2)
 
 
 async def test_connection_that_has_ended_is_passed_over() -> None:
-    """A wave reaches the others although one of them has gone."""
+    """A batch reaches the others although one of them has gone."""
     gone, client = await clients(2)
-    waves, group = Waves(lambda: None, ErrorLog()), group_of(gone, client)
-    send(waves, group, event(1))
+    batches, group = Batcher(lambda: None, ErrorLog()), group_of(gone, client)
+    send(batches, group, event(1))
 
     gone.connection.end()
     await until(lambda: client.writes)
@@ -282,13 +287,13 @@ async def test_connection_that_cannot_be_fed_stops_nobody_else(
         raise RuntimeError("no URL can be built")
 
     broken, client = await Client(fail).waits(), await Client().waits()
-    waves, group, another = Waves(lambda: None, ErrorLog()), group_of(broken), group_of(client)
+    batches, group, another = Batcher(lambda: None, ErrorLog()), group_of(broken), group_of(client)
     change = Outgoing(Position("e", ZERO, ZERO), "board", "mine", "board.mine", viewers=1)
 
-    send(waves, group, change)
-    send(waves, another, event(1))
+    send(batches, group, change)
+    send(batches, another, event(1))
     await all_quiet()
-    send(waves, another, event(2))
+    send(batches, another, event(2))
 
     async with asyncio.timeout(1):
         await until(lambda: len(client.writes) == 2)

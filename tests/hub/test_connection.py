@@ -8,7 +8,8 @@ from httpx import Response
 from httpx_sse import EventSource, ServerSentEvent
 
 from quart_sse.config import Config
-from quart_sse.hub.connection import Connection, Part, Personal, Wave
+from quart_sse.hub.batch import Batch, Part, Personal
+from quart_sse.hub.connection import Connection
 from quart_sse.wire.ending import Ending
 from quart_sse.wire.event import PREAMBLE
 from tests.support.streams import until
@@ -31,14 +32,14 @@ def connect(
     return Connection({"notes": frozenset()}, config, loader=loader)
 
 
-def events(*bodies: bytes) -> Wave:
-    """Return a wave of events."""
-    return Wave.of([Part(None, body) for body in bodies])
+def events(*bodies: bytes) -> Batch:
+    """Return a batch of events."""
+    return Batch.of([Part(None, body) for body in bodies])
 
 
-def fragment(key: str, html: bytes) -> Wave:
-    """Return a wave of one version of a fragment."""
-    return Wave.of([Part(key, html)])
+def fragment(key: str, html: bytes) -> Batch:
+    """Return a batch of one version of a fragment."""
+    return Batch.of([Part(key, html)])
 
 
 async def take(connection: Connection) -> bytes:
@@ -93,16 +94,16 @@ async def test_waiting_server_is_given_the_wave() -> None:
 
 
 async def test_idle_connections_are_given_the_very_same_bytes() -> None:
-    """A joined wave is one object for all connections that wait, however many."""
+    """A joined batch is one object for all connections that wait, however many."""
     connections = [await begin(connect()) for _ in range(3)]
     waiting = [await wait_for_more(connection) for connection in connections]
-    wave = events(b"1" * 100, b"2" * 100)
+    batch = events(b"1" * 100, b"2" * 100)
 
     for connection in connections:
-        connection.feed(wave)
+        connection.feed(batch)
 
     for chunk in await asyncio.gather(*waiting):
-        assert chunk is wave.data
+        assert chunk is batch.data
 
 
 async def test_order_is_kept() -> None:
@@ -156,14 +157,14 @@ async def test_what_was_taken_is_not_sent_again() -> None:
 
 
 async def test_personal_part_is_made_for_each_connection() -> None:
-    """Each connection gets its own message of a personal fragment, in the order of the wave."""
+    """Each connection gets its own message of a personal fragment, in the order of the batch."""
     one = await begin(connect(loader=lambda personal: b"<one %d>" % personal.viewers))
     other = await begin(connect(loader=lambda personal: personal.id_line + b"<other>"))
     waiting = await wait_for_more(one)
-    wave = Wave.of([Part(None, b"1"), Part("notes.mine", PERSONAL), Part(None, b"2")])
+    batch = Batch.of([Part(None, b"1"), Part("notes.mine", PERSONAL), Part(None, b"2")])
 
-    one.feed(wave)
-    other.feed(wave)
+    one.feed(batch)
+    other.feed(batch)
 
     assert await waiting == b"1<one 2>2"
     assert await take(other) == b"1id: e.1-0\n<other>2"
@@ -277,13 +278,13 @@ async def test_bounds_count_anew_after_everything_was_taken() -> None:
 
 @pytest.mark.parametrize("is_shared", [True, False])
 async def test_waiting_server_may_be_given_more_than_the_bounds(is_shared: bool) -> None:
-    """A wave that goes out at once is never held, so it is never too large."""
+    """A batch that goes out at once is never held, so it is never too large."""
     connection = await begin(connect(pending_events=1, loader=lambda _: b"!"))
     waiting = await wait_for_more(connection)
     parts = [Part(None, b"x" * 500)] * 5
-    wave = Wave.of(parts if is_shared else [*parts, Part("a", PERSONAL)])
+    batch = Batch.of(parts if is_shared else [*parts, Part("a", PERSONAL)])
 
-    connection.feed(wave)
+    connection.feed(batch)
 
     assert await waiting == b"x" * 2500 + (b"" if is_shared else b"!")
     assert not connection.is_ended
@@ -418,7 +419,7 @@ async def test_connection_whose_loader_fails_can_still_be_ended() -> None:
     waiting = await wait_for_more(connection)
 
     with pytest.raises(RuntimeError, match="no URL"):
-        connection.feed(Wave.of([Part("notes.mine", PERSONAL)]))
+        connection.feed(Batch.of([Part("notes.mine", PERSONAL)]))
     connection.end(Ending.REFUSED)
 
     assert await waiting == BYE

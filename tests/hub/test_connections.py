@@ -7,7 +7,7 @@ import pytest
 from quart_sse.config import Config
 from quart_sse.hub.connection import Connection
 from quart_sse.hub.connections import Connections
-from quart_sse.hub.subscribers import Routes
+from quart_sse.hub.subscribers import Subscribers
 from quart_sse.wire.ending import Ending
 
 
@@ -29,7 +29,7 @@ def limited(
         max_per_identity=max_per_identity,
         max_per_address=max_per_address,
     )
-    return Connections(config, Routes())
+    return Connections(config, Subscribers())
 
 
 def fill(open_: Connections, *connections: Connection) -> None:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from quart_sse.hub import batcher as waves_module
+from quart_sse.hub import batcher as batcher_module
 from tests.support.house import CONFIG, OTHER, TOPIC, House
 from tests.support.streams import until
 
@@ -47,7 +47,7 @@ async def test_events_reach_those_who_listen_and_no_others(house: House) -> None
     assert house.hub.receivers(TOPIC) == 1
     assert house.hub.receivers(OTHER) == 2
     assert house.hub.receivers("nobody") == 0
-    assert set(house.hub.routes[OTHER].connections) == {both.connection, one.connection}
+    assert set(house.hub.subscribers[OTHER].connections) == {both.connection, one.connection}
 
 
 async def test_refresh_renders_once_for_all_viewers(house: House) -> None:
@@ -76,8 +76,8 @@ async def test_process_without_viewers_renders_nothing(house: House) -> None:
 async def test_wave_in_slices_reaches_all_in_order(
     house: House, viewers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A wave that is fed in several turns of the loop overtakes nothing and forgets nobody."""
-    monkeypatch.setattr(waves_module, "SLICE", 2)
+    """A batch that is fed in several turns of the loop overtakes nothing and forgets nobody."""
+    monkeypatch.setattr(batcher_module, "SLICE", 2)
     streams = [await house.viewing("list") for _ in range(viewers)]
     for number in range(8):
         await house.say(str(number))

@@ -582,7 +582,7 @@ async def test_push_of_the_newest_state_owes_nothing() -> None:
 
 
 async def test_push_older_than_a_refresh_answers_nothing() -> None:
-    """What is newer than pushed HTML is still owed."""
+    """What is newer than pushed HTML is still missing."""
     stage = Stage()
     stage.gate.clear()
     stage.fragment.refresh(at(7), at(6))

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quart_sse.config import Config
-from quart_sse.hub.connection import Connection, Wave
+from quart_sse.hub.batch import Batch
+from quart_sse.hub.connection import Connection
 from quart_sse.hub.fragment import FragmentSpec
-from quart_sse.hub.group import MAX_HELD, Debt, Group, Solo
+from quart_sse.hub.group import MAX_HELD, Group, Joining, Missing
 from quart_sse.hub.outgoing import Outgoing
 from quart_sse.wire.position import ZERO, Position
 from tests.support.house import House
@@ -20,10 +21,10 @@ from tests.support.streams import until
 SUBSCRIPTION = {"notes?room=7": frozenset({"list", "count"}), "board": frozenset[str]()}
 
 
-def newcomer(granted: int | None = None, *, bare: bool = False) -> Solo:
+def newcomer(granted: int | None = None, *, bare: bool = False) -> Joining:
     """Return the group of a connection that has just come."""
     connection = Connection(SUBSCRIPTION, Config(), loader=lambda _: b"", bare=bare)
-    return Solo(connection, granted)
+    return Joining(connection, granted)
 
 
 def taken(group: Group) -> bytes:
@@ -65,11 +66,11 @@ def test_group_wants_what_its_pages_show(topic: str, fragment: str, is_wanted: b
     group = Group(SUBSCRIPTION, bare=False, granted=None)
     parents = {"item": {"table", "list"}, "elsewhere": {"table"}}
 
-    assert group.wants(topic, fragment, parents) is is_wanted
+    assert group.shows(topic, fragment, parents) is is_wanted
 
 
 def test_group_joins_what_has_gathered() -> None:
-    """A wave has what was added since the last one, and only the newest of each fragment."""
+    """A batch has what was added since the last one, and only the newest of each fragment."""
     group = Group(SUBSCRIPTION, bare=False, granted=None)
 
     assert group.add(html(1, version=1))
@@ -77,12 +78,12 @@ def test_group_joins_what_has_gathered() -> None:
     assert group.add(heartbeat(2))
     assert group.add(html(3, version=3))
     assert group.add(heartbeat(3))
-    wave = group.take()
+    batch = group.take()
 
-    assert wave.data == (
+    assert batch.data == (
         b"id: e.2-0\ndata: 2\n\nid: e.3-0\ndata: v3\n\nid: e.3-0\n\n"  # the newest of each key
     )
-    assert group.take() == Wave.of([])
+    assert group.take() == Batch.of([])
 
 
 def test_groups_share_the_bytes_of_a_message() -> None:
@@ -101,115 +102,115 @@ def test_groups_share_the_bytes_of_a_message() -> None:
 
 async def test_newcomer_holds_what_comes_before_the_replay() -> None:
     """While the broker is asked what was missed, messages wait; those of the replay are dropped."""
-    solo = newcomer()
+    joining = newcomer()
 
-    assert not any([solo.add(event(4)), solo.add(event(5)), solo.add(event(6))])
-    assert solo.pending == []
-    solo.release(at(5))
+    assert not any([joining.add(event(4)), joining.add(event(5)), joining.add(event(6))])
+    assert joining.pending == []
+    joining.release(at(5))
 
-    assert taken(solo) == b"id: e.6-0\ndata: 6\n\n"
-    assert solo.add(event(7))
-    assert taken(solo) == b"id: e.7-0\ndata: 7\n\n"
+    assert taken(joining) == b"id: e.6-0\ndata: 6\n\n"
+    assert joining.add(event(7))
+    assert taken(joining) == b"id: e.7-0\ndata: 7\n\n"
 
 
 async def test_held_fragments_are_never_dropped() -> None:
     """HTML that came during the join is sent, although its position is below the snapshot."""
-    solo = newcomer()
-    solo.add(html(4, version=4))
-    solo.add(heartbeat(4))
-    solo.add(event(6))
+    joining = newcomer()
+    joining.add(html(4, version=4))
+    joining.add(heartbeat(4))
+    joining.add(event(6))
 
-    solo.release(at(5))
+    joining.release(at(5))
 
-    wire = taken(solo)
+    wire = taken(joining)
     assert bodies_of(wire) == ["v4", "6"]
     assert positions_of(wire) == [position(5, 4), position(6)]
 
 
 async def test_newcomer_gets_its_own_kind_of_message() -> None:
     """A stream of one topic alone gets bare names, and its position says what was granted."""
-    solo = newcomer(granted=5, bare=True)
-    solo.release(ZERO)
+    joining = newcomer(granted=5, bare=True)
+    joining.release(ZERO)
 
-    solo.add(event(7))
+    joining.add(event(7))
 
-    assert taken(solo) == b"id: e.7-0@5\nbare data: 7\n\n"
-    assert solo.replayed(event(8)) == b"id: e.8-0@5\nbare data: 8\n\n"
+    assert taken(joining) == b"id: e.7-0@5\nbare data: 7\n\n"
+    assert joining.replayed(event(8)) == b"id: e.8-0@5\nbare data: 8\n\n"
 
 
 async def test_replay_moves_the_position() -> None:
     """What was replayed is never below what comes next."""
-    solo = newcomer()
-    solo.lag(at(3))
+    joining = newcomer()
+    joining.lag(at(3))
 
-    replayed = [solo.replayed(event(4)), solo.replayed(event(6))]
-    solo.release(at(8))
-    solo.settle()
-    solo.add(heartbeat(8))
+    replayed = [joining.replayed(event(4)), joining.replayed(event(6))]
+    joining.release(at(8))
+    joining.settle()
+    joining.add(heartbeat(8))
 
     assert replayed == [b"id: e.4-0~3-0\ndata: 4\n\n", b"id: e.6-0~3-0\ndata: 6\n\n"]
-    assert taken(solo) == b"id: e.8-0\n\n"
+    assert taken(joining) == b"id: e.8-0\n\n"
 
 
 async def test_position_stays_where_the_page_was_until_all_was_sent() -> None:
     """Until the last fragment that a page lacks was sent, positions do not say it has them."""
-    solo = newcomer()
-    solo.lag(at(3))
-    solo.owed = {LIST: Debt(at(5)), "notes.count?room=7": Debt(at(6))}
-    solo.release(at(7))
+    joining = newcomer()
+    joining.lag(at(3))
+    joining.missing = {LIST: Missing(at(5)), "notes.count?room=7": Missing(at(6))}
+    joining.release(at(7))
     count = html(10, version=6)
     count.key = "notes.count?room=7"
 
     for item in (event(8), html(9, version=5), count, event(11)):
-        solo.add(item)
+        joining.add(item)
 
-    wire = taken(solo)
+    wire = taken(joining)
     assert bodies_of(wire) == ["8", "v5", "v6", "11"]
     assert positions_of(wire) == [position(8, 3), position(9, 3), position(10), position(11)]
 
 
 async def test_older_version_does_not_pay_what_is_owed() -> None:
-    """HTML that lacks the change which the page lacks is sent, and the debt stays."""
-    solo = newcomer()
-    solo.lag(at(3))
-    solo.owed = {LIST: Debt(at(5))}
-    solo.release(at(7))
+    """HTML that lacks the change which the page lacks is sent, and the missing stays."""
+    joining = newcomer()
+    joining.lag(at(3))
+    joining.missing = {LIST: Missing(at(5))}
+    joining.release(at(7))
 
-    solo.add(html(8, version=4))
-    assert solo.owed == {LIST: Debt(at(5))}
-    solo.add(html(9, version=5))
+    joining.add(html(8, version=4))
+    assert joining.missing == {LIST: Missing(at(5))}
+    joining.add(html(9, version=5))
 
-    assert solo.owed == {}
-    assert bodies_of(taken(solo)) == ["v5"]
+    assert joining.missing == {}
+    assert bodies_of(taken(joining)) == ["v5"]
 
 
 async def test_page_that_is_ahead_of_others_keeps_its_claim() -> None:
     """A render that others wait for does not hold back a page that was made after the change."""
-    solo = newcomer()
-    solo.lag(at(6))
-    solo.release(at(7))
-    solo.settle()
+    joining = newcomer()
+    joining.lag(at(6))
+    joining.release(at(7))
+    joining.settle()
 
-    solo.add(event(8, 4))
+    joining.add(event(8, 4))
 
-    assert positions_of(taken(solo)) == [position(8, 6)]
+    assert positions_of(taken(joining)) == [position(8, 6)]
 
 
 async def test_newcomer_is_settled_when_nothing_is_left() -> None:
     """Bytes are shared only after the replay, without debts, and with nothing on its way."""
-    solo = newcomer()
-    assert not solo.is_settled
+    joining = newcomer()
+    assert not joining.is_settled
 
-    solo.owed = {LIST: Debt(at(5))}
-    solo.release(at(7))
-    assert not solo.is_settled
+    joining.missing = {LIST: Missing(at(5))}
+    joining.release(at(7))
+    assert not joining.is_settled
 
-    solo.add(html(8, version=5))
-    assert solo.owed == {}
-    assert not solo.is_settled
+    joining.add(html(8, version=5))
+    assert joining.missing == {}
+    assert not joining.is_settled
 
-    solo.take()
-    assert solo.is_settled
+    joining.take()
+    assert joining.is_settled
 
 
 # -- a newcomer's life, as the hub leads it --------------------------------------------------------
@@ -249,9 +250,9 @@ class Life:
             self.floor = before if self.floor is None else self.floor
         return None
 
-    def send(self, solo: Solo) -> None:
+    def send(self, joining: Joining) -> None:
         """Send what has gathered."""
-        self.wire += taken(solo)
+        self.wire += taken(joining)
 
 
 @st.composite
@@ -264,32 +265,32 @@ def lives(draw: st.DrawFn) -> tuple[Life, Position, list[str]]:
     for step in draw(st.lists(STEP, max_size=6)):
         life.step(step)
 
-    solo = newcomer()
+    joining = newcomer()
     snapshot, steps = life.seen, draw(st.lists(STEP, max_size=6))
     asked_at = draw(st.integers(0, len(steps)))
     changed = life.changed
     for number, step in enumerate(steps):
         item = life.step(step)
         if item is not None:
-            solo.add(item)
+            joining.add(item)
         if number < asked_at:  # the broker had not been asked yet
             snapshot, changed = life.seen, life.changed
 
-    solo.lag(page.fragments)
+    joining.lag(page.fragments)
     for number in life.history:
         if page.events < at(number) <= at(snapshot):
-            life.wire += solo.replayed(event(number, min(life.fragments, number)))
+            life.wire += joining.replayed(event(number, min(life.fragments, number)))
     if at(changed) > page.fragments:
-        solo.owed = {LIST: Debt(at(changed))}
-    solo.release(at(snapshot))
-    life.send(solo)
-    if not solo.owed:
-        solo.settle()
+        joining.missing = {LIST: Missing(at(changed))}
+    joining.release(at(snapshot))
+    life.send(joining)
+    if not joining.missing:
+        joining.settle()
 
     for step in draw(st.lists(STEP, max_size=8)):
         item = life.step(step)
-        if item is not None and solo.add(item):
-            life.send(solo)
+        if item is not None and joining.add(item):
+            life.send(joining)
     return life, page, bodies_of(life.wire)
 
 
@@ -366,9 +367,9 @@ async def test_html_is_not_promised_before_it_is_sent(house: House) -> None:
 
 async def test_newcomer_holds_a_bounded_number_of_messages() -> None:
     """Who waits too long for the broker's answer is sent away before it fills the memory."""
-    solo = newcomer()
+    joining = newcomer()
 
     for number in range(MAX_HELD + 1):
-        solo.add(event(number + 1))
+        joining.add(event(number + 1))
 
-    assert solo.connection.is_ended
+    assert joining.connection.is_ended

@@ -214,11 +214,11 @@ async def test_what_repairs_an_outer_fragment_is_in_its_own_message(
 async def test_what_repairs_an_outer_fragment_survives_a_wave(
     house: House, slow_outer: asyncio.Event
 ) -> None:
-    """The newest version of each fragment is sent: in one wave, too, the inner one comes last."""
+    """The newest version of each fragment is sent: in one batch, too, the inner one comes last."""
     viewer = await house.viewing("outer", "count")
     await house.change("outer", "1")
     await until(lambda: "count" in house.pages.rendered)
-    house.hub._waves._not_before = asyncio.get_running_loop().time() + 0.05
+    house.hub._batcher._not_before = asyncio.get_running_loop().time() + 0.05
     await house.change("count", "2")
     await until(lambda: house.pages.rendered.count("count") == 2)
     slow_outer.set()
@@ -504,11 +504,13 @@ async def test_leaving_frees_everything(house: House) -> None:
         await house.leave(viewer)
     house.pages.gate.set()
     await until(lambda: len(asyncio.all_tasks()) == 1)
-    assert hub.routes.keys() == {TOPIC, OTHER}
+    assert hub.subscribers.keys() == {TOPIC, OTHER}
 
     await hub.forget(asyncio.get_running_loop().time() + CONFIG.linger + 1)
     groups = hub._groups
-    assert not any((hub.routes, groups._shared, groups._of, groups._solos, hub._roots.names()))
+    assert not any(
+        (hub.subscribers, groups._shared, groups._of, groups._joining, hub._roots.names())
+    )
 
 
 async def test_topic_lingers_for_those_who_only_change_pages(house: House) -> None:
@@ -517,11 +519,11 @@ async def test_topic_lingers_for_those_who_only_change_pages(house: House) -> No
     viewer = await house.viewing("list")
     await house.leave(viewer)
     await house.hub.forget(loop.time() + CONFIG.linger - 1)
-    assert TOPIC in house.hub.routes
+    assert TOPIC in house.hub.subscribers
 
     await house.viewing("list")
     await house.hub.forget(loop.time() + CONFIG.linger + 1)
-    assert TOPIC in house.hub.routes
+    assert TOPIC in house.hub.subscribers
 
 
 async def test_connection_may_leave_twice_or_never_have_come(house: House) -> None:

@@ -1,6 +1,6 @@
 """Outgoing messages: their bytes for each kind of connection."""
 
-from quart_sse.hub.connection import Personal
+from quart_sse.hub.batch import Personal
 from quart_sse.hub.outgoing import Outgoing
 from tests.support.outgoing import LIST, event, heartbeat, html, position
 

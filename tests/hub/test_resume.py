@@ -123,7 +123,7 @@ async def test_answer_may_overtake_the_messages_that_it_contains(house: House) -
 
 
 async def test_change_known_before_it_is_heard_holds_nobody_back(house: House) -> None:
-    """Its HTML was sent to who asked for it; the refresh that comes after leaves no debt."""
+    """Its HTML was sent to who asked for it; the refresh that comes after leaves no missing."""
     since = house.broker.known
     house.broker.late = []
     await house.change("list", "1")

@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator, Sequence
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -9,44 +10,50 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "quart_sse"
 
-#: The floors of the house, lowest first. A module imports from lower floors only, never from its
-#: own; what stands under `TYPE_CHECKING` or inside a function counts like any other import.
-FLOORS = [
-    {"errors"},
-    {"position", "naming", "config", "assets", "error_log", "html_text", "release"},
-    {"event"},
-    {"broker.messages", "ending"},
-    {"broker.replay"},
-    {"broker.base"},
-    {"broker.memory", "broker.processes", "broker.redis.payload", "broker.redis.script"},
-    {"broker.redis.subscription"},
-    {"broker.redis.commands", "broker.redis.link"},
-    {"broker.redis.order"},
-    {"broker.control", "broker.redis.listener"},
-    {"broker.redis.broker"},
-    # Faces, above the rooms behind them: so that no room imports from its own wing's face.
-    {"broker", "broker.redis"},
-    {"connection", "fragment"},
-    {"debts", "fragments", "group", "limits", "replays", "signer"},
-    {"items", "roots", "routes", "waves"},
-    {"arrivals"},
-    {"hub"},
-    {"revocation"},
-    {"addresses", "callbacks", "rules", "state"},
-    {"page_request"},
-    {"access", "origins", "presence", "render", "shutdown"},
-    {"channel", "leaf", "personal", "starts", "stream", "sweeper"},
-    {"renewal"},
-    {"asgi", "connect", "markup", "notifications"},
-    {"views"},
-    {"extension"},
-    {"publisher", "cli", "metrics", "testing"},
-    {"__init__"},
+#: The wings and the rooms beside them, lowest first. A module imports from lower ones and from its
+#: own wing; what stands under `TYPE_CHECKING` or inside a function counts like any other import.
+ORDER = [
+    "errors",
+    "error_log",
+    "release",
+    "config",
+    "wire",
+    "host",
+    "broker",
+    "publisher",
+    "hub",
+    "channels",
+    "access",
+    "streams",
+    "server",
+    "pages",
+    "quart",
+    "inspector",
+    "wiring",
+    "extension",
+    "cli",
+    "testing",
+    "__init__",
 ]
-FLOOR_OF = {module: floor for floor, modules in enumerate(FLOORS) for module in modules}
-
-#: Up to here nothing knows Quart, so order, history and fan-out are tested without an app.
-LAST_FLOOR_WITHOUT_QUART = FLOOR_OF["hub"]
+#: The floors inside the hub, lowest first: a module imports from lower floors only.
+HUB_FLOORS = [
+    {"batch", "fragment"},
+    {"connection", "fragments", "progress"},
+    {"outgoing", "roots"},
+    {"group", "replays"},
+    {"subscribers", "batcher"},
+    {"connections", "delivery", "groups"},
+    {"resume"},
+    {"hub"},
+]
+#: What faces offer to apps and to authors of brokers, although no other wing uses it.
+OFFERED = {"broker": {"Answers", "Past", "Process", "Receiver", "State", "judge"}}
+#: What only some wings may know: they alone change for another framework or template engine.
+FRAMEWORKS = {
+    "quart": {"quart", "inspector", "wiring", "extension", "cli", "testing"},
+    "flask": set[str](),
+    "jinja2": {"pages", "quart"},
+}
 
 
 def module_name(path: Path) -> str:
@@ -56,6 +63,12 @@ def module_name(path: Path) -> str:
 
 
 MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+WINGS = {name for name in ORDER if (PACKAGE / name / "__init__.py").exists()}
+
+
+def wing_of(module: str) -> str:
+    """Return the wing of a module, or its own name if it is in none."""
+    return module.split(".")[0]
 
 
 def absolute_imports(source: str, package: Sequence[str]) -> Iterator[tuple[int, str]]:
@@ -93,45 +106,117 @@ def own_module(imported: str) -> str | None:
     return ".".join(parts) or "__init__"
 
 
+def imports_of_ours(module: str) -> list[tuple[str, str, str]]:
+    """Return place, full name and module of everything of the package that a module imports."""
+    return [
+        (place, imported, own)
+        for place, imported in imports_of(module)
+        if (own := own_module(imported)) is not None and own != module
+    ]
+
+
 @pytest.mark.parametrize("module", MODULES)
-def test_module_imports_only_from_lower_floors(module: str) -> None:
-    """A module is in the table, and every module of ours that it imports is on a lower floor."""
-    assert module in FLOOR_OF, (
-        f"quart_sse.{module} has no floor. Add {module!r} to FLOORS in "
-        "tests/project/test_layering.py, just above the highest module that it imports."
+def test_module_imports_only_from_lower_wings(module: str) -> None:
+    """A module's wing is in the list, and what it imports is of a lower one or of its own."""
+    wing = wing_of(module)
+    assert wing in ORDER, (
+        f"quart_sse.{module} is in no wing that is known. Add {wing!r} to ORDER in {__file__}, "
+        "just above the highest wing that it imports."
     )
 
     upward = [
         f"{place} imports {imported}"
-        for place, imported in imports_of(module)
-        if (own := own_module(imported)) is not None
-        and own in FLOOR_OF  # an unknown one fails in its own case
-        and FLOOR_OF[own] >= FLOOR_OF[module]
+        for place, imported, own in imports_of_ours(module)
+        if wing_of(own) != wing and ORDER.index(wing_of(own)) >= ORDER.index(wing)
     ]
 
     assert not upward
 
 
-@pytest.mark.parametrize(
-    "module",
-    [name for name in MODULES if FLOOR_OF.get(name, len(FLOORS)) <= LAST_FLOOR_WITHOUT_QUART],
-)
-def test_lower_floors_do_not_know_quart(module: str) -> None:
-    """Up to the hub, nothing imports Quart or Flask, not even for a type."""
-    hosts = [
+@pytest.mark.parametrize("module", MODULES)
+def test_other_wings_are_imported_by_their_faces(module: str) -> None:
+    """What stands inside a wing can be moved without a change of others."""
+    inside = [
         f"{place} imports {imported}"
-        for place, imported in imports_of(module)
-        if imported.split(".")[0] in {"quart", "flask"}
+        for place, imported, own in imports_of_ours(module)
+        if wing_of(own) in WINGS - {wing_of(module)} and own not in WINGS | {"broker.redis"}
     ]
 
-    assert not hosts
+    assert not inside
+
+
+@pytest.mark.parametrize("wing", sorted(WINGS))
+def test_wing_says_what_it_is_for_and_what_it_offers(wing: str) -> None:
+    """Its face has a sentence of purpose, offers what it imports, and that is used elsewhere."""
+    face = ast.parse(MODULES[wing].read_text("utf-8"))
+    imported = {
+        alias.asname or alias.name
+        for node in face.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    (offered,) = (
+        ast.literal_eval(node.value)
+        for node in face.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+    )
+    used = {
+        name.rpartition(".")[2]
+        for module in MODULES
+        if wing_of(module) != wing
+        for _, name, own in imports_of_ours(module)
+        if own == wing
+    }
+
+    assert (ast.get_docstring(face) or "").split("\n")[0].endswith(".")
+    assert offered == sorted(imported, key=offered.index), "__all__ is what is imported"
+    assert imported == set(offered)
+    assert not imported - used - OFFERED.get(wing, set()), "no other wing uses it"
+
+
+def test_rooms_of_the_hub_import_from_lower_floors() -> None:
+    """Inside the largest wing, too, imports point down."""
+    floor_of = {room: floor for floor, rooms in enumerate(HUB_FLOORS) for room in rooms}
+    rooms = {name.partition(".")[2] for name in MODULES if name.startswith("hub.")}
+    assert rooms == floor_of.keys()
+
+    upward = [
+        f"{place} imports {imported}"
+        for room in rooms
+        for place, imported, own in imports_of_ours(f"hub.{room}")
+        if own.startswith("hub.") and floor_of[own.partition(".")[2]] >= floor_of[room]
+    ]
+
+    assert not upward
+
+
+@pytest.mark.parametrize("wing", sorted(WINGS))
+def test_rooms_of_a_wing_import_in_no_circle(wing: str) -> None:
+    """One can be read after the other, the last one with all that it needs."""
+    rooms = [name for name in MODULES if name.startswith(f"{wing}.")]
+    needs = {room: {own for _, _, own in imports_of_ours(room) if own in rooms} for room in rooms}
+
+    assert list(TopologicalSorter(needs).static_order())
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_only_some_wings_know_a_framework(module: str) -> None:
+    """Quart and Jinja can be replaced by a change of these wings alone."""
+    known = [
+        f"{place} imports {imported}"
+        for place, imported in imports_of(module)
+        if (name := imported.split(".")[0]) in FRAMEWORKS
+        and wing_of(module) not in FRAMEWORKS[name]
+    ]
+
+    assert not known
 
 
 @pytest.mark.parametrize(
     ("source", "package", "imported"),
     [
-        ("import quart_sse.wire.event", "quart_sse", "quart_sse.wire.event"),
-        ("from . import event", "quart_sse", "quart_sse.wire.event"),
+        ("import quart_sse.event", "quart_sse", "quart_sse.event"),
+        ("from . import event", "quart_sse", "quart_sse.event"),
         ("from .broker import Broker", "quart_sse", "quart_sse.broker.Broker"),
         ("from . import Broker", "quart_sse.broker", "quart_sse.broker.Broker"),
         ("from ..event import Event", "quart_sse.broker", "quart_sse.event.Event"),

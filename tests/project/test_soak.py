@@ -120,7 +120,7 @@ async def rest(server: Server, before: Mapping[str, int] | None = None) -> dict[
     end = loop.time() + PATIENCE
     while True:
         held = await look(server)
-        is_idle = not any(held[name] for name in ("connections", "routes", "departed", "wanted"))
+        is_idle = not any(held[name] for name in ("connections", "topics", "departed", "wanted"))
         if is_idle and (before is None or not more(held, before)):
             return held
         if loop.time() > end:

@@ -240,14 +240,14 @@ async def check_nothing_is_left(state: Services, where: str) -> None:
         "connections": state.connections,
         "groups of connections": hub._groups.items(),
         "groups": hub._groups._shared,
-        "debts": hub._groups._solos,
+        "debts": hub._groups._joining,
         "limits": state.connections._by_owner,
     }
     assert not any(left.values()), (where, left)
     assert state.connections.emptied.is_set()
     await leave_in_peace(state)
     assert not state.presence._departed
-    assert not hub.routes, where
+    assert not hub.subscribers, where
     assert not any(each._shared for each in hub._roots.values()), where
     for topic in TOPICS:
         assert not await broker.present(topic), where

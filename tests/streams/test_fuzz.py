@@ -210,7 +210,7 @@ async def clean(app: Quart) -> AsyncIterator[Services]:
             yield state
             assert not state.connections
             assert not state.hub._groups.items()
-            assert not state.hub._groups._solos
+            assert not state.hub._groups._joining
             assert not state.connections._by_owner
     finally:
         logging.getLogger().removeHandler(errors)
@@ -613,7 +613,7 @@ async def settled(server: Server, before: dict[str, int] | None = None) -> dict[
     loop = asyncio.get_running_loop()
     end, held, last = loop.time() + PATIENCE, await look(server), {"": 0}
     while loop.time() < end:
-        is_idle = not (held["connections"] or held["routes"] or held["departed"])
+        is_idle = not (held["connections"] or held["subscribers"] or held["departed"])
         if is_idle and (
             held == last if before is None else all(held[n] <= before[n] for n in EXACT)
         ):

@@ -11,7 +11,7 @@ from tests.support.servers import Server
 
 LOAD = "tests.apps.load:app"
 #: What must be no more than it was, of what a process holds.
-EXACT = ["connections", "groups", "routes", "fragments", "owners", "departed", "files", "tasks"]
+EXACT = ["connections", "groups", "topics", "fragments", "owners", "departed", "files", "tasks"]
 
 _EVENT = re.compile(rb"\ndata: (\d+) (\d+) ")
 _ID = re.compile(rb"(?:^|\n)id: ([^\n]+)\n")

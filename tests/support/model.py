@@ -943,7 +943,7 @@ class World:
         for process in self.processes:
             hub = process.hub
             groups = hub._groups
-            left = (hub.routes, groups._shared, groups._of, groups._solos)
+            left = (hub.subscribers, groups._shared, groups._of, groups._joining)
             assert not any(left), left
             assert not hub._roots.names()
             self.run(process.broker.stop())

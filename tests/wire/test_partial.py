@@ -7,8 +7,8 @@ from bs4 import BeautifulSoup
 from bs4.element import Tag
 
 from quart_sse.errors import EventError, FragmentError
-from quart_sse.wire.event import check_html, encode_fragment, encode_loader
 from quart_sse.wire.naming import selector
+from quart_sse.wire.partial import check_html, encode_fragment, encode_loader
 from tests.support.streams import parse
 
 KEY = "notes.list?room=a%26b&user=7"
