@@ -6,10 +6,7 @@ from pathlib import Path
 
 import pytest
 from playwright.async_api import Browser, BrowserContext, async_playwright
-from quart import (
-    Quart,
-    request,
-)
+from quart import Quart, request
 
 from quart_sse import SSE
 from quart_sse.channel import Channel
