@@ -53,7 +53,7 @@ async def refresh(room: int) -> dict[str, object]:
 @app.get("/state")
 async def state() -> dict[str, object]:
     """Tell how the process is."""
-    streams = len(app.extensions["quart_sse"].hub.connections)
+    streams = len(app.extensions["quart_sse"].connections)
     return {"broker": sse.broker.state.value, "streams": streams, "renders": renders}
 
 

@@ -1,20 +1,23 @@
 """Who may listen: tokens, ``authorize``, and fragments that contain others."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Protocol
 
 from werkzeug.exceptions import HTTPException
 
-from .broker import reference_of
+from .app_channels import AppChannels
+from .broker import Broker, reference_of
 from .callbacks import decide, is_refusal
+from .channel import Channel
 from .ending import Ending, Refusal
+from .error_log import ErrorLog
 from .fragment import FragmentSpec
+from .host import Host
 from .naming import declared_name, member_key
-from .page_request import current_identity
-from .signer import Token, read_topics
-from .state import ChannelLike, State
+from .signer import Signer, Token, read_topics
 
 logger = logging.getLogger("quart_sse")
 
@@ -25,53 +28,6 @@ class Grant(Enum):
     NO = "no"
     SIGNED = "signed"  #: its events, and the fragments that the token names
     WHOLE = "whole"  #: its events and all its fragments
-
-
-async def verify(state: State, text: str, identity: str | None) -> Token | None:
-    """Return what a token allows a client, with topics that are kept at the broker for it.
-
-    Args:
-        state: Of the app.
-        text: What stood in the URL; it may be anything.
-        identity: Of the client.
-
-    Raises:
-        BrokerUnavailable: If the topics are kept at the broker, and it is away.
-    """
-    token = state.signer.verify(text, identity)
-    if token is None or not token.reference:
-        return token
-    topics = await state.broker.kept_text(token.reference)
-    if topics is None:
-        return None
-    if reference_of(topics) != token.reference:
-        logger.error(
-            "The list of topics that is kept at the broker as %r is not what was kept; it is "
-            "refused. Another program writes to its keys.",
-            token.reference,
-        )
-        return None
-    return token._replace(topics=read_topics(topics))
-
-
-async def identify(state: State) -> str | None:
-    """Return who makes the current request, which asks for a stream or a fragment.
-
-    Raises:
-        Refusal: If the function of ``@sse.identity`` refuses, as by ``abort(401)``, or failed.
-    """
-    try:
-        return await current_identity()
-    except Exception as error:
-        if isinstance(error, HTTPException) and is_refusal(error):
-            raise Refusal(Ending.REFUSED) from error
-        state.errors.log(
-            "function of @sse.identity",
-            error,
-            "The function of @sse.identity failed, so the client gets neither stream nor fragment "
-            "for now.",
-        )
-        raise Refusal(Ending.ERROR) from error
 
 
 @dataclass(slots=True)
@@ -120,12 +76,12 @@ class Sight:
     only pages open the inner channel, it is for those to whom a page has shown the outer one.
 
     Args:
-        state: Of the app.
+        channels: The app's channels.
         allowed: Topics that their channels' rules have let the client see.
         signed: Keys of the fragments that pages of the app have shown the client.
     """
 
-    state: State
+    channels: AppChannels
     allowed: frozenset[str]
     signed: frozenset[str]
 
@@ -138,32 +94,128 @@ class Sight:
             declared: Names of channels of which it may contain fragments.
         """
         for topic in inner:
-            channel = self.state.channel_of(topic)
+            channel = self.channels.of(topic)
             if channel is not None and channel.authorizer is not None:
                 if topic not in self.allowed:
                     return False
             elif not self._is_open(channel, key):
                 return False
-        channels = map(self.state.channels.get, declared)
+        channels = map(self.channels.get, declared)
         return all(
             channel is None or channel.authorizer is not None or self._is_open(channel, key)
             for channel in channels
         )
 
-    def _is_open(self, channel: ChannelLike | None, key: str) -> bool:
+    def _is_open(self, channel: Channel | None, key: str) -> bool:
         return channel is None or channel.public or key in self.signed
 
 
+class Renders(Protocol):
+    """Knows what fragments contain; the hub of the process."""
+
+    def nested(self, topic: str, fragment: str) -> frozenset[tuple[str, str]]:
+        """Return (topic, fragment) of what a shared fragment contains, as far as is known here."""
+
+
 class Gate:
+    """Decides who may listen, for one app.
+
+    Args:
+        host: Calls the app's functions.
+        channels: The app's channels.
+        signer: Verifies tokens.
+        broker: Keeps lists of topics that are too long for a token.
+        identify: Returns who makes the current request.
+        renders: Knows what fragments contain.
+        errors: Where errors of the app's functions are logged.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        channels: AppChannels,
+        signer: Signer,
+        broker: Broker,
+        identify: Callable[[], Awaitable[str | None]],
+        renders: Renders,
+        errors: ErrorLog,
+    ) -> None:
+        self.host = host
+        self.channels = channels
+        self.renders = renders
+        self.errors = errors
+        self._signer = signer
+        self._broker = broker
+        self._identify = identify
+
+    async def identity(self) -> str | None:
+        """Return who makes the current request; the app is asked once for each request.
+
+        Raises:
+            Exception: What the function of ``@sse.identity`` raised.
+        """
+        exchange = self.host.exchange()
+        if not exchange.is_identified:
+            exchange.identity = await self._identify()
+            exchange.is_identified = True
+        return exchange.identity
+
+    async def identify(self) -> str | None:
+        """Return who makes the current request, which asks for a stream or a fragment.
+
+        Raises:
+            Refusal: If the function of ``@sse.identity`` refuses, as by ``abort(401)``, or failed.
+        """
+        try:
+            return await self.identity()
+        except Exception as error:
+            if isinstance(error, HTTPException) and is_refusal(error):
+                raise Refusal(Ending.REFUSED) from error
+            self.errors.log(
+                "function of @sse.identity",
+                error,
+                "The function of @sse.identity failed, so the client gets neither stream nor "
+                "fragment for now.",
+            )
+            raise Refusal(Ending.ERROR) from error
+
+    async def verify(self, text: str, identity: str | None) -> Token | None:
+        """Return what a token allows a client, with topics that are kept at the broker for it.
+
+        Args:
+            text: What stood in the URL; it may be anything.
+            identity: Of the client.
+
+        Raises:
+            BrokerUnavailable: If the topics are kept at the broker, and it is away.
+        """
+        token = self._signer.verify(text, identity)
+        if token is None or not token.reference:
+            return token
+        topics = await self._broker.kept_text(token.reference)
+        if topics is None:
+            return None
+        if reference_of(topics) != token.reference:
+            logger.error(
+                "The list of topics that is kept at the broker as %r is not what was kept; it is "
+                "refused. Another program writes to its keys.",
+                token.reference,
+            )
+            return None
+        return token._replace(topics=read_topics(topics))
+
+
+class Judgement:
     """Judges what one request asks for; each question is asked once.
 
     Args:
-        state: Of the app.
+        gate: Of the app.
         tokens: The URL's, in order; None for those that are not good.
     """
 
-    def __init__(self, state: State, tokens: list[Token | None]) -> None:
-        self._state = state
+    def __init__(self, gate: Gate, tokens: list[Token | None]) -> None:
+        self._gate = gate
+        self._channels = gate.channels
         self._tokens = tokens
         self._asked: dict[str, bool] = {}
         # Made once: a URL may ask for thousands of fragments, and each of them is looked at.
@@ -191,7 +243,7 @@ class Gate:
                 continue
             for place, (topic, fragments) in enumerate(token.topics.items()):
                 grant = await self.judge(topic, token)
-                channel = self._state.channel_of(topic)
+                channel = self._channels.of(topic)
                 if grant is Grant.NO or channel is None:
                     admission.refused_topics.append(topic)
                     if self._has_expired(channel, token):
@@ -219,11 +271,13 @@ class Gate:
             Refusal: If an ``authorize`` function failed.
         """
         for topic, names in list(admission.subscription.items()):
-            channel = self._state.channel_of(topic)
+            channel = self._channels.of(topic)
             for name in sorted(names):
                 spec = channel.specs.get(name) if channel is not None else None
                 if spec is not None and not spec.personal:
-                    nested = self._state.hub.nested(topic, name) | self._signed_beside(topic, spec)
+                    nested = self._gate.renders.nested(topic, name) | self._signed_beside(
+                        topic, spec
+                    )
                     if not await self.may_contain(topic, spec, nested):
                         admission.refuse(topic, [name])
         admission.may_see = self.sight()
@@ -231,7 +285,7 @@ class Gate:
     def sight(self) -> "Sight":
         """Return what the client may see inside fragments, as far as it was asked."""
         return Sight(
-            self._state,
+            self._channels,
             frozenset(topic for topic, is_yes in self._asked.items() if is_yes),
             self._signed,
         )
@@ -243,12 +297,12 @@ class Gate:
         there is the token that the page signed. ``authorize``, where there is one, has the last
         word over tokens too.
         """
-        channel = self._state.channel_of(topic)
+        channel = self._channels.of(topic)
         if channel is None:
             return Grant.NO
         if channel.authorizer is not None:
             return Grant.WHOLE if await self._ask(channel, topic) else Grant.NO
-        if channel.values(self._state.app, topic) is None:
+        if self._channels.values(topic) is None:
             return Grant.NO
         if channel.public:
             return Grant.WHOLE
@@ -271,25 +325,25 @@ class Gate:
         if not inner and not spec.includes:
             return True
         for other in sorted(inner):
-            channel = self._state.channel_of(other)
+            channel = self._channels.of(other)
             if channel is not None and channel.authorizer is not None:
                 await self._ask(channel, other)
         # Those that are declared count before it is known whether they are really there.
         declared = {name.partition(".")[0] for name in spec.includes}
         return self.sight()(member_key(topic, spec.name), inner, declared)
 
-    async def _ask(self, channel: ChannelLike, topic: str) -> bool:
+    async def _ask(self, channel: Channel, topic: str) -> bool:
         """Ask a channel's ``authorize``, once for each topic."""
         if topic not in self._asked:
-            app, name = self._state.app, f"authorize of channel {channel.name!r}"
-            values = channel.values(app, topic)
+            name = f"authorize of channel {channel.name!r}"
+            values = self._channels.values(topic)
             assert channel.authorizer is not None
             try:
                 self._asked[topic] = values is not None and await decide(
-                    app, channel.authorizer, values, name
+                    self._gate.host, channel.authorizer, values, name
                 )
             except Exception as error:
-                self._state.errors.log(
+                self._gate.errors.log(
                     name,
                     error,
                     "The %s failed for topic %r, so the client gets neither stream nor fragment "
@@ -314,13 +368,7 @@ class Gate:
         )
 
     @staticmethod
-    def _has_expired(channel: ChannelLike | None, token: Token) -> bool:
+    def _has_expired(channel: Channel | None, token: Token) -> bool:
         """Whether a topic was refused because its signature has expired, and for nothing else."""
         stands_alone = channel is not None and channel.authorizer is None
         return stands_alone and token.is_signed and token.is_expired
-
-
-def private(topics: Iterable[str], state: State) -> bool:
-    """Whether any of these topics needs a token, because its channel is not public."""
-    channels = (state.channel_of(topic) for topic in topics)
-    return any(channel is None or not channel.public for channel in channels)

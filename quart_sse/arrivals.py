@@ -1,39 +1,49 @@
 """What a connection is given when it begins: what it missed, and what it is owed."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from typing import Protocol
 
-from .broker import Replay, Start
+from . import items
+from .broker import Keep, Replay, Start
 from .debts import lacks, may_hide
+from .delivery import Delivery
 from .event import encode_body
 from .fragment import FragmentSpec, SharedFragment, next_number
-from .group import Debt, Group, Item, Solo
-from .items import Items
+from .group import Debt, Solo
+from .items import Outgoing
 from .position import ZERO, Id
+from .progress import Progress
 from .roots import Roots
+
+
+class Declared(Protocol):
+    """What a hub asks of the application's declarations; ``channels/`` has the class."""
+
+    def spec(self, topic: str, fragment: str) -> FragmentSpec | None:
+        """Return how a fragment was declared; None if this process knows no such fragment."""
+
+    def keep(self, topic: str) -> Keep:
+        """Return how a topic's history is kept."""
 
 
 class Arrivals:
     """Admits connections of one process.
 
     Args:
-        items: Makes messages.
+        progress: How far the process has come.
         roots: The fragments of the process.
-        spec: Returns how a fragment was declared; None if this process knows no such fragment.
-        add: Puts a message into a group's next wave.
+        declared: How they were declared.
+        delivery: Puts messages into a group's next batch.
     """
 
     def __init__(
-        self,
-        items: Items,
-        roots: Roots,
-        spec: Callable[[str, str], FragmentSpec | None],
-        add: Callable[[Group, Item], None],
+        self, progress: Progress, roots: Roots, declared: Declared, delivery: Delivery
     ) -> None:
-        self._items = items
+        self._progress = progress
         self._roots = roots
-        self._spec = spec
-        self._add = add
+        self._declared = declared
+        self._delivery = delivery
 
     def admit(
         self, solo: Solo, starts: Mapping[str, Start], replay: Replay, chunks: list[bytes]
@@ -60,17 +70,18 @@ class Arrivals:
             solo.lag(ZERO)
             topics = replay.incomplete.union(message.topic for message in replay.events)
             lost = encode_body(json.dumps(sorted(topics)), "sse-reset")
-            chunks.append(solo.replayed(Item(replay.position, "", None, None, lost)))
+            chunks.append(solo.replayed(Outgoing(replay.position, "", None, None, lost)))
         else:
-            items = (self._items.event(message, replay.bodies) for message in replay.events)
-            chunks.extend(solo.replayed(item) for item in items)
+            position = self._progress.position
+            events = (items.event(position, each, replay.bodies) for each in replay.events)
+            chunks.extend(solo.replayed(item) for item in events)
         signals, ready = self._owe(solo, starts, replay)
         # Before anything says that fragments are current.
         chunks.extend(solo.replayed(signal) for signal in signals)
         solo.connection.ahead(chunks)
         solo.release(replay.position.events)
         for item in ready:
-            self._add(solo, item)
+            self._delivery.add(solo, item)
         if solo.pending:
             solo.connection.feed(solo.take())
         if not solo.owed:
@@ -79,7 +90,7 @@ class Arrivals:
 
     def _owe(
         self, solo: Solo, starts: Mapping[str, Start], replay: Replay
-    ) -> tuple[list[Item], list[Item]]:
+    ) -> tuple[list[Outgoing], list[Outgoing]]:
         """Note which fragments a connection lacks.
 
         Returns:
@@ -90,7 +101,7 @@ class Arrivals:
         for topic, start in starts.items():
             is_hiding = may_hide(start, topic, replay)
             for name in sorted(start.fragments):
-                spec = self._spec(topic, name)
+                spec = self._declared.spec(topic, name)
                 if spec is None:
                     continue
                 change = replay.changes.get((topic, name))
@@ -101,7 +112,7 @@ class Arrivals:
                     if item is not None:
                         ready.append(item)
                 elif is_lacking:
-                    signals.append(self._items.signal(topic, name, 1, replay.position))
+                    signals.append(items.signal(replay.position, topic, name, 1))
         return signals, ready
 
     def _owe_html(
@@ -111,7 +122,7 @@ class Arrivals:
         change: Id | None,
         is_lacking: bool,
         is_hiding: bool,
-    ) -> Item | None:
+    ) -> Outgoing | None:
         """Note whether a connection lacks a shared fragment; returns what can be sent at once.
 
         Args:
@@ -129,10 +140,10 @@ class Arrivals:
                 shared.doubt(needed)
             return None
         claim = solo.claims.get(shared.topic, ZERO)
-        is_ahead = change is None and max(self._items.seen, shared.version) < claim
+        is_ahead = change is None and max(self._progress.seen, shared.version) < claim
         if is_current and not is_ahead and shared.rendered is not None:
             solo.owed[shared.key] = Debt(needed)
-            return self._items.html(self._roots.at(solo.root), shared, shared.rendered)
+            return self._delivery.html(self._roots.at(solo.root), shared, shared.rendered)
         # A render that runs already may be older than the page, or what is inside it.
         is_early = is_ahead or (is_hiding and not is_current)
         solo.owed[shared.key] = Debt(needed, next_number() if is_early else 0)
@@ -143,6 +154,6 @@ class Arrivals:
         """Begin to refresh fragments regularly that were declared so."""
         for topic, names in solo.subscription.items():
             for name in names:
-                spec = self._spec(topic, name)
+                spec = self._declared.spec(topic, name)
                 if spec is not None and spec.every is not None and not spec.personal:
                     self._roots.at(solo.root).get(topic, spec).start_every()

@@ -9,11 +9,12 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from functools import partial
 from typing import Any
 
+from .broker import Broker
 from .ending import STOPPED, Ending
 from .errors import BrokerUnavailable
-from .page_request import PageRequest
+from .host import KEY, Exchange
+from .lifecycle import Lifecycle
 from .shutdown import Shutdown
-from .state import KEY, State
 from .stream import HEADERS
 
 logger = logging.getLogger("quart_sse")
@@ -30,80 +31,72 @@ _NO_STREAM = [(b"cache-control", b"no-store")]
 _TRANSIENT = frozenset({408, 425, 429})
 
 
-class Wrapper:
-    """The ASGI app around Quart's.
+class Middleware:
+    """The ASGI app around the framework's.
 
     Args:
-        state: Of the app.
+        inner: The framework's own ASGI app.
+        lifecycle: Starts with the first request, where no lifespan has started it.
         shutdown: Learns from each request how its server stops.
-        inner: Quart's own ``asgi_app``.
+        broker: Knows the position that a page starts at.
+        url_prefix: Begins every URL of ours.
     """
 
-    def __init__(self, state: State, shutdown: Shutdown, inner: App) -> None:
-        self._state = state
-        self._shutdown = shutdown
+    def __init__(
+        self, inner: App, lifecycle: Lifecycle, shutdown: Shutdown, broker: Broker, url_prefix: str
+    ) -> None:
         self._inner = inner
-        self._warned: set[frozenset[str]] = set()
+        self._lifecycle = lifecycle
+        self._shutdown = shutdown
+        self._broker = broker
+        self._url_prefix = url_prefix
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Handle one request."""
         if scope["type"] != "http":
             await self._inner(scope, receive, send)
             return
-        if not self._state.is_started:
-            await self._state.start()
+        if not self._lifecycle.is_started:
+            await self._lifecycle.start()
         self._shutdown.watch(send)
-        page = scope[KEY] = PageRequest(await self._since())
+        is_multiplexed = scope.get("http_version", "1.1")[:1] not in {"0", "1"}
+        exchange = Exchange(await self._since(), is_multiplexed=is_multiplexed)
+        scope[KEY] = exchange
         is_get, is_head = scope["method"] == "GET", scope["method"] == "HEAD"
         wants_stream = "text/event-stream" in _header(scope["headers"], b"accept")
         if is_get and wants_stream:
-            receive = _kickable(receive, page, _transport(scope, send))
+            receive = _kickable(receive, exchange, _transport(scope, send))
         if (is_get or is_head) and wants_stream:
             was_stopped = _header(scope["headers"], b"last-event-id") == STOPPED
-            is_ours = partial(self._is_ours, scope, page)
-            send = _softened(send, page, is_ours, is_head, was_stopped)
+            is_ours = partial(self._is_ours, scope, exchange)
+            send = _softened(send, exchange, is_ours, is_head, was_stopped)
         await self._inner(scope, receive, send)
-        if page.shown:
-            self._warn(page)
-        if page.farewell is not None:
-            try:
-                await page.farewell()
-            except BrokerUnavailable:
-                logger.warning("The broker is away, so streams of a user who signed out may stay.")
+        for function in exchange.after:
+            await function()
 
     async def _since(self) -> Any:
         """Return the position that a page of this request starts at; never the local clock."""
-        known = self._state.broker.known
+        known = self._broker.known
         if known is None:
             try:
-                known = await self._state.broker.position()
+                known = await self._broker.position()
             except BrokerUnavailable:
                 logger.info("The broker is away; a page is told that its start is unknown.")
         return known
 
-    def _is_ours(self, scope: Any, page: PageRequest) -> bool:
+    def _is_ours(self, scope: Any, exchange: Exchange) -> bool:
         """Whether a request is for a stream of ours.
 
-        Middleware between this and Quart may have taken a prefix off the path, so what Quart saw
-        counts; where middleware answered, what came.
+        Middleware between this and the framework may have taken a prefix off the path, so what the
+        framework saw counts; where middleware answered, what came.
         """
-        path = page.path
+        path = exchange.path
         if path is None:
             path = scope["path"].removeprefix(scope.get("root_path", ""))
-        prefix = self._state.config.url_prefix
+        prefix = self._url_prefix
         # Not fragments and static files: htmx 4 takes event streams for an answer to anything.
         is_below = path.startswith(f"{prefix}/") and not path.startswith(f"{prefix}/~")
         return path == prefix or is_below
-
-    def _warn(self, page: PageRequest) -> None:
-        names = page.shown.uncovered
-        if names not in self._warned:
-            self._warned.add(names)
-            logger.warning(
-                "A page shows the fragments %s and never connects, so they will not change. Put "
-                "{{ sse_connect() }} after them, or use sse_live. This is said once.",
-                ", ".join(sorted(names)),
-            )
 
 
 def _header(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str:
@@ -142,8 +135,8 @@ def _close(transport: Any) -> bool:
     return True
 
 
-def _kickable(receive: Receive, page: PageRequest, transport: Any) -> Receive:
-    """Let ``page.kick`` make ``receive`` say that the client has gone, and close its socket.
+def _kickable(receive: Receive, exchange: Exchange, transport: Any) -> Receive:
+    """Let ``exchange.kick`` make ``receive`` say that the client has gone, and close its socket.
 
     A client that takes nothing parks the whole request in ``send``, where nothing of ours runs.
     """
@@ -170,12 +163,12 @@ def _kickable(receive: Receive, page: PageRequest, transport: Any) -> Receive:
         finally:
             waiting = None
 
-    page.kick = kick
+    exchange.kick = kick
     return kickable
 
 
 def _softened(
-    send: Send, page: PageRequest, is_ours: Callable[[], bool], is_head: bool, was_stopped: bool
+    send: Send, exchange: Exchange, is_ours: Callable[[], bool], is_head: bool, was_stopped: bool
 ) -> Send:
     """Turn every answer of ours that is no stream (a login redirect) into a short stream.
 
@@ -184,7 +177,7 @@ def _softened(
 
     Args:
         send: The server's.
-        page: Of the request.
+        exchange: Of the request.
         is_ours: Tells, when there is an answer, whether the request was for a stream of ours.
         is_head: Whether the client wants the headers alone.
         was_stopped: Whether it was told to stop before.
@@ -195,7 +188,7 @@ def _softened(
         nonlocal is_replaced
         status = message["status"]
         is_stream = _header(message["headers"], b"content-type").startswith("text/event-stream")
-        if page.is_foreign or (status == 200 and is_stream) or not is_ours():
+        if exchange.is_foreign or (status == 200 and is_stream) or not is_ours():
             await send(message)
             return
         is_replaced = True

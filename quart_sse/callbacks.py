@@ -1,38 +1,16 @@
-"""Call an app's own functions, and take from them only the answers that they may give."""
+"""Take from an app's own functions only the answers that they may give."""
 
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from quart import Quart
 from werkzeug.exceptions import HTTPException
 
 from .errors import AnswerError
-
-
-async def call(app: Quart, function: Callable[..., Any], values: Mapping[str, Any]) -> Any:
-    """Call a function of the app, sync or async, and return what it finally gives.
-
-    Whatever is awaitable is awaited: a sync decorator around an async function, an object with an
-    async ``__call__`` or a ``functools.partial`` all look like sync functions, and the coroutine
-    that they return is no answer.
-
-    Args:
-        app: Runs sync functions in a thread.
-        function: The app's function.
-        values: Its keyword arguments.
-
-    Raises:
-        Exception: Whatever the function raised.
-    """
-    answer = await app.ensure_async(function)(**values)
-    while inspect.isawaitable(answer):
-        answer = await answer
-    return answer
+from .host import Host
 
 
 async def decide(
-    app: Quart, function: Callable[..., Any], values: Mapping[str, Any], name: str
+    host: Host, function: Callable[..., Any], values: Mapping[str, Any], name: str
 ) -> bool:
     """Ask a function of the app for a yes or no.
 
@@ -40,7 +18,7 @@ async def decide(
     that is raised. All else is truthy by accident: a response, a row, a tuple with a status.
 
     Args:
-        app: The app.
+        host: Calls the function.
         function: What is asked.
         values: Its keyword arguments.
         name: What the function is called in an error, such as ``"authorize of channel 'board'"``.
@@ -50,7 +28,7 @@ async def decide(
         Exception: Whatever the function raised, other than a refusal.
     """
     try:
-        answer = await call(app, function, values)
+        answer = await host.call(function, values)
     except HTTPException as error:
         if is_refusal(error):
             return False

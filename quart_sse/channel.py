@@ -3,31 +3,21 @@
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from markupsafe import escape
-from quart import Quart, has_request_context, render_template, request
 
-from . import presence
-from .addresses import root_of
-from .broker import Keep, Kind, Message
+from .broker import Keep
 from .config import Config
 from .connection import id_of
-from .errors import (
-    DeclarationError,
-    EventError,
-    FragmentError,
-    ParameterError,
-    UnknownFragmentError,
-)
-from .event import check_event
+from .errors import DeclarationError, FragmentError, ParameterError, UnknownFragmentError
 from .fragment import FragmentSpec
-from .naming import check_event_name, check_name, member_key
-from .position import ZERO
-from .presence import Presence
-from .render import check_pushed, render_shared
-from .rules import ChannelRule
-from .state import State
+from .host import Host
+from .hub import Hub
+from .naming import check_name
+from .presence import Presence, PresenceTracker
+from .publisher import AsyncPublisher
+from .rules import UrlRule
 
 #: By which our script says, in requests of htmx, which page they come from.
 PAGE_HEADER = "X-SSE-Page"
@@ -51,6 +41,30 @@ class Fragment:
 
     spec: FragmentSpec
     renderer: Callable[..., Any]
+
+
+class Pushes(Protocol):
+    """Makes the HTML that a publisher pushes; ``pages/`` has the class."""
+
+    def check(self, topic: str, fragment: str, html: str) -> str:
+        """Return HTML that may go to all viewers."""
+
+    async def render_template(
+        self, topic: str, fragment: str, template: str, context: Mapping[str, Any]
+    ) -> str:
+        """Render a template as a shared fragment is rendered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """What binds the topics of channels to one app."""
+
+    host: Host
+    config: Config
+    publisher: AsyncPublisher
+    hub: Hub
+    presence: PresenceTracker
+    pushes: Pushes
 
 
 class Channel:
@@ -78,17 +92,17 @@ class Channel:
         public: bool,
         history: int | None,
         history_ttl: float | None,
-        default_state: Callable[[], State],
+        binding: Callable[[], Binding],
     ) -> None:
         self.name = check_name("channel", name)
         self.rule = rule
-        self._rule = ChannelRule(self.name, rule)
+        self.url_rule = UrlRule(self.name, rule)
         self.public = public
         self.authorizer: Callable[..., Any] | None = None
         self.fragments: dict[str, Fragment] = {}
         self._history = history
         self._history_ttl = history_ttl
-        self._state = default_state
+        self._binding = binding
 
     @property
     def specs(self) -> Mapping[str, FragmentSpec]:
@@ -225,15 +239,16 @@ class Channel:
         Example:
             ``comments.topic(discussion_id=7).name == "comments?discussion_id=7"``
         """
-        parameters = self._rule.parameters
+        parameters = self.url_rule.parameters
         if params.keys() != parameters:
             wanted = ", ".join(sorted(parameters)) or "no parameters"
             raise ParameterError(
                 f"A topic of channel {self.name!r} takes {wanted}, not "
                 f"{', '.join(sorted(params)) or 'none'}. Its rule is {self.rule!r}."
             )
-        state = self._state()
-        back = self._rule.there_and_back(state.app, params)
+        binding = self._binding()
+        url_map = binding.host.url_map
+        back = self.url_rule.there_and_back(url_map, params)
         for name, value in params.items():
             if back is None or not _is_same(value, back[name]):
                 got = "nothing" if back is None else repr(back[name])
@@ -246,24 +261,7 @@ class Channel:
                 f"The URL of channel {self.name!r} does not lead to it. A route of the app's own, "
                 f"or of another channel, hides its rule {self.rule!r}."
             )
-        return Topic(self, state, self._rule.topic_of(state.app, back), back)
-
-    def values(self, app: Quart, topic: str) -> dict[str, Any] | None:
-        """Return the parameters of a topic by its name; None if there can be no such topic.
-
-        Args:
-            app: The app, whose URL map has the converters.
-            topic: A topic's name, which may come from anybody.
-        """
-        return self._rule.values(app, topic)
-
-    def known_values(self, app: Quart, topic: str) -> dict[str, Any]:
-        """Return the parameters of a topic that :meth:`values` has found to be one before."""
-        return self._rule.parameters_of(app, topic)
-
-    def fragment_url(self, app: Quart, values: Mapping[str, Any], fragment: str) -> str:
-        """Return the path of a fragment of the topic that parameters pick."""
-        return self._rule.fragment_path(app, values, fragment)
+        return Topic(self, binding, self.url_rule.topic_of(url_map, back), back)
 
 
 class Topic:
@@ -275,12 +273,12 @@ class Topic:
     """
 
     def __init__(
-        self, channel: Channel, state: State, name: str, params: Mapping[str, Any]
+        self, channel: Channel, binding: Binding, name: str, params: Mapping[str, Any]
     ) -> None:
         self.channel = channel
         self.name = name
         self.params = params
-        self._state = state
+        self._binding = binding
 
     def __repr__(self) -> str:
         """Show the topic's name."""
@@ -316,22 +314,20 @@ class Topic:
         Example:
             ``await topic.publish("comment-added", {"id": 12})``
         """
-        check_event_name(name)
-        text = data if isinstance(data, str) else self._json(name, data)
-        check_event(text, name, retry_ms, self._state.config.pending_bytes)
-        origin = _page_that_asks() if to_others else ""
-        message = Message(Kind.EVENT, ZERO, self.name, name, text, retry_ms, origin)
-        id = await self._publish(message)
-        return Published(id, self._state.hub.receivers(self.name))
+        bound = self._binding
+        id = await bound.publisher.event(
+            self.name,
+            name,
+            data,
+            self._keep,
+            retry_ms=retry_ms,
+            origin=_page_that_asks(bound.host) if to_others else "",
+        )
+        return Published(str(id), bound.hub.receivers(self.name))
 
-    def _json(self, name: str, data: Any) -> str:
-        try:
-            return self._state.app.json.dumps(data)
-        except (TypeError, ValueError) as error:
-            raise EventError(
-                f"The data of event {name!r} cannot be written as JSON: {error}. Publish text, "
-                "or something that app.json can write."
-            ) from None
+    @property
+    def _keep(self) -> Keep:
+        return self.channel.keep(self._binding.config)
 
     async def refresh(self, *fragments: str) -> None:
         """Say that fragments have changed: whoever shows them is sent the new HTML.
@@ -348,10 +344,10 @@ class Topic:
         Example:
             ``await comments.topic(discussion_id=7).refresh("list", "count")``
         """
-        for name in fragments or self.channel.fragments:
+        for name in fragments:
             self.channel.find(name)
-        for name in fragments or self.channel.fragments:
-            await self._publish(Message(Kind.REFRESH, ZERO, self.name, name))
+        names = fragments or tuple(self.channel.fragments)
+        await self._binding.publisher.refresh(self.name, names, self._keep)
 
     async def push(
         self,
@@ -391,24 +387,12 @@ class Topic:
             )
         if (html is None) == (template is None):
             raise FragmentError("push() takes either html= or template=.")
-        root = root_of(self._state.config)
+        bound = self._binding
         if template is not None:
-            text = await self._render(fragment, template, context, root)
+            text = await bound.pushes.render_template(self.name, fragment, template, context)
         else:
-            text = check_pushed(self._state, member_key(self.name, fragment), str(escape(html)))
-        await self._publish(Message(Kind.PUSH, ZERO, self.name, fragment, text, origin=root))
-
-    async def _render(
-        self, fragment: str, template: str, context: Mapping[str, Any], root: str
-    ) -> str:
-        """Render a template as the fragment's renderer would: for all viewers."""
-
-        async def render() -> str:
-            return await render_template(template, **context)
-
-        path = self.channel.fragment_url(self._state.app, self.params, fragment)
-        rendered = await render_shared(self._state, self.name, fragment, render, {}, path, root)
-        return rendered.html
+            text = bound.pushes.check(self.name, fragment, str(escape(html)))
+        await bound.publisher.push(self.name, fragment, text, self._keep, root=bound.host.root())
 
     async def presence(self) -> Presence:
         """Return who is present on the topic, over all processes.
@@ -419,21 +403,16 @@ class Topic:
         Example:
             ``(await topic.presence()).people``
         """
-        return await presence.look(self._state, self.name)
-
-    async def _publish(self, message: Message) -> str:
-        keep = self.channel.keep(self._state.config)
-        return str(await self._state.broker.publish(message, keep))
+        return await self._binding.presence.look(self.name)
 
 
-def _page_that_asks() -> str:
-    """Return which page's request this is; "" if it does not say, or what cannot be true.
+def _page_that_asks(host: Host) -> str:
+    """Return the page whose request this is; "" if it does not say, or what cannot be true.
 
     All that listen are sent it, so it must not be what the header has to say: else each of them
     could hide events of its own from that page.
     """
-    header = request.headers.get(PAGE_HEADER, "") if has_request_context() else ""
-    match = _PAGE.fullmatch(header)
+    match = _PAGE.fullmatch(host.header(PAGE_HEADER))
     return "" if match is None else f"{id_of(match[1])}.{match[2]}"
 
 

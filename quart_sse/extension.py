@@ -8,38 +8,25 @@ from collections.abc import Callable, Iterable, Mapping
 from types import EllipsisType
 from typing import Any, TypeVar
 
-from quart import Quart, Response
+from quart import Quart, Response, abort, current_app, has_app_context, request
 
-from .access import private
-from .asgi import Wrapper
-from .broker import Broker, Keep
-from .broker.control import Control
-from .broker.memory import MemoryBroker
-from .callbacks import call, check_identity
-from .channel import Channel, Topic
+from .broker import Broker
+from .callbacks import check_identity
+from .channel import Binding, Channel, Topic
 from .config import Config
-from .connect import open_own_stream
+from .ending import Refusal
 from .errors import (
     AnswerError,
+    BrokerUnavailable,
     DeclarationError,
     ParameterError,
     SetupError,
     UnknownChannelError,
 )
 from .event import Event
-from .fragment import FragmentSpec, Rendered
-from .hub import Hub
-from .limits import Limits
-from .markup import Macros
-from .naming import parse_topic
-from .page_request import current_browser, current_identity, current_page
-from .render import render_shared
-from .revocation import Revocations
-from .shutdown import Shutdown
-from .signer import Signer
-from .state import KEY, State, current_state
-from .sweeper import Sweeper
-from .views import channel_blueprint, extension_blueprint
+from .host import KEY, Host
+from .views import respond
+from .wiring import Services, install, install_channel, wire
 
 logger = logging.getLogger("quart_sse")
 
@@ -72,7 +59,7 @@ class SSE:
 
     def __init__(self, app: Quart | None = None) -> None:
         self.channels: dict[str, Channel] = {}
-        self._states: list[State] = []
+        self._services: list[Services] = []
         self._identity: Callable[..., Any] | None = None
         if app is not None:
             self.init_app(app)
@@ -100,56 +87,10 @@ class SSE:
                 "SSE() without the app where you call init_app(app) later."
             )
         config = Config.read(app.config, os.environ)
-        broker = make_broker(config)
-        source = _Source(self.channels)
-        hub = Hub(broker, config, source)
-        control, limits = Control(broker, hub.errors), Limits()
-        state = State(
-            app=app,
-            config=config,
-            broker=broker,
-            control=control,
-            hub=hub,
-            limits=limits,
-            revocations=Revocations(control, hub, limits, lambda topics: private(topics, state)),
-            channels=self.channels,
-            signer=Signer(lambda: _keys(app), config.token_lifetime, config.token_max_lifetime),
-            identify=lambda: self._identify(app),
-            wake_sweeper=lambda: sweeper.wake(),
-        )
-        source.state = state
-        shutdown = Shutdown(state)
-        sweeper = Sweeper(state, shutdown.poll)
-        macros = Macros(state, self.channels)
-
-        app.extensions[KEY] = state
-        self._states.append(state)
-        app.jinja_env.globals["_quart_sse"] = macros
-        app.register_blueprint(extension_blueprint(), url_prefix=config.url_prefix)
-        for channel in self.channels.values():
-            _register(app, config, channel)
-        app.after_request(macros.append_to)
-
-        @app.before_serving
-        async def start() -> None:
-            await state.start()
-            shutdown.start()
-            sweeper.start()
-
-        @app.after_serving
-        async def stop() -> None:
-            await shutdown.stop()
-            await sweeper.stop()
-            await state.stop()
-
-        @app.teardown_appcontext
-        async def release(_: BaseException | None) -> None:
-            # A worker that only publishes: its loop may end with the context.
-            if not state.is_started:
-                await broker.release()
-
-        # Documented by Quart as the way to add ASGI middleware; its type says otherwise.
-        app.asgi_app = Wrapper(state, shutdown, app.asgi_app)  # type: ignore[method-assign, assignment]
+        services = wire(app, self.channels, self._identify, config)
+        app.extensions[KEY] = services
+        self._services.append(services)
+        install(services)
 
     # -- declaring -------------------------------------------------------------------------------
 
@@ -201,10 +142,10 @@ class SSE:
             public=public,
             history=history,
             history_ttl=history_ttl,
-            default_state=self._state,
+            binding=self._binding,
         )
-        for state in self._states:
-            _register(state.app, state.config, channel)
+        for services in self._services:
+            install_channel(services, channel)
         self.channels[name] = channel
         return channel
 
@@ -229,29 +170,33 @@ class SSE:
         self._identity = function
         return function
 
-    async def _identify(self, app: Quart) -> str | None:
+    async def _identify(self, host: Host) -> str | None:
         if self._identity is None:
             return None
-        identity = await call(app, self._identity, {})
+        identity = await host.call(self._identity, {})
         return check_identity(identity, "The function of @sse.identity returned")
 
     # -- using -----------------------------------------------------------------------------------
 
-    def _state(self) -> State:
-        """Return the state of the current app, or of the only one."""
-        if len(self._states) == 1:
-            return self._states[0]
-        if not self._states:
+    @property
+    def _current(self) -> Services:
+        """What serves the current app, or the only one."""
+        if len(self._services) == 1:
+            return self._services[0]
+        if not self._services:
             raise SetupError(
                 "This SSE object serves no app yet. Call sse.init_app(app) before its topics are "
                 "used."
             )
-        return current_state()
+        return current_services()
+
+    def _binding(self) -> Binding:
+        return self._current.binding
 
     @property
     def broker(self) -> Broker:
         """The current app's broker; its ``state`` says whether it can be used."""
-        return self._state().broker
+        return self._current.broker
 
     def topic(self, name: str, /, **params: Any) -> Topic:
         """Return the topic of a channel by the channel's name.
@@ -271,7 +216,7 @@ class SSE:
         A page that appends facts it rendered may be sent some of them again (at least once); a
         client drops the ids that it has.
         """
-        return str(current_page().since or 0)
+        return str(current_services().binding.host.exchange().since or 0)
 
     async def stream(
         self,
@@ -312,11 +257,15 @@ class SSE:
         if not topics:
             raise ParameterError("sse.stream() needs a topic, such as sse.stream(prices.topic()).")
         who = (
-            await current_identity()
+            await current_services().gate.identity()
             if isinstance(identity, EllipsisType)
             else check_identity(identity, "identity= of sse.stream() is")
         )
-        return open_own_stream(topics, initial, metadata, who)
+        try:
+            answer = await current_services().streams.view(request, topics, initial, metadata, who)
+        except Refusal as refusal:
+            abort(refusal.ending.status)
+        return respond(answer)
 
     async def disconnect(self, *, identity: str) -> None:
         """End every stream of a user, in every process; clients that come back are judged again.
@@ -336,7 +285,7 @@ class SSE:
                 "identity= of sse.disconnect() is None, which no stream has. Give the user's "
                 "identity; to end the streams of a topic there is sse.recheck(topic)."
             )
-        await self._state().revocations.disconnect(identity)
+        await self._current.revocations.disconnect(identity)
 
     async def logout(self) -> None:
         """End the current user's streams in this browser, in all its tabs and every process.
@@ -358,24 +307,30 @@ class SSE:
                     session.clear()
                     return redirect("/")
         """
-        state = self._state()
-        identity, browser = await current_identity(), current_browser(state)
+        services = self._current
+        identity = await services.gate.identity()
+        browser = services.viewers.browser_of(request)
         if identity is None and browser is None:
-            if not state.config.browser_cookie:
+            if not services.config.browser_cookie:
                 logger.warning(
                     "sse.logout() was called when the user was forgotten already, and no cookie "
                     "tells whose streams to end. Call it before the session is cleared, or set "
                     "QUART_SSE_BROWSER_COOKIE."
                 )
             return
+        await services.revocations.logout(identity, browser)
 
-        async def end() -> None:
-            await state.revocations.logout(identity, browser)
+        async def end_later_ones() -> None:
+            try:
+                await services.revocations.logout(identity, browser)
+            except BrokerUnavailable:
+                logger.warning(
+                    "The broker is away, so streams of a user who signed out may stay open."
+                )
 
-        await end()
         # Once more when the browser has been sent the answer that ends its session: a stream
         # that came back before was let in by the cookie of the session that is over.
-        current_page().farewell = end
+        services.binding.host.exchange().after.append(end_later_ones)
 
     async def recheck(self, topic: Topic) -> None:
         """End every stream of a topic, so that clients that come back are judged again.
@@ -388,7 +343,7 @@ class SSE:
             ``await sse.recheck(comments.topic(discussion_id=7))``
         """
         _check_topic("sse.recheck()", topic)
-        await self._state().revocations.recheck(topic.name)
+        await self._current.revocations.recheck(topic.name)
 
     async def close_all(self) -> None:
         """End every stream of this process, for servers whose stop is not noticed.
@@ -396,41 +351,30 @@ class SSE:
         New streams are told to come back later. It returns when all have ended, or after a
         second; what a server holds back then it must end itself.
         """
-        state = self._state()
-        state.is_closing = True
-        state.end_all()
+        connections = self._current.connections
+        connections.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(1.0):
-                await state.hub.emptied.wait()
+                await connections.emptied.wait()
 
 
-def make_broker(config: Config) -> Broker:
-    """Return the broker that ``QUART_SSE_BROKER_URL`` names."""
-    if config.broker_url == "memory://":
-        return MemoryBroker()
-    # Only here, so that apps of one process need not load it.
-    from .broker.redis import RedisBroker
+def current_services() -> Services:
+    """Return what serves the current app.
 
-    return RedisBroker(
-        config.broker_url,
-        prefix=config.redis_prefix,
-        timeout=config.broker_timeout,
-        probe=config.probe,
-        most=config.replay_events,
-    )
-
-
-def _register(app: Quart, config: Config, channel: Channel) -> None:
-    app.register_blueprint(
-        channel_blueprint(channel), name_prefix="sse", url_prefix=config.url_prefix
-    )
-
-
-def _keys(app: Quart) -> list[bytes]:
-    if not app.secret_key:
-        return []
-    keys = [app.secret_key, *(app.config.get("SECRET_KEY_FALLBACKS") or ())]
-    return [key.encode() if isinstance(key, str) else key for key in keys]
+    Raises:
+        SetupError: Outside an app context, or if the app was never initialised.
+    """
+    if not has_app_context():
+        raise SetupError(
+            "quart_sse was used outside an app context, so it cannot know which app is meant. "
+            "Wrap the call in 'async with app.app_context():'."
+        )
+    services = current_app.extensions.get(KEY)
+    if not isinstance(services, Services):
+        raise SetupError(
+            "This app was not initialised for quart_sse. Call sse.init_app(app) or SSE(app)."
+        )
+    return services
 
 
 def _check_topic(function: str, topic: object) -> None:
@@ -439,39 +383,3 @@ def _check_topic(function: str, topic: object) -> None:
             f"{function} was given {topic!r}, which is no topic. Write channel.topic(...), with "
             "the channel's parameters."
         )
-
-
-class _Source:
-    """What the hub of one app asks of the layers above it."""
-
-    state: State
-
-    def __init__(self, channels: Mapping[str, Channel]) -> None:
-        self._channels = channels
-
-    def _channel(self, topic: str) -> Channel | None:
-        return self._channels.get(parse_topic(topic)[0])
-
-    def spec(self, topic: str, fragment: str) -> FragmentSpec | None:
-        channel = self._channel(topic)
-        declared = channel.fragments.get(fragment) if channel is not None else None
-        return None if declared is None else declared.spec
-
-    async def render(self, topic: str, fragment: str, root: str) -> Rendered:
-        channel = self._channel(topic)
-        assert channel is not None  # spec() knew it
-        values = channel.known_values(self.state.app, topic)
-        path = channel.fragment_url(self.state.app, values, fragment)
-        renderer = channel.find(fragment).renderer
-        return await render_shared(self.state, topic, fragment, renderer, values, path, root)
-
-    def keep(self, topic: str) -> Keep:
-        channel = self._channel(topic)
-        config = self.state.config
-        return channel.keep(config) if channel is not None else Keep(0, config.history_ttl)
-
-    def control(self, name: str, data: str) -> None:
-        self.state.control.take(name, data)
-
-    def control_lost(self) -> None:
-        self.state.control.lose()

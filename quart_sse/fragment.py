@@ -2,9 +2,8 @@
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from .error_log import ErrorLog
 from .errors import RenderError
@@ -75,6 +74,27 @@ def renderer_of(topic: str, fragment: str) -> str:
     return f"renderer of fragment {declared_name(topic, fragment)!r}"
 
 
+class Home(Protocol):
+    """Where a fragment is kept: renders it, and takes its HTML; see ``Fragments``."""
+
+    async def render(self, shared: "SharedFragment") -> Rendered:
+        """Return the outcome of a render that begins now.
+
+        Raises:
+            Exception: What the renderer raised.
+        """
+
+    def deliver(self, shared: "SharedFragment", is_wanted: bool) -> bool:
+        """Take note of a fragment's new HTML, and hand it on if it is for the viewers.
+
+        Returns:
+            False if it must not be handed on, and another render is needed.
+        """
+
+    def is_viewed(self, shared: "SharedFragment") -> bool:
+        """Whether a page shows the fragment."""
+
+
 class SharedFragment:
     """The current HTML of a fragment that looks the same to everybody.
 
@@ -86,10 +106,7 @@ class SharedFragment:
         topic: The topic's name.
         spec: How the fragment was declared.
         debounce: Seconds in which it is rendered at most once.
-        render: Renders it, from above.
-        keep: Takes note of HTML that is kept, and hands it on if it is for the viewers. Returns
-            False if it must not be handed on, and another render is needed.
-        is_viewed: Tells whether anybody looks at it.
+        home: Where it is kept.
         errors: Takes what its renderer gets wrong.
     """
 
@@ -98,21 +115,17 @@ class SharedFragment:
         topic: str,
         spec: FragmentSpec,
         debounce: float,
-        render: Callable[[], Awaitable[Rendered]],
-        keep: Callable[["SharedFragment", bool], bool],
-        is_viewed: Callable[[], bool],
+        home: Home,
         errors: ErrorLog,
     ) -> None:
         self.topic = topic
         self.spec = spec
         self.key = member_key(topic, spec.name)
-        self.is_viewed = is_viewed
         self._errors = errors
         self.rendered: Rendered | None = None
         self.version: Id = ZERO  #: the newest refresh that ``rendered`` contains
         self._debounce = debounce
-        self._render = render
-        self._keep = keep
+        self._home = home
         #: the newest change that this process knows of
         self.requested: Id = ZERO
         #: number at which the render of ``rendered`` began; 0 if a publisher rendered it
@@ -150,6 +163,10 @@ class SharedFragment:
         """Whether no connection shows it or waits for it, so that it can be forgotten."""
         return self._task is None and not self.is_viewed()
 
+    def is_viewed(self) -> bool:
+        """Whether a page shows it."""
+        return self._home.is_viewed(self)
+
     # -- what asks for a render ----------------------------------------------------------------
 
     def refresh(self, id: Id, seen: Id) -> None:
@@ -167,19 +184,19 @@ class SharedFragment:
         if id > self.version:
             self._state = Rendered(html, number=next_number()), id, 0, False
             if self.requested <= id:
-                self.forget_floor()
-            self._keep(self, True)
+                self.mark_current()
+            self._home.deliver(self, True)
 
-    def forget_floor(self) -> None:
+    def mark_current(self) -> None:
         """Owe nobody anything: nobody looks any more, or all have been sent the newest."""
         self._floor_now = self._floor_next = None
 
-    def forget(self) -> None:
+    def invalidate(self) -> None:
         """Trust nothing rendered so far: the order of ids has begun again."""
         self._generation += 1
         self._state = None, ZERO, 0, False
         self.requested, self._doubted = ZERO, None
-        self.forget_floor()
+        self.mark_current()
 
     def outdate(self) -> None:
         """Render again for the next connection: changes may have been missed until now."""
@@ -221,7 +238,7 @@ class SharedFragment:
         self._check = True
         self._start()
 
-    async def fresh(self, *, is_urgent: bool = True) -> Rendered:
+    async def render_now(self, *, is_urgent: bool = True) -> Rendered:
         """Return the outcome of a render that begins after this call.
 
         Args:
@@ -306,7 +323,7 @@ class SharedFragment:
         self._not_before = loop.time() + self._debounce
         self.debounced_until = loop.time() + min(self._debounce, LONGEST_WAIT)
         try:
-            rendered = replace(await self._render(), number=number)
+            rendered = replace(await self._home.render(self), number=number)
         except (Exception, asyncio.CancelledError) as error:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
@@ -337,7 +354,7 @@ class SharedFragment:
         is_kept = False
         try:
             is_wanted = was_wanted or (was_check and bool(rendered.nested))
-            is_kept = self._keep(self, is_wanted and self.is_viewed())
+            is_kept = self._home.deliver(self, is_wanted and self.is_viewed())
         except Exception as error:
             self._fail(error)
         if not is_kept:

@@ -3,11 +3,33 @@
 import asyncio
 import heapq
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
+from .error_log import ErrorLog
 from .fragment import FragmentSpec, Rendered, SharedFragment
 from .naming import member_key
-from .position import Id
+from .position import ZERO
+
+
+class Renderer(Protocol):
+    """Renders shared fragments; ``pages/`` has the class."""
+
+    async def render(self, topic: str, fragment: str, root: str) -> Rendered:
+        """Render a shared fragment for pages below a root path.
+
+        Raises:
+            Exception: What the application's renderer raised.
+        """
+
+
+class Delivery(Protocol):
+    """Takes HTML to the pages that show it; see :class:`~quart_sse.delivery.Delivery`."""
+
+    def deliver(self, fragments: "Fragments", shared: SharedFragment, is_wanted: bool) -> bool:
+        """Learn what is inside a fragment's new HTML, and send it if it is for the viewers."""
+
+    def is_viewed(self, topic: str, fragment: str, root: str) -> bool:
+        """Whether a page below a root path shows a fragment."""
 
 
 class Whole(NamedTuple):
@@ -36,18 +58,34 @@ def _put_behind(behind: dict[str, str], key: str, html: str) -> None:
 class Fragments:
     """Fragment key -> its current HTML, for one process and one app.
 
+    URLs in a fragment's HTML begin with the root path of the pages, so these are the fragments of
+    pages below one root path.
+
     Args:
+        root: The root path.
+        others: Root path -> the fragments below it, these among them.
         debounce: Seconds, for fragments that declare none of their own.
-        make: Makes the state of a fragment of a topic.
+        renderer: Renders them.
+        delivery: Takes their HTML.
+        errors: Takes what their renderers get wrong.
     """
 
     def __init__(
-        self, debounce: float, make: Callable[[str, FragmentSpec, float], SharedFragment]
+        self,
+        root: str,
+        others: Mapping[str, "Fragments"],
+        debounce: float,
+        renderer: Renderer,
+        delivery: Delivery,
+        errors: ErrorLog,
     ) -> None:
+        self.root = root
+        self._others = others
         self._debounce = debounce
-        self._make = make
+        self._renderer = renderer
+        self._delivery = delivery
+        self._errors = errors
         self._shared: dict[str, SharedFragment] = {}
-        self._behind: set[SharedFragment] = set()
         # Key -> the loop time until which a fragment that was forgotten is not rendered again.
         self._forgotten: dict[str, float] = {}
         # The same by time: each fragment has a debounce of its own.
@@ -59,7 +97,11 @@ class Fragments:
         shared = self._shared.get(key)
         if shared is None:
             debounce = self._debounce if spec.debounce is None else spec.debounce
-            shared = self._shared[key] = self._make(topic, spec, debounce)
+            shared = SharedFragment(topic, spec, debounce, self, self._errors)
+            # What is known of its changes holds below every root path.
+            known = (each.known(topic, spec.name) for each in self._others.values())
+            shared.requested = max((other.requested for other in known if other), default=ZERO)
+            self._shared[key] = shared
             shared.debounce_until(self._forgotten.pop(key, 0.0))
         return shared
 
@@ -80,26 +122,7 @@ class Fragments:
             found.setdefault(shared.topic, set()).add(shared.spec.name)
         return found
 
-    def refresh(self, shared: SharedFragment, id: Id, seen: Id) -> None:
-        """Note that a fragment changed at ``id``, when the hub stood at ``seen``."""
-        shared.refresh(id, seen)
-        if shared.floor is not None:
-            self._behind.add(shared)
-
-    def recheck(self, shared: SharedFragment, seen: Id) -> None:
-        """Render a fragment, something inside which may have changed after ``seen``."""
-        shared.recheck(seen)
-        self._behind.add(shared)
-
-    def current_up_to(self, seen: Id) -> Id:
-        """Return up to where every fragment is that somebody looks at, ``seen`` at most."""
-        if not self._behind:
-            return seen
-        self._behind = {shared for shared in self._behind if shared.floor is not None}
-        floors = (shared.floor for shared in self._behind if shared.floor is not None)
-        return min(floors, default=seen)
-
-    async def render(
+    async def render_now(
         self, topic: str, spec: FragmentSpec, *, is_kept: Callable[[], bool], is_urgent: bool
     ) -> Rendered:
         """Return a fragment's HTML by a render that begins after this call.
@@ -115,7 +138,7 @@ class Fragments:
         """
         shared = self.get(topic, spec)
         try:
-            return await shared.fresh(is_urgent=is_urgent)
+            return await shared.render_now(is_urgent=is_urgent)
         finally:
             if not is_kept() and shared.is_idle:
                 self._forget(shared)
@@ -127,22 +150,17 @@ class Fragments:
             if shared.topic in names:
                 shared.outdate()
 
-    def unwatched(self, topics: frozenset[str]) -> None:
-        """Owe nobody anything of fragments of these topics that nobody looks at any more."""
-        for shared in list(self._behind):
-            if shared.topic in topics and not shared.is_viewed():
-                shared.forget_floor()
-
     def drop(self, is_kept: Callable[[str], bool]) -> None:
         """Forget the fragments of topics that are not heard of any more."""
         for shared in list(self._shared.values()):
             if not is_kept(shared.topic):
-                shared.forget()  # also what a render that still runs will give
+                shared.invalidate()  # also what a render that still runs will give
                 if shared.is_idle:
                     self._forget(shared)
 
     def _forget(self, shared: SharedFragment) -> None:
         shared.stop_every()
+        shared.mark_current()
         self._shared.pop(shared.key, None)
         # The debounce goes on, or asking for it again and again would render it each time.
         now = asyncio.get_running_loop().time()
@@ -211,10 +229,24 @@ class Fragments:
                 open_.extend(new)
         return frozenset(found)
 
-    def distrust(self) -> None:
+    def invalidate_all(self) -> None:
         """Trust nothing rendered so far: the order of ids has begun again."""
         for shared in self._shared.values():
-            shared.forget()
+            shared.invalidate()
+
+    # -- what the fragments ask of their home ------------------------------------------------------
+
+    async def render(self, shared: SharedFragment) -> Rendered:
+        """Return the outcome of a render that begins now."""
+        return await self._renderer.render(shared.topic, shared.spec.name, self.root)
+
+    def deliver(self, shared: SharedFragment, is_wanted: bool) -> bool:
+        """Take note of a fragment's new HTML, and hand it on if it is for the viewers."""
+        return self._delivery.deliver(self, shared, is_wanted)
+
+    def is_viewed(self, shared: SharedFragment) -> bool:
+        """Whether a page below the root path shows a fragment."""
+        return self._delivery.is_viewed(shared.topic, shared.spec.name, self.root)
 
     async def close(self) -> None:
         """Stop rendering."""

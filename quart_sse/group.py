@@ -1,54 +1,16 @@
 """Connections that get the same bytes, and the one that still has a debt of its own."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from .connection import Connection, Part, Personal, Subscription, Wave
+from .connection import Connection, Part, Subscription, Wave
 from .ending import Ending
-from .event import EventBodies, encode_id
 from .fragment import next_number
+from .items import Outgoing
 from .position import ZERO, Id, Position
 
-#: The part that only moves a client's position; a newer one takes its place.
-HEARTBEAT = " "
 #: Messages that are held for a connection while the broker is asked what it missed.
 MAX_HELD = 2000
-
-
-@dataclass(slots=True)
-class Item:
-    """One message on its way to connections, with the position that it carries."""
-
-    position: Position  #: of every connection that owes nothing, once it has this message
-    topic: str
-    fragment: str | None  #: None for events and heartbeats
-    key: str | None  #: see Part
-    body: bytes = b""  #: without id; b"" for a change of a personal fragment
-    event: EventBodies | None = None  #: in place of ``body``, for events
-    version: Id = ZERO  #: of a fragment's HTML
-    begun: int = 0  #: number at which its render began; 0 if that is not known
-    is_extra: bool = False  #: whether it was rendered although nothing was known to have changed
-    viewers: int = 0  #: of a personal fragment
-    inner: frozenset[str] = frozenset()  #: other topics, of fragments inside this one
-    _parts: dict[tuple[bool, int | None], Part] = field(default_factory=dict)
-
-    def part(self, bare: bool, granted: int | None) -> Part:
-        """Return the message as all connections of a kind get it, encoded once."""
-        kind = (bare, granted)
-        part = self._parts.get(kind)
-        if part is None:
-            part = self._parts[kind] = self.part_at(self.position._replace(granted=granted), bare)
-        return part
-
-    def part_at(self, position: Position, bare: bool) -> Part:
-        """Return the message with a position of its own."""
-        line = encode_id(position)
-        if self.event is not None:
-            return Part(self.key, line + self.event.encoded(bare), self.version)
-        if self.body or self.fragment is None:
-            return Part(self.key, line + self.body, self.version)
-        return Part(self.key, Personal(line, self.topic, self.fragment, self.viewers))
 
 
 class Group:
@@ -69,7 +31,7 @@ class Group:
         names = self.subscription.get(topic, frozenset())
         return fragment in names or not names.isdisjoint(parents.get(fragment, ()))
 
-    def add(self, item: Item) -> bool:
+    def add(self, item: Outgoing) -> bool:
         """Put a message into the next wave; returns whether there is now something to send."""
         self.pending.append(item.part(self.bare, self.granted))
         return True
@@ -105,13 +67,13 @@ class Solo(Group):
         self.is_overtaken = False  #: something was lost that may be newer than the answer
         self.owed: dict[str, Debt] = {}  #: by fragment key
         self.claims: dict[str, Id] = {}  #: topic -> the page's fragments were current up to there
-        self._held: list[Item] = []
+        self._held: list[Outgoing] = []
         self._floor: Id | None = None
         self.last: Id = ZERO  #: events are delivered up to here
         self.told: Id = ZERO  #: fragments are current up to here, as the client was told
         self._began = next_number()
 
-    def add(self, item: Item) -> bool:
+    def add(self, item: Outgoing) -> bool:
         """Hold a message, or put it into the next wave with this connection's position."""
         if self.is_holding:
             self._held.append(item)
@@ -131,7 +93,7 @@ class Solo(Group):
         self.pending.append(item.part_at(self._at(item.position), self.bare))
         return True
 
-    def _is_wanted(self, item: Item) -> bool:
+    def _is_wanted(self, item: Outgoing) -> bool:
         """Whether HTML is not older than what the page has, or is owed."""
         debt = self.owed.get(item.key or "")
         if debt is not None:
@@ -154,7 +116,7 @@ class Solo(Group):
         """Let positions say that fragments are current up to ``floor`` alone."""
         self._floor = self.told = floor
 
-    def replayed(self, item: Item) -> bytes:
+    def replayed(self, item: Outgoing) -> bytes:
         """Return a message of what is sent before all else."""
         self.last = max(self.last, item.position.events)
         data = item.part_at(self._at(item.position), self.bare).data

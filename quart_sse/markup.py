@@ -1,32 +1,23 @@
 """What the macros call: the markup of scripts, fragments and connect elements."""
 
-import base64
-import hashlib
-import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from markupsafe import Markup
-from quart import Response, request
-from quart.wrappers.response import DataBody
 
-from .addresses import root_of
-from .assets import ASSETS
+from .access import Gate
+from .app_channels import AppChannels
 from .channel import Channel, Topic
-from .config import read_origins
 from .errors import FragmentError, UnknownChannelError
 from .fragment import Inside, Rendered
-from .leaf import make_leaf
+from .host import Host
+from .hub import Hub
+from .leaf import ConnectElements
 from .naming import check_event_name, member_key
-from .page_request import PageRequest, current_identity, current_page
-from .render import call_renderer
-from .state import State
-
-#: htmx version -> the scripts that a page needs, in their order, by their names in vendor.json:
-#: with our own, by which all tabs of a browser share a connection, and without.
-_SHARED = {2: ("htmx2", "idiomorph", "shared", "glue"), 4: ("htmx4", "shared", "glue")}
-_PLAIN = {2: ("htmx2", "htmx2-sse"), 4: ("htmx4", "htmx4-sse")}
+from .page_request import PageRequest, Pages
+from .render import Renderer
+from .scripts import Scripts
 
 #: What https://www.w3.org/TR/wai-aria-1.2/#aria-live allows; None leaves the attribute out.
 _ARIA_LIVE = (None, "polite", "assertive", "off")
@@ -37,33 +28,6 @@ _RAW_TEXT = frozenset({"script", "style", "textarea", "title", "template", "ifra
 # https://html.spec.whatwg.org/multipage/syntax.html#attributes-2
 _BREAKS_NAME = re.compile(r"""[\s/>=<"'\x00-\x1f\x7f]""")
 
-VENDOR: Mapping[str, Mapping[str, str]] = json.loads((ASSETS / "static/vendor.json").read_text())
-
-
-#: static file -> a hash of its content, for its URL; there are no others
-STATIC: Mapping[str, str] = {
-    path.relative_to(ASSETS / "static").as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-    for path in (ASSETS / "static").rglob("*")
-    if path.is_file()
-}
-
-
-#: Our own scripts.
-_OWN = {"shared": "quart-sse.min.js", "glue": "quart-sse-htmx.min.js"}
-
-
-def _digest(file: str) -> str:
-    """Return that by which a browser takes no other file for one of ours."""
-    digest = hashlib.sha384((ASSETS / "static" / file).read_bytes()).digest()
-    return f"sha384-{base64.b64encode(digest).decode()}"
-
-
-#: name -> file and digest; of the scripts of others the table states it, whatever has become of
-#: the file.
-_LOADED = {name: (row["file"], row["integrity"]) for name, row in VENDOR.items()} | {
-    name: (file, _digest(file)) for name, file in _OWN.items()
-}
-
 
 class Macros:
     """The functions behind ``quart_sse/macros.html``, one object per app.
@@ -73,71 +37,38 @@ class Macros:
     without context, or streamed.
 
     Args:
-        state: Of the app.
-        channels: name -> channel.
+        host: Has the current request's exchange, and the root path.
+        channels: The app's channels.
+        gate: Knows who makes the current request.
+        hub: Renders shared fragments.
+        renderer: Renders personal ones.
+        elements: Makes connect elements.
+        pages: Remember what each page shows.
+        scripts: Writes script elements.
     """
 
-    def __init__(self, state: State, channels: Mapping[str, Channel]) -> None:
-        self._state = state
+    def __init__(
+        self,
+        host: Host,
+        channels: AppChannels,
+        gate: Gate,
+        hub: Hub,
+        renderer: Renderer,
+        elements: ConnectElements,
+        pages: Pages,
+        scripts: Scripts,
+    ) -> None:
+        self._host = host
         self._channels = channels
+        self._gate = gate
+        self._hub = hub
+        self._renderer = renderer
+        self._elements = elements
+        self._pages = pages
+        #: Return the script elements for the htmx version that ``QUART_SSE_HTMX`` names.
+        self.scripts = scripts.elements
         # (topic, fragment) -> the fragments whose HTML its render waits for at the moment
         self._waiting: dict[tuple[str, str], set[tuple[str, str]]] = {}
-
-    def scripts(
-        self,
-        nonce: str | None = None,
-        shared: bool = True,
-        htmx: bool = True,
-        refresh: int | None = None,
-        origins: Iterable[str] = (),
-        reload: bool = False,
-    ) -> Markup:
-        """Return the script elements for the htmx version that ``QUART_SSE_HTMX`` names.
-
-        They block, as they must: with ``defer`` or ``async`` htmx 4 may never connect.
-
-        Args:
-            nonce: Of the page's Content-Security-Policy, if it has one.
-            shared: Whether all tabs of a browser share one connection, by ``quart-sse.js``;
-                otherwise each connect element has its own, by htmx's SSE extension.
-            htmx: Whether htmx is wanted at all; without it our script swaps fragments in itself.
-            refresh: Seconds after which a browser without JavaScript loads the page anew.
-            origins: Origins, beside the page's own, whose streams our script opens.
-            reload: Whether a page in which nothing has been typed reloads itself when its
-                signature has expired, as is right for one that hangs on a wall.
-
-        Raises:
-            ValueError: If neither htmx nor our script is wanted, what is given as an origin is
-                none, or our script is given an option and not wanted.
-        """
-        names: tuple[str, ...] = (_SHARED if shared else _PLAIN)[self._state.config.htmx]
-        if not htmx:
-            if not shared:
-                raise ValueError(
-                    "sse_scripts(shared=false, htmx=false) asks for no script at all. Leave it out "
-                    "of the template, or leave out one of the two arguments."
-                )
-            names = ("shared",)
-        with_nonce = Markup(' nonce="{}"').format(nonce) if nonce else Markup()
-        options = {"shared": _options(shared, origins, reload)}
-        elements = [
-            Markup('<script src="{}" integrity="{}"{}{}></script>').format(
-                self._static_url(_LOADED[name][0]),
-                _LOADED[name][1],
-                with_nonce,
-                options.get(name, ""),
-            )
-            for name in names
-        ]
-        if refresh is not None:
-            meta = '<noscript><meta http-equiv="refresh" content="{:d}"></noscript>'
-            elements.append(Markup(meta).format(refresh))
-        return Markup("\n").join(elements)
-
-    def _static_url(self, filename: str) -> str:
-        config = self._state.config
-        path = f"{root_of(config)}{config.url_prefix}/~static/{filename}"
-        return f"{path}?v={STATIC[filename][:12]}"
 
     async def fragment(
         self,
@@ -150,7 +81,7 @@ class Macros:
         """Return a fragment in its element, rendered now, and note that the page shows it."""
         topic, fragment = self._find(name, params)
         element = await self._element(topic, fragment, tag, attrs, aria_live)
-        current_page().shown.note_rendered()
+        self._pages.current().shown.note_rendered()
         return element
 
     async def live(
@@ -164,8 +95,8 @@ class Macros:
         """Return a fragment with a connection of its own: nothing else is needed in the page."""
         topic, fragment = self._find(name, params)
         element = await self._element(topic, fragment, tag, attrs, aria_live)
-        page = current_page()
-        return element + await self._leaf(page, page.shown.take_rendered(topic.name, fragment))
+        page = self._pages.current()
+        return element + await self._connect(page, page.shown.take_rendered(topic.name, fragment))
 
     async def connect(self, topics: Iterable[Any] = ()) -> Markup:
         """Return the element that opens one connection for every fragment above.
@@ -174,50 +105,26 @@ class Macros:
             topics: Further topics, whose events the page wants: channel names, pairs of channel
                 name and parameters, or ``Topic`` objects.
         """
-        page = current_page()
+        page = self._pages.current()
         for topic in topics:
             page.shown.note_topic(self._topic(topic).name)
         shown = page.shown.take()
-        return await self._leaf(page, shown) if shown else Markup()
+        return await self._connect(page, shown) if shown else Markup()
 
     def event(self, name: str, /, **params: Any) -> str:
         """Return the name by which an event of a topic reaches the page, and connect the topic."""
         channel, _, event = name.partition(".")
         topic = self._channel(channel).topic(**params).name
-        current_page().shown.note_topic(topic)
+        self._pages.current().shown.note_topic(topic)
         return member_key(topic, check_event_name(event))
-
-    async def append_to(self, response: Response) -> Response:
-        """Give an answer to an htmx request the connection that its fragments need."""
-        page = current_page()
-        page.path = request.path
-        is_page = response.mimetype == "text/html" and response.status_code == 200
-        if is_page and not isinstance(response.response, DataBody):
-            # A streamed template sees another g, so who it is for must be asked now.
-            await current_identity()
-            # What it shows comes when the headers are gone, so nothing tells whether it is signed
-            # or personal.
-            page.is_private = any(
-                not channel.public or channel.shared != channel.specs.keys()
-                for channel in self._channels.values()
-            )
-        elif is_page and page.shown and is_htmx_part():
-            body = await response.get_data(as_text=True)
-            # Not Markup: adding one would escape the other.
-            response.set_data(body + str(await self.connect()))
-        if page.is_private and "Cache-Control" not in response.headers:
-            # No shared cache may keep what only one visitor may use. It also keeps the page
-            # out of the back-forward cache, where its stream would stay open.
-            response.headers["Cache-Control"] = "private, no-store"
-        return response
 
     # -- inner -------------------------------------------------------------------------------------
 
     def _channel(self, name: str) -> Channel:
-        try:
-            return self._channels[name]
-        except KeyError:
-            raise UnknownChannelError(name, self._channels) from None
+        channel = self._channels.get(name)
+        if channel is None:
+            raise UnknownChannelError(name, self._channels.declared)
+        return channel
 
     def _find(self, name: str, params: Mapping[str, Any]) -> tuple[Topic, str]:
         channel_name, dot, fragment = name.partition(".")
@@ -236,21 +143,17 @@ class Macros:
         name, params = (topic, {}) if isinstance(topic, str) else topic
         return self._channel(name).topic(**params)
 
-    async def _leaf(self, page: PageRequest, shown: Mapping[str, set[str]]) -> Markup:
+    async def _connect(self, page: PageRequest, shown: Mapping[str, set[str]]) -> Markup:
         if page.rendering is not None:
             raise FragmentError(
                 f"The shared fragment {page.rendering[1]!r} opens a connection, but its HTML goes "
                 "to everybody. Put sse_connect() or sse_live() into the page instead."
             )
-        identity = await current_identity()
-        leaf = await make_leaf(
-            self._state,
-            shown,
-            root=root_of(self._state.config),
-            identity=identity,
+        element = await self._elements.make(
+            shown, root=self._host.root(), identity=await self._gate.identity()
         )
-        page.is_private = page.is_private or leaf.is_signed
-        return leaf.element(page.since)
+        page.is_private = page.is_private or element.is_signed
+        return element.element(self._host.exchange().since)
 
     async def _element(
         self,
@@ -271,29 +174,24 @@ class Macros:
         key = member_key(topic.name, fragment)
         opening = Markup('<{} data-sse="{}"{}>').format(tag, key, attributes)
         closing = Markup("</{}>").format(tag)
-        page = current_page()
+        page = self._pages.current()
         if page.rendering is not None:
             page.inside.append(Inside(topic.name, fragment, rendered, opening, closing))
         return opening + Markup(rendered.html) + closing
 
     async def _render(self, topic: Topic, fragment: str) -> Rendered:
-        page = current_page()
+        page = self._pages.current()
         declared = topic.channel.find(fragment)
         self._check_nesting(page, topic, fragment)
         page.shown.add([(topic.name, fragment)])
         if declared.spec.personal:
             page.is_private = True  # also where anybody may listen: it is this viewer's
-            html = await call_renderer(
-                self._state, topic.name, fragment, declared.renderer, topic.params
-            )
-            return Rendered(html)
+            return Rendered(await self._renderer.call(topic.name, fragment, topic.params))
         inside, inner = page.rendering, (topic.name, fragment)
         if inside is not None:
             self._waiting.setdefault(inside, set()).add(inner)
         try:
-            rendered = await self._state.hub.render(
-                topic.name, declared.spec, root=root_of(self._state.config)
-            )
+            rendered = await self._hub.render_now(topic.name, declared.spec, root=self._host.root())
         finally:
             if inside is not None:
                 self._waiting[inside].discard(inner)
@@ -352,33 +250,4 @@ def _attributes(values: Mapping[str, Any]) -> Markup:
         Markup(' {}="{}"').format(name, value)
         for name, value in values.items()
         if value is not None
-    )
-
-
-def _options(shared: bool, origins: Iterable[str], reload: bool) -> Markup:
-    """Return the attributes by which our script is given its options."""
-    if (origins or reload) and not shared:
-        raise ValueError(
-            "sse_scripts(shared=false) leaves out our script, which origins= and reload= are for. "
-            "Leave out that argument, or these."
-        )
-    try:
-        listed = read_origins(origins)
-    except (TypeError, ValueError):
-        raise ValueError(
-            f"origins is {origins!r}. List origins such as 'https://live.example.org', without a "
-            "path, in sse_scripts(origins=[...])."
-        ) from None
-    text = Markup(' data-origins="{}"').format(" ".join(listed)) if listed else Markup()
-    return text + Markup(" data-reload") if reload else text
-
-
-def is_htmx_part() -> bool:
-    """Whether the current request is htmx's for a part of a page, not for a whole one."""
-    headers = request.headers
-    return (
-        headers.get("HX-Request") == "true"
-        and headers.get("HX-Boosted") != "true"
-        and headers.get("HX-History-Restore-Request") != "true"
-        and headers.get("HX-Request-Type") != "full"
     )

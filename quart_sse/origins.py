@@ -1,15 +1,15 @@
 """Tell requests of the app's own pages from those of other origins."""
 
+from collections.abc import Container
 from urllib.parse import urlsplit
 
-from quart import Quart, Request
+from werkzeug.sansio.request import Request
 from werkzeug.sansio.utils import host_is_trusted
 
-from .addresses import site_of
-from .config import Config
+from .host import Sites
 
 
-def is_foreign(request: Request, app: Quart, config: Config) -> bool:
+def is_foreign(request: Request, sites: Sites, allowed: Container[str | None]) -> bool:
     """Whether a request comes from a page of another origin, or to a host that is not the app's.
 
     See https://www.w3.org/TR/fetch-metadata/ for ``Sec-Fetch-Site``; where a browser does not
@@ -23,15 +23,15 @@ def is_foreign(request: Request, app: Quart, config: Config) -> bool:
 
     Args:
         request: The request.
-        app: Its ``TRUSTED_HOSTS`` is a list as Flask and Werkzeug have it.
-        config: Its origins are allowed.
+        sites: Where the app is, by its configuration.
+        allowed: Other origins whose pages may ask, ``QUART_SSE_ORIGINS``.
     """
-    trusted = _trusted(request, app)
+    trusted = sites.trusted
     host = request.headers.get("Host", "")
     if trusted is not None and not host_is_trusted(host, trusted):
         return True
     origin = request.headers.get("Origin")
-    if origin in config.origins:
+    if origin in allowed:
         return False
     site = request.headers.get("Sec-Fetch-Site")
     if site not in (None, "same-origin", "none"):
@@ -43,28 +43,13 @@ def is_foreign(request: Request, app: Quart, config: Config) -> bool:
         given = _netloc(parts.scheme, parts.netloc)
     except ValueError:
         return True  # such as http://[
-    own = _own_hosts(app, config)
+    own = {_netloc(scheme, host) for scheme, host in sites.own}
     if given in own:
         return False
     is_known = host_is_trusted(given, trusted) if trusted is not None else not own
     if not is_known:
         return True
     return site is None and given != _netloc(parts.scheme, host)
-
-
-def _trusted(request: Request, app: Quart) -> list[str] | None:
-    trusted = app.config.get("TRUSTED_HOSTS") or request.trusted_hosts
-    return None if trusted is None else list(trusted)
-
-
-def _own_hosts(app: Quart, config: Config) -> set[str]:
-    """Return the hosts that the app says it has."""
-    own = set()
-    if name := app.config.get("SERVER_NAME"):
-        own |= {_netloc(scheme, name) for scheme in ("http", "https")}
-    if (site := site_of(app, config)) is not None:
-        own.add(_netloc(*site))
-    return own
 
 
 def _netloc(scheme: str, host: str) -> str:

@@ -1,16 +1,15 @@
-"""What is kept of one request: where its page starts, who it is for, what it shows."""
+"""What a page shows, and what of it is connected: one place for each request."""
 
-import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+import logging
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import cast
-
-from quart import g, has_request_context, request
+from functools import partial
 
 from .fragment import Inside
+from .host import Exchange, Host
 from .naming import declared_name
-from .position import Position
-from .state import KEY, State, current_state
+
+logger = logging.getLogger("quart_sse")
 
 #: (topic, fragment)
 Pair = tuple[str, str]
@@ -96,34 +95,16 @@ class Shown:
 
 @dataclass(slots=True)
 class PageRequest:
-    """What the extension remembers of one request; lives in the ASGI scope.
+    """What is remembered of one request for a page, or for a shared fragment."""
 
-    The scope and not ``g``, because streamed templates see another ``g``.
-    """
-
-    #: The process's position before the view ran: nothing after it can be missed by the page.
-    since: Position | None
-    identity: str | None = None
-    is_identified: bool = False
-    #: when it began, by ``time.monotonic``
-    began: float = field(default_factory=time.monotonic)
-    #: made when it is first asked for: requests that are streams show nothing
+    #: Made when it is first asked for: requests that are streams show nothing.
     _shown: Shown | None = None
-    #: the shared fragment that this request renders, if it is none of a browser
+    #: The shared fragment that this request renders, if it is none of a browser.
     rendering: Pair | None = None
-    #: the fragments that were put into the one that this request renders, as they were put there
+    #: The fragments that were put into the one that this request renders, as they were put there.
     inside: list[Inside] = field(default_factory=list)
-    #: whether the page holds a token, which no shared cache may keep
+    #: Whether the page holds a token, which no shared cache may keep.
     is_private: bool = False
-    #: ends the request as if its client had gone, and returns whether its socket is closed; None
-    #: if it cannot become a stream
-    kick: Callable[[], bool] | None = None
-    #: whether a page of another origin asks
-    is_foreign: bool = False
-    #: the path as Quart sees it, inside all middleware; None if no request reached it
-    path: str | None = None
-    #: what is done when the answer has been sent
-    farewell: Callable[[], Awaitable[None]] | None = None
 
     @property
     def shown(self) -> Shown:
@@ -133,32 +114,43 @@ class PageRequest:
         return self._shown
 
 
-def current_page() -> PageRequest:
-    """Return what is remembered of the current request, or of the app context outside one."""
-    if has_request_context():
-        page = request.scope.get(KEY)
-        if isinstance(page, PageRequest):
-            return page
-    elif KEY in g:
-        kept: PageRequest = g.get(KEY)
-        return kept
-    page = PageRequest(current_state().broker.known, is_identified=not has_request_context())
-    if has_request_context():
-        cast("dict[str, object]", request.scope)[KEY] = page
-    else:
-        setattr(g, KEY, page)
-    return page
+class Pages:
+    """The page of each request of one app.
 
+    Args:
+        host: Has the current request's exchange.
+    """
 
-async def current_identity() -> str | None:
-    """Return who makes the current request, asked once per request."""
-    page = current_page()
-    if not page.is_identified:
-        page.identity = await current_state().identify()
-        page.is_identified = True
-    return page.identity
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._warned: set[frozenset[str]] = set()
 
+    def current(self) -> PageRequest:
+        """Return what is remembered of the current request's page; it is made when first asked."""
+        exchange = self._host.exchange()
+        page = exchange.page
+        if not isinstance(page, PageRequest):
+            page = self.start(exchange)
+            exchange.after.append(partial(self._warn_unconnected, page))
+        return page
 
-def current_browser(state: State) -> str | None:
-    """Return the browser that makes the current request, by its cookie; None if it has none."""
-    return state.signer.read_browser(request.cookies.get(state.config.browser_cookie))
+    def start(self, exchange: Exchange, rendering: Pair | None = None) -> PageRequest:
+        """Return a new page of an exchange.
+
+        Args:
+            exchange: That keeps it.
+            rendering: The shared fragment that is rendered; None for a page of a browser.
+        """
+        page = exchange.page = PageRequest(rendering=rendering)
+        return page
+
+    async def _warn_unconnected(self, page: PageRequest) -> None:
+        """Warn once of fragments that a page shows and does not connect."""
+        names = page.shown.uncovered
+        if names and names not in self._warned:
+            self._warned.add(names)
+            logger.warning(
+                "A page shows the fragments %s and never connects, so they will not change. Put "
+                "{{ sse_connect() }} after them, or use sse_live. This is said once.",
+                ", ".join(sorted(names)),
+            )

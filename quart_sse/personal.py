@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from urllib.parse import quote
 
 from .access import Admission
+from .app_channels import AppChannels
 from .connection import Personal
 from .event import encode_loader
 from .naming import member_key
 from .signer import Token
-from .state import State
 
 #: Viewers of a personal fragment fetch it within this many milliseconds each, up to the last.
 SPREAD_MS = 5
@@ -20,23 +20,22 @@ class Loader:
     """Makes the messages by which one connection's viewer fetches personal fragments.
 
     Args:
-        state: Of the app.
+        channels: The app's channels.
         root: The app's root path as the viewer sees it.
         queries: (topic, fragment) -> the query that lets the viewer fetch it.
     """
 
-    def __init__(self, state: State, root: str, queries: Mapping[tuple[str, str], str]) -> None:
-        self._state = state
+    def __init__(
+        self, channels: AppChannels, root: str, queries: Mapping[tuple[str, str], str]
+    ) -> None:
+        self._channels = channels
         self._root = root
         self._queries = queries
 
     def __call__(self, personal: Personal) -> bytes:
         """Return the message, with a random delay: viewers do not all come at once."""
         topic, fragment = personal.topic, personal.fragment
-        channel = self._state.channel_of(topic)
-        assert channel is not None  # its change was announced
-        app = self._state.app
-        path = channel.fragment_url(app, channel.known_values(app, topic), fragment)
+        path = self._channels.fragment_path(topic, fragment)
         spread = min(SPREAD_MS * personal.viewers, LAST_SPREAD_MS)
         url = f"{self._root}{path}{self._queries.get((topic, fragment), '')}"
         key = member_key(topic, fragment)
@@ -44,7 +43,7 @@ class Loader:
 
 
 def make_loader(
-    state: State,
+    channels: AppChannels,
     root: str,
     admission: Admission,
     tokens: list[Token | None],
@@ -63,7 +62,7 @@ def make_loader(
                 query = f"?t={quote(texts[number], safe='~')}"
                 for name in token.topics[topic]:
                     queries.setdefault((topic, name), query)
-    return Loader(state, root, queries)
+    return Loader(channels, root, queries)
 
 
 def no_loader(personal: Personal) -> bytes:

@@ -8,134 +8,154 @@ user, the session) can reach HTML that is sent to everybody.
 import asyncio
 import contextvars
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from html import unescape
 from typing import Any
 
-from .addresses import forbid_absolute_urls, host_for_rendering, site_of
-from .callbacks import call
+from .app_channels import AppChannels
+from .broker import Broker
 from .errors import FragmentError, RenderError
 from .event import check_html
 from .fragment import Rendered
+from .host import Exchange, Host
 from .naming import member_key
-from .page_request import PageRequest
-from .state import KEY, State
+from .page_request import Pages
 
 _CONNECT_ELEMENT = re.compile(r"""\s(?:hx-sse:|sse-)connect\s*=\s*["'][^"']*[?&;]t=""")
 _SHOWN = re.compile(r"""\sdata-sse\s*=\s*["']([^"'?]+)""")
 
 
-async def render_shared(
-    state: State,
-    topic: str,
-    fragment: str,
-    renderer: Callable[..., Any],
-    values: Mapping[str, Any],
-    path: str,
-    root: str,
-) -> Rendered:
-    """Render a fragment that everybody sees, as an anonymous GET of ``path``.
+class Renderer:
+    """Renders the fragments of one app.
 
     Args:
-        state: Of the app.
-        topic: The topic's name.
-        fragment: The fragment's name.
-        renderer: What returns the HTML.
-        values: Its keyword arguments.
-        path: Of the fragment's URL, below the root path.
-        root: The root path, which begins the URLs in the HTML.
-
-    Raises:
-        RenderError: If a ``before_request`` function answered instead of letting it pass, or
-            the renderer took longer than ``QUART_SSE_RENDER_TIMEOUT``.
-        FragmentError: If what it returned cannot be sent.
-        Exception: Whatever the renderer raised.
+        host: Calls renderers.
+        channels: The app's channels.
+        broker: Knows the position that a render starts at.
+        pages: Remember what a render shows.
+        timeout: Seconds that a shared fragment's renderer may take.
     """
-    page = PageRequest(state.hub.position, is_identified=True, rendering=(topic, fragment))
 
-    async def work() -> str:
-        app, config = state.app, state.config
-        scheme, host = host_for_rendering(app, config)
-        context = app.test_request_context(
-            path,
-            scheme=scheme,
-            root_path=root,
-            headers={"Host": host},
-            scope_base={KEY: page},
-        )
-        if site_of(app, config) is None and context.url_adapter is not None:
-            forbid_absolute_urls(context.url_adapter)
-        async with context as pushed:
-            answer = await app.preprocess_request(pushed)
-            if answer is not None:
-                raise RenderError(
-                    f"A before_request function answered instead of letting fragment "
-                    f"{fragment!r} of topic {topic!r} be rendered. Shared fragments are rendered "
-                    f"as an anonymous GET of {path!r}: let requests pass whose "
-                    "request.endpoint begins with 'sse.', or declare the fragment personal=True."
-                )
-            return await call_renderer(state, topic, fragment, renderer, values)
+    def __init__(
+        self, host: Host, channels: AppChannels, broker: Broker, pages: Pages, timeout: float
+    ) -> None:
+        self._host = host
+        self._channels = channels
+        self._broker = broker
+        self._pages = pages
+        self._timeout = timeout
 
-    task = asyncio.get_running_loop().create_task(work(), context=contextvars.Context())
-    try:
-        async with asyncio.timeout(state.config.render_timeout):
-            html = await task
-    except TimeoutError:
-        raise RenderError(
-            f"Fragment {fragment!r} of topic {topic!r} took longer than "
-            f"{state.config.render_timeout:g} s (QUART_SSE_RENDER_TIMEOUT)."
-        ) from None
-    finally:
-        task.cancel()
-    return Rendered(html, page.shown.rendered, tuple(page.inside))
+    async def render(self, topic: str, fragment: str, root: str) -> Rendered:
+        """Render a shared fragment of a known topic, for pages below a root path.
 
+        Raises:
+            RenderError: If a hook of the app answered instead of letting the request pass, or the
+                renderer took longer than ``QUART_SSE_RENDER_TIMEOUT``.
+            FragmentError: If what the renderer returned cannot be sent.
+            Exception: What the renderer raised.
+        """
 
-def check_pushed(state: State, key: str, html: str) -> str:
-    """Return HTML that a publisher made if it may go to all viewers.
+        async def function() -> str:
+            return await self.call(topic, fragment, self._channels.known_values(topic))
 
-    The publisher rendered it in its own request, where nothing keeps what is for one viewer apart.
+        return await self._render(topic, fragment, root, function)
 
-    Args:
-        state: Of the app.
-        key: The fragment's.
-        html: The HTML.
+    async def call(self, topic: str, fragment: str, values: Mapping[str, Any]) -> str:
+        """Call a fragment's renderer in the current request, and check what it returns.
 
-    Raises:
-        FragmentError: If it holds a connect element, which would hand the publisher's own token
-            to all viewers, or a personal fragment, or cannot be sent.
-    """
-    if _CONNECT_ELEMENT.search(html):
-        raise FragmentError(
-            f"The HTML that was pushed for fragment {key!r} contains a connect element, whose "
-            "token is for one viewer alone. Push the fragment's own HTML, without sse_connect() "
-            "or sse_live(); an answer to htmx is no such HTML."
-        )
-    for name in map(unescape, _SHOWN.findall(html)):
-        channel, _, fragment = name.partition(".")
-        declared = state.channels.get(channel)
-        spec = declared.specs.get(fragment) if declared is not None else None
-        if spec is not None and spec.personal:
+        Args:
+            topic: The topic's name.
+            fragment: The fragment's name.
+            values: The topic's parameters.
+
+        Raises:
+            FragmentError: If it is no text, or HTML that a partial cannot carry.
+            Exception: What the renderer raised.
+        """
+        renderer = self._channels.known(topic).find(fragment).renderer
+        html = await self._host.call(renderer, values)
+        return _check(member_key(topic, fragment), html)
+
+    # -- what publishers push ----------------------------------------------------------------------
+
+    async def render_template(
+        self, topic: str, fragment: str, template: str, context: Mapping[str, Any]
+    ) -> str:
+        """Render a template as the fragment's renderer would: for all viewers.
+
+        Raises:
+            RenderError: As :meth:`render`.
+            FragmentError: As :meth:`render`.
+            Exception: What the template raised.
+        """
+
+        async def function() -> str:
+            html = await self._host.template(template, context)
+            return _check(member_key(topic, fragment), html)
+
+        return (await self._render(topic, fragment, self._host.root(), function)).html
+
+    def check(self, topic: str, fragment: str, html: str) -> str:
+        """Return HTML that a publisher made if it may go to all viewers.
+
+        The publisher rendered it in its own request, where nothing keeps what is for one viewer
+        apart.
+
+        Args:
+            topic: The topic's name.
+            fragment: The fragment's name.
+            html: The HTML.
+
+        Raises:
+            FragmentError: If it holds a connect element, which would hand the publisher's own
+                token to all viewers, or a personal fragment, or cannot be sent.
+        """
+        key = member_key(topic, fragment)
+        if _CONNECT_ELEMENT.search(html):
             raise FragmentError(
-                f"The HTML that was pushed for fragment {key!r} contains the personal fragment "
-                f"{name!r} as the publisher sees it. Put it beside, not inside."
+                f"The HTML that was pushed for fragment {key!r} contains a connect element, whose "
+                "token is for one viewer alone. Push the fragment's own HTML, without "
+                "sse_connect() or sse_live(); an answer to htmx is no such HTML."
             )
-    return check_html(key, html)
+        for name in map(unescape, _SHOWN.findall(html)):
+            channel, _, inner = name.partition(".")
+            spec = self._channels.spec(channel, inner)
+            if spec is not None and spec.personal:
+                raise FragmentError(
+                    f"The HTML that was pushed for fragment {key!r} contains the personal "
+                    f"fragment {name!r} as the publisher sees it. Put it beside, not inside."
+                )
+        return check_html(key, html)
+
+    # -- inner -------------------------------------------------------------------------------------
+
+    async def _render(
+        self, topic: str, fragment: str, root: str, function: Callable[[], Awaitable[str]]
+    ) -> Rendered:
+        """Call a function as an anonymous GET of a fragment's own URL."""
+        exchange = Exchange(self._broker.known, is_identified=True)
+        page = self._pages.start(exchange, (topic, fragment))
+        path = self._channels.fragment_path(topic, fragment)
+        work = self._host.render(path, root, exchange, function)
+        task = asyncio.get_running_loop().create_task(work, context=contextvars.Context())
+        try:
+            async with asyncio.timeout(self._timeout):
+                html = await task
+        except RenderError as error:
+            raise RenderError(
+                f"Fragment {fragment!r} of topic {topic!r} cannot be rendered: {error}"
+            ) from error
+        except TimeoutError:
+            raise RenderError(
+                f"Fragment {fragment!r} of topic {topic!r} took longer than {self._timeout:g} s "
+                "(QUART_SSE_RENDER_TIMEOUT)."
+            ) from None
+        finally:
+            task.cancel()
+        return Rendered(html, page.shown.rendered, tuple(page.inside))
 
 
-async def call_renderer(
-    state: State,
-    topic: str,
-    fragment: str,
-    renderer: Callable[..., Any],
-    values: Mapping[str, Any],
-) -> str:
-    """Call an application's renderer in the current context and check what it returns.
-
-    Raises:
-        FragmentError: If it is no text, or HTML that a partial cannot carry.
-    """
-    html = await call(state.app, renderer, values)
-    key = member_key(topic, fragment)
+def _check(key: str, html: object) -> str:
     if not isinstance(html, str):
         raise FragmentError(
             f"The renderer of fragment {key!r} returned {type(html).__name__}. It must return "

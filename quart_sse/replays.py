@@ -1,10 +1,10 @@
 """What was missed is asked once for all who ask the same at the same time."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from .broker import Replay, Start
+from .broker import Broker, Replay, Start, bound
 from .errors import BrokerUnavailable
 
 Key = frozenset[tuple[str, Start]]
@@ -29,12 +29,26 @@ class Replays:
     one may be older than what the connection has begun to receive.
 
     Args:
-        resume: Asks the broker.
+        broker: What is asked.
+        max_events: Events that a replay may have; a longer one is given up for a reset.
+        max_bytes: Bytes that these may have.
     """
 
-    def __init__(self, resume: Callable[[Mapping[str, Start]], Awaitable[Replay]]) -> None:
-        self._resume = resume
+    def __init__(self, broker: Broker, max_events: int, max_bytes: int) -> None:
+        self._broker = broker
+        self._max_events = max_events
+        self._max_bytes = max_bytes
         self._flights: dict[Key, _Flight] = {}
+
+    async def resume(self, starts: Mapping[str, Start]) -> Replay:
+        """Ask the broker what was missed since each topic's start.
+
+        Raises:
+            BrokerUnavailable: If the broker cannot be asked.
+        """
+        replay = await self._broker.resume(starts)
+        bound(replay, self._max_events, self._max_bytes)
+        return replay
 
     async def ask(self, starts: Mapping[str, Start]) -> Replay:
         """Return what was missed; the answer may be shared, so nobody may change it.
@@ -63,7 +77,7 @@ class Replays:
         flight.begun += 1
         number = flight.begun
         try:
-            flight.outcome = await self._resume(starts)
+            flight.outcome = await self.resume(starts)
         except BrokerUnavailable as error:
             flight.outcome = error
         flight.ended = number

@@ -9,14 +9,14 @@ import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from .app_channels import AppChannels
 from .broker.control import Control
 from .connection import Connection
+from .connections import Connections
 from .ending import Ending
-from .hub import Hub
-from .limits import Limits
 
 #: Seconds within which the streams end that a lost revocation may have meant.
 SPREAD = 30.0
@@ -50,22 +50,14 @@ class Revocations:
 
     Args:
         control: Tells every process.
-        hub: Has the connections to each topic.
-        limits: Has the connections of each identity and browser.
-        is_private: Whether any of these topics is not for everybody.
+        connections: Those of this process.
+        channels: The app's channels.
     """
 
-    def __init__(
-        self,
-        control: Control,
-        hub: Hub,
-        limits: Limits,
-        is_private: Callable[[Iterable[str]], bool],
-    ) -> None:
+    def __init__(self, control: Control, connections: Connections, channels: AppChannels) -> None:
         self._control = control
-        self._hub = hub
-        self._limits = limits
-        self._is_private = is_private
+        self._connections = connections
+        self._channels = channels
         self._recent: deque[Revocation] = deque(maxlen=REMEMBERED)
         control.handle("disconnect", self._take_disconnect, {"identity"})
         control.handle("logout", self._take_logout, {"identity", "browser"})
@@ -134,17 +126,17 @@ class Revocations:
     def _candidates(self, revocation: Revocation) -> list[Connection]:
         """Return the connections among which are those that a revocation means."""
         if revocation.topic is not None:
-            return list(self._hub.connections.values())
+            return list(self._connections)
         if revocation.identity is not None:
-            return self._limits.of("identity", revocation.identity)
-        return self._limits.of("browser", revocation.browser)
+            return self._connections.of("identity", revocation.identity)
+        return self._connections.of("browser", revocation.browser)
 
     def _end_doubtful(self) -> None:
         """End every stream that lost revocations may have meant, spread over some time."""
         now = asyncio.get_running_loop().time()
-        for connection in self._hub.connections.values():
+        for connection in self._connections:
             topics = [*connection.subscription, *connection.inside]
-            if connection.identity is not None or self._is_private(topics):
+            if connection.identity is not None or self._channels.is_private(topics):
                 ends_at = now + SPREAD * random.random()
                 connection.ends_at = min(connection.ends_at, ends_at)
 

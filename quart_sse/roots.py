@@ -3,10 +3,9 @@
 from collections import Counter
 from collections.abc import Callable, Iterable
 
+from .error_log import ErrorLog
 from .errors import RenderError
-from .fragment import FragmentSpec, SharedFragment
-from .fragments import Fragments
-from .position import Id
+from .fragments import Delivery, Fragments, Renderer
 
 #: Root paths below which pages of one process can be at the same time.
 MOST = 4
@@ -20,17 +19,19 @@ class Roots(dict[str, Fragments]):
 
     Args:
         debounce: Seconds, for fragments that declare none of their own.
-        make: Makes the state of a fragment of a topic below a root path.
+        renderer: Renders fragments.
+        delivery: Takes their HTML to the pages that show them.
+        errors: Takes what renderers get wrong.
     """
 
     def __init__(
-        self,
-        debounce: float,
-        make: Callable[[str, str, FragmentSpec, float], SharedFragment],
+        self, debounce: float, renderer: Renderer, delivery: Delivery, errors: ErrorLog
     ) -> None:
         super().__init__()
         self._debounce = debounce
-        self._make = make
+        self._renderer = renderer
+        self._delivery = delivery
+        self._errors = errors
         self._pages: Counter[str] = Counter()  #: open connections
 
     def has_room(self, root: str) -> bool:
@@ -56,17 +57,9 @@ class Roots(dict[str, Fragments]):
                 "QUART_SSE_BASE_URL to the app's own address, such as 'https://example.org/app'."
             )
         if root not in self:
-
-            def make(topic: str, spec: FragmentSpec, debounce: float) -> SharedFragment:
-                shared = self._make(root, topic, spec, debounce)
-                # What is known of its changes holds below every root path.
-                for others in self.values():
-                    other = others.known(topic, spec.name)
-                    if other is not None:
-                        shared.requested = max(shared.requested, other.requested)
-                return shared
-
-            self[root] = Fragments(self._debounce, make)
+            self[root] = Fragments(
+                root, self, self._debounce, self._renderer, self._delivery, self._errors
+            )
         return self[root]
 
     def enter(self, root: str) -> None:
@@ -92,30 +85,21 @@ class Roots(dict[str, Fragments]):
                 found.setdefault(topic, set()).update(names)
         return found
 
-    def current_up_to(self, seen: Id) -> Id:
-        """Return up to where every fragment is that a page shows, ``seen`` at most."""
-        return min((each.current_up_to(seen) for each in self.values()), default=seen)
-
     def outdate(self, topics: Iterable[str]) -> None:
         """Render again for the next connection: changes of these may have been missed until now."""
         topics = list(topics)
         for fragments in self.values():
             fragments.outdate(topics)
 
-    def unwatched(self, topics: frozenset[str]) -> None:
-        """Owe nothing of fragments of these topics that no page shows any more."""
-        for fragments in self.values():
-            fragments.unwatched(topics)
-
     def drop(self, is_kept: Callable[[str], bool]) -> None:
         """Forget the fragments of topics that are not heard of any more."""
         for fragments in self.values():
             fragments.drop(is_kept)
 
-    def distrust(self) -> None:
+    def invalidate_all(self) -> None:
         """Trust nothing rendered so far: the order of ids has begun again."""
         for fragments in self.values():
-            fragments.distrust()
+            fragments.invalidate_all()
 
     async def close(self) -> None:
         """Stop rendering."""

@@ -91,6 +91,11 @@ class Routes(dict[str, Route]):
         route = self.get(topic)
         return [] if route is None else route.wanting(fragment, root)
 
+    def count(self, topic: str) -> int:
+        """Return how many connections listen to a topic."""
+        route = self.get(topic)
+        return 0 if route is None else route.count
+
     def drop_empty(self, now: float, linger: float) -> list[str]:
         """Forget topics that have had no listeners for some seconds; returns them."""
         gone = [

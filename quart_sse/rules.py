@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
 
-from quart import Quart
-from werkzeug.routing import BaseConverter, Map, Rule
+from werkzeug.routing import BaseConverter, Map, MapAdapter, Rule
 
 from .errors import DeclarationError
 from .naming import parse_topic, topic_name
@@ -14,7 +13,7 @@ from .naming import parse_topic, topic_name
 _RESERVED_PARAMETERS = frozenset({"fragment", "t", "since", "tag", "attrs", "caller", "self"})
 
 
-class ChannelRule:
+class UrlRule:
     """The URL rule of one channel, whose parameters pick a topic.
 
     Whatever comes from outside or is published to goes through the app's own URL map and back, so
@@ -32,38 +31,38 @@ class ChannelRule:
         self._channel = channel
         self.parameters = _check_rule(channel, rule)
 
-    def values(self, app: Quart, topic: str) -> dict[str, Any] | None:
+    def values(self, url_map: Map, topic: str) -> dict[str, Any] | None:
         """Return the parameters of a topic by its name; None if there can be no such topic."""
         name, texts = parse_topic(topic)
         if name != self._channel or texts.keys() != self.parameters:
             return None
         try:
-            given = self.parameters_of(app, topic)
+            given = self.parameters_of(url_map, topic)
         except Exception:  # an app's own converter may raise anything at what is not its own
             return None
-        back = self.there_and_back(app, given)
-        return None if back is None or self.topic_of(app, back) != topic else back
+        back = self.there_and_back(url_map, given)
+        return None if back is None or self.topic_of(url_map, back) != topic else back
 
-    def parameters_of(self, app: Quart, topic: str) -> dict[str, Any]:
+    def parameters_of(self, url_map: Map, topic: str) -> dict[str, Any]:
         """Return the parameters of a topic that is known to be one, without building its URL."""
-        converters = self._converters(app)
+        converters = self._converters(url_map)
         _, texts = parse_topic(topic)
         return {name: converters[name].to_python(text) for name, text in texts.items()}
 
-    def topic_of(self, app: Quart, values: Mapping[str, Any]) -> str:
+    def topic_of(self, url_map: Map, values: Mapping[str, Any]) -> str:
         """Return the name of the topic that parameters pick."""
-        converters = self._converters(app) if values else {}
+        converters = self._converters(url_map) if values else {}
         texts = {name: unquote(converters[name].to_url(value)) for name, value in values.items()}
         return topic_name(self._channel, texts)
 
-    def fragment_path(self, app: Quart, values: Mapping[str, Any], fragment: str) -> str:
+    def fragment_path(self, url_map: Map, values: Mapping[str, Any], fragment: str) -> str:
         """Return the path of a fragment, without the app's root path."""
         endpoint = f"sse.{self._channel}.fragment"
-        return str(_adapter(app).build(endpoint, {**values, "fragment": fragment}))
+        return str(_adapter(url_map).build(endpoint, {**values, "fragment": fragment}))
 
-    def there_and_back(self, app: Quart, params: Mapping[str, Any]) -> dict[str, Any] | None:
+    def there_and_back(self, url_map: Map, params: Mapping[str, Any]) -> dict[str, Any] | None:
         """Build a URL and match it; returns the parameters that came back, if they did."""
-        adapter, endpoint = _adapter(app), f"sse.{self._channel}.stream"
+        adapter, endpoint = _adapter(url_map), f"sse.{self._channel}.stream"
         try:
             path = adapter.build(endpoint, dict(params))
             matched, values = adapter.match(unquote(path.partition("?")[0]), method="GET")
@@ -73,8 +72,8 @@ class ChannelRule:
             return None
         return dict(values)
 
-    def _converters(self, app: Quart) -> Mapping[str, BaseConverter]:
-        (rule,) = app.url_map.iter_rules(f"sse.{self._channel}.stream")
+    def _converters(self, url_map: Map) -> Mapping[str, BaseConverter]:
+        (rule,) = url_map.iter_rules(f"sse.{self._channel}.stream")
         return rule._converters
 
 
@@ -111,5 +110,5 @@ def _check_rule(channel: str, rule: str) -> frozenset[str]:
     return frozenset(parsed.arguments)
 
 
-def _adapter(app: Quart) -> Any:
-    return app.url_map.bind("localhost")
+def _adapter(url_map: Map) -> MapAdapter:
+    return url_map.bind("localhost")

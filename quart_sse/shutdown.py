@@ -13,12 +13,10 @@ import os
 import signal
 import threading
 from collections.abc import Callable
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
 
-from quart import utils
-
-from .state import State
+from .connections import Connections
 
 Handler = Callable[[int, FrameType | None], Any]
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -38,11 +36,14 @@ class Shutdown:
     """Notices that the server of one app stops, and ends the app's streams.
 
     Args:
-        state: Of the app.
+        connections: The app's open streams.
+        reloader: The code of the coroutine by which the framework looks for changes of files;
+            None if it has none.
     """
 
-    def __init__(self, state: State) -> None:
-        self._state = state
+    def __init__(self, connections: Connections, reloader: CodeType | None) -> None:
+        self._connections = connections
+        self._reloader = reloader
         self._loop: asyncio.AbstractEventLoop | None = None
         self._chained: dict[signal.Signals, tuple[Handler, Any]] = {}
         self._uvicorn: Any = None
@@ -53,12 +54,12 @@ class Shutdown:
     def start(self) -> None:
         """Chain the server's signal handlers; servers install theirs before they start the app."""
         self._loop = asyncio.get_running_loop()
-        self._state.is_closing = False
-        reloader = getattr(getattr(utils, "observe_changes", None), "__code__", self)
+        self._connections.open()
         for task in asyncio.all_tasks():
             # When it ends, Quart cancels everything in the next turn of the loop but one: that is
             # just enough for a farewell.
-            if getattr(task.get_coro(), "cr_code", None) is reloader:
+            code = getattr(task.get_coro(), "cr_code", None)
+            if code is not None and code is self._reloader:
                 task.add_done_callback(lambda _: self.close())
         if threading.current_thread() is not threading.main_thread():
             return  # only the main thread may; close_all() is there for such servers
@@ -136,18 +137,16 @@ class Shutdown:
     def poll(self) -> None:
         """Notice that Uvicorn stops without a signal, as with ``--limit-max-requests``."""
         server = self._uvicorn
-        if server is None or self._state.is_closing:
+        if server is None or self._connections.is_closing:
             return
         listeners = getattr(server, "servers", ())
         if server.should_exit or any(not listener.is_serving() for listener in listeners):
             self.close()
 
     def close(self) -> None:
-        """End all streams: browsers come back after a moment, to whoever serves then."""
-        if self._state.is_closing:
-            return
-        self._state.is_closing = True
-        self._state.end_all()
+        """End all streams, once; clients return to the process that serves then."""
+        if not self._connections.is_closing:
+            self._connections.close()
 
     async def stop(self) -> None:
         """Give the signals back, and end what is still open."""

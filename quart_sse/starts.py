@@ -1,15 +1,15 @@
 """Where a stream starts: what its client has already, topic by topic."""
 
-from quart import Request
+from werkzeug.sansio.request import Request
 
 from .access import Admission
+from .app_channels import AppChannels
 from .broker import Start
 from .position import Position
-from .state import State
 
 
 def find_starts(
-    state: State, admission: Admission, request: Request
+    channels: AppChannels, admission: Admission, request: Request
 ) -> tuple[dict[str, Start], int | None]:
     """Return where each topic starts, and the position's note of what was granted.
 
@@ -29,8 +29,6 @@ def find_starts(
 
     starts = {}
     for topic in admission.subscription:
-        channel = state.channel_of(topic)
-        assert channel is not None  # it was admitted
         given = [
             position if position and _covers(position, admission.bits[number, topic]) else None
             for number in admission.tokens_of[topic]
@@ -41,7 +39,7 @@ def find_starts(
         starts[topic] = Start(
             resumed if use_last else _oldest(given),
             admission.subscription[topic],
-            channel.keep(state.config),
+            channels.keep(topic),
             now=not has_last and not given and is_single,
         )
     some_refused = bool(admission.refused_topics) and is_single

@@ -2,13 +2,18 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
 
-from . import presence
+from .broker import Broker
+from .broker.processes import Processes
+from .config import Config
 from .connection import Connection, Part, Wave
+from .connections import Connections
 from .ending import Ending
+from .error_log import ErrorLog
 from .errors import BrokerUnavailable
-from .state import State
+from .hub import Hub
+from .presence import PresenceTracker
+from .shutdown import Shutdown
 
 logger = logging.getLogger("quart_sse")
 
@@ -27,17 +32,39 @@ FAREWELL = 1.0
 ANNOUNCE = 20.0
 
 
-class Sweeper:
+class Housekeeping:
     """Does the regular work of one app in one process.
 
     Args:
-        state: Of the app.
-        poll: Looks whether the server stops.
+        broker: Is probed.
+        processes: Is told that this process is live.
+        hub: Sends heartbeats, and forgets topics without viewers.
+        connections: Are ended and renewed when it is time.
+        presence: Is told who is still here.
+        shutdown: Looks whether the server stops.
+        config: The app's settings.
+        errors: Where errors of the app's functions are logged.
     """
 
-    def __init__(self, state: State, poll: Callable[[], None]) -> None:
-        self._state = state
-        self._poll = poll
+    def __init__(
+        self,
+        broker: Broker,
+        processes: Processes,
+        hub: Hub,
+        connections: Connections,
+        presence: PresenceTracker,
+        shutdown: Shutdown,
+        config: Config,
+        errors: ErrorLog,
+    ) -> None:
+        self._broker = broker
+        self._processes = processes
+        self._hub = hub
+        self._connections = connections
+        self._presence = presence
+        self._shutdown = shutdown
+        self._config = config
+        self._errors = errors
         self._task: asyncio.Task[None] | None = None
         self._is_serving = False
         self._probe_at = 0.0
@@ -54,8 +81,8 @@ class Sweeper:
         loop = asyncio.get_running_loop()
         if self._task is None or self._task.done() or self._task.get_loop() is not loop:
             now = loop.time()
-            self._probe_at = now + self._state.config.probe
-            self._heartbeat_at = now + self._state.config.heartbeat
+            self._probe_at = now + self._config.probe
+            self._heartbeat_at = now + self._config.heartbeat
             self._task = loop.create_task(self._run())
 
     async def stop(self) -> None:
@@ -68,42 +95,42 @@ class Sweeper:
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
-        while self._is_serving or self._state.hub.connections or self._state.departed:
+        while self._is_serving or self._connections or self._presence.has_departed:
             await asyncio.sleep(TICK)
             try:
                 await self._sweep(loop.time())
             except BrokerUnavailable as error:
                 logger.debug("The broker was away while sweeping: %s", error)
             except Exception as error:
-                self._state.errors.log(
+                self._errors.log(
                     "regular work", error, "The regular work failed; it goes on in %g s.", TICK
                 )
 
     async def _sweep(self, now: float) -> None:
-        state = self._state
-        self._poll()
-        state.errors.flush()
+        config = self._config
+        self._shutdown.poll()
+        self._errors.flush()
         await self._end_old(now)
         if now >= self._heartbeat_at:
-            self._heartbeat_at = now + state.config.heartbeat
-            state.hub.heartbeat()
+            self._heartbeat_at = now + config.heartbeat
+            self._hub.heartbeat()
         if now >= self._probe_at:
-            self._probe_at = now + state.config.probe
-            await state.broker.probe()
+            self._probe_at = now + config.probe
+            await self._broker.probe()
         if now >= self._announce_at:
             # Soon again, should the broker be away.
-            self._announce_at = now + state.config.probe
-            await state.control.processes.announce()
-            await presence.announce(state)
+            self._announce_at = now + config.probe
+            await self._processes.announce()
+            await self._presence.announce()
             self._announce_at = now + ANNOUNCE
-        await presence.sweep(state, now)
-        await state.hub.forget(now)
+        await self._presence.sweep(now)
+        await self._hub.forget(now)
 
     async def _end_old(self, now: float) -> None:
-        patience = self._state.config.send_timeout
-        if self._state.is_closing:
+        patience = self._config.send_timeout
+        if self._connections.is_closing:
             patience = min(patience, FAREWELL)  # the server waits for the last of them
-        for connection in list(self._state.hub.connections.values()):
+        for connection in self._connections:
             if connection.busy_since is not None and connection.busy_since < now - patience:
                 self._cut(connection, patience)
             elif now >= connection.ends_at:
@@ -120,7 +147,7 @@ class Sweeper:
             return
         write = await connection.renew()
         # Taken and sent in one go: what comes between would be sent twice.
-        position = self._state.hub.position_of(connection)
+        position = self._hub.position_of(connection)
         if position is not None:
             connection.renew_at = float("inf")
             connection.feed(Wave.of([Part("leaf", write(position))]))
@@ -132,6 +159,6 @@ class Sweeper:
         logger.warning(
             "A client took nothing for %g s (%s); its stream is cut.%s",
             patience,
-            "the server stops" if self._state.is_closing else "QUART_SSE_SEND_TIMEOUT",
+            "the server stops" if self._connections.is_closing else "QUART_SSE_SEND_TIMEOUT",
             "" if is_closed else OPEN,
         )

@@ -1,56 +1,205 @@
-"""The extension's endpoints: ``sse.connect``, ``sse.static``, and each channel's own two."""
+"""The endpoints: ``sse.connect``, ``sse.static``, and each channel's own two."""
 
 from typing import Any
 
 from quart import Blueprint, Response, abort, request
 from quart.helpers import send_from_directory
+from quart.wrappers.response import DataBody, ResponseBody
 from werkzeug.exceptions import HTTPException
 
-from .access import Gate, Grant, identify, verify
-from .addresses import root_of
+from .access import Gate, Grant, Judgement
+from .app_channels import AppChannels
 from .assets import ASSETS
 from .channel import Channel, Topic
-from .connect import answer_channel, answer_connect
+from .config import Config
+from .connect import StreamEndpoints
 from .ending import Ending, Refusal
 from .errors import BrokerUnavailable, ParameterError
 from .fragment import renderer_of
-from .markup import STATIC
+from .hub import Hub
+from .markup import Macros
 from .naming import declared_name
 from .origins import is_foreign
-from .page_request import current_page
-from .render import call_renderer
-from .state import current_state
+from .page_request import Pages
+from .render import Renderer
+from .scripts import STATIC
+from .stream import StreamAnswer, StreamBody
 
 #: Seconds that a file may be kept whose URL holds a hash of its content.
 LONG = 31_536_000
 
-
-def extension_blueprint() -> Blueprint:
-    """Return the blueprint of what belongs to no channel, and of the templates."""
-    blueprint = Blueprint("sse", __name__, template_folder=str(ASSETS / "templates"))
-    blueprint.add_url_rule("", "connect", answer_connect, methods=["GET"])
-    blueprint.add_url_rule("/~static/<path:filename>", "static", _static, methods=["GET"])
-    return blueprint
+# Quart streams what it takes for a body: a context manager that gives an iterator of bytes.
+ResponseBody.register(StreamBody)
 
 
-def channel_blueprint(channel: Channel) -> Blueprint:
-    """Return the blueprint of a channel: its stream at its rule, its fragments beside it."""
-    blueprint = Blueprint(channel.name, __name__)
+class EventStream(Response):
+    """A response that is an event stream; it never times out and is never stored.
 
-    async def stream(**params: Any) -> Response:
-        topic = _topic(channel, params).name
-        shown = request.args.get("fragments")
-        names = channel.fragments if shown is None else shown.split(",")
-        return await answer_channel(topic, frozenset(names) & channel.fragments.keys())
+    Args:
+        answer: The answer to the request.
+    """
 
-    async def fragment(fragment: str, **params: Any) -> Response:
-        if fragment not in channel.fragments:
-            abort(404)
-        return await _fragment(_topic(channel, params), fragment)
+    automatically_set_content_length = False
 
-    blueprint.add_url_rule(channel.rule, "stream", stream, methods=["GET"])
-    blueprint.add_url_rule(f"/~/<fragment>{channel.rule}", "fragment", fragment, methods=["GET"])
-    return blueprint
+    def __init__(self, answer: StreamAnswer) -> None:
+        super().__init__(answer.body, answer.status, answer.headers)  # type: ignore[arg-type]
+        # Quart would cut the stream after RESPONSE_TIMEOUT, or (0.23) leave it open and silent.
+        self.timeout = None
+
+
+def respond(answer: StreamAnswer) -> Response:
+    """Return the response that is an answer to a request for a stream."""
+    return (
+        Response(status=204, headers=answer.headers)
+        if answer.status == 204
+        else EventStream(answer)
+    )
+
+
+class Endpoints:
+    """The endpoints of one app.
+
+    Args:
+        gate: Decides who may see a fragment.
+        channels: The app's channels.
+        streams: Answers requests for streams.
+        hub: Renders shared fragments.
+        renderer: Renders personal ones.
+        pages: Remember what each page shows.
+        macros: Connect what an answer to htmx shows.
+        config: The app's settings.
+    """
+
+    def __init__(
+        self,
+        gate: Gate,
+        channels: AppChannels,
+        streams: StreamEndpoints,
+        hub: Hub,
+        renderer: Renderer,
+        pages: Pages,
+        macros: Macros,
+        config: Config,
+    ) -> None:
+        self._gate = gate
+        self._host = gate.host
+        self._channels = channels
+        self._streams = streams
+        self._hub = hub
+        self._renderer = renderer
+        self._pages = pages
+        self._macros = macros
+        self._config = config
+
+    def extension_blueprint(self) -> Blueprint:
+        """Return the blueprint of what belongs to no channel, and of the templates."""
+        blueprint = Blueprint("sse", __name__, template_folder=str(ASSETS / "templates"))
+        blueprint.add_url_rule("", "connect", self._connect, methods=["GET"])
+        blueprint.add_url_rule("/~static/<path:filename>", "static", _static, methods=["GET"])
+        return blueprint
+
+    def channel_blueprint(self, channel: Channel) -> Blueprint:
+        """Return the blueprint of a channel: its stream at its rule, its fragments beside it."""
+        blueprint = Blueprint(channel.name, __name__)
+
+        async def stream(**params: Any) -> Response:
+            topic = _topic(channel, params).name
+            shown = request.args.get("fragments")
+            names = channel.fragments if shown is None else shown.split(",")
+            fragments = frozenset(names) & channel.fragments.keys()
+            try:
+                return respond(await self._streams.channel(request, topic, fragments))
+            except Refusal as refusal:
+                abort(refusal.ending.status)
+
+        async def fragment(fragment: str, **params: Any) -> Response:
+            if fragment not in channel.fragments:
+                abort(404)
+            return await self._fragment(_topic(channel, params), fragment)
+
+        blueprint.add_url_rule(channel.rule, "stream", stream, methods=["GET"])
+        blueprint.add_url_rule(
+            f"/~/<fragment>{channel.rule}", "fragment", fragment, methods=["GET"]
+        )
+        return blueprint
+
+    async def _connect(self) -> Response:
+        try:
+            return respond(await self._streams.connect(request))
+        except Refusal as refusal:
+            abort(refusal.ending.status)
+
+    async def _fragment(self, topic: Topic, name: str) -> Response:
+        """Answer with a fragment's HTML, behind the same gate as the stream."""
+        if is_foreign(request, self._host.sites(), self._config.origins):
+            return _nothing(403)
+        try:
+            html = await self._html(topic, name)
+        except Refusal as refusal:
+            return _nothing(refusal.ending.status)
+        except BrokerUnavailable:
+            return _nothing(503)
+        except HTTPException:
+            raise  # a personal fragment's own answer, such as abort(404)
+        except Exception as error:
+            self._gate.errors.log(
+                renderer_of(topic.name, name),
+                error,
+                "Fragment %r could not be rendered for %s; the client keeps what it shows.",
+                declared_name(topic.name, name),
+                request.path,
+            )
+            return _nothing(500)
+        # What is inside was connected by the page that this HTML goes into.
+        self._pages.current().shown.forget()
+        return Response(html, headers={"Cache-Control": "private, no-store"})
+
+    async def _html(self, topic: Topic, name: str) -> str:
+        """Return a fragment's HTML for the client.
+
+        Raises:
+            Refusal: If the client may not see it, or a function of the app that decides failed.
+        """
+        gate, spec = self._gate, topic.channel.find(name).spec
+        text = request.args.get("t")
+        token = await gate.verify(text, await gate.identify()) if text else None
+        judgement = Judgement(gate, [token])
+        signed = frozenset() if token is None else token.topics.get(topic.name, frozenset())
+        grant = await judgement.judge(topic.name, token if name in signed else None)
+        if grant is Grant.NO:
+            raise Refusal(Ending.REFUSED)
+        if spec.personal:
+            return await self._renderer.call(topic.name, name, topic.params)
+        rendered = await self._hub.render_now(
+            topic.name, spec, root=self._host.root(), is_urgent=False
+        )
+        if not await judgement.may_contain(topic.name, spec, rendered.nested):
+            raise Refusal(Ending.REFUSED)
+        return rendered.html
+
+    async def finish(self, response: Response) -> Response:
+        """Give an answer to an htmx request the connection that its fragments need."""
+        exchange = self._host.exchange()
+        exchange.path = request.path
+        is_page = response.mimetype == "text/html" and response.status_code == 200
+        if not is_page and exchange.page is None:
+            return response
+        page = self._pages.current()
+        if is_page and not isinstance(response.response, DataBody):
+            # A streamed template sees another g, so who it is for must be asked now.
+            await self._gate.identity()
+            # What it shows comes when the headers are gone, so nothing tells whether it is signed
+            # or personal.
+            page.is_private = self._channels.are_private
+        elif is_page and page.shown and _is_htmx_part():
+            body = await response.get_data(as_text=True)
+            # Not Markup: adding one would escape the other.
+            response.set_data(body + str(await self._macros.connect()))
+        if page.is_private and "Cache-Control" not in response.headers:
+            # No shared cache may keep what only one visitor may use. It also keeps the page
+            # out of the back-forward cache, where its stream would stay open.
+            response.headers["Cache-Control"] = "private, no-store"
+        return response
 
 
 def _topic(channel: Channel, params: dict[str, Any]) -> Topic:
@@ -76,56 +225,16 @@ async def _static(filename: str) -> Response:
 
 
 def _nothing(status: int) -> Response:
-    # htmx 4 swaps error pages in; what is shown shall stay.
+    # htmx 4 swaps error pages in; what is shown stays.
     return Response("", status, headers={"HX-Reswap": "none", "Cache-Control": "private, no-store"})
 
 
-async def _fragment(topic: Topic, name: str) -> Response:
-    """Answer with a fragment's HTML, behind the same gate as the stream."""
-    state = current_state()
-    if is_foreign(request, state.app, state.config):
-        return _nothing(403)
-    try:
-        html = await _html(topic, name)
-    except Refusal as refusal:
-        return _nothing(refusal.ending.status)
-    except BrokerUnavailable:
-        return _nothing(503)
-    except HTTPException:
-        raise  # a personal fragment's own answer, such as abort(404)
-    except Exception as error:
-        state.errors.log(
-            renderer_of(topic.name, name),
-            error,
-            "Fragment %r could not be rendered for %s; the client keeps what it shows.",
-            declared_name(topic.name, name),
-            request.path,
-        )
-        return _nothing(500)
-    # What is inside was connected by the page that this HTML goes into.
-    current_page().shown.forget()
-    return Response(html, headers={"Cache-Control": "private, no-store"})
-
-
-async def _html(topic: Topic, name: str) -> str:
-    """Return a fragment's HTML for the client.
-
-    Raises:
-        Refusal: If the client may not see it, or a function of the app that decides has failed.
-    """
-    state, declared = current_state(), topic.channel.find(name)
-    text = request.args.get("t")
-    token = await verify(state, text, await identify(state)) if text else None
-    gate = Gate(state, [token])
-    signed = frozenset() if token is None else token.topics.get(topic.name, frozenset())
-    grant = await gate.judge(topic.name, token if name in signed else None)
-    if grant is Grant.NO:
-        raise Refusal(Ending.REFUSED)
-    if declared.spec.personal:
-        return await call_renderer(state, topic.name, name, declared.renderer, topic.params)
-    rendered = await state.hub.render(
-        topic.name, declared.spec, root=root_of(state.config), is_urgent=False
+def _is_htmx_part() -> bool:
+    """Whether the current request is htmx's for a part of a page, not for a whole one."""
+    headers = request.headers
+    return (
+        headers.get("HX-Request") == "true"
+        and headers.get("HX-Boosted") != "true"
+        and headers.get("HX-History-Restore-Request") != "true"
+        and headers.get("HX-Request-Type") != "full"
     )
-    if not await gate.may_contain(topic.name, declared.spec, rendered.nested):
-        raise Refusal(Ending.REFUSED)
-    return rendered.html

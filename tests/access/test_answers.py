@@ -1,7 +1,6 @@
-"""Answers of an app's functions: awaited whatever they are, and taken only if they can be meant."""
+"""Answers of an app's functions: only those that can be meant are taken."""
 
-import functools
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,45 +9,16 @@ from werkzeug.exceptions import HTTPException, InternalServerError
 from werkzeug.exceptions import abort as abort_with
 
 from quart_sse import AnswerError
-from quart_sse.callbacks import call, check_identity, decide, is_refusal
+from quart_sse.callbacks import check_identity, decide, is_refusal
+from quart_sse.config import Config
+from quart_sse.host import Host
+from quart_sse.quart_host import QuartHost
 
 
-async def answer(value: object) -> object:
-    """Answer as an async function does."""
-    return value
-
-
-async def answer_later(value: object) -> Awaitable[object]:
-    """Answer with what has still to be awaited."""
-    return answer(value)
-
-
-class Answering:
-    """An object that can be called like an async function."""
-
-    async def __call__(self, value: object) -> object:
-        """Answer."""
-        return value
-
-
-@pytest.mark.parametrize(
-    "function",
-    [
-        lambda value: value,
-        answer,
-        lambda value: answer(value),
-        answer_later,
-        Answering(),
-        functools.partial(answer),
-        functools.partial(lambda value: answer(value)),
-    ],
-    ids=["sync", "async", "coroutine", "twice", "object", "partial", "partial of a coroutine"],
-)
-async def test_answer_is_awaited_until_it_is_one(
-    app: Quart, function: Callable[[object], object]
-) -> None:
-    """A coroutine that is not awaited is truthy, and no answer."""
-    assert await call(app, function, {"value": 7}) == 7
+@pytest.fixture
+def host(app: Quart) -> Host:
+    """The framework, which calls the app's functions."""
+    return QuartHost(app, Config(), lambda: None)
 
 
 def raises(error: Exception) -> Callable[[], object]:
@@ -72,25 +42,25 @@ def raises(error: Exception) -> Callable[[], object]:
     ],
     ids=["True", "False", "None", "403", "404", "redirect"],
 )
-async def test_yes_or_no_is_taken(app: Quart, function: Callable[[], object], is_yes: bool) -> None:
+async def test_yes_or_no_is_taken(host: Host, function: Callable[[], object], is_yes: bool) -> None:
     """Functions that guard views refuse by ``abort``, and do so here."""
-    assert await decide(app, function, {}, "authorize of channel 'board'") is is_yes
+    assert await decide(host, function, {}, "authorize of channel 'board'") is is_yes
 
 
 @pytest.mark.parametrize(
     "value", [1, 0, "yes", "", ["ada"], redirect("/sign-in"), ("no", 403)], ids=repr
 )
-async def test_truthy_by_accident_is_no_answer(app: Quart, value: object) -> None:
+async def test_truthy_by_accident_is_no_answer(host: Host, value: object) -> None:
     """The error names the function and the type of what it returned."""
     with pytest.raises(AnswerError, match=f"authorize .*'board'.* {type(value).__name__}"):
-        await decide(app, lambda: value, {}, "authorize of channel 'board'")
+        await decide(host, lambda: value, {}, "authorize of channel 'board'")
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError(), InternalServerError()], ids=repr)
-async def test_failure_is_no_answer(app: Quart, error: Exception) -> None:
+async def test_failure_is_no_answer(host: Host, error: Exception) -> None:
     """A database that is away has not said no."""
     with pytest.raises(type(error)):
-        await decide(app, raises(error), {}, "authorize of channel 'board'")
+        await decide(host, raises(error), {}, "authorize of channel 'board'")
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,10 @@ from quart_sse.broker import CONTROL_HISTORY, Broker, Kind, Message
 from quart_sse.config import Config
 from quart_sse.connection import Connection
 from quart_sse.ending import Ending
+from quart_sse.host import KEY
 from quart_sse.position import ZERO
 from quart_sse.revocation import REMEMBERED, Revocation
-from quart_sse.state import KEY, State
+from quart_sse.wiring import Services
 from tests.support.streams import Stream, open_stream, until
 
 
@@ -42,9 +43,9 @@ class Door:
         return True
 
     @property
-    def state(self) -> State:
+    def state(self) -> Services:
         state = self.app.extensions[KEY]
-        assert isinstance(state, State)
+        assert isinstance(state, Services)
         return state
 
     def stream(self, who: str, url: str) -> "asyncio.Task[list[str]]":
@@ -116,7 +117,7 @@ async def test_what_is_pending_does_not_outlive_the_right_to_read_it(door: Door)
         await stream.next("sse-open")
         await door.rooms.topic(room=1).publish("sent")
         await stream.next("sent")
-        (connection,) = door.state.hub.listeners("rooms?room=1")
+        (connection,) = door.state.connections.listening("rooms?room=1")
         connection.ahead([b"event: secret\ndata: 1\n\n"] * 2)  # of which the server has one
         await door.sse.recheck(door.rooms.topic(room=1))
         rest = await stream.rest()
@@ -185,7 +186,7 @@ async def test_lost_revocations_end_the_streams_that_they_may_have_meant(door: D
         door.state.control.lose()
         ends = {
             (connection.identity, *connection.subscription): connection.ends_at - now
-            for connection in door.state.hub.connections.values()
+            for connection in door.state.connections
         }
 
     assert ends["ada", "news"] <= revocation.SPREAD + 5
@@ -211,19 +212,19 @@ async def test_revocation_finds_what_is_seen_inside_another_topic(
         )
 
     client = QuartClient(app)
-    state: State = app.extensions[KEY]
+    state: Services = app.extensions[KEY]
     async with open_stream(client, "/sse/outer?since=0") as stream:
         await stream.next("sse-holdoff")  # only now it is known what is inside
     async with open_stream(client, "/sse/outer?since=0") as stream:
         assert "secret list" in (await stream.next("message")).data
         is_allowed = False
-        (connection,) = state.hub.connections.values()
+        (connection,) = state.connections
         if way == "recheck":
             await sse.recheck(inner.topic())
             await outer.topic().refresh("all")
             assert (await stream.next()).data == "recheck"
         else:
-            state.hub._source.control_lost()
+            state.control.lose()
             left = connection.ends_at - asyncio.get_running_loop().time()
             assert left <= revocation.SPREAD
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -18,9 +18,12 @@ from quart import Quart, Response, abort, render_template_string, request, strea
 from quart.testing import QuartClient
 
 from quart_sse import SSE, AnswerError, Channel
-from quart_sse.state import KEY, State
+from quart_sse.host import KEY
 from tests.support.pages import MACROS, add_page
 from tests.support.streams import SSE_ACCEPT, client_of, connect_urls, open_stream, until
+
+if TYPE_CHECKING:
+    from quart_sse.wiring import Services
 
 DAY = 86_400.0
 
@@ -374,7 +377,7 @@ async def test_client_that_was_sent_back_is_remembered_until_it_returns(app: Qua
     url = "/sse/outer?fragments=all&since=0"
     async with open_stream(client, url) as stream:
         assert (await stream.next("sse-holdoff")).data == "recheck"
-    await until(lambda: not hub.connections)
+    await until(lambda: not app.extensions[KEY].connections)
     await hub.forget(asyncio.get_running_loop().time() + 1.5)  # it returns within 0.75 s
 
     async with open_stream(client, url) as stream:
@@ -452,7 +455,7 @@ WEEK = 7 * DAY
 @contextmanager
 def at(now: float, monkeypatch: pytest.MonkeyPatch, client: QuartClient) -> Iterator[None]:
     """Let it be another time for whatever signs and verifies."""
-    state: State = client.app.extensions[KEY]
+    state: Services = client.app.extensions[KEY]
     with monkeypatch.context() as later:
         later.setattr(time, "time", lambda: now)
         later.setattr(state.signer, "_clock", lambda: now)
@@ -558,13 +561,13 @@ async def test_open_stream_ends_when_its_signature_does(
     url = await url_of(client)
     now = time.time() + 0.9 * DAY
     url = await renewals(monkeypatch, client, url, now) or ""
-    state: State = app.extensions[KEY]
+    state: Services = app.extensions[KEY]
     state.signer._max_lifetime = 0.9 * DAY + 60
 
     with at(now, monkeypatch, client):
         async with open_stream(client, url) as stream:
             await stream.next("sse-open")
-            (connection,) = state.hub.connections.values()
+            (connection,) = state.connections
             left = connection.ends_at - asyncio.get_running_loop().time()
 
     assert 50 < left < 60.5
@@ -731,7 +734,7 @@ async def test_head_has_the_status_of_get(
     assert head.headers["Content-Type"] == (get.headers or {})["Content-Type"]  # type: ignore[attr-defined]
     if head.status_code == 200 and "~" not in url:
         assert await head.get_data(as_text=False) == b""
-    assert not app.extensions[KEY].hub.connections
+    assert not app.extensions[KEY].connections
 
 
 # -- the log ---------------------------------------------------------------------------------------

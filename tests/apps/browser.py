@@ -177,7 +177,7 @@ async def tell_asked() -> list[list[str | None]]:
 @app.post("/stop/<reason>")
 async def stop(reason: str) -> Response:
     """Tell all clients to stop."""
-    for stream in list(app.extensions["quart_sse"].hub.connections.values()):
+    for stream in list(app.extensions["quart_sse"].connections):
         stream.end(ending.Ending[reason.upper()])
     return Response(status=204)
 
@@ -198,7 +198,7 @@ async def open_again() -> Response:
 @app.get("/connections")
 async def connections() -> dict[str, object]:
     """Say how many streams are open and for what, and how many tokens there have been."""
-    streams = app.extensions["quart_sse"].hub.connections.values()
+    streams = app.extensions["quart_sse"].connections
     topics = sorted({topic for stream in streams for topic in stream.subscription})
     return {"open": len(streams), "topics": topics, "tokens": len(tokens)}
 

@@ -89,7 +89,7 @@ async def posting(name: str) -> str:
 @app.get("/connections")
 async def connections() -> dict[str, list[list[str]]]:
     """Say which topics each open stream is of."""
-    opened = app.extensions["quart_sse"].hub.connections.values()
+    opened = app.extensions["quart_sse"].connections
     return {"topics": [sorted(connection.subscription) for connection in opened]}
 
 

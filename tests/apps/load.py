@@ -12,7 +12,7 @@ from quart import Quart, Response, request
 from quart_sse import SSE
 from quart_sse.broker.link import MAX_CALLS
 from quart_sse.connection import Connection
-from quart_sse.state import State
+from quart_sse.wiring import Services
 
 app = Quart(__name__)
 app.secret_key = "for tests only"
@@ -99,7 +99,7 @@ def memory() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
 
 
-def idle_calls(state: State) -> int:
+def idle_calls(state: Services) -> int:
     """Return how many connections wait for calls to Redis: as many as there ever were at once."""
     link = getattr(state.broker, "_link", None)
     if link is None:
@@ -114,18 +114,18 @@ async def held() -> dict[str, int]:
     """Tell what this process holds."""
     gc.collect()
     state = app.extensions["quart_sse"]
-    assert isinstance(state, State)
-    hub = state.hub
+    assert isinstance(state, Services)
+    hub, groups = state.hub, state.hub._groups
     return {
-        "connections": len(hub.connections),
-        "groups": len(hub._groups) + len(hub._group_of) + len(hub._solos),
-        "routes": len(hub._routes),
+        "connections": len(state.connections),
+        "groups": len(groups._shared) + len(groups._of) + len(groups._solos),
+        "routes": len(hub.routes),
         "fragments": sum(len(each._shared) for each in hub._roots.values()),
-        "owners": len(state.limits._open),
-        "departed": len(state.departed),
+        "owners": len(state.connections._by_owner),
+        "departed": len(state.presence._departed),
         "wanted": len(getattr(state.broker, "_wanted", ())),
         "present": len(getattr(state.broker, "_present", ())),
-        "pending": sum(map(pending, hub.connections.values())),
+        "pending": sum(map(pending, state.connections)),
         "tasks": len(asyncio.all_tasks()),
         "files": len(os.listdir("/dev/fd")) - idle_calls(state),
         "memory": memory(),

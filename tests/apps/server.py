@@ -64,7 +64,7 @@ async def page() -> str:
 async def state() -> dict[str, object]:
     """Tell which process it is, and what it holds for its streams."""
     gc.collect()
-    connections = app.extensions["quart_sse"].hub.connections
+    connections = app.extensions["quart_sse"].connections
     now = asyncio.get_running_loop().time()
     stalled = [
         connection

@@ -109,8 +109,7 @@ async def test_topics_are_counted_apart(app: Quart, sse: SSE) -> None:
 async def test_no_identity_can_pass_for_an_anonymous_browser(app: Quart, sse: SSE) -> None:
     """Whatever an application calls its users, they are not mixed up with anonymous ones."""
     async with open_stream(client_of(app), "/sse/rooms/7"):
-        hub = app.extensions["quart_sse"].hub
-        (anonymous,) = hub.connections
+        (anonymous,) = (each.id for each in app.extensions["quart_sse"].connections)
         async with AsyncExitStack() as stack:
             for who in (anonymous, f"-{anonymous}", f"+{anonymous}", "-"):
                 client = client_of(app, who)

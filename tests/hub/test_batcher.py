@@ -10,22 +10,23 @@ from quart_sse.config import Config
 from quart_sse.connection import Connection, Personal
 from quart_sse.error_log import ErrorLog
 from quart_sse.event import PREAMBLE
-from quart_sse.group import Group, Item
+from quart_sse.group import Group
+from quart_sse.items import Outgoing
 from quart_sse.position import ZERO, Position
 from quart_sse.waves import Waves
 from tests.support.clock import Jump, all_quiet
 from tests.support.streams import until
 
 
-def event(number: int) -> Item:
+def event(number: int) -> Outgoing:
     """Return an event."""
-    return Item(Position("e", ZERO, ZERO), "board", None, None, b"data: %d\n\n" % number)
+    return Outgoing(Position("e", ZERO, ZERO), "board", None, None, b"data: %d\n\n" % number)
 
 
-def html(version: int) -> Item:
+def html(version: int) -> Outgoing:
     """Return a version of a fragment."""
     body = b"data: v%d\n\n" % version
-    return Item(Position("e", ZERO, ZERO), "board", "list", "board.list", body)
+    return Outgoing(Position("e", ZERO, ZERO), "board", "list", "board.list", body)
 
 
 class Client:
@@ -65,7 +66,7 @@ def group_of(*members: Client) -> Group:
     return group
 
 
-def send(waves: Waves, group: Group, *items: Item) -> None:
+def send(waves: Waves, group: Group, *items: Outgoing) -> None:
     """Give a group messages, as the hub does."""
     for item in items:
         group.add(item)
@@ -282,7 +283,7 @@ async def test_connection_that_cannot_be_fed_stops_nobody_else(
 
     broken, client = await Client(fail).waits(), await Client().waits()
     waves, group, another = Waves(lambda: None, ErrorLog()), group_of(broken), group_of(client)
-    change = Item(Position("e", ZERO, ZERO), "board", "mine", "board.mine", viewers=1)
+    change = Outgoing(Position("e", ZERO, ZERO), "board", "mine", "board.mine", viewers=1)
 
     send(waves, group, change)
     send(waves, another, event(1))

@@ -6,8 +6,9 @@ import pytest
 
 from quart_sse.config import Config
 from quart_sse.connection import Connection
+from quart_sse.connections import Connections
 from quart_sse.ending import Ending
-from quart_sse.limits import Limits
+from quart_sse.routes import Routes
 
 
 def connect(
@@ -19,10 +20,22 @@ def connect(
     )
 
 
-def fill(limits: Limits, config: Config, *connections: Connection) -> None:
+def limited(
+    max_per_browser: int = 4, max_per_identity: int = 64, max_per_address: int = 10_000
+) -> Connections:
+    """Return a process without connections that has these limits."""
+    config = Config(
+        max_per_browser=max_per_browser,
+        max_per_identity=max_per_identity,
+        max_per_address=max_per_address,
+    )
+    return Connections(config, Routes())
+
+
+def fill(open_: Connections, *connections: Connection) -> None:
     """Let connections enter one after the other, on sockets of their own."""
     for connection in connections:
-        limits.enter(connection, config, is_multiplexed=False)
+        open_.enter(connection, is_multiplexed=False)
 
 
 def ended(*connections: Connection) -> list[bool]:
@@ -39,17 +52,17 @@ async def sent_by(connection: Connection) -> bytes:
 @pytest.mark.parametrize("limit", [1, 2, 3, 4, 5, 8])
 async def test_browser_may_have_as_many_as_the_limit_says(limit: int) -> None:
     """Connections up to the limit stay; each further one ends the oldest, and only that."""
-    limits, config = Limits(), Config(max_per_browser=limit)
+    open_ = limited(max_per_browser=limit)
     connections = [connect(browser="b") for _ in range(limit)]
     one_more, another = connect(browser="b"), connect(browser="b")
 
-    fill(limits, config, *connections)
+    fill(open_, *connections)
     assert ended(*connections) == [False] * limit
 
-    fill(limits, config, one_more)
+    fill(open_, one_more)
     assert ended(*connections, one_more) == [True] + [False] * limit
 
-    fill(limits, config, another)
+    fill(open_, another)
     expected = [True, True] + [False] * limit
     assert ended(*connections, one_more, another) == expected
 
@@ -57,23 +70,23 @@ async def test_browser_may_have_as_many_as_the_limit_says(limit: int) -> None:
 @pytest.mark.parametrize("limit", [1, 2, 3, 7])
 async def test_identity_may_have_as_many_as_the_limit_says(limit: int) -> None:
     """An identity's limit holds over all of its browsers."""
-    limits, config = Limits(), Config(max_per_identity=limit)
+    open_ = limited(max_per_identity=limit)
     connections = [connect(identity="i", browser=str(number)) for number in range(limit)]
     further = connect(identity="i", browser="another")
 
-    fill(limits, config, *connections)
+    fill(open_, *connections)
     assert ended(*connections) == [False] * limit
 
-    fill(limits, config, further)
+    fill(open_, further)
     assert ended(*connections, further) == [True] + [False] * limit
 
 
 async def test_evicted_connection_is_told_to_come_back() -> None:
     """Who makes room is told to come back after a while, for its tab may outlive the newer."""
-    limits, config = Limits(), Config(max_per_browser=1)
+    open_ = limited(max_per_browser=1)
     old, new = connect(browser="b"), connect(browser="b")
 
-    fill(limits, config, old, new)
+    fill(open_, old, new)
 
     told = await sent_by(old)
     assert b"retry: " in told
@@ -82,7 +95,7 @@ async def test_evicted_connection_is_told_to_come_back() -> None:
 
 async def test_others_are_never_evicted() -> None:
     """However many connections one browser opens, none of another browser or identity ends."""
-    limits, config = Limits(), Config(max_per_browser=1, max_per_identity=2)
+    open_ = limited(max_per_browser=1, max_per_identity=2)
     others = [
         connect(identity="me", browser="mine", address="1.1.1.1"),
         connect(identity=None, browser="other", address="9.9.9.9"),
@@ -92,7 +105,7 @@ async def test_others_are_never_evicted() -> None:
     ]
     flood = [connect(identity="i", browser="b", address="9.9.9.9") for _ in range(20)]
 
-    fill(limits, config, *others, *flood)
+    fill(open_, *others, *flood)
 
     assert ended(*others) == [False] * len(others)
     assert ended(*flood) == [True] * 19 + [False]
@@ -100,47 +113,47 @@ async def test_others_are_never_evicted() -> None:
 
 async def test_addresses_never_evict() -> None:
     """People behind one address without a cookie do not end each other's streams."""
-    limits, config = Limits(), Config(max_per_address=2, max_per_browser=1, max_per_identity=1)
+    open_ = limited(max_per_address=2, max_per_browser=1, max_per_identity=1)
     connections = [connect(address="1.1.1.1") for _ in range(10)]
 
-    fill(limits, config, *connections)
+    fill(open_, *connections)
 
     assert ended(*connections) == [False] * 10
-    assert limits.of("address", "1.1.1.1") == connections
+    assert open_.of("address", "1.1.1.1") == connections
 
 
 async def test_browser_with_one_socket_for_all_may_have_more() -> None:
     """On HTTP/2 streams do not block requests, so the limit of an identity holds."""
-    limits, config = Limits(), Config(max_per_browser=1, max_per_identity=3)
+    open_ = limited(max_per_browser=1, max_per_identity=3)
     connections = [connect(browser="b") for _ in range(4)]
 
     for connection in connections:
-        limits.enter(connection, config, is_multiplexed=True)
+        open_.enter(connection, is_multiplexed=True)
 
     assert ended(*connections) == [True, False, False, False]
 
 
 async def test_connection_that_left_counts_no_longer() -> None:
     """A closed tab makes room, so that nobody is evicted for the next one."""
-    limits, config = Limits(), Config(max_per_browser=2)
+    open_ = limited(max_per_browser=2)
     first, second, third = (connect(browser="b") for _ in range(3))
-    fill(limits, config, first, second)
+    fill(open_, first, second)
 
-    limits.leave(first)
-    fill(limits, config, third)
+    open_.leave(first)
+    fill(open_, third)
 
     assert ended(first, second, third) == [False] * 3
-    assert limits.of("browser", "b") == [second, third]
+    assert open_.of("browser", "b") == [second, third]
 
 
 async def test_connection_that_has_ended_counts_no_longer() -> None:
     """A stream that is ending already leaves its place, so no open one has to go for the next."""
-    limits, config = Limits(), Config(max_per_browser=2)
+    open_ = limited(max_per_browser=2)
     first, second, third = (connect(browser="b") for _ in range(3))
-    fill(limits, config, first, second)
+    fill(open_, first, second)
 
     second.end(Ending.SHUTDOWN)
-    fill(limits, config, third)
+    fill(open_, third)
 
     assert ended(first, second, third) == [False, True, False]
     assert (await sent_by(second)).endswith(b"data: shutdown\n\n")
@@ -148,27 +161,27 @@ async def test_connection_that_has_ended_counts_no_longer() -> None:
 
 async def test_leaving_is_harmless_at_any_time() -> None:
     """Who never entered, or has left already, can leave."""
-    limits, config = Limits(), Config()
+    open_ = limited()
     stranger, one = connect("i", "b", "a"), connect("i", "b", "a")
-    fill(limits, config, one)
+    fill(open_, one)
 
-    limits.leave(stranger)
-    assert limits.of("identity", "i") == [one]
+    open_.leave(stranger)
+    assert open_.of("identity", "i") == [one]
 
-    limits.leave(one)
-    limits.leave(one)
-    assert limits.of("identity", "i") == []
+    open_.leave(one)
+    open_.leave(one)
+    assert open_.of("identity", "i") == []
 
 
 async def test_connections_are_found_by_their_owner() -> None:
     """Connections are listed by identity, browser and address, oldest first."""
-    limits, config = Limits(), Config()
+    open_ = limited()
     first, second = connect("i", "b", "a"), connect("i", None, "a")
 
-    fill(limits, config, first, second)
+    fill(open_, first, second)
 
-    assert limits.of("identity", "i") == [first, second]
-    assert limits.of("browser", "b") == [first]
-    assert limits.of("address", "a") == [first, second]
-    assert limits.of("identity", None) == []
-    assert limits.of("identity", "b") == []
+    assert open_.of("identity", "i") == [first, second]
+    assert open_.of("browser", "b") == [first]
+    assert open_.of("address", "a") == [first, second]
+    assert open_.of("identity", None) == []
+    assert open_.of("identity", "b") == []

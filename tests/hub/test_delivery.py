@@ -47,8 +47,7 @@ async def test_events_reach_those_who_listen_and_no_others(house: House) -> None
     assert house.hub.receivers(TOPIC) == 1
     assert house.hub.receivers(OTHER) == 2
     assert house.hub.receivers("nobody") == 0
-    assert set(house.hub.listeners(OTHER)) == {both.connection, one.connection}
-    assert house.hub.listeners("nobody") == []
+    assert set(house.hub.routes[OTHER].connections) == {both.connection, one.connection}
 
 
 async def test_refresh_renders_once_for_all_viewers(house: House) -> None:
@@ -94,8 +93,8 @@ async def test_slow_client_ends_alone(house: House) -> None:
     """Over its bound a stream ends with a hint to come back; the others notice nothing."""
     slow = house.view(is_stalled=True)
     fast = await house.viewing()
-    await until(lambda: slow.connection in house.hub._group_of)
-    await until(lambda: not getattr(house.hub._group_of[slow.connection], "is_holding", False))
+    await until(lambda: house.hub._groups.of(slow.connection))
+    await until(lambda: not getattr(house.hub._groups.of(slow.connection), "is_holding", False))
     # On a busy machine several of them may be in the one write that it takes.
     texts = [str(number) for number in range(3 * CONFIG.pending_events)]
     for text in texts:

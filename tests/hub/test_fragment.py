@@ -32,7 +32,7 @@ class Stage:
         self.begun: list[int] = []  #: of each render, the data when it began
         self.ended = 0
         self.shown: list[str] = []  #: what viewers were sent
-        self.is_viewed = True
+        self.has_viewers = True
         self.error: BaseException | None = None  #: what the renderer raises
         self.refusal: Exception | None = None  #: what delivering raises
         self.is_fit = True  #: whether HTML may be handed on
@@ -42,13 +42,11 @@ class Stage:
             "notes?room=7",
             FragmentSpec("list", every=every),
             debounce,
-            self.render,
-            self.keep,
-            lambda: self.is_viewed,
+            self,
             ErrorLog(lambda: asyncio.get_running_loop().time()),
         )
 
-    async def render(self) -> Rendered:
+    async def render(self, shared: SharedFragment) -> Rendered:
         """Make HTML of the data as they were when this began."""
         data = self.data
         self.begun.append(data)
@@ -59,15 +57,19 @@ class Stage:
             raise self.error
         return Rendered(f"<p>{data}</p>")
 
-    def keep(self, fragment: SharedFragment, is_wanted: bool) -> bool:
+    def deliver(self, shared: SharedFragment, is_wanted: bool) -> bool:
         """Note what viewers were sent."""
         if self.refusal is not None:
             raise self.refusal
-        assert fragment is self.fragment
-        assert fragment.rendered is not None
+        assert shared is self.fragment
+        assert shared.rendered is not None
         if is_wanted and self.is_fit:
-            self.shown.append(fragment.rendered.html)
+            self.shown.append(shared.rendered.html)
         return self.is_fit
+
+    def is_viewed(self, shared: SharedFragment) -> bool:
+        """Tell whether a page shows the fragment."""
+        return self.has_viewers
 
     def change(self) -> Id:
         """Change the data and say so, as a message that the hub received."""
@@ -92,7 +94,7 @@ class Stage:
 
     def ask(self) -> "asyncio.Task[Rendered]":
         """Ask for a fresh render, as a page view does."""
-        return asyncio.create_task(self.fragment.fresh())
+        return asyncio.create_task(self.fragment.render_now())
 
 
 async def outcome(task: "asyncio.Task[Rendered]") -> str:
@@ -196,7 +198,7 @@ async def test_without_viewers_nothing_is_rendered() -> None:
     stage = Stage()
     assert await outcome(stage.ask()) == "<p>0</p>"
     assert stage.fragment.is_current(ZERO)
-    stage.is_viewed = False
+    stage.has_viewers = False
 
     stage.change()
     await all_quiet()
@@ -216,7 +218,7 @@ async def test_viewers_that_leave_during_the_pause_are_not_rendered_for(jump: Ju
     await all_quiet()
     assert stage.begun == [2]
 
-    stage.is_viewed = False
+    stage.has_viewers = False
     jump(LONG)
     await until(lambda: stage.fragment.is_idle)
 
@@ -270,13 +272,13 @@ async def test_every_refreshes_while_there_are_viewers(jump: Jump) -> None:
         jump(0.1 * LONG)
         await stage.has_shown(number)
 
-    stage.is_viewed = False
+    stage.has_viewers = False
     for _ in range(3):
         jump(LONG)
         await all_quiet()
     assert len(stage.begun) == 3
 
-    stage.is_viewed = True
+    stage.has_viewers = True
     stage.fragment.start_every()
     jump(LONG)
     await stage.has_shown(4)
@@ -286,11 +288,11 @@ async def test_every_refreshes_while_there_are_viewers(jump: Jump) -> None:
 async def test_every_is_not_begun_without_reason(jump: Jump) -> None:
     """Without every=, or without viewers, nothing is rendered as time goes by."""
     plain, unseen = Stage(), Stage(every=LONG)
-    unseen.is_viewed = False
+    unseen.has_viewers = False
 
     plain.fragment.start_every()
     unseen.fragment.start_every()
-    unseen.is_viewed = True
+    unseen.has_viewers = True
     jump(10 * LONG)
     await all_quiet()
 
@@ -388,7 +390,7 @@ async def test_fragment_is_idle_when_nobody_needs_it() -> None:
     stage = Stage()
     assert not stage.fragment.is_idle
 
-    stage.is_viewed = False
+    stage.has_viewers = False
     assert stage.fragment.is_idle
     stage.gate.clear()
     asked = stage.ask()
@@ -468,7 +470,7 @@ async def test_what_was_rendered_is_forgotten_with_the_order_of_ids() -> None:
     stage.change()
     assert stage.fragment.floor == at(901)
 
-    stage.fragment.forget()
+    stage.fragment.invalidate()
 
     assert stage.fragment.rendered is None
     assert stage.fragment.floor is None
@@ -481,13 +483,13 @@ async def test_what_was_rendered_is_forgotten_with_the_order_of_ids() -> None:
 async def test_html_is_outdated_until_a_render_that_began_later_has_ended() -> None:
     """Not until one has begun: what is kept meanwhile is still the older one's."""
     stage = Stage()
-    stage.is_viewed = False
+    stage.has_viewers = False
     stage.gate.clear()
-    first = asyncio.create_task(stage.fragment.fresh())
+    first = asyncio.create_task(stage.fragment.render_now())
     await until(lambda: stage.begun)
     stage.fragment.outdate()
     stage.data = 1
-    second = asyncio.create_task(stage.fragment.fresh())
+    second = asyncio.create_task(stage.fragment.render_now())
     earlier, stage.gate = stage.gate, asyncio.Event()
     earlier.set()
     await first
@@ -508,7 +510,7 @@ async def test_render_begun_in_another_order_of_ids_is_not_kept() -> None:
     stage.change()
     await until(lambda: stage.begun)
 
-    stage.fragment.forget()
+    stage.fragment.invalidate()
     stage.gate.set()
 
     assert await outcome(asked) == "<p>1</p>"
@@ -600,7 +602,7 @@ async def test_nothing_is_owed_to_nobody() -> None:
     stage.change()
     assert stage.fragment.floor == at(0)
 
-    stage.fragment.forget_floor()
+    stage.fragment.mark_current()
 
     assert stage.fragment.floor is None
 
@@ -735,7 +737,7 @@ async def test_failure_without_viewers_is_not_tried_again(
 ) -> None:
     """A page view that fails is answered by its own error, and nothing more happens."""
     stage = Stage()
-    stage.is_viewed = False
+    stage.has_viewers = False
     stage.error = RuntimeError("no database")
 
     with pytest.raises(RuntimeError, match="no database"):
@@ -771,7 +773,7 @@ async def test_page_view_tries_a_failing_renderer_at_once(
 async def test_all_who_wait_learn_of_a_failure() -> None:
     """Everybody who shared a render that failed is given its error, and the next one is fresh."""
     stage = Stage()
-    stage.is_viewed = False
+    stage.has_viewers = False
     stage.error = RuntimeError("no database")
     asked = [stage.ask() for _ in range(3)]
 
@@ -786,7 +788,7 @@ async def test_all_who_wait_learn_of_a_failure() -> None:
 async def test_renderer_that_fails_very_often_is_still_answered_for() -> None:
     """The delay between tries stays finite: page views fail with the renderer's own error."""
     stage = Stage()
-    stage.is_viewed = False
+    stage.has_viewers = False
     stage.error = RuntimeError("no database")
 
     for _ in range(1100):

@@ -18,21 +18,26 @@ class Shelf:
 
     def __init__(self) -> None:
         self.next: dict[tuple[str, str], Rendered] = {}  #: what the next render returns
-        self.fragments = Fragments(0.0, self._make)
+        self.fragments = Fragments("", {}, 0.0, self, self, ErrorLog())
 
-    def _make(self, topic: str, spec: FragmentSpec, debounce: float) -> SharedFragment:
-        async def render() -> Rendered:
-            return self.next[(topic, spec.name)]
+    async def render(self, topic: str, fragment: str, root: str) -> Rendered:
+        """Return what the next render of a fragment returns."""
+        return self.next[(topic, fragment)]
 
-        errors = ErrorLog()
-        return SharedFragment(topic, spec, debounce, render, lambda *_: True, lambda: True, errors)
+    def deliver(self, fragments: Fragments, shared: SharedFragment, is_wanted: bool) -> bool:
+        """Take a fragment's HTML, for no page."""
+        return True
 
-    async def render(self, name: str, html: str, *inside: Inside, topic: str = TOPIC) -> Rendered:
+    def is_viewed(self, topic: str, fragment: str, root: str) -> bool:
+        """Let a page show every fragment."""
+        return True
+
+    async def put(self, name: str, html: str, *inside: Inside, topic: str = TOPIC) -> Rendered:
         """Render a fragment; returns it as others put it inside theirs."""
         pairs = {(each.topic, each.fragment) for each in inside}
         nested = pairs.union(*(each.rendered.nested for each in inside))
         self.next[(topic, name)] = Rendered(html, frozenset(nested), inside)
-        return await self.fragments.render(
+        return await self.fragments.render_now(
             topic, FragmentSpec(name), is_kept=lambda: True, is_urgent=True
         )
 
@@ -66,8 +71,8 @@ async def shelf() -> AsyncIterator[Shelf]:
 
 async def test_nothing_is_changed_where_nothing_is_newer(shelf: Shelf) -> None:
     """HTML with the newest of what is inside goes out as it is, without a copy."""
-    count = put("count", await shelf.render("count", "1"))
-    await shelf.render("list", f"a{count.element}", count)
+    count = put("count", await shelf.put("count", "1"))
+    await shelf.put("list", f"a{count.element}", count)
 
     whole = shelf.whole("list")
 
@@ -79,10 +84,10 @@ async def test_nothing_is_changed_where_nothing_is_newer(shelf: Shelf) -> None:
 @pytest.mark.parametrize("topic", [TOPIC, OTHER])
 async def test_newer_html_takes_the_place_of_what_is_inside(shelf: Shelf, topic: str) -> None:
     """Also that of another topic, and wherever it stands; what is around it stays."""
-    old = await shelf.render("count", "", topic=topic)
+    old = await shelf.put("count", "", topic=topic)
     one, two = put("count", old, topic=topic), put("count", old, "b", topic)
-    await shelf.render("list", f"{one.element}|{two.element}|{one.element}|", one, two)
-    await shelf.render("count", "<i>2</i>", topic=topic)
+    await shelf.put("list", f"{one.element}|{two.element}|{one.element}|", one, two)
+    await shelf.put("count", "<i>2</i>", topic=topic)
 
     key = member_key(topic, "count")
     new = f'<div data-sse="{key}"><i>2</i></div>'
@@ -92,9 +97,9 @@ async def test_newer_html_takes_the_place_of_what_is_inside(shelf: Shelf, topic:
 
 async def test_renders_of_one_version_are_told_apart(shelf: Shelf) -> None:
     """Two that are inside may be of different age, and what was put there last is kept."""
-    first = put("count", await shelf.render("count", "1"))
-    second = put("count", await shelf.render("count", "2"))
-    await shelf.render("list", first.element + second.element, first, second)
+    first = put("count", await shelf.put("count", "1"))
+    second = put("count", await shelf.put("count", "2"))
+    await shelf.put("list", first.element + second.element, first, second)
 
     assert shelf.shown("list") == (second.element * 2, {})
 
@@ -103,38 +108,38 @@ async def test_html_that_a_renderer_has_changed_is_followed_by_what_is_newer(
     shelf: Shelf,
 ) -> None:
     """What the macro gave is not found in it: the newer HTML goes behind, in the same message."""
-    count = put("count", await shelf.render("count", "1"))
-    await shelf.render("list", count.element.upper(), count)
+    count = put("count", await shelf.put("count", "1"))
+    await shelf.put("list", count.element.upper(), count)
     assert shelf.whole("list").behind == {}
-    await shelf.render("count", "2")
+    await shelf.put("count", "2")
 
     assert shelf.shown("list") == (count.element.upper(), {"news.count?room=1": "2"})
 
 
 async def test_what_is_deep_inside_is_the_newest_too(shelf: Shelf) -> None:
     """Of three in each other any may be newer than where it stands."""
-    count = put("count", await shelf.render("count", "1"))
-    table = put("table", await shelf.render("table", f"t{count.element}", count))
-    await shelf.render("page", f"p{table.element}{count.element}", table, count)
-    await shelf.render("count", "2")
+    count = put("count", await shelf.put("count", "1"))
+    table = put("table", await shelf.put("table", f"t{count.element}", count))
+    await shelf.put("page", f"p{table.element}{count.element}", table, count)
+    await shelf.put("count", "2")
     newer = count.around("2")
     assert shelf.shown("page") == (f"p{table.around(f't{newer}')}{newer}", {})
 
-    newest = put("count", await shelf.render("count", "3"))
-    await shelf.render("table", f"u{newest.element}", newest)
-    last = put("count", await shelf.render("count", "4")).element
+    newest = put("count", await shelf.put("count", "3"))
+    await shelf.put("table", f"u{newest.element}", newest)
+    last = put("count", await shelf.put("count", "4")).element
     assert shelf.shown("page") == (f"p{table.around(f'u{last}')}{last}", {})
 
 
 async def test_what_goes_behind_comes_after_all_that_contains_it(shelf: Shelf) -> None:
     """Whatever their names: what stands behind must not be put back by what follows."""
-    a = put("a", await shelf.render("a", "1"))
-    b = put("b", await shelf.render("b", f"b{a.element}", a))
-    c = put("c", await shelf.render("c", "odd", b))
-    await shelf.render("d", "odder", c, a)
-    newer = put("a", await shelf.render("a", "2"))
-    await shelf.render("b", "odd, too", newer)
-    await shelf.render("a", "3")
+    a = put("a", await shelf.put("a", "1"))
+    b = put("b", await shelf.put("b", f"b{a.element}", a))
+    c = put("c", await shelf.put("c", "odd", b))
+    await shelf.put("d", "odder", c, a)
+    newer = put("a", await shelf.put("a", "2"))
+    await shelf.put("b", "odd, too", newer)
+    await shelf.put("a", "3")
 
     behind = shelf.whole("d").behind
     assert behind["news.a?room=1"] == "3"
@@ -144,29 +149,31 @@ async def test_what_goes_behind_comes_after_all_that_contains_it(shelf: Shelf) -
 
 async def test_what_is_inside_without_a_note_goes_behind(shelf: Shelf) -> None:
     """If it is not known which render was put there, the newest that is known follows."""
-    await shelf.render("count", "2")
+    await shelf.put("count", "2")
     nested = frozenset({(TOPIC, "count"), (TOPIC, "gone")})
     shelf.next[(TOPIC, "list")] = Rendered("by hand", nested)
-    await shelf.fragments.render(TOPIC, FragmentSpec("list"), is_kept=lambda: True, is_urgent=True)
+    await shelf.fragments.render_now(
+        TOPIC, FragmentSpec("list"), is_kept=lambda: True, is_urgent=True
+    )
 
     assert shelf.shown("list") == ("by hand", {"news.count?room=1": "2"})
 
 
 async def test_what_came_with_newer_html_is_known(shelf: Shelf) -> None:
     """Clients are judged for all that they are sent, also for what has come in since."""
-    table = put("table", await shelf.render("table", "empty"))
-    await shelf.render("page", table.element, table)
-    secret = put("secret", await shelf.render("secret", "1", topic=OTHER), topic=OTHER)
-    await shelf.render("table", secret.element, secret)
+    table = put("table", await shelf.put("table", "empty"))
+    await shelf.put("page", table.element, table)
+    secret = put("secret", await shelf.put("secret", "1", topic=OTHER), topic=OTHER)
+    await shelf.put("table", secret.element, secret)
 
     assert shelf.whole("page").nested == {(TOPIC, "table"), (OTHER, "secret")}
 
 
 async def test_circle_over_time_has_an_end(shelf: Shelf) -> None:
     """One contained the other, which now contains the one."""
-    a = put("a", await shelf.render("a", "1"))
-    b = put("b", await shelf.render("b", f"b{a.element}", a))
-    await shelf.render("a", f"a{b.element}", b)
+    a = put("a", await shelf.put("a", "1"))
+    b = put("b", await shelf.put("b", f"b{a.element}", a))
+    await shelf.put("a", f"a{b.element}", b)
 
     assert shelf.shown("b") == (f"b{a.around(f'a{b.element}')}", {})
     assert shelf.shown("a") == (f"a{b.element}", {})

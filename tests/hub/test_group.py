@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from quart_sse.config import Config
 from quart_sse.connection import Connection, Wave
 from quart_sse.fragment import FragmentSpec
-from quart_sse.group import MAX_HELD, Debt, Group, Item, Solo
+from quart_sse.group import MAX_HELD, Debt, Group, Solo
+from quart_sse.items import Outgoing
 from quart_sse.position import ZERO, Position
 from tests.support.house import House
 from tests.support.outgoing import LIST, at, event, heartbeat, html, position
@@ -231,7 +232,7 @@ class Life:
         """Up to where all fragments were sent to those who are here."""
         return self.seen if self.floor is None else self.floor
 
-    def step(self, step: str) -> Item | None:
+    def step(self, step: str) -> Outgoing | None:
         """Let one thing happen to the hub; returns the message that it has for connections."""
         if step == "render" and self.floor is not None:  # else there is nothing to render
             self.floor = None

@@ -1,7 +1,7 @@
 """Outgoing messages: their bytes for each kind of connection."""
 
 from quart_sse.connection import Personal
-from quart_sse.group import Item
+from quart_sse.items import Outgoing
 from tests.support.outgoing import LIST, event, heartbeat, html, position
 
 
@@ -31,7 +31,7 @@ def test_heartbeat_moves_the_position_and_dispatches_nothing() -> None:
 
 def test_change_of_a_personal_fragment_is_left_to_each_connection() -> None:
     """Instead of bytes there is what a connection needs to make its own."""
-    item = Item(position(5), "notes?room=7", "list", LIST, viewers=3)
+    item = Outgoing(position(5), "notes?room=7", "list", LIST, viewers=3)
 
     part = item.part(False, 5)
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 
 from quart_sse.broker import Replay, Start
+from quart_sse.broker.memory import MemoryBroker
 from quart_sse.errors import BrokerUnavailable
 from quart_sse.replays import Replays
 from tests.support.house import KEEPS, TOPIC, House
@@ -33,11 +34,12 @@ async def test_who_waits_for_an_answer_together_fails_together_or_goes_on_alone(
     """An asker who gives up leaves the question to the next; an error is everybody's."""
     calls: list[asyncio.Future[Replay]] = []
 
-    async def resume(starts: Mapping[str, Start]) -> Replay:
-        calls.append(asyncio.get_running_loop().create_future())
-        return await calls[-1]
+    class Slow(MemoryBroker):
+        async def resume(self, starts: Mapping[str, Start]) -> Replay:
+            calls.append(asyncio.get_running_loop().create_future())
+            return await calls[-1]
 
-    replays = Replays(resume)
+    replays = Replays(Slow(), 10, 1000)
     starts = {TOPIC: Start(None, frozenset(), KEEPS[TOPIC])}
     askers = [asyncio.create_task(replays.ask(starts)) for _ in range(4)]
     await until(lambda: len(calls) == 1)

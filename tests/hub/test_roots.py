@@ -220,5 +220,5 @@ async def test_change_is_known_below_a_root_path_that_comes_later() -> None:
             await house.change()
             assert await link(one) == '<a href="/">2</a>'
             assert await link(two) == '<a href="/-app/">2</a>'
-    hub = house.app.extensions["quart_sse"].hub
-    await until(lambda: not hub.connections)
+    services = house.app.extensions["quart_sse"]
+    await until(lambda: not services.connections)

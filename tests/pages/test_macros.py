@@ -142,7 +142,7 @@ async def test_page_connects_what_it_shows(tmp_path: Path, name: str, how: str) 
     assert shown.decode_contents() == "<li>list</li>"
     assert topics_of(leaf) == {"board": {"list"}}
     async with connected(app, leaf) as stream:
-        await app.extensions["quart_sse"].channels["board"].topic().refresh("list")
+        await app.extensions["quart_sse"].channels.declared["board"].topic().refresh("list")
         assert "<li>list</li>" in (await stream.next("message")).data
 
 
@@ -215,7 +215,7 @@ async def test_connect_without_anything_to_connect_is_nothing() -> None:
 async def test_connect_adds_topics(topics: str, expected: set[str]) -> None:
     """Topics whose events alone a page wants are added by name, pair or object."""
     app = make_app()
-    topic = app.extensions["quart_sse"].channels["rooms"].topic(room="y", seat=2)
+    topic = app.extensions["quart_sse"].channels.declared["rooms"].topic(room="y", seat=2)
 
     soup = await render(app, f"{{{{ sse_connect(topics={topics}) }}}}", topic=topic)
 
@@ -271,7 +271,7 @@ HOSTILE = [
 async def test_hostile_parameter_stays_one_value(value: str) -> None:
     """Whatever a parameter holds, the page has the one fragment, found by its selector."""
     app = make_app()
-    rooms = app.extensions["quart_sse"].channels["rooms"]
+    rooms = app.extensions["quart_sse"].channels.declared["rooms"]
     rooms.fragment("safe")(lambda room, seat: "<i>safe</i>")
     body = (
         '{{ sse_fragment("rooms.safe", room=room, seat=1) }}<i title="'
@@ -380,7 +380,7 @@ async def test_event_name_is_the_wire_s(where: str) -> None:
     name = element.get("title") or element.get_text()
     if where == "json":
         name = json.loads(str(name))
-    topic = app.extensions["quart_sse"].channels["rooms"].topic(room="a b", seat=1)
+    topic = app.extensions["quart_sse"].channels.declared["rooms"].topic(room="a b", seat=1)
     async with connected(app, leaf) as stream:
         await topic.publish("said", "x")
         assert (await stream.next()).event == name == "rooms.said?room=a%20b&seat=1"
@@ -504,7 +504,7 @@ async def test_page_that_needs_nothing_is_not_logged(
 async def test_fragment_s_own_url_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     """What a fragment's HTML contains was connected by the page that it goes into."""
     app = make_app()
-    board = app.extensions["quart_sse"].channels["board"]
+    board = app.extensions["quart_sse"].channels.declared["board"]
 
     @board.fragment("outer", personal=True)  # type: ignore[untyped-decorator]
     async def outer() -> str:

@@ -197,7 +197,7 @@ async def test_channel_may_be_called_like_an_endpoint(app: Quart, sse: SSE, name
     channel.fragment("list")(lambda: "list")
     client = QuartClient(app)
 
-    fragment = await client.get(channel.fragment_url(app, {}, "list"))
+    fragment = await client.get(f"/sse/~/list/{name}")
     static = await client.get("/sse/~static/vendor.json")
     async with open_stream(client, f"/sse/{name}") as own, open_stream(client, f"/sse?t=~{name}"):
         published = await channel.topic().publish("said", "x")

@@ -106,7 +106,7 @@ async def test_maximum_age_is_spread() -> None:
     ages = []
     for _ in range(20):
         async with open_stream(app, "/sse/news"):
-            (connection,) = app.extensions["quart_sse"].hub.connections.values()
+            (connection,) = app.extensions["quart_sse"].connections
             ages.append(connection.ends_at - now)
 
     assert min(ages) >= 800
@@ -147,7 +147,7 @@ async def test_client_that_is_cut_at_the_very_start_is_forgotten() -> None:
     async with asyncio.timeout(5), tap(app, "/sse/news") as stalled:
         stalled.closes_at = 2  # after the headers
         await stalled.send_complete()
-        await until(lambda: app.extensions["quart_sse"].hub.connections)
+        await until(lambda: app.extensions["quart_sse"].connections)
         await stalled._task
 
     assert (await topic.publish("said")).local_receivers == 0

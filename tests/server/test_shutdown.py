@@ -61,7 +61,7 @@ async def test_ended_streams_are_forgotten(app: Quart, sse: SSE, news: str) -> N
         pass
 
     assert (await sse.topic("news").publish("said")).local_receivers == 0
-    await until(sse._state().hub.emptied.is_set)
+    await until(sse._current.connections.emptied.is_set)
 
 
 async def test_signal_ends_streams_and_reaches_the_server_s_own_handler(

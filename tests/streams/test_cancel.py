@@ -22,12 +22,12 @@ from typing import Any
 import pytest
 from quart import Quart, request
 
-from quart_sse import SSE, presence
+from quart_sse import SSE
 from quart_sse.broker import Keep, Kind, Message
 from quart_sse.broker.memory import MemoryBroker
 from quart_sse.broker.redis import RedisBroker
 from quart_sse.position import ZERO
-from quart_sse.state import State
+from quart_sse.wiring import Services
 from tests.support.redis_server import running_redis
 from tests.support.streams import open_stream, until
 
@@ -220,10 +220,10 @@ class Browser:
         await asyncio.sleep(0)
 
 
-async def leave_in_peace(state: State) -> None:
+async def leave_in_peace(state: Services) -> None:
     """Do the regular work until nothing lingers."""
     later = asyncio.get_running_loop().time() + LATER
-    await presence.sweep(state, later)
+    await state.presence.sweep(later)
     await until(
         lambda: all(
             shared.is_idle for each in state.hub._roots.values() for shared in each._shared.values()
@@ -233,21 +233,21 @@ async def leave_in_peace(state: State) -> None:
     await state.hub.forget(later)
 
 
-async def check_nothing_is_left(state: State, where: str) -> None:
+async def check_nothing_is_left(state: Services, where: str) -> None:
     """Check all that can be registered for a stream."""
     hub, broker = state.hub, state.broker
     left = {
-        "connections": hub.connections,
-        "groups of connections": hub._group_of,
-        "groups": hub._groups,
-        "debts": hub._solos,
-        "limits": state.limits._open,
+        "connections": state.connections,
+        "groups of connections": hub._groups.items(),
+        "groups": hub._groups._shared,
+        "debts": hub._groups._solos,
+        "limits": state.connections._by_owner,
     }
     assert not any(left.values()), (where, left)
-    assert hub.emptied.is_set()
+    assert state.connections.emptied.is_set()
     await leave_in_peace(state)
-    assert not state.departed
-    assert not hub._routes, where
+    assert not state.presence._departed
+    assert not hub.routes, where
     assert not any(each._shared for each in hub._roots.values()), where
     for topic in TOPICS:
         assert not await broker.present(topic), where
@@ -259,12 +259,12 @@ async def check_nothing_is_left(state: State, where: str) -> None:
         assert broker._confirmed == {broker._service}, where
 
 
-def is_waiting(state: State) -> bool:
+def is_waiting(state: Services) -> bool:
     """Whether a stream has sent all it has, and waits for news."""
-    return any(connection._waiter is not None for connection in state.hub.connections.values())
+    return any(connection._waiter is not None for connection in state.connections)
 
 
-async def live_through(state: State, browser: Browser) -> None:
+async def live_through(state: Services, browser: Browser) -> None:
     """Let a browser connect, be told what it missed, wait, and hear of news, or not get so far."""
     task = asyncio.get_running_loop().create_task(browser.run())
     async with asyncio.timeout(20):
@@ -281,7 +281,7 @@ async def test_request_that_ends_anywhere_leaves_nothing(url: str, how: str) -> 
     app, loop = make_app(url), asyncio.get_running_loop()
     places: set[str] = set()
     async with app.test_app():
-        state: State = app.extensions["quart_sse"]
+        state: Services = app.extensions["quart_sse"]
         before = asyncio.all_tasks()
         # Everywhere in turn; and, as no two requests wait alike, where each must have ended once.
         ends = [(at, "") for at in range(1, ENDLESS)]
@@ -312,7 +312,7 @@ async def test_request_that_is_cancelled_as_a_whole_ends_with_the_others(url: st
     """
     app = make_app(url)
     async with app.test_app():
-        state: State = app.extensions["quart_sse"]
+        state: Services = app.extensions["quart_sse"]
         before = asyncio.all_tasks()
         browser = Browser(app, QUERY)
         task = asyncio.get_running_loop().create_task(browser.run())
@@ -320,7 +320,7 @@ async def test_request_that_is_cancelled_as_a_whole_ends_with_the_others(url: st
 
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        state.end_all()
+        state.connections.close()
         browser.has_news.set()
 
         await until(lambda: asyncio.all_tasks() <= before | renders(), 5)
@@ -367,7 +367,7 @@ async def test_who_joins_while_others_leave_misses_nothing(url: str) -> None:
     dice = random.Random(3)
     app = make_app(url)
     async with app.test_app():
-        state: State = app.extensions["quart_sse"]
+        state: Services = app.extensions["quart_sse"]
         since = str(await state.broker.position())
         said = 0
 

@@ -60,7 +60,7 @@ async def test_client_that_returns_after_it_was_told_to_stop_gets_204(
     assert await answer.get_data() == b""
     assert answer.mimetype != "text/event-stream"
     assert answer.headers["Cache-Control"] == "no-store"
-    assert not app.extensions["quart_sse"].hub.connections
+    assert not app.extensions["quart_sse"].connections
 
 
 @pytest.mark.parametrize("last", ["", "Stop", "stop2", "stop,stop", "0", "x.stop"])

@@ -28,7 +28,7 @@ from quart.testing import QuartClient
 
 from quart_sse import SSE
 from quart_sse.signer import Signer, write_topics
-from quart_sse.state import State
+from quart_sse.wiring import Services
 from tests.support.load import EXACT, hypercorn, look, uvicorn
 from tests.support.servers import Server, serve
 from tests.support.streams import connect_urls, open_stream, until
@@ -200,19 +200,18 @@ class Client:
 
 
 @asynccontextmanager
-async def clean(app: Quart) -> AsyncIterator[State]:
+async def clean(app: Quart) -> AsyncIterator[Services]:
     """Serve an app; whatever happened, nothing is left and nothing was logged as an error."""
     before, errors = asyncio.all_tasks(), Errors()
     logging.getLogger().addHandler(errors)
     try:
         async with app.test_app():
-            state: State = app.extensions["quart_sse"]
+            state: Services = app.extensions["quart_sse"]
             yield state
-            hub = state.hub
-            assert not hub.connections
-            assert not hub._group_of
-            assert not hub._solos
-            assert not state.limits._open
+            assert not state.connections
+            assert not state.hub._groups.items()
+            assert not state.hub._groups._solos
+            assert not state.connections._by_owner
     finally:
         logging.getLogger().removeHandler(errors)
     await until(lambda: asyncio.all_tasks() == before, 5)
@@ -464,7 +463,7 @@ async def test_what_is_large_and_valid_is_served() -> None:
             (refused,) = await stream.rest()
         async with open_stream(client, f"/sse/rooms/{'9' * 4000}?since=0", last) as stream:
             reset = await stream.next("sse-reset")
-            channel = app.extensions["quart_sse"].channels["rooms"]
+            channel = app.extensions["quart_sse"].channels.declared["rooms"]
             await channel.topic(x=int("9" * 4000)).publish("said", data)
             large = await stream.next("said")
 
@@ -661,7 +660,7 @@ async def test_limit_holds_however_many_come_at_once(key: str, words: str, is_kn
             live = [0]
             while not all(held.opened.is_set() for held in clients):
                 await asyncio.sleep(0)
-                live.append(sum(not stream.is_ended for stream in state.hub.connections.values()))
+                live.append(sum(not stream.is_ended for stream in state.connections))
             for held in clients:
                 held.gone.set()
         sent_away = [held for held in clients if f"data: {words}".encode() in held.answer.body]

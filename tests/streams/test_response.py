@@ -112,12 +112,12 @@ async def test_stream_outlives_the_response_timeout(app: Quart) -> None:
 @pytest.mark.parametrize("url", ALL)
 async def test_client_that_leaves_is_forgotten(app: Quart, sse: SSE, url: str) -> None:
     """Nothing stays of a stream whose client has gone."""
-    hub = app.extensions["quart_sse"].hub
+    connections = app.extensions["quart_sse"].connections
     async with open_stream(app, url):
-        open_ones = len(hub.connections)
+        open_ones = len(connections)
 
     assert open_ones == 1
-    assert not hub.connections
+    assert not connections
     assert (await sse.topic("news").publish("said")).local_receivers == 0
 
 
@@ -223,7 +223,7 @@ async def test_view_s_stream_keeps_its_metadata(app: Quart, sse: SSE) -> None:
 
     async with open_stream(app, "/ticker"):
         metadata["tab"] = 4
-        (connection,) = app.extensions["quart_sse"].hub.connections.values()
+        (connection,) = app.extensions["quart_sse"].connections
 
         assert connection.metadata == {"tab": 3}
 
@@ -341,7 +341,7 @@ async def test_view_s_stream_is_for_pages_of_ours(app: Quart, sse: SSE) -> None:
             "/ticker", headers={**headers, "Sec-Fetch-Site": "cross-site"}
         )
         assert answer.status_code == 403
-    assert not app.extensions["quart_sse"].hub.connections
+    assert not app.extensions["quart_sse"].connections
 
 
 async def test_view_s_refusal_is_its_own(app: Quart, sse: SSE) -> None:

@@ -40,7 +40,7 @@ def make_app(**config: object) -> Quart:
 
 def channel_of(app: Quart, name: str) -> Channel:
     """Return a channel of an app."""
-    channel = app.extensions["quart_sse"].channels[name]
+    channel = app.extensions["quart_sse"].channels.declared[name]
     assert isinstance(channel, Channel)
     return channel
 

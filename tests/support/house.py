@@ -16,6 +16,7 @@ from quart_sse.broker import Keep, Kind, Message, Replay, Start
 from quart_sse.broker.memory import MemoryBroker
 from quart_sse.config import Config
 from quart_sse.connection import Connection, Personal
+from quart_sse.error_log import ErrorLog
 from quart_sse.event import encode_loader
 from quart_sse.fragment import FragmentSpec, Rendered
 from quart_sse.hub import Hub
@@ -40,7 +41,8 @@ class Process:
     def __init__(self, broker: MemoryBroker, config: Config, keeps: Mapping[str, Keep]) -> None:
         self.config = config
         self.keeps = keeps
-        self.hub = Hub(broker, config, self)
+        self.errors = ErrorLog()
+        self.hub = Hub(broker, config, self, self, self, self.errors)
 
     def spec(self, topic: str, fragment: str) -> FragmentSpec | None:
         """Return how a fragment was declared; None if it was not."""
@@ -50,11 +52,11 @@ class Process:
         """Return how a topic's history is kept."""
         return self.keeps[topic]
 
-    def control(self, name: str, data: str) -> None:
+    def take(self, name: str, text: str) -> None:
         """Take a control message."""
         raise NotImplementedError
 
-    def control_lost(self) -> None:
+    def lose(self) -> None:
         """Note that control messages may be missing."""
         raise NotImplementedError
 
@@ -93,10 +95,10 @@ class Pages(Process):
     def spec(self, topic: str, fragment: str) -> FragmentSpec | None:
         return self.specs.get(fragment)
 
-    def control(self, name: str, data: str) -> None:
-        self.told.append((name, data))
+    def take(self, name: str, text: str) -> None:
+        self.told.append((name, text))
 
-    def control_lost(self) -> None:
+    def lose(self) -> None:
         self.told.append(("lost", ""))
 
     async def render(self, topic: str, fragment: str, root: str = "") -> Rendered:
@@ -108,7 +110,7 @@ class Pages(Process):
         inner = self.nested.get(fragment)
         if inner is None:
             return Rendered(html)
-        rendered = await self.hub.render(topic, self.specs[inner])
+        rendered = await self.hub.render_now(topic, self.specs[inner])
         div = f'<div data-sse="{member_key(topic, inner)}">{rendered.html}</div>'
         return Rendered(html + div, frozenset({(topic, inner)}))
 
@@ -328,7 +330,7 @@ class House:
 
     async def paint(self, fragment: str) -> str:
         """Render a fragment for a page."""
-        return (await self.hub.render(TOPIC, self.pages.specs[fragment])).html
+        return (await self.hub.render_now(TOPIC, self.pages.specs[fragment])).html
 
     async def quiet(self) -> None:
         """Let everything run that needs no time to pass."""

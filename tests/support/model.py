@@ -423,12 +423,12 @@ class Process(house.Process):
     def spec(self, topic: str, fragment: str) -> FragmentSpec | None:
         return self.specs.get(Name(topic, fragment))
 
-    def control(self, name: str, data: str) -> None:
+    def take(self, name: str, text: str) -> None:
         assert name == "number"
-        assert self.told[-1:] < [int(data)], f"message {data} came after {self.told[-1]}"
-        self.told.append(int(data))
+        assert self.told[-1:] < [int(text)], f"message {text} came after {self.told[-1]}"
+        self.told.append(int(text))
 
-    def control_lost(self) -> None:
+    def lose(self) -> None:
         self.excused = self.app.given
 
     async def render(self, topic: str, fragment: str, root: str = "") -> Rendered:
@@ -467,7 +467,7 @@ class Process(house.Process):
     async def _render_inside(self, name: Name, value: int, inner: dict[Name, Rendered]) -> None:
         for other in inside(self.specs, name, value):
             if other not in inner:
-                inner[other] = await self.hub.render(other.topic, self.specs[other])
+                inner[other] = await self.hub.render_now(other.topic, self.specs[other])
 
 
 def compose(value: int, inner: Mapping[Name, Rendered], *, is_noted: bool = False) -> Rendered:
@@ -582,7 +582,7 @@ class Browser:
         if spec.personal:
             self.screen[(name.key,)] = self.world.app.data[name]
             return
-        rendered = await process.hub.render(name.topic, spec)
+        rendered = await process.hub.render_now(name.topic, spec)
         self._swap((name.key,), rendered.html)
         for topic, fragment in rendered.nested:  # as the macros do
             self.shown[topic] = self.shown.get(topic, frozenset()) | {fragment}
@@ -942,7 +942,8 @@ class World:
         self.advance(CONFIG.linger + 5.0)
         for process in self.processes:
             hub = process.hub
-            left = (hub.connections, hub._routes, hub._groups, hub._group_of, hub._solos)
+            groups = hub._groups
+            left = (hub.routes, groups._shared, groups._of, groups._solos)
             assert not any(left), left
             assert not hub._roots.names()
             self.run(process.broker.stop())

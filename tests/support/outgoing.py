@@ -1,7 +1,7 @@
 """Messages on their way to connections, by numbers."""
 
 from quart_sse.event import EventBodies
-from quart_sse.group import HEARTBEAT, Item
+from quart_sse.items import HEARTBEAT, Outgoing
 from quart_sse.position import Id, Position
 
 LIST = "notes.list?room=7"
@@ -17,19 +17,21 @@ def position(events: int, fragments: int | None = None, granted: int | None = No
     return Position("e", at(events), at(events if fragments is None else fragments), granted)
 
 
-def event(events: int, fragments: int | None = None) -> Item:
+def event(events: int, fragments: int | None = None) -> Outgoing:
     """Return an event, whose body is its number."""
     body = b"data: %d\n\n" % events
     bodies = EventBodies("", "", None, None, "", body, b"bare " + body)
-    return Item(position(events, fragments), "board", None, None, event=bodies)
+    return Outgoing(position(events, fragments), "board", None, None, event=bodies)
 
 
-def html(events: int, fragments: int | None = None, *, version: int = 0) -> Item:
+def html(events: int, fragments: int | None = None, *, version: int = 0) -> Outgoing:
     """Return a version of the list, whose body is the version."""
     where = position(events, fragments)
-    return Item(where, "notes?room=7", "list", LIST, b"data: v%d\n\n" % version, None, at(version))
+    return Outgoing(
+        where, "notes?room=7", "list", LIST, b"data: v%d\n\n" % version, None, at(version)
+    )
 
 
-def heartbeat(events: int, fragments: int | None = None) -> Item:
+def heartbeat(events: int, fragments: int | None = None) -> Outgoing:
     """Return a heartbeat."""
-    return Item(position(events, fragments), "", None, HEARTBEAT, b"\n")
+    return Outgoing(position(events, fragments), "", None, HEARTBEAT, b"\n")

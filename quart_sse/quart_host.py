@@ -1,0 +1,152 @@
+"""The host of Quart."""
+
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+from quart import Quart, g, has_request_context, render_template, request
+from werkzeug.routing import Map
+
+from .config import Config
+from .errors import RenderError
+from .host import KEY, Exchange, Sites
+from .position import Position
+
+
+class QuartHost:
+    """Quart, as one app uses it; see :class:`~quart_sse.host.Host`.
+
+    Where the app is, its configuration says and never a client. The ``Host`` of a request is what
+    its client wrote, and what one request says must not show in what all others are sent. So
+    shared fragments get relative URLs unless the app says where it is.
+
+    Args:
+        app: The app.
+        config: Its settings.
+        known: Returns the newest position that the process knows of.
+    """
+
+    def __init__(self, app: Quart, config: Config, known: Callable[[], Position | None]) -> None:
+        self._app = app
+        self._config = config
+        self._known = known
+
+    @property
+    def url_map(self) -> Map:
+        """The app's URL map."""
+        return self._app.url_map
+
+    def keys(self) -> list[bytes]:
+        """Return ``SECRET_KEY`` and ``SECRET_KEY_FALLBACKS``."""
+        if not self._app.secret_key:
+            return []
+        keys = [self._app.secret_key, *(self._app.config.get("SECRET_KEY_FALLBACKS") or ())]
+        return [key.encode() if isinstance(key, str) else key for key in keys]
+
+    def dumps(self, value: Any) -> str:
+        """Return a value as JSON, by the app's JSON provider."""
+        return self._app.json.dumps(value)
+
+    def exchange(self) -> Exchange:
+        """Return the current exchange; one is made where a request came past the middleware."""
+        is_request = has_request_context()
+        kept = request.scope.get(KEY) if is_request else g.get(KEY)
+        if isinstance(kept, Exchange):
+            return kept
+        exchange = Exchange(self._known(), is_identified=not is_request)
+        if is_request:
+            cast("dict[str, object]", request.scope)[KEY] = exchange
+        else:
+            setattr(g, KEY, exchange)
+        return exchange
+
+    def header(self, name: str) -> str:
+        """Return a header of the current request."""
+        return request.headers.get(name, "") if has_request_context() else ""
+
+    def root(self) -> str:
+        """Return the path of ``QUART_SSE_BASE_URL``, else the root path inside all middleware."""
+        if self._config.base_url is not None:
+            return urlsplit(self._config.base_url).path
+        return request.root_path.rstrip("/") if has_request_context() else ""
+
+    def sites(self) -> Sites:
+        """Return what ``QUART_SSE_BASE_URL``, ``SERVER_NAME`` and ``TRUSTED_HOSTS`` say."""
+        own = set()
+        if name := self._app.config.get("SERVER_NAME"):
+            own |= {(scheme, name) for scheme in ("http", "https")}
+        if (site := self._site()) is not None:
+            own.add(site)
+        trusted = self._app.config.get("TRUSTED_HOSTS") or request.trusted_hosts
+        return Sites(frozenset(own), None if trusted is None else list(trusted))
+
+    def _site(self) -> tuple[str, str] | None:
+        """Return scheme and host of the app's absolute URLs; None if the app never said."""
+        if self._config.base_url is not None:
+            parts = urlsplit(self._config.base_url)
+            return parts.scheme, parts.netloc
+        if name := self._app.config.get("SERVER_NAME"):
+            return self._app.config.get("PREFERRED_URL_SCHEME") or "http", name
+        return None
+
+    async def call(self, function: Callable[..., Any], values: Mapping[str, Any]) -> Any:
+        """Call a function of the app; Quart runs sync ones in a thread, with their context."""
+        answer = await self._app.ensure_async(function)(**values)
+        while inspect.isawaitable(answer):
+            answer = await answer
+        return answer
+
+    async def template(self, name: str, context: Mapping[str, Any]) -> str:
+        """Render a template by the app's Jinja environment."""
+        return await render_template(name, **context)
+
+    async def render(
+        self, path: str, root: str, exchange: Exchange, function: Callable[[], Awaitable[str]]
+    ) -> str:
+        """Call a function in an anonymous GET of a path, after the app's ``before_request``."""
+        site = self._site()
+        scheme, host = site or ("http", self._first_trusted_host())
+        context = self._app.test_request_context(
+            path,
+            scheme=scheme,
+            root_path=root,
+            headers={"Host": host},
+            scope_base={KEY: exchange},
+        )
+        if site is None and context.url_adapter is not None:
+            _forbid_absolute_urls(context.url_adapter)
+        async with context as pushed:
+            answer = await self._app.preprocess_request(pushed)
+            if answer is not None:
+                raise RenderError(
+                    f"A before_request function answered instead of letting {path!r} be rendered. "
+                    "A shared fragment is rendered as an anonymous GET of its own URL: let "
+                    "requests pass whose request.endpoint begins with 'sse.', or declare the "
+                    "fragment personal=True."
+                )
+            return await function()
+
+    def _first_trusted_host(self) -> str:
+        trusted = self._app.config.get("TRUSTED_HOSTS") or ()
+        return next((host for host in trusted if host[:1] != "."), "localhost")
+
+
+def _forbid_absolute_urls(adapter: Any) -> None:
+    """Let ``url_for(..., _external=True)`` raise, for an app that never said where it is.
+
+    Args:
+        adapter: The URL adapter of the request in which a shared fragment is rendered.
+    """
+    build = adapter.build
+
+    def build_relative(*args: Any, force_external: bool = False, **options: Any) -> str:
+        if force_external:
+            raise RenderError(
+                "A shared fragment asks for an absolute URL (_external=True), and nothing says "
+                "which host that is: the one of a request may be anything. Set "
+                "QUART_SSE_BASE_URL or SERVER_NAME, or write the URL without _external."
+            )
+        return str(build(*args, force_external=False, **options))
+
+    adapter.build = build_relative
