@@ -6,10 +6,10 @@ from pathlib import Path
 from quart import Quart, render_template_string
 
 from quart_sse import SSE, BrokerUnavailable
-from quart_sse.broker import redis
+from quart_sse.broker.redis import payload
 
 #: Another release, whose messages and keys have another form.
-redis.FORMAT = int(os.environ.get("FAULTS_FORMAT", redis.FORMAT))
+payload.FORMAT = int(os.environ.get("FAULTS_FORMAT", payload.FORMAT))
 
 app = Quart(__name__)
 app.secret_key = "for scenarios only"

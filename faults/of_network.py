@@ -88,7 +88,7 @@ async def heal_by_itself(play: Play) -> None:
     lost = play.processes[0]
 
     async def has_noticed() -> bool:
-        return lost.count("Redis says nothing") > 0
+        return lost.count("No message from Redis") > 0
 
     await until_so(has_noticed)
     play.note("noticed")

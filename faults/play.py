@@ -16,7 +16,7 @@ from .verdict import Outcome
 #: Seconds that an answer may take longer than a call to Redis may.
 SLACK = 1.0
 #: What the log says once for each outage.
-OUTAGES = ("Redis is away (", "Redis says nothing")
+OUTAGES = ("Redis is away (", "No message from Redis")
 
 
 class Play(Group):

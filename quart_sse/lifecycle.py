@@ -1,7 +1,6 @@
 """When a process begins to receive from the broker, and when it stops."""
 
-from .broker import Broker
-from .broker.control import Control
+from .broker import Broker, Control
 from .hub import Hub
 
 

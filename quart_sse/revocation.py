@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from .app_channels import AppChannels
-from .broker.control import Control
+from .broker import Control
 from .connection import Connection
 from .connections import Connections
 from .ending import Ending

@@ -3,8 +3,7 @@
 import asyncio
 import logging
 
-from .broker import Broker
-from .broker.processes import Processes
+from .broker import Broker, Processes
 from .config import Config
 from .connection import Connection, Part, Wave
 from .connections import Connections

@@ -10,9 +10,7 @@ from quart import Quart, utils
 from .access import Gate
 from .app_channels import AppChannels
 from .asgi import Middleware
-from .broker import Broker
-from .broker.control import Control
-from .broker.memory import MemoryBroker
+from .broker import Broker, Control, MemoryBroker
 from .channel import Binding, Channel
 from .config import Config
 from .connect import StreamEndpoints

@@ -1,8 +1,8 @@
 """Tell every process something, and ask every process something.
 
 Both are messages without a topic (``Kind.CONTROL``), which every process receives. The broker
-keeps what is sent for processes that are cut off at the time. It does not keep a question or its
-answers: by the time those processes could read them, the question has timed out.
+keeps what is told, for processes that are disconnected at the time. It does not keep questions and
+answers, because a question has timed out by the time that such a process could read it.
 """
 
 import asyncio
@@ -16,16 +16,17 @@ from typing import Any
 from ..error_log import ErrorLog, OnceLog
 from ..errors import BrokerUnavailable, SetupError
 from ..position import ZERO
-from . import CONTROL_HISTORY, Broker, Keep, Kind, Message
+from .base import Broker
+from .messages import CONTROL_HISTORY, Keep, Kind, Message
 from .processes import Process, Processes
 
 logger = logging.getLogger("quart_sse")
 
-#: The names of the messages that ask and answer.
+#: Names of the messages that ask and answer.
 ASK, ANSWER = "ask", "answer"
-#: Characters that a question or an answer may have, as JSON.
+#: Longest question or answer, in characters of JSON.
 MAX_CHARS = 65_536
-#: Answers to one question that are taken; and answers of this process that wait to be sent.
+#: Most answers that are taken to one question; most answers of this process that wait to be sent.
 MAX_ANSWERS, MAX_UNSENT = 1000, 64
 _NOT_KEPT = Keep(events=0, ttl=0)
 
@@ -34,30 +35,29 @@ Handler = Callable[[Mapping[str, Any]], None]
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What came of a question."""
+    """The answers to a question."""
 
     answers: Mapping[str, Any]  #: process id -> its answer
-    #: process id -> why it has none: "unknown" (the question is one of another release), "failed",
-    #: "too-long"
+    #: process id -> why it has no answer: "unknown" (another release asks), "failed", "too-long"
     faults: Mapping[str, str]
-    silent: tuple[Process, ...]  #: processes that were live and had not answered by the deadline
+    silent: tuple[Process, ...]  #: live processes that did not answer in time
 
 
 @dataclass(slots=True)
 class _Asked:
-    """A question of this process whose answers are being waited for."""
+    """A question of this process that waits for answers."""
 
-    expected: set[str]  #: ids of the processes that have not answered yet
+    expected: set[str]  #: ids of processes that have not answered yet
     is_answered: asyncio.Event = field(default_factory=asyncio.Event)
     answers: dict[str, Any] = field(default_factory=dict)
     faults: dict[str, str] = field(default_factory=dict)
 
 
 class Control:
-    """What all processes of an app tell and ask each other.
+    """Tells and asks all processes of an app.
 
     Args:
-        broker: Carries it.
+        broker: Carries the messages.
         errors: Where errors of handlers are logged.
 
     Example:
@@ -84,61 +84,62 @@ class Control:
         self.handle(ASK, self._take_question, {"id", "question", "data"})
         self.handle(ANSWER, self._take_answer, {"id", "process", "answer", "fault"})
 
-    # -- what this process does with messages and questions ----------------------------------------
+    # -- declaring what this process does ----------------------------------------------------------
 
     def handle(self, name: str, handler: Handler, keys: Set[str]) -> None:
-        """Call a function whenever a process, this one too, tells something of this name.
+        """Call a function for each message of a name, from any process, this one included.
 
         Args:
-            name: Letters; what :meth:`tell` is called with.
-            handler: Called with the data. What it raises is logged.
-            keys: Of the data. Others are left out, for a newer release may have added them.
+            name: The name that :meth:`tell` takes, of letters.
+            handler: Called with the data. Exceptions are logged.
+            keys: Keys of the data that the handler takes. Others are left out, because a newer
+                release may have added them.
         """
         self._handlers[name] = handler, keys
 
     def handle_loss(self, function: Callable[[], None]) -> None:
-        """Call a function when this process may have missed for good what it was told."""
+        """Call a function when this process may have lost control messages for good."""
         self._lost.append(function)
 
     def reply(self, question: str, function: Callable[[Any], object]) -> None:
-        """Answer a question by what a function returns.
+        """Answer a question with what a function returns.
 
         Args:
-            question: What :meth:`ask` is called with.
-            function: Called with the question's data; returns what JSON can say, in at most
-                ``MAX_CHARS`` characters, without waiting for anything.
+            question: The name that :meth:`ask` takes.
+            function: Called with the question's data. Returns something for JSON, of at most
+                ``MAX_CHARS`` characters, without awaiting or blocking.
         """
         self._replies[question] = function
 
     # -- telling and asking ------------------------------------------------------------------------
 
     async def tell(self, name: str, data: Mapping[str, object]) -> None:
-        """Tell every process something, also those that are cut off now and come back soon.
+        """Tell every process something, including those that reconnect soon.
 
         Args:
-            name: Which handlers are called; see :meth:`handle`.
-            data: What JSON can say.
+            name: The name of the handler to call; see :meth:`handle`.
+            data: Something for JSON.
 
         Raises:
-            BrokerUnavailable: If it was not, or may not have been, told.
+            BrokerUnavailable: If the message was not, or may not have been, sent.
         """
         await self._send(name, json.dumps(data), CONTROL_HISTORY)
 
     async def ask(self, question: str, data: object = None, *, deadline: float) -> Answers:
-        """Ask every process something, this one too.
+        """Ask every process something, this one included.
 
         Args:
             question: See :meth:`reply`.
-            data: What JSON can say, in at most ``MAX_CHARS`` characters.
-            deadline: Seconds after which no further answer is waited for.
+            data: Something for JSON, of at most ``MAX_CHARS`` characters.
+            deadline: How long to wait for answers, in seconds.
 
         Returns:
-            The answers, and the processes that were live when the question was asked and have
-            not answered; sooner than the deadline if all have.
+            The answers, and the processes that were live when the question was asked and did
+            not answer. Returns before the deadline once all have answered.
 
         Raises:
-            BrokerUnavailable: If the question was not, or may not have been, asked.
-            SetupError: If this process serves nothing, and so hears no answer.
+            BrokerUnavailable: If the question was not, or may not have been, sent.
+            SetupError: If this process serves nothing, and so receives no answers.
             ValueError: If the data are too long.
 
         Example:
@@ -147,7 +148,8 @@ class Control:
         own = self.processes.own
         if own is None:
             raise SetupError(
-                "A process that serves nothing hears no answers. Ask within a process that serves."
+                "A process that serves nothing receives no answers. Ask within a process that "
+                "serves."
             )
         id = secrets.token_hex(8)
         text = json.dumps({"id": id, "question": question, "data": data})
@@ -179,13 +181,17 @@ class Control:
     async def _send(self, name: str, text: str, keep: Keep) -> None:
         await self._broker.publish(Message(Kind.CONTROL, ZERO, "", name, text), keep)
 
-    # -- what comes from the broker ----------------------------------------------------------------
+    # -- messages from the broker ------------------------------------------------------------------
 
     def take(self, name: str, text: str) -> None:
         """Take a control message; one that cannot be read is logged and skipped.
 
-        It raises nothing: what is kept would come again with each catching up, and keep this
-        process from it for good.
+        It raises nothing. A kept message arrives again with each catch-up, so an exception would
+        keep this process from ever catching up.
+
+        Args:
+            name: The message's name.
+            text: Its data, as JSON.
         """
         if name not in self._handlers:
             self._once.warn(
@@ -207,7 +213,7 @@ class Control:
             )
 
     def _known(self, name: str, told: Any, keys: Set[str]) -> Mapping[str, Any]:
-        """Return what this release knows of a message's data."""
+        """Return those of a message's data that this release knows."""
         if not isinstance(told, dict):
             raise TypeError("The data of a control message are no object.")
         for key in told.keys() - keys:
@@ -221,14 +227,14 @@ class Control:
         return {key: told[key] for key in keys & told.keys()}
 
     def lose(self) -> None:
-        """Note that this process may have missed for good what it was told."""
+        """Call the functions of :meth:`handle_loss`: control messages may be lost for good."""
         for function in self._lost:
             function()
 
     def _take_question(self, told: Mapping[str, Any]) -> None:
         own = self.processes.own
         if own is None or len(self._unsent) >= MAX_UNSENT:
-            return  # who asks will say that this process is silent
+            return  # the asking process lists this one as silent
         text = json.dumps({"id": told["id"], "process": own.id, **self._answer(told)})
         task = asyncio.get_running_loop().create_task(self._send_answer(text))
         self._unsent.add(task)
@@ -271,11 +277,11 @@ class Control:
     # -- life --------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """Answer from now on: this process begins to serve."""
+        """Answer from now on, because this process begins to serve."""
         self.processes.begin()
 
     async def end(self) -> None:
-        """Leave the list of processes, and answer no longer."""
+        """Leave the list of processes, and stop answering."""
         for task in list(self._unsent):
             task.cancel()
         await asyncio.gather(*self._unsent, return_exceptions=True)

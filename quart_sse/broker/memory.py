@@ -1,4 +1,4 @@
-"""The broker of a single process: its history lives as long as the process does."""
+"""The broker of a single process, whose history ends with the process."""
 
 import heapq
 import time
@@ -7,17 +7,19 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from ..position import ZERO, Id, Position, new_epoch
-from . import Broker, Keep, Kind, Message, Past, Receiver, Replay, Start, State, judge, reference_of
+from .base import Broker, Receiver, State, reference_of
+from .messages import Keep, Kind, Message
+from .replay import Past, Replay, Start, judge
 
-#: Seconds that history outlives its lifetime, so that a position of just that age still finds it.
+#: Extra lifetime of history, in seconds, so that a position of exactly its age still finds it.
 GRACE = 10.0
-#: Lists of topics, too long for a URL, that are kept at most.
+#: Most texts that are kept; the oldest is dropped for a newer one.
 MAX_TEXTS = 10_000
 
 
 @dataclass(slots=True)
 class _Record:
-    """What is kept of one topic."""
+    """The history of one topic."""
 
     expires: float
     events: deque[Message] = field(default_factory=deque)
@@ -27,12 +29,13 @@ class _Record:
 
 
 class MemoryBroker(Broker):
-    """Delivers within ``publish`` itself: no task, no queue, nothing to wait for.
+    """Delivers inside ``publish``, without a task or a queue.
 
     Args:
-        clock: Seconds since 1970; tests bring their own.
+        clock: Returns the time in seconds since 1970; tests replace it.
     """
 
+    state = State.STARTING
     is_shared = False
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
@@ -40,7 +43,7 @@ class MemoryBroker(Broker):
         self._epoch = new_epoch()
         self._last = ZERO.next(self._now_ms())
         self._records: dict[str, _Record] = {}
-        # When to look whether a topic's record has expired: one entry for each.
+        # When to check whether a topic's record has expired; one entry for each topic.
         self._expiries: list[tuple[float, str]] = []
         self._present: dict[str, dict[str, str]] = {}
         self._texts: OrderedDict[str, tuple[str, float]] = OrderedDict()
@@ -50,11 +53,11 @@ class MemoryBroker(Broker):
         return int(self._clock() * 1000)
 
     def _now(self) -> float:
-        """Seconds by the order of ids: it stands still while a clock that was set back lags."""
+        """Return the time of the newest id, which stands still while the clock is set back."""
         return max(self._clock(), self._last.ms / 1000)
 
     async def start(self, receiver: Receiver) -> None:
-        """Begin to deliver to a hub."""
+        """Begin to deliver to the hub."""
         self._receiver = receiver
         await receiver.catch_up()
         self.state = State.READY
@@ -65,11 +68,11 @@ class MemoryBroker(Broker):
         self.state = State.STOPPED
 
     async def release(self) -> None:
-        """Do nothing: nothing is held between calls."""
+        """Do nothing: there are no connections."""
 
     @property
     def known(self) -> Position:
-        """The newest position: a process that is its own broker always knows it."""
+        """The newest position, which a process that is its own broker always knows."""
         return Position(self._epoch, self._last, self._last)
 
     async def position(self) -> Position:
@@ -77,7 +80,7 @@ class MemoryBroker(Broker):
         return self.known
 
     async def publish(self, message: Message, keep: Keep) -> Id:
-        """Give a message its id, keep it, and hand it to the hub."""
+        """Assign an id to a message, keep it, and hand it to the hub."""
         self._last = self._last.next(self._now_ms())
         message = replace(message, id=self._last)
         if message.kind in (Kind.EVENT, Kind.CONTROL) and keep.events:
@@ -112,7 +115,7 @@ class MemoryBroker(Broker):
 
     def _keep_event(self, record: _Record, message: Message, keep: Keep) -> None:
         if not record.events:
-            # Of what was before a topic's first known event only this is certain: it expired.
+            # Whatever preceded a topic's first known event has expired; only that is certain.
             expired = Id(message.id.ms - int(keep.ttl * 1000), 0)
             record.before = record.tip or expired
         record.events.append(message)
@@ -128,8 +131,8 @@ class MemoryBroker(Broker):
 
     async def resume(self, starts: Mapping[str, Start]) -> Replay:
         """Return what was missed since each topic's start."""
-        # The clock, not the last message, says how old a position is. Through the ordinary way,
-        # so that the hub stands where the snapshot does.
+        # The age of a position counts from now, not from the last message. The probe moves the hub
+        # to the snapshot's position, too.
         await self.probe()
         replay = Replay(self.known)
         for topic, start in starts.items():
@@ -148,7 +151,7 @@ class MemoryBroker(Broker):
         return Past(missed, before, record.tip, dict(record.changes))
 
     async def keep_text(self, text: str, seconds: float) -> str:
-        """Keep a text, among a bounded number of them."""
+        """Keep a text; the oldest is dropped if there are too many."""
         reference = reference_of(text)
         self._texts[reference] = (text, self._clock() + seconds)
         self._texts.move_to_end(reference)
@@ -157,21 +160,21 @@ class MemoryBroker(Broker):
         return reference
 
     async def kept_text(self, reference: str) -> str | None:
-        """Return a text that was kept."""
+        """Return a kept text; None if it has expired or was never kept."""
         text, expires = self._texts.get(reference, ("", 0.0))
         return text if expires > self._clock() else None
 
     async def enter(self, topic: str, members: Mapping[str, str]) -> None:
-        """Note that connections are present."""
+        """Record that connections are present."""
         self._present.setdefault(topic, {}).update(members)
 
     async def exit(self, topic: str, member: str) -> None:
-        """Note that a connection has left."""
+        """Record that a connection has left."""
         members = self._present.get(topic, {})
         members.pop(member, None)
         if not members:
             self._present.pop(topic, None)
 
     async def present(self, topic: str) -> Mapping[str, str]:
-        """Return who is present: connection -> identity."""
+        """Return connection id -> identity for all that are present."""
         return dict(self._present.get(topic, {}))

@@ -1,4 +1,4 @@
-"""The processes of an app that are live: each one says so, again and again, until it stops."""
+"""The list of an app's live processes, on which each one renews its own entry until it stops."""
 
 import contextlib
 import json
@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 
 from ..errors import BrokerUnavailable
 from ..release import RELEASE
-from . import Broker
+from .base import Broker
 
-#: Where brokers keep the list: with those who are present, but of no topic.
+#: Topic under which brokers keep the list, among presence.
 PROCESSES = ""
 
 
@@ -21,15 +21,15 @@ class Process:
 
     id: str  #: random, made when the process begins to serve
     host: str = ""  #: its machine's name
-    pid: int = 0  #: its number there
+    pid: int = 0  #: its process id there
     release: str = ""  #: the version of quart_sse that it runs
 
 
 class Processes:
     """The live processes of an app, and this one among them.
 
-    A process is on the list soon after it began to serve, and until it stops. One that was killed
-    stays until the broker has heard nothing of it for a minute; ``memory://`` knows only its own.
+    A process is listed from soon after it begins to serve until it stops. One that was killed is
+    listed until its entry expires, after a minute. ``memory://`` knows only its own process.
 
     Args:
         broker: Keeps the list.
@@ -43,34 +43,34 @@ class Processes:
         self.own: Process | None = None  #: None while this process serves nothing
 
     def begin(self) -> None:
-        """Take an id: this process begins to serve.
+        """Take an id, when this process begins to serve.
 
-        Not before: a server may load the app first and fork its workers then.
+        Not earlier, because a server may load the app first and fork its workers then.
         """
         self.own = Process(secrets.token_hex(8), socket.gethostname(), os.getpid(), RELEASE)
 
     async def announce(self) -> None:
-        """Say that this process is live, or still is.
+        """Enter this process on the list, or renew its entry.
 
         Raises:
-            BrokerUnavailable: If it could not be said.
+            BrokerUnavailable: If that was not, or may not have been, done.
         """
         if self.own is not None:
             told = asdict(self.own)
             await self._broker.enter(PROCESSES, {told.pop("id"): json.dumps(told)})
 
     async def end(self) -> None:
-        """Leave the list; while the broker is away it forgets this process by itself."""
+        """Leave the list. If the broker is away, the entry expires by itself."""
         own, self.own = self.own, None
         if own is not None:
             with contextlib.suppress(BrokerUnavailable):
                 await self._broker.exit(PROCESSES, own.id)
 
     async def live(self) -> list[Process]:
-        """Return the processes that are live, in the order of host and number.
+        """Return the live processes, ordered by host and process id.
 
         Raises:
-            BrokerUnavailable: If the broker cannot be asked.
+            BrokerUnavailable: If the broker does not answer.
         """
         told = await self._broker.present(PROCESSES)
         found = [_read(id, text) for id, text in told.items()]
@@ -78,7 +78,7 @@ class Processes:
 
 
 def _read(id: str, text: str) -> Process:
-    """Read what a process says of itself; another release may say more, less or otherwise."""
+    """Read a process's entry; another release may write more, less or other things."""
     try:
         told = json.loads(text)
         return Process(id, str(told["host"]), int(told["pid"]), str(told["release"]))

@@ -10,7 +10,8 @@ from pathlib import Path
 from quart import Quart, Response, request
 
 from quart_sse import SSE
-from quart_sse.broker.link import MAX_CALLS
+from quart_sse.broker.redis import RedisBroker
+from quart_sse.broker.redis.link import MAX_CALLS
 from quart_sse.connection import Connection
 from quart_sse.wiring import Services
 
@@ -109,6 +110,11 @@ def idle_calls(state: Services) -> int:
     return idle
 
 
+def wanted(state: Services) -> int:
+    """Return how many topics the process has subscribed to at Redis."""
+    return len(state.broker._listener._wanted) if isinstance(state.broker, RedisBroker) else 0
+
+
 @app.get("/held")
 async def held() -> dict[str, int]:
     """Tell what this process holds."""
@@ -123,7 +129,7 @@ async def held() -> dict[str, int]:
         "fragments": sum(len(each._shared) for each in hub._roots.values()),
         "owners": len(state.connections._by_owner),
         "departed": len(state.presence._departed),
-        "wanted": len(getattr(state.broker, "_wanted", ())),
+        "wanted": wanted(state),
         "present": len(getattr(state.broker, "_present", ())),
         "pending": sum(map(pending, state.connections)),
         "tasks": len(asyncio.all_tasks()),

@@ -101,7 +101,7 @@ async def redis_rig() -> AsyncIterator[Rig]:
             broker, ear = RedisBroker(server.url), Ear()
 
             def wind(seconds: float) -> None:
-                broker.clock_offset_ms += int(seconds * 1000)
+                broker._order.clock_offset_ms += int(seconds * 1000)
 
             await broker.start(ear)
             yield Rig(broker, ear, wind)

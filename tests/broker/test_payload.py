@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quart_sse.broker import Kind, Message
-from quart_sse.broker.payload import VERSION, Reader, write
+from quart_sse.broker.redis.payload import VERSION, Reader, write
 from quart_sse.position import Id
 
 NAMES = st.text(string.ascii_letters + string.digits + "_.-", min_size=1)

@@ -6,11 +6,10 @@ import socket
 
 import pytest
 
-from quart_sse.broker import redis as redis_module
 from quart_sse.broker.control import Control
 from quart_sse.broker.memory import MemoryBroker
 from quart_sse.broker.processes import PROCESSES
-from quart_sse.broker.redis import RedisBroker
+from quart_sse.broker.redis import RedisBroker, commands
 from quart_sse.error_log import ErrorLog
 from quart_sse.release import RELEASE
 from tests.support.control import Process, serving
@@ -56,7 +55,7 @@ async def test_killed_process_is_forgotten(
     redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without word of it Redis forgets a process, and only that one."""
-    monkeypatch.setattr(redis_module, "PRESENT_MS", 100)
+    monkeypatch.setattr(commands, "PRESENT_MS", 100)
     async with serving(RedisBroker(redis.url)) as one:
         dead = Control(RedisBroker(redis.url), ErrorLog())
         dead.begin()

@@ -18,8 +18,7 @@ from markupsafe import Markup
 
 from quart_sse import revocation
 from quart_sse.broker import Keep, Kind, Message, State
-from quart_sse.broker import redis as redis_module
-from quart_sse.broker.redis import FORMAT, RedisBroker
+from quart_sse.broker.redis import FORMAT, RedisBroker, listener
 from quart_sse.errors import BrokerUnavailable
 from quart_sse.position import ZERO, Id, Position
 from tests.support.processes import POLL, Boot, Inbox, Process, event, outages, until_redis
@@ -401,7 +400,7 @@ async def test_clock_that_was_set_back(scene: Scene) -> None:
     first = Id.parse((await scene.a.room.publish("said", 100)).id)
     scene.published.kept.append(100)
     scene.published.next = 101
-    scene.a.broker.clock_offset_ms = -600_000
+    scene.a.broker._order.clock_offset_ms = -600_000
     second = Id.parse((await scene.a.room.publish("said", 101)).id)
     scene.published.kept.append(101)
     scene.published.next = 102
@@ -475,7 +474,7 @@ async def test_revocations_told_during_a_cut_are_carried_out(
         open_stream(b.client("ada"), "/sse/rooms/1") as ada,
         open_stream(b.client("bob"), "/sse/rooms/1") as bob,
     ):
-        monkeypatch.setattr(redis_module, "FIRST_RETRY", 0.5)
+        monkeypatch.setattr(listener, "FIRST_RETRY", 0.5)
         await redis.ask("CLIENT", "KILL", "TYPE", "pubsub")
         await until(lambda: b.broker.state is State.AWAY)
         await a.sse.disconnect(identity="ada")
@@ -738,9 +737,13 @@ async def test_entry_that_cannot_be_read_keeps_nobody_away(
     arguments = [each.replace("{epoch}", epoch) if isinstance(each, str) else each for each in rest]
     await redis.ask(command, f"{PREFIX}:{name}", *arguments)
 
-    old = b.broker._subscription
+    old = b.broker._listener._subscription
     await redis.ask("CLIENT", "KILL", "TYPE", "pubsub")
-    await until(lambda: b.broker.state is State.READY and b.broker._subscription not in (None, old))
+    await until(
+        lambda: (
+            b.broker.state is State.READY and b.broker._listener._subscription not in (None, old)
+        )
+    )
     await a.change()
     url = "/sse/rooms/1?fragments=list"
     async with open_stream(b.app, url, {"Last-Event-ID": before}) as stream:
@@ -773,14 +776,14 @@ async def test_message_that_cannot_be_read_cuts_nobody_off(
         payload = payload.replace("{epoch}", (await process.broker.position()).epoch).encode()
     async with open_stream(process.app, "/sse/rooms/1") as stream:
         await stream.next("sse-open")
-        subscription = process.broker._subscription
+        subscription = process.broker._listener._subscription
         for _ in range(20):
             await redis.ask("PUBLISH", f"{PREFIX}:rooms?room=1", payload)
         await process.room.publish("said", 1)
         said = await stream.next("said")
 
     assert said.data == "1"
-    assert process.broker._subscription is subscription
+    assert process.broker._listener._subscription is subscription
     assert len([record for record in caplog.records if record.exc_info]) == 1
 
 
@@ -801,14 +804,14 @@ async def test_messages_of_a_newer_release_are_skipped_and_said_once(
     payload = NEWER[what].format(epoch=position.epoch, id=f"{position.events.ms}-999")
     async with open_stream(process.app, "/sse/rooms/1") as stream:
         await stream.next("sse-open")
-        subscription = process.broker._subscription
+        subscription = process.broker._listener._subscription
         for _ in range(20):
             await redis.ask("PUBLISH", f"{PREFIX}:rooms?room=1", payload)
         await process.room.publish("said", 7)
         said = await stream.next("said")
 
     assert said.data == "7"
-    assert process.broker._subscription is subscription
+    assert process.broker._listener._subscription is subscription
     (warning,) = caplog.records
     assert (warning.levelname, warning.exc_info) == ("WARNING", None)
     assert "Another release" in caplog.text

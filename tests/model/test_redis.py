@@ -18,8 +18,10 @@ from hypothesis.stateful import rule
 from redis import Redis
 
 from quart_sse.broker import Keep, Kind, Message, Replay, Start, State
-from quart_sse.broker.link import Subscription
 from quart_sse.broker.redis import RedisBroker
+from quart_sse.broker.redis.listener import Listener
+from quart_sse.broker.redis.order import Order
+from quart_sse.broker.redis.subscription import Subscription
 from quart_sse.position import Id, Position
 from tests.support.model import (
     CLOCK,
@@ -37,6 +39,65 @@ from tests.support.model import (
 from tests.support.redis_server import RedisServer
 
 
+class RealOrder(Order):
+    """The order of a broker in virtual time, which Redis' clock follows."""
+
+    def __init__(self, broker: "RealBroker") -> None:
+        self._broker = broker
+        super().__init__()
+
+    @property
+    def clock_offset_ms(self) -> int:
+        """What makes Redis' clock the loop's."""
+        broker = self._broker
+        return int((CLOCK + broker.loop.now + broker.home.offset - time.time()) * 1000)
+
+    @clock_offset_ms.setter
+    def clock_offset_ms(self, value: int) -> None: ...
+
+    def learn(self, epoch: str, id: Id) -> Position:
+        self._broker._note_epoch(epoch)
+        return super().learn(epoch, id)
+
+
+class RealListener(Listener):
+    """The subscription of a broker in virtual time."""
+
+    def __init__(self, broker: "RealBroker", order: Order) -> None:
+        self._broker = broker
+        super().__init__(
+            broker._link, broker._names, order, broker._reader, broker._errors, probe=5.0
+        )
+
+    async def _serve(self, subscription: Subscription) -> None:
+        broker = self._broker
+        broker._is_connecting = True
+        try:
+            await super()._serve(subscription)
+        finally:
+            broker._is_connecting = broker._is_cut = False
+            broker._under_way = 0
+
+    def _set_state(self, state: State) -> None:
+        if state is State.READY:
+            self._broker._is_connecting = False
+        super()._set_state(state)
+
+    async def _deliver(self, channel: str, payload: bytes) -> None:
+        broker = self._broker
+        while broker.is_lagging:
+            broker.arrived.clear()
+            await broker.arrived.wait()
+        broker._under_way = max(0, broker._under_way - 1)
+        read = self._reader.message(self._names.topic_of(channel), payload)
+        assert read is not None
+        message, epoch = read
+        broker._note_epoch(epoch)
+        if epoch != self._epoch or message.id <= cast("Any", self._receiver)._seen:
+            broker._lose(message)
+        await super()._deliver(channel, payload)
+
+
 class RealBroker(RedisBroker):
     """The Redis broker in virtual time; knows what has not arrived yet."""
 
@@ -52,9 +113,11 @@ class RealBroker(RedisBroker):
         self.loud_lost: set[int] = set()
         self.loop = loop
         self.is_lagging = False
-        self._arrived = asyncio.Event()
+        self.arrived = asyncio.Event()
         self.name: str = home.name if home else secrets.token_hex(4)
         super().__init__(self.server.url, prefix=self.name, most=CONFIG.replay_events)
+        self._order = RealOrder(self)
+        self._listener = RealListener(self, self._order)
         self._client = Redis(unix_socket_path=str(self.server.socket), decode_responses=True)
         self._calls = 0  #: not answered yet
         self._under_way = 0  #: messages that Redis has sent and that have not arrived
@@ -63,21 +126,13 @@ class RealBroker(RedisBroker):
         self._link._once = self._counted  # type: ignore[method-assign]
         loop.idle.is_answer_due = lambda: any(peer.is_answer_due for peer in self.peers)
 
-    @property
-    def clock_offset_ms(self) -> int:
-        """What makes Redis' clock the loop's."""
-        return int((CLOCK + self.loop.now + self.home.offset - time.time()) * 1000)
-
-    @clock_offset_ms.setter
-    def clock_offset_ms(self, value: int) -> None: ...
-
     # -- faults
 
     def cut(self, kind: str) -> None:
         """Cut connections of a kind."""
         self._client.client_kill_filter(_type=kind)
         for peer in self.peers:
-            peer._is_cut = kind == "pubsub" and peer._subscription is not None
+            peer._is_cut = kind == "pubsub" and peer._listener._subscription is not None
 
     def lose_data(self) -> None:
         """Forget everything."""
@@ -86,11 +141,11 @@ class RealBroker(RedisBroker):
     def lag(self, is_lagging: bool) -> None:
         """Take what arrives later, or at once."""
         self.is_lagging = is_lagging
-        self._arrived.set()
+        self.arrived.set()
 
     def evict(self, topic: str) -> None:
         """Lose the record of a topic's changes."""
-        self._client.delete(self._key("fragments", topic))
+        self._client.delete(self._names.key("fragments", topic))
 
     def rest(self) -> None:
         self.lag(False)
@@ -120,22 +175,9 @@ class RealBroker(RedisBroker):
         finally:
             self._calls -= 1
 
-    async def _serve(self, subscription: Subscription) -> None:
-        self._is_connecting = True
-        try:
-            await super()._serve(subscription)
-        finally:
-            self._is_connecting = self._is_cut = False
-            self._under_way = 0
-
-    def _set_state(self, state: State) -> None:
-        if state is State.READY:
-            self._is_connecting = False
-        super()._set_state(state)
-
     async def publish(self, message: Message, keep: Keep) -> Id:
-        channel = self._channel(message.topic) if message.topic else self._service
-        hearing = [peer for peer in self.peers if channel in peer._confirmed]
+        channel = self._names.channel(message.topic)
+        hearing = [peer for peer in self.peers if peer._listener._has_confirmed([channel])]
         for peer in hearing:  # it may arrive before the answer does
             peer._under_way += not peer._is_cut
         id = await super().publish(message, keep)
@@ -145,29 +187,11 @@ class RealBroker(RedisBroker):
                 peer._lose(message)
         return id
 
-    async def _deliver(self, channel: str, payload: bytes) -> None:
-        while self.is_lagging:
-            self._arrived.clear()
-            await self._arrived.wait()
-        self._under_way = max(0, self._under_way - 1)
-        topic = "" if channel == self._service else channel.removeprefix(f"{self._prefix}:")
-        read = self._reader.message(topic, payload)
-        assert read is not None
-        message, epoch = read
-        self._note_epoch(epoch)
-        if epoch != self._epoch or message.id <= cast("Any", self._receiver)._seen:
-            self._lose(message)
-        await super()._deliver(channel, payload)
-
     def _lose(self, message: Message) -> None:
         if message.topic == LOUD and message.kind is Kind.EVENT:
             self.loud_lost.add(int(message.data or ""))
 
     # -- what the model asks
-
-    def _learn(self, epoch: str, id: Id) -> Position:
-        self._note_epoch(epoch)
-        return super()._learn(epoch, id)
 
     def _note_epoch(self, epoch: str) -> None:
         if epoch not in self.epochs:

@@ -15,9 +15,17 @@ FLOORS = [
     {"errors"},
     {"position", "naming", "config", "assets", "error_log", "html_text", "release"},
     {"event"},
-    {"broker", "ending"},
-    {"broker.link", "broker.memory", "broker.payload", "broker.processes"},
-    {"broker.control", "broker.redis"},
+    {"broker.messages", "ending"},
+    {"broker.replay"},
+    {"broker.base"},
+    {"broker.memory", "broker.processes", "broker.redis.payload", "broker.redis.script"},
+    {"broker.redis.subscription"},
+    {"broker.redis.commands", "broker.redis.link"},
+    {"broker.redis.order"},
+    {"broker.control", "broker.redis.listener"},
+    {"broker.redis.broker"},
+    # Faces, above the rooms behind them: so that no room imports from its own wing's face.
+    {"broker", "broker.redis"},
     {"connection", "fragment"},
     {"debts", "fragments", "group", "limits", "replays", "signer"},
     {"items", "roots", "routes", "waves"},
@@ -42,7 +50,7 @@ LAST_FLOOR_WITHOUT_QUART = FLOOR_OF["hub"]
 
 
 def module_name(path: Path) -> str:
-    """Return a file's name in the table: `quart_sse/broker/redis.py` is `broker.redis`."""
+    """Return a file's name in the table: `quart_sse/broker/base.py` is `broker.base`."""
     parts = path.relative_to(PACKAGE).with_suffix("").parts
     return ".".join(parts[:-1] if len(parts) > 1 and parts[-1] == "__init__" else parts)
 

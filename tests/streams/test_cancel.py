@@ -252,11 +252,14 @@ async def check_nothing_is_left(state: Services, where: str) -> None:
     for topic in TOPICS:
         assert not await broker.present(topic), where
     if isinstance(broker, RedisBroker):
-        assert not broker._wanted, where
+        listener = broker._listener
+        subscription = listener._subscription
+        assert subscription is not None, where
+        assert not listener._wanted, where
         assert not broker._link._pool._in_use_connections, where
         # What was given up is answered in time, and counts for nothing.
-        await until(lambda: not broker._requested, 5)
-        assert broker._confirmed == {broker._service}, where
+        await until(lambda: not subscription._due, 5)
+        assert subscription._confirmed == {broker._names.service}, where
 
 
 def is_waiting(state: Services) -> bool:
@@ -419,9 +422,9 @@ async def test_topic_asked_for_while_many_are_given_up_stays_subscribed() -> Non
             await broker.subscribe(topics)
             server.freeze()
             leaving = asyncio.ensure_future(broker.unsubscribe(topics))
-            await until(lambda: not broker._wanted)
+            await until(lambda: not broker._listener._wanted)
             coming = asyncio.ensure_future(broker.subscribe(topics[-1:]))
-            await until(lambda: broker._wanted)
+            await until(lambda: broker._listener._wanted)
             assert not leaving.done()
             server.thaw()
             await asyncio.gather(leaving, coming)

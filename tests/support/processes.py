@@ -127,7 +127,8 @@ def outages(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [
         record.getMessage()
         for record in caplog.records
-        if record.levelno >= logging.WARNING and record.getMessage().startswith("Redis")
+        if record.levelno >= logging.WARNING
+        and record.getMessage().startswith(("Redis", "No message from Redis"))
     ]
 
 

@@ -1,7 +1,7 @@
-"""How messages are written in Redis, and read however another release has written them.
+"""The form of messages in Redis, which releases share.
 
-Two releases run side by side during a deployment. What one cannot know of the other is skipped
-and said once; docs/redis.md tells how a newer release adds to what is here.
+Two releases run side by side during a deployment. What one does not know of the other is skipped
+and logged once; docs/redis.md has the rules by which a newer release may add to the form.
 
 .. code-block:: text
 
@@ -14,38 +14,43 @@ and said once; docs/redis.md tells how a newer release adds to what is here.
 from collections.abc import Sequence
 from typing import Any
 
-from ..error_log import OnceLog
-from ..position import LAST, ZERO, Id
-from . import Kind, Message, Past
+from ...error_log import OnceLog
+from ...position import LAST, ZERO, Id
+from ..messages import Kind, Message
+from ..replay import Past
 
-#: Version of keys and messages, and a part of every key: releases with different ones share a
-#: Redis without meeting. Raise it, and say so in the changelog, if a release that reads by the
-#: rules of docs/redis.md would misread what is written now. Pages that are open are then reset.
+#: Version of keys and messages. It is part of every key, so releases with different versions share
+#: a Redis without meeting. Raise it, and say so in the changelog, if a release that reads by the
+#: rules of docs/redis.md would misread what is written now. Open pages are then reset.
 FORMAT = 1
-#: What every message begins with; the scripts write it.
+#: Prefix of every message, which the scripts write.
 VERSION = "1"
 
 
 def write(message: Message) -> str:
-    """Return the payload of a message."""
+    """Return the payload of a message, for :class:`Reader`."""
     retry = "" if message.retry_ms is None else str(message.retry_ms)
     return f"{message.name or ''}|{retry}|{_escape(message.origin)}|{message.data or ''}"
 
 
 class Reader:
-    """Reads what the processes of all releases write."""
+    """Reads messages and histories of all releases."""
 
     def __init__(self) -> None:
         self._once = OnceLog()
 
     def message(self, topic: str, text: bytes) -> tuple[Message, str] | None:
-        """Read what a script published.
+        """Read a message that a script published.
+
+        Args:
+            topic: The topic of its channel.
+            text: The message.
 
         Returns:
-            The message and its epoch; None for what only another release understands.
+            The message and its epoch; None for a message that only another release knows.
 
         Raises:
-            ValueError: If no release of ours wrote it.
+            ValueError: If no release can have written it.
         """
         version, epoch, kind, id, payload = text.decode().split("|", 4)
         if version != VERSION:
@@ -66,10 +71,19 @@ class Reader:
         last_change: bytes,
         changes: Sequence[bytes],
     ) -> tuple[Past, ValueError | None]:
-        """Read what was kept of a topic, without what is left of another epoch.
+        """Read a topic's history, without entries of other epochs.
+
+        Args:
+            topic: The topic's name.
+            epoch: The epoch of the snapshot.
+            entries: Events as (id, fields), oldest first.
+            last_event: Id of the topic's last event; empty if it is not known.
+            last_change: Id of the topic's last change; empty if it is not known.
+            changes: Fragment, its last change, fragment, its last change ...
 
         Returns:
-            What could be read, and an error if that is not all.
+            The history, and an error if an entry could not be read. The history then counts as
+            lost.
         """
         unread: ValueError | None = None
         events: list[Message] = []
@@ -96,17 +110,17 @@ class Reader:
             tip, newest = (_id(text) if text else None for text in (last_event, last_change))
         except ValueError as error:
             unread, tip, newest = error, None, None
-        # The last change is on record, unless what holds the record was evicted.
+        # The last change is on record, unless the record was evicted.
         unrecorded = known.pop("", ZERO)
         if newest is not None and newest > max(known.values(), default=ZERO):
             unrecorded = newest
         if unread is None:
             return Past(events, before, tip, known, unrecorded), None
-        # The last of all positions: whatever is asked for may be what could not be read.
+        # LAST is after every position: any missed entry may be the one that cannot be read.
         return Past((), None, LAST, known, LAST), unread
 
     def _entry(self, pairs: Sequence[bytes]) -> tuple[bytes, tuple[str, str, str]]:
-        """Return the id before an entry of a history, and its epoch and payload."""
+        """Return the id before an entry, then the entry's epoch, separator and payload."""
         fields = dict(zip(pairs[::2], pairs[1::2], strict=True))
         if not fields.keys() >= {b"b", b"m"}:
             raise ValueError("An entry has no b or no m.")
@@ -133,7 +147,7 @@ class Reader:
 
 
 def _escape(text: str) -> str:
-    """Let a text stand between two bars: a root path may have one."""
+    """Escape bars, which separate fields and may occur in a root path."""
     return text.replace("%", "%25").replace("|", "%7C")
 
 

@@ -1,0 +1,207 @@
+"""The interface of brokers, and of the hub that takes their messages."""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from enum import Enum
+from typing import Protocol
+
+from ..position import Id, Position
+from .messages import Keep, Kind, Message
+from .replay import Replay, Start
+
+
+class State(Enum):
+    """The state of a broker."""
+
+    STARTING = "starting"
+    READY = "ready"
+    DEGRADED = "degraded"  #: works, but may lose history; the log says why
+    AWAY = "away"
+    STOPPED = "stopped"
+
+
+def reference_of(text: str) -> str:
+    """Return the reference under which a text is kept.
+
+    It is made of the text alone, so equal texts are kept once.
+    """
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+class Receiver(Protocol):
+    """Takes a broker's messages: the hub of the process."""
+
+    def receive(self, message: Message) -> None:
+        """Take one message; messages arrive in the order of their ids."""
+
+    async def catch_up(self) -> str | None:
+        """Ask the broker for what was missed.
+
+        The broker calls this before its first message and after each gap, and delivers nothing
+        until it returns.
+
+        Returns:
+            The epoch of the broker's answer, which may be newer than the one that the broker knew
+            when it called; None if the hub did not ask.
+        """
+
+
+class Broker(ABC):
+    """Carries messages between processes and keeps their history."""
+
+    #: whether other processes receive its messages
+    is_shared: bool = True
+
+    @property
+    @abstractmethod
+    def state(self) -> State:
+        """The current state."""
+
+    @abstractmethod
+    async def start(self, receiver: Receiver) -> None:
+        """Begin to deliver messages.
+
+        Args:
+            receiver: The process's hub.
+        """
+
+    @abstractmethod
+    async def stop(self) -> None:
+        """Stop delivering, and close all connections."""
+
+    @abstractmethod
+    async def release(self) -> None:
+        """Close idle connections, for processes that publish without :meth:`start`."""
+
+    @property
+    @abstractmethod
+    def known(self) -> Position | None:
+        """The newest position that this process has heard of; None if it has heard of none."""
+
+    @abstractmethod
+    async def position(self) -> Position:
+        """Ask for the broker's newest position.
+
+        Raises:
+            BrokerUnavailable: If the broker does not answer.
+        """
+
+    @abstractmethod
+    async def publish(self, message: Message, keep: Keep) -> Id:
+        """Publish an event, a change of a fragment, or a message to every process.
+
+        Args:
+            message: What to publish. Its id is ignored, because the broker assigns one.
+            keep: How the topic's history is kept.
+
+        Returns:
+            The id that the broker assigned.
+
+        Raises:
+            BrokerUnavailable: If the message was not, or may not have been, published.
+        """
+
+    async def probe(self) -> None:
+        """Publish a message that only moves all positions.
+
+        Raises:
+            BrokerUnavailable: If the probe was not, or may not have been, published.
+        """
+        await self.publish(Message(Kind.PROBE, Id(0, 0), ""), Keep(0, 0))
+
+    @abstractmethod
+    async def subscribe(self, topics: Iterable[str]) -> None:
+        """Subscribe to topics; returns once none of their messages can be missed.
+
+        Args:
+            topics: The topics' names.
+
+        Raises:
+            BrokerUnavailable: If the broker did not confirm all of them.
+        """
+
+    @abstractmethod
+    async def unsubscribe(self, topics: Iterable[str]) -> None:
+        """Unsubscribe from topics.
+
+        Args:
+            topics: The topics' names.
+
+        Raises:
+            BrokerUnavailable: If the broker could not be reached. The topics count as
+                unsubscribed all the same.
+        """
+
+    @abstractmethod
+    async def resume(self, starts: Mapping[str, Start]) -> Replay:
+        """Return what was missed since each topic's start, as one atomic snapshot.
+
+        Args:
+            starts: Topic -> where the connection starts on it.
+
+        Raises:
+            BrokerUnavailable: If the broker does not answer.
+        """
+
+    @abstractmethod
+    async def keep_text(self, text: str, seconds: float) -> str:
+        """Keep a text that is too long for a URL.
+
+        Args:
+            text: The text.
+            seconds: How long to keep it, in seconds.
+
+        Returns:
+            The reference that :meth:`kept_text` takes, in every process.
+
+        Raises:
+            BrokerUnavailable: If the text was not, or may not have been, kept.
+        """
+
+    @abstractmethod
+    async def kept_text(self, reference: str) -> str | None:
+        """Return a kept text; None if it has expired or was never kept.
+
+        Args:
+            reference: What :meth:`keep_text` returned.
+
+        Raises:
+            BrokerUnavailable: If the broker does not answer.
+        """
+
+    @abstractmethod
+    async def enter(self, topic: str, members: Mapping[str, str]) -> None:
+        """Record that connections are present on a topic, or renew the record.
+
+        Args:
+            topic: The topic's name; "" for the app's processes, see ``broker.processes``.
+            members: Connection id -> its identity. Anonymous connections use an id of their
+                browser instead.
+
+        Raises:
+            BrokerUnavailable: If this was not, or may not have been, recorded.
+        """
+
+    @abstractmethod
+    async def exit(self, topic: str, member: str) -> None:
+        """Record that a connection has left a topic.
+
+        Args:
+            topic: The topic's name, as in :meth:`enter`.
+            member: The connection's id.
+
+        Raises:
+            BrokerUnavailable: If this was not, or may not have been, recorded.
+        """
+
+    @abstractmethod
+    async def present(self, topic: str) -> Mapping[str, str]:
+        """Return connection id -> identity for all that are present, in every process.
+
+        Args:
+            topic: The topic's name, as in :meth:`enter`.
+
+        Raises:
+            BrokerUnavailable: If the broker does not answer.
+        """

@@ -1,0 +1,48 @@
+"""What a message says, and how a topic's history is kept."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from ..position import Id
+
+
+class Kind(Enum):
+    """The kinds of messages."""
+
+    EVENT = "event"  #: a fact: data of a topic
+    REFRESH = "refresh"  #: a fragment has changed; render it again
+    PUSH = "push"  #: a fragment has changed; here is its HTML
+    PROBE = "probe"  #: nothing but an id, which moves all positions
+    CONTROL = "control"  #: from one process to every process
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message in the broker's order."""
+
+    kind: Kind
+    id: Id
+    topic: str  #: "" for probes and control messages
+    name: str | None = None  #: of the event, the fragment or the control message
+    data: str | None = None  #: the event's data, or the pushed HTML
+    retry_ms: int | None = None
+    #: of an event: the page that caused it and drops it; of a push: the root path with which the
+    #: URLs in the HTML begin
+    origin: str = ""
+
+    @property
+    def size(self) -> int:
+        """The approximate size of the message, in bytes."""
+        return len(self.data or "") + len(self.name or "") + 64
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """How a topic's history is kept."""
+
+    events: int  #: most events to keep; 0 keeps none, so events of the topic are never replayed
+    ttl: float  #: lifetime after the topic's last message, in seconds
+
+
+#: History of control messages, for processes that are disconnected when one is sent.
+CONTROL_HISTORY = Keep(events=256, ttl=300.0)

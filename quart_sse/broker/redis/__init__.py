@@ -1,0 +1,6 @@
+"""Carry messages through Redis 6.2 and later, or Valkey, between many processes and machines."""
+
+from .broker import RedisBroker
+from .payload import FORMAT
+
+__all__ = ["FORMAT", "RedisBroker"]

@@ -1,0 +1,181 @@
+"""The broker of many processes and machines: Redis 6.2 and later, or Valkey.
+
+Each process receives live messages over one pub/sub connection, which is supervised: after a gap
+it reconnects, and the hub catches up from what it has seen before new messages are delivered.
+History is read only when clients resume.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from redis.exceptions import ReadOnlyError
+
+from ...error_log import ErrorLog
+from ...errors import BrokerUnavailable
+from ...position import Id, Position
+from ..base import Broker, Receiver, State, reference_of
+from ..messages import Keep, Message
+from ..replay import Past, Replay, Start, judge
+from . import commands
+from .commands import Names
+from .link import Link
+from .listener import Listener
+from .order import Order
+from .payload import Reader
+from .script import ScriptCall
+
+
+class RedisBroker(Broker):
+    """Carries messages through Redis.
+
+    Args:
+        url: ``redis://``, ``rediss://`` or ``unix://``.
+        prefix: Prefix of every key and pub/sub channel; apps with different prefixes do not meet.
+        timeout: Longest duration of one call, in seconds.
+        probe: Interval of probes, in seconds; they arrive over the subscription.
+        most: Most events of one topic in a replay.
+        clock_offset_ms: Added to the server's clock, in milliseconds; for tests.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        prefix: str = "sse",
+        timeout: float = 2.0,
+        probe: float = 5.0,
+        most: int = 1000,
+        clock_offset_ms: int = 0,
+    ) -> None:
+        self._link = Link(url, timeout)
+        self._names = Names(prefix, self._link.database)
+        self._order = Order(clock_offset_ms)
+        self._reader = Reader()
+        self._errors = ErrorLog()
+        self._listener = Listener(
+            self._link, self._names, self._order, self._reader, self._errors, probe=probe
+        )
+        self._most = most
+
+    # -- life --------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> State:
+        """The current state."""
+        return self._listener.state
+
+    async def start(self, receiver: Receiver) -> None:
+        """Begin to deliver; returns once Redis answers, or after a second without it."""
+        await self._listener.start(receiver)
+
+    async def stop(self) -> None:
+        """Stop delivering, and close all connections."""
+        await self._listener.stop()
+        await self._link.close()
+
+    async def release(self) -> None:
+        """Close idle connections."""
+        await self._link.release()
+
+    # -- positions ---------------------------------------------------------------------------------
+
+    @property
+    def known(self) -> Position | None:
+        """The newest position that this process has heard of, over any connection."""
+        return self._order.known
+
+    async def position(self) -> Position:
+        """Ask Redis for the newest position."""
+        if self.state is State.AWAY:
+            raise BrokerUnavailable("Redis is away.")
+        return (await self.resume({})).position
+
+    async def _call(self, call: ScriptCall) -> Any:
+        """Run a script, and reconnect the subscription if the server has become a replica."""
+        try:
+            return await self._link.call(call)
+        except BrokerUnavailable as error:
+            # A replica still passes on messages, those of its master, and the next call reaches the
+            # master. So this is the only sign that the server was demoted, and that its successor
+            # may have lost messages.
+            if isinstance(error.__cause__, ReadOnlyError):
+                await self._listener.reconnect()
+            raise
+
+    # -- publishing --------------------------------------------------------------------------------
+
+    async def publish(self, message: Message, keep: Keep) -> Id:
+        """Publish through Redis, once."""
+        call = commands.publish(self._names, self._order.request(), message, keep)
+        epoch, id = commands.read_published(await self._call(call))
+        self._order.learn(epoch, id)
+        return id
+
+    async def probe(self) -> None:
+        """Publish a probe, and reconnect the subscription if earlier ones did not arrive."""
+        await self._listener.end_silence()
+        await super().probe()
+
+    # -- subscribing and resuming ------------------------------------------------------------------
+
+    async def subscribe(self, topics: Iterable[str]) -> None:
+        """Subscribe, and wait until Redis has confirmed every topic."""
+        await self._listener.subscribe(topics)
+
+    async def unsubscribe(self, topics: Iterable[str]) -> None:
+        """Unsubscribe; confirmations that arrive later do not count."""
+        await self._listener.unsubscribe(topics)
+
+    async def resume(self, starts: Mapping[str, Start]) -> Replay:
+        """Return what was missed, from one atomic snapshot."""
+        call = commands.resume(self._names, self._order.request(), starts, self._most + 1)
+        epoch, id, topics = commands.read_snapshot(await self._call(call))
+        self._order.learn(epoch, id)
+        replay = Replay(Position(epoch, id, id))
+        for (topic, start), past in zip(starts.items(), topics, strict=True):
+            judge(replay, topic, start, self._read_past(topic, epoch, past))
+        replay.events.sort(key=lambda message: message.id)
+        return replay
+
+    def _read_past(self, topic: str, epoch: str, past: list[Any]) -> Past:
+        """Read a topic's history, skipping entries that cannot be read.
+
+        One bad entry must not keep a process from catching up. It counts as a loss: the topic's
+        events are incomplete, and some of its changes unknown.
+        """
+        past_of_topic, unread = self._reader.past(topic, epoch, *past)
+        if unread is not None:
+            self._errors.log(
+                "reading of histories",
+                unread,
+                "The history of topic %r has an entry that cannot be read; skipped, and clients "
+                "that missed it are reset.",
+                topic,
+            )
+        return past_of_topic
+
+    # -- texts -----------------------------------------------------------------------------------
+
+    async def keep_text(self, text: str, seconds: float) -> str:
+        """Keep a text for every process."""
+        reference = reference_of(text)
+        await self._link.ask(*commands.keep_text(self._names, reference, text, seconds))
+        return reference
+
+    async def kept_text(self, reference: str) -> str | None:
+        """Return a kept text; None if it has expired or was never kept."""
+        return commands.read_text(await self._link.ask(*commands.kept_text(self._names, reference)))
+
+    # -- presence ----------------------------------------------------------------------------------
+
+    async def enter(self, topic: str, members: Mapping[str, str]) -> None:
+        """Record that connections are present, or renew the record."""
+        await self._call(commands.enter(self._names, topic, members))
+
+    async def exit(self, topic: str, member: str) -> None:
+        """Record that a connection has left."""
+        await self._call(commands.exit(self._names, topic, member))
+
+    async def present(self, topic: str) -> Mapping[str, str]:
+        """Return connection id -> identity for all that are present, in every process."""
+        return commands.read_members(await self._call(commands.present(self._names, topic)))

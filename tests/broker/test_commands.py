@@ -1,0 +1,197 @@
+"""Commands to Redis are built and answers parsed without any Redis."""
+
+import re
+from importlib.resources import files
+
+import pytest
+
+from quart_sse.broker import Keep, Kind, Message, Start
+from quart_sse.broker.redis import FORMAT, commands
+from quart_sse.broker.redis.commands import IdRequest, Names
+from quart_sse.broker.redis.script import ScriptCall
+from quart_sse.position import ZERO, Id, Position
+
+NAMES = Names("app")
+TAG = f"{{app:{FORMAT}}}"
+REQUEST = IdRequest("next", "replid", clock_offset_ms=-5)
+PRELUDE_KEYS = [f"{TAG}:last", f"{TAG}:epoch", f"{TAG}:replid"]
+PRELUDE = [-5, "next", "replid", ""]
+KEEP = Keep(events=7, ttl=1.5)
+NEWS = f"{TAG}:news?id=1"
+TOPIC = "news?id=1"
+
+
+def a_message(kind: Kind, topic: str = TOPIC) -> Message:
+    return Message(kind, ZERO, topic, "name", "data", 250, "a|page")
+
+
+def source(name: str) -> str:
+    folder = files("quart_sse.broker.redis") / "scripts"
+    return (folder / f"{name}.lua").read_text("utf-8")
+
+
+CALLS = [
+    commands.publish(NAMES, REQUEST, a_message(Kind.EVENT), KEEP),
+    commands.publish(NAMES, REQUEST, a_message(Kind.REFRESH), KEEP),
+    commands.publish(NAMES, REQUEST, a_message(Kind.CONTROL, ""), KEEP),
+    commands.resume(NAMES, REQUEST, {TOPIC: Start(None, frozenset(), KEEP)}, 10),
+    commands.enter(NAMES, TOPIC, {"c": "ada"}),
+    commands.exit(NAMES, TOPIC, "c"),
+    commands.present(NAMES, ""),
+]
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_keys_are_in_one_slot_of_a_cluster(call: ScriptCall) -> None:
+    """Every key of a script has the app's hash tag, and no other tag before it."""
+    assert call.keys
+    assert all(re.match(r"\{([^}]*)\}", key) for key in call.keys)
+    assert {key[: key.index("}") + 1] for key in call.keys} == {TAG}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_command_says_how_many_keys_there_are(call: ScriptCall) -> None:
+    """The server takes that many for keys, and the rest for arguments."""
+    name, sha, number, *rest = call.command
+
+    assert (name, sha) == ("EVALSHA", call.script.sha)
+    assert rest[:number] == call.keys
+    assert rest[number:] == call.arguments
+    assert call.load == ("SCRIPT", "LOAD", call.script.source)
+
+
+def test_databases_share_keys_and_not_channels() -> None:
+    """Pub/sub knows no databases, so the channels' names tell them apart."""
+    other = Names("app", 3)
+
+    assert other.key("events", "t") == NAMES.key("events", "t")
+    assert (other.channel("t"), NAMES.channel("t")) == (f"{TAG}3:t", f"{TAG}:t")
+    assert (other.service, NAMES.service) == (f"{TAG}3!", f"{TAG}!")
+
+
+@pytest.mark.parametrize("topic", ["", "t", "news?id=1", "a:b!", "{x}"])
+@pytest.mark.parametrize("database", [0, 3])
+def test_topic_of_a_channel_is_the_one_that_it_was_made_of(topic: str, database: int) -> None:
+    """Also a topic whose name has what separates parts of channels."""
+    names = Names("app", database)
+
+    assert names.topic_of(names.channel(topic)) == topic
+
+
+def test_event_is_published_as_the_script_takes_it() -> None:
+    """Keys and arguments are in the order that the script's first lines list."""
+    call = commands.publish(NAMES, REQUEST, a_message(Kind.EVENT), KEEP)
+
+    assert call.keys == [*PRELUDE_KEYS, f"{TAG}:events:{TOPIC}", f"{TAG}:tip:{TOPIC}"]
+    assert call.arguments == [*PRELUDE, NEWS, "event", "name|250|a%7Cpage|data", 7, 1500]
+    assert call.script.source == source("prelude") + source("publish")
+
+
+@pytest.mark.parametrize("kind", [Kind.REFRESH, Kind.PUSH])
+def test_change_is_published_as_the_script_takes_it(kind: Kind) -> None:
+    """Keys and arguments are in the order that the script's first lines list."""
+    call = commands.publish(NAMES, REQUEST, a_message(kind), KEEP)
+
+    assert call.keys == [*PRELUDE_KEYS, f"{TAG}:fragments:{TOPIC}", f"{TAG}:tip:{TOPIC}"]
+    assert call.arguments == [*PRELUDE, NEWS, kind.value, "name|250|a%7Cpage|data", 1500, "name"]
+    assert call.script.source == source("prelude") + source("change")
+
+
+def test_message_to_every_process_has_no_topic_in_its_keys() -> None:
+    """It goes over the channel that every process listens to."""
+    call = commands.publish(NAMES, REQUEST, a_message(Kind.CONTROL, ""), KEEP)
+
+    assert call.keys == [*PRELUDE_KEYS, f"{TAG}:events", f"{TAG}:tip"]
+    assert call.arguments[4:6] == [f"{TAG}!", "control"]
+
+
+def test_resume_asks_for_events_of_topics_that_have_some() -> None:
+    """Topics without history or position, and those that start now, ask for changes alone."""
+    position = Position("epoch", Id(9, 1), Id(8, 0))
+    none: frozenset[str] = frozenset()
+    starts = {
+        "a": Start(position, none, KEEP),
+        "b": Start(None, none, KEEP),
+        "c": Start(position, none, Keep(0, 60)),
+        "d": Start(position, none, KEEP, now=True),
+    }
+    call = commands.resume(NAMES, REQUEST._replace(compare=True), starts, 10)
+
+    of_topics = [f"{TAG}:{kind}:{t}" for t in starts for kind in ("events", "tip", "fragments")]
+    assert call.keys == [*PRELUDE_KEYS, *of_topics]
+    asked = ["epoch", "9-1"] + [""] * 6
+    assert call.arguments == [-5, "next", "replid", "compare", 10, *asked]
+
+
+@pytest.mark.parametrize(
+    ("call", "arguments"),
+    [
+        (commands.enter(NAMES, "t", {"c": "ada", "d": "bob"}), [2, "c", "ada", "d", "bob"]),
+        (commands.exit(NAMES, "t", "c"), [0, "c"]),
+        (commands.present(NAMES, "t"), [0]),
+    ],
+)
+def test_presence_tells_who_enters_before_who_leaves(
+    call: ScriptCall, arguments: list[object]
+) -> None:
+    """The number of those who enter parts them from those who leave."""
+    assert call.keys == [f"{TAG}:expiries:t", f"{TAG}:members:t"]
+    assert call.arguments == [commands.PRESENT_MS, *arguments]
+
+
+def test_text_is_kept_for_at_least_the_time_that_was_asked_for() -> None:
+    """Redis takes whole seconds."""
+    key = f"{TAG}:text:ref"
+
+    assert commands.keep_text(NAMES, "ref", "t", 1.5) == ("SET", key, "t", "EX", "2")
+    assert commands.kept_text(NAMES, "ref") == ("GET", key)
+    assert commands.read_text(None) is None
+    assert commands.read_text("é".encode()) == "é"
+    assert commands.read_text(b"\xff") == "\ufffd"
+
+
+def test_answers_of_scripts_are_read() -> None:
+    """Epochs, ids and members; histories are left to the reader of payloads."""
+    past = [[], b"", b"", []]
+
+    assert commands.read_published([b"epoch", b"9-1"]) == ("epoch", Id(9, 1))
+    assert commands.read_snapshot([b"epoch", b"9-1"]) == ("epoch", Id(9, 1), [])
+    assert commands.read_snapshot([b"epoch", b"9-1", past]).topics == [past]
+    assert commands.read_members([b"c", b"ada", b"d", b"\xff"]) == {"c": "ada", "d": "\ufffd"}
+    assert commands.read_members([]) == {}
+
+
+@pytest.mark.parametrize(
+    "answer", [[], [b"epoch"], [b"epoch", b"never"], [b"epoch", b""], [b"\xff", b"9-1"]], ids=repr
+)
+def test_answers_that_are_no_message_or_snapshot_are_refused(answer: list[bytes]) -> None:
+    """An id that cannot be read must not become a position."""
+    with pytest.raises(ValueError, match=r".+"):
+        commands.read_published(answer)
+    with pytest.raises(ValueError, match=r".+"):
+        commands.read_snapshot(answer)
+
+
+def test_members_without_identity_are_refused() -> None:
+    """An answer in which a part is missing would mix up members and identities."""
+    with pytest.raises(ValueError, match="shorter"):
+        commands.read_members([b"c", b"ada", b"d"])
+
+
+@pytest.mark.parametrize(
+    ("lines", "may_evict"),
+    [
+        ("maxmemory:0\r\nmaxmemory_policy:allkeys-lru", False),
+        ("maxmemory:100\r\nmaxmemory_policy:noeviction", False),
+        ("maxmemory:100\r\nmaxmemory_policy:allkeys-lru", True),
+        ("maxmemory_policy:volatile-ttl", True),
+        ("", False),
+    ],
+)
+def test_server_may_evict_if_it_has_a_limit_and_a_policy(lines: str, may_evict: bool) -> None:
+    """What a server does not tell counts as harmless."""
+    text = f"# Replication\r\nmaster_replid:f00\r\n\r\n{lines}\r\n"
+    info = commands.read_info(text.encode())
+
+    assert (info.replid, info.may_evict) == ("f00", may_evict)
+    assert commands.read_info(b"").replid == ""
