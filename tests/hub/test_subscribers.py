@@ -97,7 +97,7 @@ def test_fragment_is_for_pages_that_show_it_or_what_contains_it(
 
 
 def test_topic_that_has_no_listeners_has_no_pages() -> None:
-    """A render for it is one that nobody waits for."""
+    """A render for it would be for no page."""
     assert Routes().wanting("board", "list", "") == []
 
 

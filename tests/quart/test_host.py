@@ -104,8 +104,8 @@ async def test_exchange_is_that_of_the_request(app: Quart) -> None:
     assert not seen[0].is_identified
 
 
-async def test_outside_a_request_nobody_asks(app: Quart) -> None:
-    """A background task has an exchange of its own, and no identity that could be asked for."""
+async def test_outside_a_request_there_is_no_identity(app: Quart) -> None:
+    """A background task has an exchange of its own, and no identity to ask for."""
     host = host_of(app)
     async with app.app_context():
         exchange = host.exchange()

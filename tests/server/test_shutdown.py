@@ -89,7 +89,7 @@ async def test_signal_ends_streams_and_reaches_the_server_s_own_handler(
     assert given_back is stop
 
 
-async def test_signal_that_nobody_handles_is_left_to_the_system(app: Quart, news: str) -> None:
+async def test_signal_without_a_handler_is_left_to_the_system(app: Quart, news: str) -> None:
     """The system ends a process without a handler; one of ours would take its place."""
     former = signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
