@@ -13,7 +13,7 @@ from tests.support.streams import open_stream, until
 async def test_close_all_ends_streams_and_holds_off_new_ones(
     app: Quart, sse: SSE, news: str
 ) -> None:
-    """While a server stops, browsers are told to come back, to whoever serves then."""
+    """While a server stops, browsers come back later, to the process that serves then."""
     async with open_stream(app, news) as one, open_stream(app, "/sse?t=~news") as two:
         await sse.close_all()
         ended = [await stream.rest() for stream in (one, two)]

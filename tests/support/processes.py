@@ -87,7 +87,7 @@ class Process:
         return self.sse.topic("rooms", room=1)
 
     def client(self, who: str) -> QuartClient:
-        """Return a browser of somebody."""
+        """Return the browser of a user."""
         client = QuartClient(self.app)
         client.set_cookie("localhost", "who", who)
         return client
