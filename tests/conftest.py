@@ -6,10 +6,7 @@ from pathlib import Path
 
 import pytest
 from playwright.async_api import Browser, BrowserContext, async_playwright
-from quart import (
-    Quart,
-    request,
-)
+from quart import Quart, request
 
 from quart_sse import SSE
 from quart_sse.channels.channel import Channel
@@ -41,7 +38,7 @@ async def forum(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 
 @pytest.fixture
 async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
-    """Return a browser of somebody; its pages log no error."""
+    """Return a user's browser; its pages log no error."""
     async with without_errors(browser) as context:
         yield context
 

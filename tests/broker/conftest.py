@@ -10,7 +10,7 @@ import pytest
 from quart_sse.broker.memory import MemoryBroker
 from quart_sse.broker.redis import RedisBroker
 from tests.support import control, processes
-from tests.support.processes import Boot, Database
+from tests.support.processes import Boot, Database, Inbox
 from tests.support.redis_server import RedisServer, running_redis
 
 
@@ -57,3 +57,12 @@ async def process(request: pytest.FixtureRequest) -> AsyncIterator[control.Proce
         else:
             serving = control.serving(MemoryBroker())
         yield await stack.enter_async_context(serving)
+
+
+@pytest.fixture
+async def raw(redis: RedisServer) -> AsyncIterator[tuple[RedisBroker, Inbox]]:
+    """Return a broker that delivers into an inbox."""
+    broker, inbox = RedisBroker(redis.url, timeout=1.0), Inbox()
+    await broker.start(inbox)
+    yield broker, inbox
+    await broker.stop()

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from quart_sse.broker import Keep, Kind, Message, State
+from quart_sse.broker import Keep, State
 from quart_sse.broker.redis import RedisBroker
 from quart_sse.errors import BrokerUnavailable
-from quart_sse.wire.position import ZERO
 from tests.support.network import Balancer
-from tests.support.processes import Inbox, until_redis
+from tests.support.processes import Inbox, event, until_redis
 from tests.support.redis_server import RedisServer, running_redis
 from tests.support.servers import ROOT, free_port
 from tests.support.streams import until
@@ -20,10 +19,6 @@ from tests.support.streams import until
 KEEP = Keep(10, 60)
 #: Seconds between two tries.
 POLL = 0.05
-
-
-def event(data: str) -> Message:
-    return Message(Kind.EVENT, ZERO, "t", "said", data)
 
 
 async def test_databases_of_one_server_do_not_meet(redis: RedisServer) -> None:

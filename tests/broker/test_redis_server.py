@@ -15,7 +15,7 @@ from quart_sse.broker import Keep, Kind, Message, Start, State
 from quart_sse.broker.redis import RedisBroker
 from quart_sse.errors import BrokerUnavailable
 from quart_sse.wire.position import ZERO
-from tests.support.processes import Boot, Inbox, outages
+from tests.support.processes import Boot, Inbox, event, outages
 from tests.support.redis_server import RedisServer, running_redis
 from tests.support.servers import free_port
 from tests.support.streams import open_stream, until
@@ -114,11 +114,6 @@ async def use_history(server: RedisServer, url: str, broker: RedisBroker) -> Non
     await later.stop()
     await server.ask("DEL", "{sse:1}:last")
     await broker.publish(event("4"), KEEP)
-
-
-def event(data: str) -> Message:
-    """Return an event to publish."""
-    return Message(Kind.EVENT, ZERO, "t", "said", data)
 
 
 # -- TLS -------------------------------------------------------------------------------------------

@@ -6,10 +6,12 @@ from collections.abc import Iterable
 
 import pytest
 
+from quart_sse.broker import Kind, Message, Replay, Start
 from quart_sse.broker.memory import GRACE
 from quart_sse.config import Config
 from quart_sse.hub.fragment import FragmentSpec, Rendered
-from quart_sse.wire.position import ZERO
+from quart_sse.hub.resume import PERSONAL_AGAIN_MS, lacks, may_hide, missed, unrecorded
+from quart_sse.wire.position import ZERO, Id, Position
 from tests.support.house import KEEPS, OTHER, TOPIC, House
 from tests.support.streams import until
 
@@ -407,3 +409,97 @@ async def test_personal_fragment_is_signalled_again_to_who_comes_back(
     await viewer.hears("end")
 
     assert (b"/fetch" in b"".join(viewer.writes)) == is_again
+
+
+# -- the rules for fragments, without a hub --------------------------------------------------------
+
+BEFORE, POSITION, AFTER = Id(1_000_000, 0), Id(1_500_000, 0), Id(2_000_000, 0)
+SHARED, PERSONAL = FragmentSpec("list"), FragmentSpec("mine", personal=True)
+
+
+def start(*, now: bool = False, is_known: bool = True) -> Start:
+    """Return the start of a client that shows the list, at a position or at none."""
+    position = Position("e", POSITION, POSITION) if is_known else None
+    return Start(position, frozenset({"list"}), KEEPS[TOPIC], now=now)
+
+
+def replayed(**changes: Id) -> Replay:
+    """Return what a broker says of a topic: fragment -> its last change."""
+    replay = Replay(Position("e", AFTER, AFTER))
+    replay.changes = {(TOPIC, name): change for name, change in changes.items()}
+    return replay
+
+
+@pytest.mark.parametrize("spec", [SHARED, PERSONAL], ids=["shared", "personal"])
+@pytest.mark.parametrize(
+    ("change", "is_lacking"), [(None, False), (BEFORE, False), (AFTER, True)], ids=str
+)
+def test_fragment_is_lacking_if_it_changed_after_the_position(
+    spec: FragmentSpec, change: Id | None, is_lacking: bool
+) -> None:
+    """A change that is on record decides; without one nothing has changed for that long."""
+    assert lacks(spec, start(), change, TOPIC, replayed()) is is_lacking
+
+
+def test_personal_fragment_that_changed_just_before_is_fetched_again() -> None:
+    """Its fetch may have failed in the very deploy that cut the stream."""
+    change = Id(POSITION.ms - PERSONAL_AGAIN_MS + 1, 0)
+
+    assert lacks(PERSONAL, start(), change, TOPIC, replayed())
+    assert not lacks(SHARED, start(), change, TOPIC, replayed())
+    assert not lacks(PERSONAL, start(), Id(change.ms - 1, 0), TOPIC, replayed())
+
+
+@pytest.mark.parametrize("what", ["incomplete", "unknown", "stale"])
+def test_where_the_record_does_not_reach_everything_is_lacking(what: str) -> None:
+    """A client is sent too much rather than left with what is old."""
+    replay = replayed()
+    getattr(replay, what).add(TOPIC)
+
+    assert lacks(SHARED, start(), None, TOPIC, replay)
+    assert may_hide(start(), TOPIC, replay)
+
+
+def test_client_without_a_position_lacks_all_and_a_new_one_nothing() -> None:
+    """One that never saw a page of ours shows nothing that could be old."""
+    assert lacks(SHARED, start(is_known=False), None, TOPIC, replayed())
+    assert may_hide(start(is_known=False), TOPIC, replayed())
+    assert not lacks(SHARED, start(now=True), AFTER, TOPIC, replayed())
+    assert not may_hide(start(now=True), TOPIC, replayed(item=AFTER))
+
+
+@pytest.mark.parametrize(
+    ("changes", "may_be_inside"),
+    [({}, False), ({"list": AFTER}, False), ({"item": AFTER}, True), ({"item": BEFORE}, False)],
+    ids=str,
+)
+def test_what_a_client_does_not_show_may_be_inside_what_it_shows(
+    changes: dict[str, Id], may_be_inside: bool
+) -> None:
+    """That is any other fragment of the topic that changed since."""
+    assert may_hide(start(), TOPIC, replayed(**changes)) is may_be_inside
+    assert not may_hide(start(), OTHER, replayed(**changes))
+
+
+def test_process_is_given_events_and_changes_in_one_order() -> None:
+    """Changes come back as the messages that announced them."""
+    replay = replayed(list=AFTER, item=BEFORE)
+    event = Message(Kind.EVENT, POSITION, TOPIC, "said", "hello")
+    replay.events.append(event)
+
+    assert missed(replay) == [
+        Message(Kind.REFRESH, BEFORE, TOPIC, "item"),
+        event,
+        Message(Kind.REFRESH, AFTER, TOPIC, "list"),
+    ]
+
+
+def test_changes_that_are_on_record_no_more_count_as_of_now() -> None:
+    """Only a render that begins later is sure to show them."""
+    replay = replayed()
+    starts = {TOPIC: start(), OTHER: start()}
+    replay.stale.add(TOPIC)
+
+    assert unrecorded(replay, starts) == [Message(Kind.REFRESH, AFTER, TOPIC, "list")]
+    replay.changes[TOPIC, "list"] = BEFORE
+    assert unrecorded(replay, starts) == []

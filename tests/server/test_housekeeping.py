@@ -9,8 +9,8 @@ from quart import Quart
 from quart.testing import QuartClient, connections
 
 from quart_sse.broker.memory import MemoryBroker
-from tests.support.apps import make_topic
 from tests.support.streams import SSE_ACCEPT, Stream, open_stream, until
+from tests.support.topic import make_topic
 
 
 class Tap(connections.TestHTTPConnection):

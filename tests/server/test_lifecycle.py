@@ -2,8 +2,8 @@
 
 import asyncio
 
-from tests.support.apps import make_topic
 from tests.support.streams import open_stream, until
+from tests.support.topic import make_topic
 
 
 async def test_lifespan_leaves_no_task() -> None:

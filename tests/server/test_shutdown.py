@@ -1,5 +1,8 @@
 """Shutdown: streams end when their server stops, and clients come back to another."""
 
+import os
+import signal
+
 from quart import Quart, Response
 from quart.testing import QuartClient
 
@@ -10,7 +13,7 @@ from tests.support.streams import open_stream, until
 async def test_close_all_ends_streams_and_holds_off_new_ones(
     app: Quart, sse: SSE, news: str
 ) -> None:
-    """While a server stops, browsers are told to come back, to whoever serves then."""
+    """While a server stops, browsers come back later, to the process that serves then."""
     async with open_stream(app, news) as one, open_stream(app, "/sse?t=~news") as two:
         await sse.close_all()
         ended = [await stream.rest() for stream in (one, two)]
@@ -59,3 +62,40 @@ async def test_ended_streams_are_forgotten(app: Quart, sse: SSE, news: str) -> N
 
     assert (await sse.topic("news").publish("said")).local_receivers == 0
     await until(sse._current.connections.emptied.is_set)
+
+
+async def test_signal_ends_streams_and_reaches_the_server_s_own_handler(
+    app: Quart, news: str
+) -> None:
+    """A server waits for its responses first, and a stream would never end by itself."""
+    told: list[int] = []
+
+    def stop(number: int, _frame: object) -> None:
+        told.append(number)
+
+    former = signal.signal(signal.SIGTERM, stop)
+    try:
+        async with app.test_app():
+            async with open_stream(app, news) as stream:
+                os.kill(os.getpid(), signal.SIGTERM)
+                events = await stream.rest()
+            assert signal.getsignal(signal.SIGTERM) is not stop
+        given_back = signal.getsignal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, former)
+
+    assert [event.event for event in events] == ["sse-open", "sse-holdoff"]
+    assert told == [signal.SIGTERM]
+    assert given_back is stop
+
+
+async def test_signal_without_a_handler_is_left_to_the_system(app: Quart, news: str) -> None:
+    """The system ends a process without a handler; one of ours would take its place."""
+    former = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        async with app.test_app(), open_stream(app, news):
+            during = signal.getsignal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, former)
+
+    assert during == signal.SIG_DFL

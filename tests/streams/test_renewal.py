@@ -9,8 +9,8 @@ from quart import Quart, render_template_string, request
 from quart.testing import QuartClient
 
 from quart_sse import Topic
-from tests.support.apps import make_app
 from tests.support.streams import connect_urls, open_stream
+from tests.support.topic import make_app
 
 DAY = 86_400.0
 

@@ -79,7 +79,7 @@ async def serving(htmx: int, port: int | None = None) -> AsyncIterator[Server]:
 
 @asynccontextmanager
 async def without_errors(browser: Browser, **options: Any) -> AsyncIterator[BrowserContext]:
-    """Return a browser of somebody, and see that its pages log no error."""
+    """Return a browser of one user, and see that its pages log no error."""
     context = await browser.new_context(**options)
     errors: list[str] = []
     context.on("weberror", lambda error: errors.append(str(error.error)))

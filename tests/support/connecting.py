@@ -1,4 +1,4 @@
-"""An app with two public channels, and what streams of its pages are told."""
+"""An app with two public channels, and what streams of its pages receive."""
 
 from quart import Quart, render_template_string, request
 from quart.testing import QuartClient
@@ -78,7 +78,7 @@ async def said(
 
 
 async def verdict(client: QuartClient, url: str) -> tuple[str, int]:
-    """Return what an event-stream client is told first, and the status that another one gets."""
+    """Return what an event-stream client receives first, and the status of an answer to others."""
     async with open_stream(client, url) as stream:
         assert stream.status == 200
         first = await stream.next()

@@ -130,7 +130,7 @@ class IdleSelector(selectors.DefaultSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop whose time passes only when it is told to."""
+    """An event loop whose time passes only in ``advance``."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -161,7 +161,7 @@ class NearBroker(MemoryBroker):
     """The memory broker, with a clock that can be set."""
 
     def __init__(self, loop: VirtualLoop) -> None:
-        self.offset = 0.0  #: seconds that somebody has set the clock forward
+        self.offset = 0.0  #: seconds by which the clock was set forward
         self.epochs: list[str] = []
         #: where the hub stood, and where it was brought to, whenever it caught up
         self.catch_ups: list[tuple[Mapping[str, Start], Position]] = []
@@ -218,7 +218,7 @@ class DistantBroker(NearBroker):
     Topics must be subscribed. Messages arrive late, though in order, and the answers of
     ``subscribe`` and ``resume`` when the machine lets them: before or after the messages of the
     same time. The subscription breaks, with all that is under way, and is made again; and the
-    data may get lost, so that the order of ids begins anew.
+    data may get lost, so that another order of ids begins.
     """
 
     def __init__(self, loop: VirtualLoop) -> None:
@@ -708,7 +708,7 @@ class Browser:
         assert not lost, f"{LOUD} {lost} never came"
 
     def _reset(self, stream: Stream, position: Position | None, topics: list[str]) -> None:
-        """Start afresh: what is told from now on is what comes after the snapshot."""
+        """Start afresh: events from now on come after the snapshot."""
         world = self.world
         assert position is not None
         assert position.fragments == ZERO
@@ -1040,7 +1040,7 @@ class Model(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        """Somebody looks at everything, before anything happens."""
+        """A browser shows everything, before anything happens."""
         self._open(set(KEEPS), set(self.names), 0)
         self.connect(0, "last", 0)
 
@@ -1051,7 +1051,7 @@ class Model(RuleBasedStateMachine):
         where=WHERE,
     )
     def open_page(self, topics: set[str], which: set[int], where: int) -> None:
-        """Somebody opens a page: of some fragments and topics, or of everything."""
+        """A browser opens a page: of some fragments and topics, or of everything."""
         if not topics and not which:
             self._open(set(KEEPS), set(self.names), where)
         else:
@@ -1113,7 +1113,7 @@ class Model(RuleBasedStateMachine):
 
     @rule_if(lambda self: len(self.world.browsers) > 1, which=WHICH)
     def close_page(self, which: int) -> None:
-        """Somebody closes a page, if it was ever seen."""
+        """A browser closes a page, if it was ever seen."""
         browser = pick(self.world.browsers, which)
         if browser.state != "loading":
             self.world.browsers.remove(browser)
@@ -1123,12 +1123,12 @@ class Model(RuleBasedStateMachine):
 
     @rule(topic=st.sampled_from(list(KEEPS)), count=st.sampled_from([1, 1, 2, 3, 7, 21]))
     def say(self, topic: str, count: int) -> None:
-        """Somebody publishes events."""
+        """The application publishes events."""
         self.world.say(topic, count)
 
     @rule()
     def tell(self) -> None:
-        """Every process is told something."""
+        """Every process receives a control message."""
         self.world.tell()
 
     @rule(
@@ -1138,7 +1138,7 @@ class Model(RuleBasedStateMachine):
         age=st.integers(0, 2),
     )
     def change(self, data: st.DataObject, step: int, kind: Kind | None, age: int) -> None:
-        """What a fragment shows changes; it is told at once, or later, or needlessly."""
+        """What a fragment shows changes; the message comes at once, or later, or without need."""
         name = data.draw(st.sampled_from(self.names))
         app = self.world.app
         app.data[name] += step
@@ -1208,7 +1208,7 @@ class PairRules(Model):
 
     @initialize()
     def begin_elsewhere(self) -> None:
-        """Somebody looks at everything at the other process, too."""
+        """A browser shows everything by the other process, too."""
         self._open(set(KEEPS), set(self.names), 1)
         self.connect(0, "last", 1)
 
@@ -1268,7 +1268,7 @@ class DistantModel(Model):
         is_good=st.sampled_from([True, True, True, False]),
     )
     def answer(self, which: int, is_good: bool) -> None:
-        """The broker answers somebody, or the call fails."""
+        """The broker answers one call, or the call fails."""
         unanswered = [answer for each in self.all_distant for answer in each.unanswered]
         pick(unanswered, which).set_result(is_good)
         self.world.settle()
@@ -1328,7 +1328,7 @@ class LaggingModel(PairModel):
 
 
 def run_machine(machine: type[Model], examples: int) -> None:
-    """Try schedules: always the same few, or as many random ones as somebody wants."""
+    """Try schedules: always the same few, or as many random ones as ``EXAMPLES`` says."""
     run_state_machine_as_test(
         machine,
         settings=settings(

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
-#: Bytes that are read at once, and that wait in a socket or a writer, so that whoever takes
-#: nothing is felt at the other end soon.
+#: Bytes that are read at once, and that wait in a socket or a writer, so that the
+#: other end soon notices a client that takes nothing.
 SMALL = 8192
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -19,7 +19,7 @@ class Pair:
     """Two connections of which each is given what the other one says.
 
     Args:
-        here: Whoever connected.
+        here: The client's connection.
         there: To where it leads.
     """
 
@@ -85,7 +85,7 @@ def reset(writer: asyncio.StreamWriter) -> None:
 
 
 class Relay:
-    """Listens on a port of its own and leads whoever connects to somebody else."""
+    """Listens on a port of its own and connects each client to a server."""
 
     def __init__(self) -> None:
         self.port = 0
@@ -100,14 +100,14 @@ class Relay:
         return self
 
     async def __aexit__(self, *failure: object) -> None:
-        """Let nobody in any more, and end what there is, whatever has still to be read."""
+        """Refuse new connections and end all others, without what is still to be read."""
         for pair in self.pairs:
             pair.is_reset = True
         await self.refuse()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def listen(self) -> None:
-        """Let whoever connects in; the port stays the same."""
+        """Accept connections; the port stays the same."""
         if self._server is None:
             self._server = await asyncio.start_server(self._let_in, "127.0.0.1", self.port)
             self.port = self._server.sockets[0].getsockname()[1]
@@ -170,7 +170,7 @@ class Balancer(Relay):
 
 
 async def _connect(port: int) -> Streams:
-    """Connect with little room for what nobody reads."""
+    """Connect with little room for what is not read."""
     narrow = socket.socket()
     narrow.setblocking(False)
     narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)

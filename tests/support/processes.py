@@ -15,6 +15,7 @@ from quart_sse import SSE, Topic
 from quart_sse.broker import Kind, Message
 from quart_sse.broker.redis import RedisBroker
 from quart_sse.errors import BrokerUnavailable
+from quart_sse.wire.position import ZERO
 from tests.support.redis_server import RedisServer
 from tests.support.streams import connect_urls
 
@@ -86,7 +87,7 @@ class Process:
         return self.sse.topic("rooms", room=1)
 
     def client(self, who: str) -> QuartClient:
-        """Return a browser of somebody."""
+        """Return the browser of a user."""
         client = QuartClient(self.app)
         client.set_cookie("localhost", "who", who)
         return client
@@ -151,3 +152,8 @@ class Inbox:
     def data(self) -> list[str | None]:
         """What came."""
         return [message.data for message in self.messages]
+
+
+def event(data: str, topic: str = "t") -> Message:
+    """Return an event to publish."""
+    return Message(Kind.EVENT, ZERO, topic, "said", data)

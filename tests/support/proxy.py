@@ -27,7 +27,7 @@ def http(status: str, *headers: str, body: str = "") -> bytes:
 
 
 class Proxy:
-    """Passes bytes between browsers and a server, until it is told otherwise.
+    """Passes bytes between browsers and a server, until a test lets it fail.
 
     Args:
         server_port: Of the server.
@@ -70,22 +70,22 @@ class Proxy:
             link.cut()
 
     def swallow(self) -> None:
-        """Pass no byte and no end of the connections there are: nobody is told that they died."""
+        """Pass no byte and no end of connections: neither end learns that they died."""
         for link in self._links:
             link.is_dead = True
 
     async def answer(self, answer: Answer) -> None:
-        """Cut what there is, and answer whoever asks for a stream in the server's place."""
+        """Cut what there is, and answer requests for streams in the server's place."""
         await self.open()
         self._answer = answer
         self.cut()
 
     def attempts_of(self, who: str) -> list[Attempt]:
-        """Return when somebody asked for a stream and was answered here."""
+        """Return a user's requests for streams that were answered here."""
         return [attempt for attempt in self.attempts if attempt.who == who]
 
     async def until_attempts(self, who: str, number: int) -> None:
-        """Wait until somebody has asked for a stream so often, and was answered here."""
+        """Wait until so many of a user's requests for streams were answered here."""
         async with asyncio.timeout(40):
             while len(self.attempts_of(who)) < number:
                 self._asked.clear()

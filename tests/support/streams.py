@@ -119,7 +119,7 @@ def parse(*chunks: bytes) -> list[Read]:
 
 
 def client_of(app: Quart, who: str | None = None) -> QuartClient:
-    """Return the browser of somebody."""
+    """Return the browser of a user; of a visitor without a name."""
     client = QuartClient(app)
     if who is not None:
         client.set_cookie("localhost", "who", who)

@@ -52,7 +52,7 @@ class Chromium:
         protocol.on("Target.receivedMessageFromTarget", self._take)
 
     async def new_profile(self) -> "Profile":
-        """Return a browser of somebody else: cookies, workers and connections of its own."""
+        """Return another user's browser: cookies, workers and connections of its own."""
         answer = await self.protocol.send("Target.createBrowserContext")
         return Profile(self, answer["browserContextId"])
 
@@ -210,7 +210,7 @@ class Tab:
 
     async def crash(self) -> None:
         """Let the process of its page die."""
-        # There is nobody left to answer.
+        # The tab cannot answer any more.
         message = json.dumps({"id": 0, "method": "Page.crash", "params": {}})
         await self.chromium.protocol.send(
             "Target.sendMessageToTarget", {"sessionId": self.session, "message": message}

@@ -1,4 +1,4 @@
-"""Small apps that stream."""
+"""An app with one public topic, and with no page."""
 
 from quart import Quart
 
