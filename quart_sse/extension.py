@@ -23,9 +23,9 @@ from .errors import (
     UnknownChannelError,
 )
 from .host import KEY, Host
-from .quart import respond
+from .quart import Installation, respond
 from .wire import Event, Refusal
-from .wiring import Services, install, install_channel, wire
+from .wiring import Services
 
 logger = logging.getLogger("quart_sse")
 
@@ -58,7 +58,7 @@ class SSE:
 
     def __init__(self, app: Quart | None = None) -> None:
         self.channels: dict[str, Channel] = {}
-        self._services: list[Services] = []
+        self._installations: list[Installation] = []
         self._identity: Callable[..., Any] | None = None
         if app is not None:
             self.init_app(app)
@@ -86,10 +86,10 @@ class SSE:
                 "SSE() without the app where you call init_app(app) later."
             )
         config = Config.read(app.config, os.environ)
-        services = wire(app, self.channels, self._identify, config)
-        app.extensions[KEY] = services
-        self._services.append(services)
-        install(services)
+        installation = Installation(app, self.channels, self._identify, config)
+        app.extensions[KEY] = installation.services
+        self._installations.append(installation)
+        installation.install()
 
     # -- declaring -------------------------------------------------------------------------------
 
@@ -143,8 +143,8 @@ class SSE:
             history_ttl=history_ttl,
             binding=self._binding,
         )
-        for services in self._services:
-            install_channel(services, channel)
+        for installation in self._installations:
+            installation.add_channel(channel)
         self.channels[name] = channel
         return channel
 
@@ -180,9 +180,9 @@ class SSE:
     @property
     def _current(self) -> Services:
         """What serves the current app, or the only one."""
-        if len(self._services) == 1:
-            return self._services[0]
-        if not self._services:
+        if len(self._installations) == 1:
+            return self._installations[0].services
+        if not self._installations:
             raise SetupError(
                 "This SSE object serves no app yet. Call sse.init_app(app) before its topics are "
                 "used."
@@ -215,7 +215,7 @@ class SSE:
         A page that appends facts it rendered may be sent some of them again (at least once); a
         client drops the ids that it has.
         """
-        return str(current_services().binding.host.exchange().since or 0)
+        return str(current_services().host.exchange().since or 0)
 
     async def stream(
         self,
@@ -329,7 +329,7 @@ class SSE:
 
         # Once more when the browser has been sent the answer that ends its session: a stream
         # that came back before was let in by the cookie of the session that is over.
-        services.binding.host.exchange().after.append(end_later_ones)
+        services.host.exchange().after.append(end_later_ones)
 
     async def recheck(self, topic: Topic) -> None:
         """End every stream of a topic, so that clients that come back are judged again.

@@ -1,11 +1,10 @@
-"""What one app is served by: the one place that makes it, a function for each wing."""
+"""What one app is served by: the one place that makes it, and no framework is known here."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import CodeType
-
-from quart import Quart, utils
+from typing import Any
 
 from .access import ConnectElements, Gate, Revocations, Signer
 from .broker import Broker, Control, MemoryBroker
@@ -16,11 +15,10 @@ from .host import Host
 from .hub import Connections, Hub
 from .pages import Macros, Pages, Renderer, Scripts
 from .publisher import AsyncPublisher
-from .quart import Endpoints, QuartHost
 from .server import Housekeeping, Lifecycle, Middleware, Shutdown
 from .streams import Renewal, StreamEndpoints, Streams, Viewers
 
-#: Returns who makes the current request.
+#: Returns who makes the current request of a host.
 Identify = Callable[[Host], Awaitable[str | None]]
 
 
@@ -28,9 +26,9 @@ Identify = Callable[[Host], Awaitable[str | None]]
 class Services:
     """What serves one app: ``app.extensions["quart_sse"]``, for the extension alone."""
 
-    app: Quart
     config: Config
     errors: ErrorLog
+    host: Host
     broker: Broker
     control: Control
     hub: Hub
@@ -44,60 +42,80 @@ class Services:
     viewers: Viewers
     streams: StreamEndpoints
     lifecycle: Lifecycle
-    housekeeping: Housekeeping
     shutdown: Shutdown
+    housekeeping: Housekeeping
+    pages: Pages
+    renderer: Renderer
     macros: Macros
-    endpoints: Endpoints
+
+    async def start(self) -> None:
+        """Begin to serve; servers have installed their signal handlers by then."""
+        await self.lifecycle.start()
+        self.shutdown.start()
+        self.housekeeping.start()
+
+    async def stop(self) -> None:
+        """End all streams, and free what is held."""
+        await self.shutdown.stop()
+        await self.housekeeping.stop()
+        await self.lifecycle.stop()
+
+    def wrap(self, app: Any) -> Middleware:
+        """Return the middleware around the framework's ASGI app."""
+        return Middleware(app, self.lifecycle, self.shutdown, self.broker, self.config.url_prefix)
 
 
 def wire(
-    app: Quart, channels: Mapping[str, Channel], identify: Identify, config: Config
+    host: Host,
+    broker: Broker,
+    channels: Mapping[str, Channel],
+    identify: Identify,
+    config: Config,
+    reloader: CodeType | None = None,
 ) -> Services:
     """Make what serves an app; nothing of it is started.
 
     Args:
-        app: The app.
+        host: The framework, as the app uses it.
+        broker: See :func:`make_broker`.
         channels: The declared channels; more may be declared.
         identify: Returns who makes the current request.
         config: The app's settings.
-
-    Raises:
-        SetupError: If the broker needs what is not installed.
+        reloader: The code of the coroutine by which the framework looks for changes of files; None
+            if it has none.
     """
     errors = ErrorLog()
-    broker = make_broker(config)
     control = Control(broker, errors)
-    host = QuartHost(app, config, lambda: broker.known)
     declared = AppChannels(channels, config, host)
+
     pages = Pages(host)
     renderer = Renderer(host, declared, broker, pages, config.render_timeout)
+
     hub = Hub(broker, config, declared, renderer, control, errors)
     connections = Connections(config, hub.subscribers)
+
     publisher = AsyncPublisher(broker, config.pending_bytes, host.dumps)
     presence = PresenceTracker(broker, publisher, connections, declared, config)
+
     signer = Signer(host.keys, config.token_lifetime, config.token_max_lifetime)
     gate = Gate(host, declared, signer, broker, partial(identify, host), hub, errors)
     elements = ConnectElements(declared, signer, broker, config)
     revocations = Revocations(control, connections, declared)
-    shutdown = Shutdown(connections, reloader=_reloader())
+
+    shutdown = Shutdown(connections, reloader)
     housekeeping = Housekeeping(
         broker, control.processes, hub, connections, presence, shutdown, config, errors
     )
+
     viewers = Viewers(host, signer, config)
-    streams = StreamEndpoints(
-        gate,
-        Streams(hub, connections, revocations, presence, config, housekeeping.wake),
-        connections,
-        viewers,
-        Renewal(elements, signer, config),
-        broker,
-        config,
-    )
-    macros = Macros(host, declared, gate, hub, renderer, elements, pages, Scripts(host, config))
+    streams = Streams(hub, connections, revocations, presence, config, housekeeping.wake)
+    renewal = Renewal(elements, signer, config)
+
+    scripts = Scripts(host, config)
     return Services(
-        app=app,
         config=config,
         errors=errors,
+        host=host,
         broker=broker,
         control=control,
         hub=hub,
@@ -109,65 +127,14 @@ def wire(
         gate=gate,
         revocations=revocations,
         viewers=viewers,
-        streams=streams,
+        streams=StreamEndpoints(gate, streams, connections, viewers, renewal, broker, config),
         lifecycle=Lifecycle(broker, control, hub),
-        housekeeping=housekeeping,
         shutdown=shutdown,
-        macros=macros,
-        endpoints=Endpoints(gate, declared, streams, hub, renderer, pages, macros, config),
+        housekeeping=housekeeping,
+        pages=pages,
+        renderer=renderer,
+        macros=Macros(host, declared, gate, hub, renderer, elements, pages, scripts),
     )
-
-
-def install(services: Services) -> None:
-    """Let an app serve by what was made for it.
-
-    Args:
-        services: Made by :func:`wire`.
-    """
-    app, lifecycle = services.app, services.lifecycle
-    shutdown, housekeeping = services.shutdown, services.housekeeping
-    prefix = services.config.url_prefix
-    app.jinja_env.globals["_quart_sse"] = services.macros
-    app.register_blueprint(services.endpoints.extension_blueprint(), url_prefix=prefix)
-    for channel in services.channels.declared.values():
-        install_channel(services, channel)
-    app.after_request(services.endpoints.finish)
-
-    @app.before_serving
-    async def start() -> None:
-        await lifecycle.start()
-        shutdown.start()
-        housekeeping.start()
-
-    @app.after_serving
-    async def stop() -> None:
-        await shutdown.stop()
-        await housekeeping.stop()
-        await lifecycle.stop()
-
-    @app.teardown_appcontext
-    async def release(_: BaseException | None) -> None:
-        await lifecycle.release()
-
-    # Documented by Quart as the way to add ASGI middleware; its type says otherwise.
-    app.asgi_app = Middleware(  # type: ignore[method-assign, assignment]
-        app.asgi_app, lifecycle, shutdown, services.broker, prefix
-    )
-
-
-def install_channel(services: Services, channel: Channel) -> None:
-    """Let an app serve the streams and fragments of a channel."""
-    services.app.register_blueprint(
-        services.endpoints.channel_blueprint(channel),
-        name_prefix="sse",
-        url_prefix=services.config.url_prefix,
-    )
-
-
-def _reloader() -> CodeType | None:
-    """Return the code of the coroutine by which Quart looks for changes of files."""
-    code = getattr(getattr(utils, "observe_changes", None), "__code__", None)
-    return code if isinstance(code, CodeType) else None
 
 
 def make_broker(config: Config) -> Broker:

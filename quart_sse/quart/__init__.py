@@ -1,10 +1,6 @@
 """The host of Quart, and its endpoints."""
 
-from .endpoints import Endpoints, respond
-from .host import QuartHost
+from .endpoints import respond
+from .installation import Installation
 
-__all__ = [
-    "Endpoints",
-    "QuartHost",
-    "respond",
-]
+__all__ = ["Installation", "respond"]

@@ -7,14 +7,14 @@ from quart.helpers import send_from_directory
 from quart.wrappers.response import DataBody, ResponseBody
 from werkzeug.exceptions import HTTPException
 
-from ..access import Gate, Grant, Judgement, is_foreign
-from ..channels import AppChannels, Channel, Topic
-from ..config import Config
+from ..access import Grant, Judgement, is_foreign
+from ..channels import Channel, Topic
 from ..errors import BrokerUnavailable, ParameterError
-from ..hub import Hub, renderer_of
-from ..pages import ASSETS, STATIC, Macros, Pages, Renderer
-from ..streams import StreamAnswer, StreamBody, StreamEndpoints
+from ..hub import renderer_of
+from ..pages import ASSETS, STATIC
+from ..streams import StreamAnswer, StreamBody
 from ..wire import Ending, Refusal, declared_name
+from ..wiring import Services
 
 #: Seconds that a file may be kept whose URL holds a hash of its content.
 LONG = 31_536_000
@@ -51,36 +51,20 @@ class Endpoints:
     """The endpoints of one app.
 
     Args:
-        gate: Decides who may see a fragment.
-        channels: The app's channels.
-        streams: Answers requests for streams.
-        hub: Renders shared fragments.
-        renderer: Renders personal ones.
-        pages: Remember what each page shows.
-        macros: Connect what an answer to htmx shows.
-        config: The app's settings.
+        services: What serves the app.
     """
 
-    def __init__(
-        self,
-        gate: Gate,
-        channels: AppChannels,
-        streams: StreamEndpoints,
-        hub: Hub,
-        renderer: Renderer,
-        pages: Pages,
-        macros: Macros,
-        config: Config,
-    ) -> None:
-        self._gate = gate
-        self._host = gate.host
-        self._channels = channels
-        self._streams = streams
-        self._hub = hub
-        self._renderer = renderer
-        self._pages = pages
-        self._macros = macros
-        self._config = config
+    def __init__(self, services: Services) -> None:
+        self._config = services.config
+        self._host = services.host
+        self._errors = services.errors
+        self._channels = services.channels
+        self._gate = services.gate
+        self._streams = services.streams
+        self._hub = services.hub
+        self._renderer = services.renderer
+        self._pages = services.pages
+        self._macros = services.macros
 
     def extension_blueprint(self) -> Blueprint:
         """Return the blueprint of what belongs to no channel, and of the templates."""
@@ -133,7 +117,7 @@ class Endpoints:
         except HTTPException:
             raise  # a personal fragment's own answer, such as abort(404)
         except Exception as error:
-            self._gate.errors.log(
+            self._errors.log(
                 renderer_of(topic.name, name),
                 error,
                 "Fragment %r could not be rendered for %s; the client keeps what it shows.",

@@ -27,9 +27,9 @@ ORDER = [
     "streams",
     "server",
     "pages",
+    "wiring",
     "quart",
     "inspector",
-    "wiring",
     "extension",
     "cli",
     "testing",
@@ -50,7 +50,7 @@ HUB_FLOORS = [
 OFFERED = {"broker": {"Answers", "Past", "Process", "Receiver", "State", "judge"}}
 #: What only some wings may know: they alone change for another framework or template engine.
 FRAMEWORKS = {
-    "quart": {"quart", "inspector", "wiring", "extension", "cli", "testing"},
+    "quart": {"quart", "inspector", "extension", "cli", "testing"},
     "flask": set[str](),
     "jinja2": {"pages", "quart"},
 }

@@ -1,0 +1,67 @@
+"""Let a Quart app serve: its endpoints, hooks and middleware."""
+
+from types import CodeType
+
+from quart import Quart, utils
+
+from ..channels import Channel
+from ..config import Config
+from ..wiring import Identify, make_broker, wire
+from .endpoints import Endpoints
+from .host import QuartHost
+
+
+def reloader() -> CodeType | None:
+    """Return the code of the coroutine by which Quart looks for changes of files."""
+    code = getattr(getattr(utils, "observe_changes", None), "__code__", None)
+    return code if isinstance(code, CodeType) else None
+
+
+class Installation:
+    """The extension in one Quart app.
+
+    Args:
+        app: The app.
+        channels: The declared channels, by name.
+        identify: Returns who makes the current request.
+        config: The app's settings.
+
+    Raises:
+        SetupError: If the broker needs what is not installed.
+    """
+
+    def __init__(
+        self, app: Quart, channels: dict[str, Channel], identify: Identify, config: Config
+    ) -> None:
+        broker = make_broker(config)
+        host = QuartHost(app, config, lambda: broker.known)
+        self.services = wire(host, broker, channels, identify, config, reloader())
+        self._app = app
+        self._endpoints = Endpoints(self.services)
+
+    def install(self) -> None:
+        """Register the endpoints, hooks and middleware."""
+        app, services = self._app, self.services
+        app.jinja_env.globals["_quart_sse"] = services.macros
+        prefix = services.config.url_prefix
+        app.register_blueprint(self._endpoints.extension_blueprint(), url_prefix=prefix)
+        for channel in services.channels.declared.values():
+            self.add_channel(channel)
+        app.after_request(self._endpoints.finish)
+        app.before_serving(services.start)
+        app.after_serving(services.stop)
+
+        @app.teardown_appcontext
+        async def release(_: BaseException | None) -> None:
+            await services.lifecycle.release()
+
+        # Documented by Quart as the way to add ASGI middleware; its type says otherwise.
+        app.asgi_app = services.wrap(app.asgi_app)  # type: ignore[method-assign, assignment]
+
+    def add_channel(self, channel: Channel) -> None:
+        """Register the endpoints of a channel."""
+        self._app.register_blueprint(
+            self._endpoints.channel_blueprint(channel),
+            name_prefix="sse",
+            url_prefix=self.services.config.url_prefix,
+        )
