@@ -10,7 +10,7 @@ import secrets
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from hypothesis import strategies as st
@@ -37,6 +37,9 @@ from tests.support.model import (
     run_machine,
 )
 from tests.support.redis_server import RedisServer
+
+if TYPE_CHECKING:
+    from quart_sse.hub import Hub
 
 
 class RealOrder(Order):
@@ -93,7 +96,7 @@ class RealListener(Listener):
         assert read is not None
         message, epoch = read
         broker._note_epoch(epoch)
-        if epoch != self._epoch or message.id <= cast("Any", self._receiver)._seen:
+        if epoch != self._epoch or message.id <= cast("Hub", self._receiver)._progress.seen:
             broker._lose(message)
         await super()._deliver(channel, payload)
 
