@@ -23,9 +23,12 @@ import pytest
 from quart import Quart, request
 
 from quart_sse import SSE
+from quart_sse.access import Gate, Judgement
 from quart_sse.broker import Keep, Kind, Message
 from quart_sse.broker.memory import MemoryBroker
 from quart_sse.broker.redis import RedisBroker
+from quart_sse.channels import PresenceTracker
+from quart_sse.hub import Connection, Hub
 from quart_sse.wire.position import ZERO
 from quart_sse.wiring import Services
 from tests.support.redis_server import running_redis
@@ -38,7 +41,16 @@ LATER = 1000.0
 #: What Quart handles a request in, and cancels when its client leaves.
 HANDLER = "ASGIHTTPConnection.handle_request"
 #: Functions of ours in which every request waits.
-PLACES = ["current_identity", "Gate.judge", "Hub.join", "enter", "Connection.__anext__"]
+PLACES = [
+    function.__qualname__
+    for function in (
+        Gate.identity,
+        Judgement.judge,
+        Hub.join,
+        PresenceTracker.enter,
+        Connection.__anext__,
+    )
+]
 KEEP = Keep(2 * ENDLESS, 300.0)
 TOPICS = ["rooms?number=1", "rooms?number=2"]
 QUERY = "t=~rooms%3Fnumber%3D1:list,people+rooms%3Fnumber%3D2:list,people"
