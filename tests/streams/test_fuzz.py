@@ -103,10 +103,10 @@ def make_app(**config: object) -> Quart:
 async def stir(app: Quart) -> None:
     """Let everything happen that anybody could hear of."""
     sse = app.extensions["quart_sse"]
-    for topic in (sse.channels["secret"].topic(), sse.channels["vault"].topic(number=7)):
+    for topic in (sse.channels.declared["secret"].topic(), sse.channels["vault"].topic(number=7)):
         await topic.publish("said", SECRET)
         await topic.refresh()
-    await sse.channels["news"].topic().publish("said", "stirred")
+    await sse.channels.declared["news"].topic().publish("said", "stirred")
 
 
 # -- as a server hands requests over ---------------------------------------------------------------
