@@ -1,0 +1,80 @@
+"""The extension in a Quart app: its endpoints, hooks, macros and middleware."""
+
+import pytest
+from quart import Quart, utils
+
+from quart_sse import SSE
+from quart_sse.channels import Channel
+from quart_sse.config import Config
+from quart_sse.host import Host
+from quart_sse.quart.installation import Installation, reloader
+from quart_sse.server import Middleware
+
+
+async def identify(host: Host) -> str | None:
+    """Return that all are visitors."""
+    return None
+
+
+@pytest.fixture
+def declared() -> dict[str, Channel]:
+    """Channels that were declared before there was an app."""
+    sse = SSE()
+    sse.channel("board", "/board", public=True)
+    return sse.channels
+
+
+@pytest.fixture
+def installation(app: Quart, declared: dict[str, Channel]) -> Installation:
+    """The extension, installed."""
+    installation = Installation(app, declared, identify, Config(url_prefix="/live"))
+    installation.install()
+    return installation
+
+
+def endpoints(app: Quart) -> dict[str, str]:
+    """Return the extension's endpoints and their rules."""
+    return {rule.endpoint: rule.rule for rule in app.url_map.iter_rules() if "sse" in rule.endpoint}
+
+
+@pytest.mark.usefixtures("installation")
+def test_every_channel_has_endpoints_below_the_prefix(app: Quart) -> None:
+    """One for its stream, one for its fragments, beside those that all channels share."""
+    assert endpoints(app) == {
+        "sse.connect": "/live",
+        "sse.static": "/live/~static/<path:filename>",
+        "sse.board.stream": "/live/board",
+        "sse.board.fragment": "/live/~/<fragment>/board",
+    }
+
+
+def test_channel_that_comes_later_has_them_too(app: Quart, installation: Installation) -> None:
+    """A module that declares it may be imported when the app is there."""
+    installation.add_channel(SSE().channel("news", "/news"))
+
+    assert endpoints(app)["sse.news.stream"] == "/live/news"
+
+
+def test_app_is_inside_the_middleware(app: Quart, installation: Installation) -> None:
+    """It sees each request before the app does, and all that the app answers."""
+    assert isinstance(app.asgi_app, Middleware)
+    assert app.jinja_env.globals["_quart_sse"] is installation.services.macros
+
+
+async def test_services_live_as_long_as_the_app_serves(
+    app: Quart, installation: Installation
+) -> None:
+    """The broker is started and stopped with it."""
+    states = [installation.services.broker.state.value]
+    async with app.test_app():
+        states.append(installation.services.broker.state.value)
+    states.append(installation.services.broker.state.value)
+
+    assert states == ["starting", "ready", "stopped"]
+
+
+def test_reloader_of_quart_is_known_by_its_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Quart without it does no harm: then streams end when the server stops."""
+    assert reloader() is utils.observe_changes.__code__
+    monkeypatch.delattr(utils, "observe_changes")
+    assert reloader() is None
