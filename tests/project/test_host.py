@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import inspect
 import json
 import re
 from collections.abc import AsyncIterator, Callable
@@ -72,6 +73,19 @@ def on_plain_asgi() -> Framework:
 def framework(request: pytest.FixtureRequest) -> Framework:
     """Each host that there is."""
     return cast("Framework", request.param())
+
+
+@pytest.mark.parametrize("name", [name for name in vars(Host) if not name.startswith("_")])
+def test_host_of_quart_is_the_protocol(name: str) -> None:
+    """Arguments have the same names, for callers may give them by name."""
+    asked, given = inspect.getattr_static(Host, name), inspect.getattr_static(QuartHost, name)
+
+    assert type(given) is type(asked)
+    if not isinstance(asked, property):
+        assert list(inspect.signature(given).parameters) == list(
+            inspect.signature(asked).parameters
+        )
+        assert inspect.iscoroutinefunction(given) == inspect.iscoroutinefunction(asked)
 
 
 # -- the contract ----------------------------------------------------------------------------------

@@ -1,55 +1,80 @@
-"""Installation: the extension in one Quart app, with all that it registers there."""
+"""The extension in a Quart app: its endpoints, hooks, macros and middleware."""
 
 import pytest
-from quart import Quart
-from quart.testing import QuartClient
+from quart import Quart, utils
 
 from quart_sse import SSE
-from quart_sse.host import KEY
+from quart_sse.channels import Channel
+from quart_sse.config import Config
+from quart_sse.host import Host
+from quart_sse.quart.installation import Installation, reloader
 from quart_sse.server import Middleware
-from quart_sse.wiring import Services
 
 
-def endpoints(app: Quart) -> set[str]:
-    """Return the endpoints of the extension in an app."""
-    return {rule.endpoint for rule in app.url_map.iter_rules() if rule.endpoint.startswith("sse.")}
+async def identify(host: Host) -> str | None:
+    """Return that all are visitors."""
+    return None
 
 
-def test_app_gets_endpoints_macros_and_middleware() -> None:
-    """Nothing else has to be registered by hand."""
-    app = Quart(__name__)
-    SSE(app)
+@pytest.fixture
+def declared() -> dict[str, Channel]:
+    """Channels that were declared before there was an app."""
+    sse = SSE()
+    sse.channel("board", "/board", public=True)
+    return sse.channels
 
-    assert endpoints(app) == {"sse.connect", "sse.static"}
-    assert "_quart_sse" in app.jinja_env.globals
+
+@pytest.fixture
+def installation(app: Quart, declared: dict[str, Channel]) -> Installation:
+    """The extension, installed."""
+    installation = Installation(app, declared, identify, Config(url_prefix="/live"))
+    installation.install()
+    return installation
+
+
+def endpoints(app: Quart) -> dict[str, str]:
+    """Return the extension's endpoints and their rules."""
+    return {rule.endpoint: rule.rule for rule in app.url_map.iter_rules() if "sse" in rule.endpoint}
+
+
+@pytest.mark.usefixtures("installation")
+def test_every_channel_has_endpoints_below_the_prefix(app: Quart) -> None:
+    """One for its stream, one for its fragments, beside those that all channels share."""
+    assert endpoints(app) == {
+        "sse.connect": "/live",
+        "sse.static": "/live/~static/<path:filename>",
+        "sse.board.stream": "/live/board",
+        "sse.board.fragment": "/live/~/<fragment>/board",
+    }
+
+
+def test_channel_that_comes_later_has_them_too(app: Quart, installation: Installation) -> None:
+    """A module that declares it may be imported when the app is there."""
+    installation.add_channel(SSE().channel("news", "/news"))
+
+    assert endpoints(app)["sse.news.stream"] == "/live/news"
+
+
+def test_app_is_inside_the_middleware(app: Quart, installation: Installation) -> None:
+    """It sees each request before the app does, and all that the app answers."""
     assert isinstance(app.asgi_app, Middleware)
-    assert isinstance(app.extensions[KEY], Services)
+    assert app.jinja_env.globals["_quart_sse"] is installation.services.macros
 
 
-@pytest.mark.parametrize("is_later", [False, True], ids=["before", "after"])
-async def test_channel_may_be_declared_before_or_after(is_later: bool) -> None:
-    """A module that declares channels may be imported when the app exists already."""
-    app, sse = Quart(__name__), SSE()
-    if is_later:
-        sse.init_app(app)
-    news = sse.channel("news", "/news", public=True)
-    news.fragment("list")(lambda: "<li>one</li>")
-    if not is_later:
-        sse.init_app(app)
-
-    assert endpoints(app) >= {"sse.news.stream", "sse.news.fragment"}
-    answer = await QuartClient(app).get("/sse/~/list/news")
-    assert await answer.get_data(as_text=True) == "<li>one</li>"
-
-
-async def test_serving_starts_and_stops_what_was_installed() -> None:
-    """The lifespan of the app is that of its services."""
-    app = Quart(__name__)
-    SSE(app)
-    services = app.extensions[KEY]
-
+async def test_services_live_as_long_as_the_app_serves(
+    app: Quart, installation: Installation
+) -> None:
+    """The broker is started and stopped with it."""
+    states = [installation.services.broker.state.value]
     async with app.test_app():
-        assert services.lifecycle.is_started
-        assert not services.connections.is_closing
+        states.append(installation.services.broker.state.value)
+    states.append(installation.services.broker.state.value)
 
-    assert not services.lifecycle.is_started
+    assert states == ["starting", "ready", "stopped"]
+
+
+def test_reloader_of_quart_is_known_by_its_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Quart without it does no harm: then streams end when the server stops."""
+    assert reloader() is utils.observe_changes.__code__
+    monkeypatch.delattr(utils, "observe_changes")
+    assert reloader() is None

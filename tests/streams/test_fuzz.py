@@ -102,11 +102,12 @@ def make_app(**config: object) -> Quart:
 
 async def stir(app: Quart) -> None:
     """Let everything happen that anybody could hear of."""
-    sse = app.extensions["quart_sse"]
-    for topic in (sse.channels.declared["secret"].topic(), sse.channels["vault"].topic(number=7)):
+    services = app.extensions["quart_sse"]
+    channels = services.channels.declared
+    for topic in (channels["secret"].topic(), channels["vault"].topic(number=7)):
         await topic.publish("said", SECRET)
         await topic.refresh()
-    await sse.channels.declared["news"].topic().publish("said", "stirred")
+    await channels["news"].topic().publish("said", "stirred")
 
 
 # -- as a server hands requests over ---------------------------------------------------------------
