@@ -21,7 +21,13 @@ async def identify(host: Host) -> str | None:
 
 def serve(channels: Mapping[str, Channel] | None = None) -> Services:
     """Return what serves an app of no framework."""
-    return wire(PlainHost(lambda: None), MemoryBroker(), channels or {}, identify, Config())
+    return wire(
+        PlainHost(lambda: None),
+        MemoryBroker(),
+        {} if channels is None else channels,
+        identify,
+        Config(),
+    )
 
 
 def test_nothing_is_started_when_it_is_made() -> None:
