@@ -78,7 +78,12 @@ class AppChannels:
         """Return the parameters of a topic that :meth:`values` has found to be one before."""
         return self.known(topic).url_rule.parameters_of(self._host.url_map, topic)
 
-    def fragment_path(self, topic: str, fragment: str) -> str:
-        """Return the path of a fragment of a known topic, without the app's root path."""
-        values = self.known_values(topic)
+    def fragment_path(self, topic: str, values: Mapping[str, Any], fragment: str) -> str:
+        """Return the path of a fragment of a known topic, without the app's root path.
+
+        Args:
+            topic: The topic's name.
+            values: Its parameters, as :meth:`known_values` gives them.
+            fragment: The fragment's name.
+        """
         return self.known(topic).url_rule.fragment_path(self._host.url_map, values, fragment)

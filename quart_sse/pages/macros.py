@@ -77,8 +77,9 @@ class Macros:
     ) -> Markup:
         """Return a fragment in its element, rendered now, and note that the page shows it."""
         topic, fragment = self._find(name, params)
-        element = await self._element(topic, fragment, tag, attrs, aria_live)
-        self._pages.current().shown.note_rendered()
+        page = self._pages.current()
+        element = await self._element(page, topic, fragment, tag, attrs, aria_live)
+        page.shown.note_rendered()
         return element
 
     async def live(
@@ -91,8 +92,8 @@ class Macros:
     ) -> Markup:
         """Return a fragment with a connection of its own: nothing else is needed in the page."""
         topic, fragment = self._find(name, params)
-        element = await self._element(topic, fragment, tag, attrs, aria_live)
         page = self._pages.current()
+        element = await self._element(page, topic, fragment, tag, attrs, aria_live)
         return element + await self._connect(page, page.shown.take_rendered(topic.name, fragment))
 
     async def connect(self, topics: Iterable[Any] = ()) -> Markup:
@@ -150,10 +151,11 @@ class Macros:
             shown, root=self._host.root(), identity=await self._gate.identity()
         )
         page.is_private = page.is_private or element.is_signed
-        return element.element(self._host.exchange().since)
+        return element.element(page.since)
 
     async def _element(
         self,
+        page: PageRequest,
         topic: Topic,
         fragment: str,
         tag: str,
@@ -167,17 +169,15 @@ class Macros:
                 f"tag is {tag!r}. Write the name of an element that shows HTML, such as 'div'."
             )
         attributes = _attributes({"aria-live": aria_live, **(attrs or {})})
-        rendered = await self._render(topic, fragment)
+        rendered = await self._render(page, topic, fragment)
         key = member_key(topic.name, fragment)
         opening = Markup('<{} data-sse="{}"{}>').format(tag, key, attributes)
         closing = Markup("</{}>").format(tag)
-        page = self._pages.current()
         if page.rendering is not None:
             page.inside.append(Inside(topic.name, fragment, rendered, opening, closing))
         return opening + Markup(rendered.html) + closing
 
-    async def _render(self, topic: Topic, fragment: str) -> Rendered:
-        page = self._pages.current()
+    async def _render(self, page: PageRequest, topic: Topic, fragment: str) -> Rendered:
         declared = topic.channel.find(fragment)
         self._check_nesting(page, topic, fragment)
         page.shown.add([(topic.name, fragment)])

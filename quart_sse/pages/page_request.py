@@ -7,7 +7,7 @@ from functools import partial
 
 from ..host import Exchange, Host
 from ..hub import Inside
-from ..wire import declared_name
+from ..wire import Position, declared_name
 
 logger = logging.getLogger("quart_sse")
 
@@ -97,6 +97,8 @@ class Shown:
 class PageRequest:
     """What is remembered of one request for a page, or for a shared fragment."""
 
+    #: The process's position before the view ran: nothing after it can be missed by the page.
+    since: Position | None = None
     #: Made when it is first asked for: requests that are streams show nothing.
     _shown: Shown | None = None
     #: The shared fragment that this request renders, if it is none of a browser.
@@ -141,7 +143,7 @@ class Pages:
             exchange: That keeps it.
             rendering: The shared fragment that is rendered; None for a page of a browser.
         """
-        page = exchange.page = PageRequest(rendering=rendering)
+        page = exchange.page = PageRequest(exchange.since, rendering=rendering)
         return page
 
     async def _warn_unconnected(self, page: PageRequest) -> None:

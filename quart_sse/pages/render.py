@@ -53,11 +53,12 @@ class Renderer:
             FragmentError: If what the renderer returned cannot be sent.
             Exception: What the renderer raised.
         """
+        values = self._channels.known_values(topic)
 
         async def function() -> str:
-            return await self.call(topic, fragment, self._channels.known_values(topic))
+            return await self.call(topic, fragment, values)
 
-        return await self._render(topic, fragment, root, function)
+        return await self._render(topic, fragment, values, root, function)
 
     async def call(self, topic: str, fragment: str, values: Mapping[str, Any]) -> str:
         """Call a fragment's renderer in the current request, and check what it returns.
@@ -92,7 +93,8 @@ class Renderer:
             html = await self._host.template(template, context)
             return _check(member_key(topic, fragment), html)
 
-        return (await self._render(topic, fragment, self._host.root(), function)).html
+        values, root = self._channels.known_values(topic), self._host.root()
+        return (await self._render(topic, fragment, values, root, function)).html
 
     def check(self, topic: str, fragment: str, html: str) -> str:
         """Return HTML that a publisher made if it may go to all viewers.
@@ -129,12 +131,17 @@ class Renderer:
     # -- inner -------------------------------------------------------------------------------------
 
     async def _render(
-        self, topic: str, fragment: str, root: str, function: Callable[[], Awaitable[str]]
+        self,
+        topic: str,
+        fragment: str,
+        values: Mapping[str, Any],
+        root: str,
+        function: Callable[[], Awaitable[str]],
     ) -> Rendered:
         """Call a function as an anonymous GET of a fragment's own URL."""
         exchange = Exchange(self._broker.known, is_identified=True)
         page = self._pages.start(exchange, (topic, fragment))
-        path = self._channels.fragment_path(topic, fragment)
+        path = self._channels.fragment_path(topic, values, fragment)
         work = self._host.render(path, root, exchange, function)
         task = asyncio.get_running_loop().create_task(work, context=contextvars.Context())
         try:

@@ -33,7 +33,7 @@ class Loader:
     def __call__(self, personal: Personal) -> bytes:
         """Return the message, with a random delay: viewers do not all come at once."""
         topic, fragment = personal.topic, personal.fragment
-        path = self._channels.fragment_path(topic, fragment)
+        path = self._channels.fragment_path(topic, self._channels.known_values(topic), fragment)
         spread = min(SPREAD_MS * personal.viewers, LAST_SPREAD_MS)
         url = f"{self._root}{path}{self._queries.get((topic, fragment), '')}"
         key = member_key(topic, fragment)

@@ -86,5 +86,5 @@ def test_parameters_and_paths_are_those_of_the_url_map(app: Quart, sse: SSE) -> 
     channels = channels_of(app, sse)
 
     assert channels.values("rooms?room=7") == channels.known_values("rooms?room=7") == {"room": 7}
-    assert channels.fragment_path("rooms?room=7", "list") == "/sse/~/list/rooms/7"
+    assert channels.fragment_path("rooms?room=7", {"room": 7}, "list") == "/sse/~/list/rooms/7"
     assert channels.values("rooms?room=07") is channels.values("other") is None
