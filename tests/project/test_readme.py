@@ -357,21 +357,6 @@ def test_macros_take_what_the_reference_says() -> None:
             assert argument == "name" or re.search(rf"\b{argument}=", listed[name]), name
 
 
-def test_every_module_has_its_room_in_the_design() -> None:
-    """The table of rooms has every module, and no module that is not there."""
-    text = (ROOT / "docs" / "design.md").read_text("utf-8")
-    section = text.partition("## The rooms")[2].partition("\n## ")[0]
-    rows = re.findall(r"^\| ((?:`[\w.]+`(?:, )?)+) \|", section, re.M)
-    named = {name for row in rows for name in re.findall(r"`([\w.]+)`", row)}
-    package = ROOT / "quart_sse"
-    modules = {
-        ".".join(path.relative_to(package).with_suffix("").parts).removesuffix(".__init__")
-        for path in package.rglob("*.py")
-    }
-
-    assert named == modules - {"__init__"}
-
-
 def test_claims_of_the_security_page_name_tests_that_exist() -> None:
     """Every link to a test has the name of one that its file holds."""
     text = (ROOT / "docs" / "security.md").read_text("utf-8")
