@@ -1,25 +1,33 @@
-"""Live server-rendered pages for Quart: server-sent events, htmx and Jinja macros."""
+"""Live server-rendered pages for Quart: server-sent events, htmx and Jinja macros.
 
-from .broker import Broker
-from .channels import Channel, Presence, Published, Topic
-from .config import Config
-from .errors import (
-    AnswerError,
-    BrokerUnavailable,
-    ConfigError,
-    DeclarationError,
-    EventError,
-    FragmentError,
-    MissingSecretKeyError,
-    ParameterError,
-    RenderError,
-    SetupError,
-    SSEError,
-    UnknownChannelError,
-    UnknownFragmentError,
-)
-from .extension import SSE
-from .wire import Event
+Names are loaded when they are first used, so that a program without Quart can import what needs no
+web framework, such as ``quart_sse.publisher``.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .broker import Broker
+    from .channels import Channel, Presence, Published, Topic
+    from .config import Config
+    from .errors import (
+        AnswerError,
+        BrokerUnavailable,
+        ConfigError,
+        DeclarationError,
+        EventError,
+        FragmentError,
+        MissingSecretKeyError,
+        ParameterError,
+        RenderError,
+        SetupError,
+        SSEError,
+        UnknownChannelError,
+        UnknownFragmentError,
+    )
+    from .extension import SSE
+    from .wire import Event
 
 __all__ = [
     "SSE",
@@ -44,3 +52,31 @@ __all__ = [
     "UnknownChannelError",
     "UnknownFragmentError",
 ]
+
+#: Module -> what is taken from it; all else is in ``errors``.
+_MODULES = {
+    "broker": ("Broker",),
+    "channels": ("Channel", "Presence", "Published", "Topic"),
+    "config": ("Config",),
+    "extension": ("SSE",),
+    "wire": ("Event",),
+}
+_MODULE_OF = dict.fromkeys(__all__, "errors") | {
+    name: module for module, names in _MODULES.items() for name in names
+}
+
+
+if not TYPE_CHECKING:  # or a checker would take any name for one of ours
+
+    def __getattr__(name: str) -> object:
+        """Load a public name when it is first used; see https://peps.python.org/pep-0562/."""
+        module = _MODULE_OF.get(name)
+        if module is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = getattr(import_module(f".{module}", __name__), name)
+        return value
+
+
+def __dir__() -> list[str]:
+    """Return what the package offers, also what is not loaded yet."""
+    return sorted({*globals(), *__all__})
