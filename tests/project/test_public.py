@@ -32,7 +32,7 @@ def test_every_public_name_can_be_loaded() -> None:
         assert getattr(quart_sse, name).__name__ == name
         assert name in dir(quart_sse)
     source = ast.parse((ROOT / "quart_sse/__init__.py").read_text("utf-8"))
-    (checking,) = (node for node in source.body if isinstance(node, ast.If))
+    checking = next(node for node in source.body if isinstance(node, ast.If))
     typed = {
         alias.name
         for node in checking.body
