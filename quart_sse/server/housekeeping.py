@@ -147,7 +147,7 @@ class Housekeeping:
         position = self._hub.position_of(connection)
         if position is not None:
             connection.renew_at = float("inf")
-            connection.feed(Batch.of([Part("leaf", write(position))]))
+            connection.feed(Batch.of([Part("connect element", write(position))]))
 
     def _cut(self, connection: Connection, patience: float) -> None:
         connection.busy_since = None

@@ -69,7 +69,7 @@ class Middleware:
         if (is_get or is_head) and wants_stream:
             was_stopped = _header(scope["headers"], b"last-event-id") == STOPPED
             is_ours = partial(self._is_ours, scope, exchange)
-            send = _softened(send, exchange, is_ours, is_head, was_stopped)
+            send = _replacing_non_streams(send, exchange, is_ours, is_head, was_stopped)
         await self._inner(scope, receive, send)
         for function in exchange.after:
             await function()
@@ -167,7 +167,7 @@ def _kickable(receive: Receive, exchange: Exchange, transport: Any) -> Receive:
     return kickable
 
 
-def _softened(
+def _replacing_non_streams(
     send: Send, exchange: Exchange, is_ours: Callable[[], bool], is_head: bool, was_stopped: bool
 ) -> Send:
     """Turn every answer of ours that is no stream (a login redirect) into a short stream.
@@ -204,12 +204,12 @@ def _softened(
         """Send nothing: the answer was replaced."""
 
     # No coroutine of our own around each delivery: that of the server is handed on.
-    def softened(message: Message) -> Awaitable[None]:
+    def replacing(message: Message) -> Awaitable[None]:
         if message["type"] == "http.response.start":
             return begin(message)
         return drop() if is_replaced else send(message)
 
-    return softened
+    return replacing
 
 
 async def _send_whole(send: Send, body: bytes) -> None:

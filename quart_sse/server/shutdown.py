@@ -97,9 +97,9 @@ class Shutdown:
         if terminated is not None and terminated is not self._terminated:
             self._terminated = terminated
             self._watcher = asyncio.get_running_loop().create_task(self._wait(terminated))
-            self._soften(getattr(context, "terminate", None))
+            self._install_sigterm_handler(getattr(context, "terminate", None))
 
-    def _soften(self, terminate: Any) -> None:
+    def _install_sigterm_handler(self, terminate: Any) -> None:
         """Let a worker of Hypercorn end its streams when it is sent SIGTERM itself.
 
         It leaves that signal to the system, which ends it in the middle of everything. systemd

@@ -17,8 +17,8 @@ from tests.support.pages import (
     LIST_AND_CONNECT,
     SIGNED,
     add_page,
+    connect_elements,
     get_page,
-    leaves,
     make_app,
     render,
     url_of,
@@ -28,11 +28,11 @@ from tests.support.streams import connect_urls, open_stream
 
 @pytest.mark.parametrize("number", [2, 4])
 async def test_connect_element_is_what_htmx_needs(number: int) -> None:
-    """An empty leaf, for htmx 2 or 4, with an id of its own in each render."""
+    """A connect element is empty, for htmx 2 or 4, with an id of its own in each render."""
     app = make_app(QUART_SSE_HTMX=number)
     add_page(app, LIST_AND_CONNECT)
 
-    (first,), (second,) = [leaves(await get_page(app)) for _ in range(2)]
+    (first,), (second,) = [connect_elements(await get_page(app)) for _ in range(2)]
 
     attributes = dict(first.attrs)
     url = attributes.pop("sse-connect" if number == 2 else "hx-sse:connect")
@@ -101,9 +101,9 @@ async def test_token_tells_no_identity(app: Quart, sse: SSE) -> None:
     sse.identity(lambda: "ada@example.org")
     sse.channel("hidden", "/hidden").fragment("list")(lambda: "hidden")
 
-    (leaf,) = leaves(await render(app, SIGNED))
+    (element,) = connect_elements(await render(app, SIGNED))
 
-    (token,) = parse_qs(urlsplit(url_of(leaf)).query)["t"]
+    (token,) = parse_qs(urlsplit(url_of(element)).query)["t"]
     payload = token.split(".")[0]
     decoded = base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))
     assert b"hidden:list" in decoded

@@ -37,8 +37,8 @@ from tests.support.pages import (
     MACROS,
     SIGNED,
     add_page,
+    connect_elements,
     get_page,
-    leaves,
     make_app,
     parse,
     render,
@@ -47,17 +47,17 @@ from tests.support.pages import (
 from tests.support.streams import Stream, open_stream
 
 
-def topics_of(leaf: Tag) -> dict[str, frozenset[str]]:
+def topics_of(element: Tag) -> dict[str, frozenset[str]]:
     """Return the topics in the URL of a page whose channels are all public."""
-    (token,) = parse_qs(urlsplit(url_of(leaf)).query)["t"]
+    (token,) = parse_qs(urlsplit(url_of(element)).query)["t"]
     assert token.startswith("~")
     return read_topics(token[1:])
 
 
 @asynccontextmanager
-async def connected(app: Quart, leaf: Tag) -> AsyncIterator[Stream]:
+async def connected(app: Quart, element: Tag) -> AsyncIterator[Stream]:
     """Open the stream of a connect element."""
-    async with open_stream(app, url_of(leaf)) as stream:
+    async with open_stream(app, url_of(element)) as stream:
         assert (await stream.next()).event == "sse-open"
         yield stream
 
@@ -137,11 +137,11 @@ async def test_page_connects_what_it_shows(tmp_path: Path, name: str, how: str) 
         soup = await get_page(app, f"/{how}")
 
     (shown,) = soup.select("[data-sse]")
-    (leaf,) = leaves(soup)
+    (element,) = connect_elements(soup)
     assert shown["data-sse"] == "board.list"
     assert shown.decode_contents() == "<li>list</li>"
-    assert topics_of(leaf) == {"board": {"list"}}
-    async with connected(app, leaf) as stream:
+    assert topics_of(element) == {"board": {"list"}}
+    async with connected(app, element) as stream:
         await app.extensions["quart_sse"].channels.declared["board"].topic().refresh("list")
         assert "<li>list</li>" in (await stream.next("message")).data
 
@@ -156,9 +156,9 @@ async def test_fragments_in_loops_share_one_connection(tmp_path: Path) -> None:
 
     soup = await render(app, body)
 
-    (leaf,) = leaves(soup)
+    (element,) = connect_elements(soup)
     assert len(soup.select("[data-sse]")) == 6
-    assert topics_of(leaf) == {
+    assert topics_of(element) == {
         "board": {"count", "list"},
         "rooms?room=hall&seat=0": {"list"},
         "rooms?room=hall&seat=1": {"list"},
@@ -174,7 +174,7 @@ async def test_each_connection_has_what_stands_between_it_and_the_one_before() -
         app, LIST_AND_CONNECT + '{{ sse_fragment("board.count") }}{{ sse_connect() }}'
     )
 
-    assert [topics_of(leaf) for leaf in leaves(soup)] == [
+    assert [topics_of(element) for element in connect_elements(soup)] == [
         {"board": {"list"}},
         {"board": {"count"}},
     ]
@@ -188,7 +188,7 @@ async def test_live_fragment_brings_its_own_connection() -> None:
         app, LIST + '{{ sse_live("board.count", tag="b", attrs={"id": "c"}) }}{{ sse_connect() }}'
     )
 
-    live, page = leaves(soup)
+    live, page = connect_elements(soup)
     assert topics_of(live) == {"board": {"count"}}
     assert topics_of(page) == {"board": {"list"}}
     assert str(soup.select_one("#c")) == '<b data-sse="board.count" id="c">3</b>'
@@ -219,9 +219,9 @@ async def test_connect_adds_topics(topics: str, expected: set[str]) -> None:
 
     soup = await render(app, f"{{{{ sse_connect(topics={topics}) }}}}", topic=topic)
 
-    (leaf,) = leaves(soup)
-    assert topics_of(leaf) == dict.fromkeys(expected, frozenset())
-    async with connected(app, leaf) as stream:
+    (element,) = connect_elements(soup)
+    assert topics_of(element) == dict.fromkeys(expected, frozenset())
+    async with connected(app, element) as stream:
         published = await topic.publish("said", "x")
         assert published.local_receivers == (topic.name in expected)
         if topic.name in expected:
@@ -281,12 +281,12 @@ async def test_hostile_parameter_stays_one_value(value: str) -> None:
     soup = await render(app, body, room=value)
 
     topic = rooms.topic(room=value, seat=1)
-    (leaf,) = leaves(soup)
+    (element,) = connect_elements(soup)
     event = soup.select_one("i[title]")
     assert event is not None
     assert [tag.name for tag in soup.find_all(True)] == ["div", "i", "i", "div"]
-    assert topics_of(leaf) == {topic.name: {"safe"}}
-    async with connected(app, leaf) as stream:
+    assert topics_of(element) == {topic.name: {"safe"}}
+    async with connected(app, element) as stream:
         await topic.publish("said", "x")
         assert (await stream.next()).event == event["title"]
         await topic.refresh("safe")
@@ -374,14 +374,14 @@ async def test_event_name_is_the_wire_s(where: str) -> None:
         + body + "{{ sse_connect() }}",
     )  # fmt: skip
 
-    (leaf,) = leaves(soup)
-    element = soup.find(["i", "script", "p"])
-    assert isinstance(element, Tag)
-    name = element.get("title") or element.get_text()
+    (element,) = connect_elements(soup)
+    named = soup.find(["i", "script", "p"])
+    assert isinstance(named, Tag)
+    name = named.get("title") or named.get_text()
     if where == "json":
         name = json.loads(str(name))
     topic = app.extensions["quart_sse"].channels.declared["rooms"].topic(room="a b", seat=1)
-    async with connected(app, leaf) as stream:
+    async with connected(app, element) as stream:
         await topic.publish("said", "x")
         assert (await stream.next()).event == name == "rooms.said?room=a%20b&seat=1"
 
@@ -512,7 +512,7 @@ async def test_fragment_s_own_url_is_not_logged(caplog: pytest.LogCaptureFixture
 
     soup = await get_page(app, "/sse/~/outer/board", headers={"HX-Request": "true"})
 
-    assert not leaves(soup)
+    assert not connect_elements(soup)
     assert not warnings_of(caplog)
 
 
@@ -557,7 +557,7 @@ async def test_answer_to_htmx_brings_its_own_connection(
 
     soup = await get_page(app, headers=headers)
 
-    assert [topics_of(leaf) for leaf in leaves(soup)] == expected
+    assert [topics_of(element) for element in connect_elements(soup)] == expected
 
 
 @pytest.mark.parametrize(
@@ -575,7 +575,7 @@ async def test_only_html_answers_are_added_to(status: int, mimetype: str) -> Non
     answer = await QuartClient(app).get("/", headers=HTMX)
 
     assert answer.status_code == status
-    assert not leaves(parse(await answer.get_data(as_text=True)))
+    assert not connect_elements(parse(await answer.get_data(as_text=True)))
 
 
 async def test_answer_to_htmx_has_the_length_of_its_body() -> None:
@@ -663,10 +663,10 @@ async def test_identity_is_that_of_the_view_s_request(tmp_path: Path, how: str) 
     for who, client in clients.items():
         client.set_cookie("localhost", "who", who)
     answer = await clients["ada"].get(f"/{how}")
-    (leaf,) = leaves(parse(await answer.get_data(as_text=True)))
+    (element,) = connect_elements(parse(await answer.get_data(as_text=True)))
     first = {}
     for who, client in clients.items():
-        async with open_stream(client, url_of(leaf)) as stream:
+        async with open_stream(client, url_of(element)) as stream:
             first[who] = (await stream.next()).event
 
     assert first == {"ada": "sse-open", "bob": "sse-stop"}

@@ -39,7 +39,7 @@ async def get_page(client: QuartClient, monkeypatch: pytest.MonkeyPatch, age: fl
 async def test_page_gets_another_token_before_its_own_expires(
     monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    """At 80 % of a token's life its leaf is replaced; the new one goes on where the old one was."""
+    """At 80 % of a token's lifetime a new connect element replaces the old one, and resumes."""
     app, sse = make_app(QUART_SSE_HTMX=number, QUART_SSE_PROBE=0.1)
     inner = sse.channel("inner", "/inner").topic()
     sse.identity(lambda: request.cookies.get("who"))
@@ -66,9 +66,9 @@ async def test_page_gets_another_token_before_its_own_expires(
     assert event.data == "before"
     assert partial["hx-target"] == f"#{old_id}"
     assert partial["hx-swap"] == "outerHTML"
-    (leaf,) = partial.find_all(recursive=False)
-    assert isinstance(leaf, Tag)
-    assert leaf["id"] != old_id
+    (element,) = partial.find_all(recursive=False)
+    assert isinstance(element, Tag)
+    assert element["id"] != old_id
     assert url.partition("&")[0] != connect_urls(old)[0].partition("&")[0]
     assert [first.event, resumed.data, refused.event] == ["sse-open", "after", "sse-stop"]
 

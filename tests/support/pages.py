@@ -69,14 +69,14 @@ async def render(app: Quart, body: str, **context: object) -> BeautifulSoup:
         return parse(await render_template_string(MACROS + body, **context))
 
 
-def leaves(soup: BeautifulSoup) -> list[Tag]:
+def connect_elements(soup: BeautifulSoup) -> list[Tag]:
     """Return the connect elements of a page, for either version of htmx."""
     return [tag for tag in soup.find_all(True) if str(tag.get("id", "")).startswith("sse-")]
 
 
-def url_of(leaf: Tag) -> str:
+def url_of(element: Tag) -> str:
     """Return the URL that a connect element opens."""
-    return str(leaf.get("sse-connect") or leaf["hx-sse:connect"])
+    return str(element.get("sse-connect") or element["hx-sse:connect"])
 
 
 async def get_text(client: QuartClient, path: str = "/", **options: Any) -> str:
