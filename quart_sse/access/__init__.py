@@ -1,4 +1,4 @@
-"""Who may listen: tokens, the app's own rules, and their revocation."""
+"""Access: which clients may listen to what, by tokens and by the app's own rules."""
 
 from .answers import check_identity
 from .connect_element import ConnectElement, ConnectElements

@@ -1,4 +1,4 @@
-"""Take from an app's own functions only the answers that they may give."""
+"""Check the answers of an app's own functions before access is decided by them."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,20 +12,27 @@ from ..host import Host
 async def decide(
     host: Host, function: Callable[..., Any], values: Mapping[str, Any], name: str
 ) -> bool:
-    """Ask a function of the app for a yes or no.
+    """Call a function of the app and return whether it grants access.
 
-    ``True`` is a yes, ``False`` and ``None`` are a no, and so are ``abort(4xx)`` and a redirect
-    that is raised. All else is truthy by accident: a response, a row, a tuple with a status.
+    ``True`` grants. ``False``, ``None``, ``abort(4xx)`` and a raised redirect refuse. Any other
+    answer, such as a response, a row or a tuple with a status, is truthy by accident and must not
+    grant anything.
 
     Args:
-        host: Calls the function.
-        function: What is asked.
-        values: Its keyword arguments.
-        name: What the function is called in an error, such as ``"authorize of channel 'board'"``.
+        host: Calls the function, sync or async.
+        function: The app's function, such as a channel's ``authorize``.
+        values: Its keyword arguments: parameter -> value.
+        name: The function's name for the error, such as ``"authorize of channel 'board'"``.
+
+    Returns:
+        True if the function returned ``True``; False if it refused.
 
     Raises:
-        AnswerError: If the answer is none of the three.
-        Exception: Whatever the function raised, other than a refusal.
+        AnswerError: If the answer is not ``True``, ``False`` or ``None``.
+        Exception: Any error that the function raised and that is no refusal.
+
+    Example:
+        ``await decide(host, may_read, {"board_id": 7}, "authorize of channel 'board'")``
     """
     try:
         answer = await host.call(function, values)
@@ -36,15 +43,16 @@ async def decide(
     if answer is None or isinstance(answer, bool):
         return answer is True
     raise AnswerError(
-        f"The {name} returned {type(answer).__name__}. It must return True, False or None, such "
-        "as bool(...) of what it returns now; abort(403) is a no, too."
+        f"The {name} returned {type(answer).__name__}. It must return True, False or None: "
+        "wrap the value in bool(...), or refuse by abort(403)."
     )
 
 
 def is_refusal(error: HTTPException) -> bool:
-    """Whether an HTTP error says no: ``abort(4xx)``, or a redirect, to a login page for example.
+    """Whether an HTTP error refuses a client: ``abort(4xx)``, or a redirect to a login page.
 
-    ``abort(response)`` raises an error without a code, which has the response.
+    Statuses of 500 and above are failures. Werkzeug's ``abort(response)`` raises an error whose
+    ``code`` is None, so the status of its response counts.
     """
     code = error.code
     if code is None and error.response is not None:
@@ -53,15 +61,20 @@ def is_refusal(error: HTTPException) -> bool:
 
 
 def check_identity(identity: object, source: str) -> str | None:
-    """Return an identity if it can be one: a text that is not empty, or None.
+    """Return an identity unchanged, after a check that it is a non-empty str or None.
+
+    The empty text is an error, because careless code yields it for *every* visitor who is not
+    signed in, and all of them would count as one user.
 
     Args:
-        identity: What was given.
-        source: Who gave it, for the error: ``"The function of @sse.identity returned"``.
+        identity: The value to check.
+        source: Begins the error: ``"The function of @sse.identity returned"``.
+
+    Returns:
+        The identity; None for a visitor who is not signed in.
 
     Raises:
-        AnswerError: If it is anything else. ``""`` is refused because it is what forgetful code
-            has for *all* who are not signed in, and they would count as one person.
+        AnswerError: If the value is neither a non-empty str nor None.
     """
     if identity is None or (isinstance(identity, str) and identity):
         return identity

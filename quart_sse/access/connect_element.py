@@ -1,7 +1,7 @@
-"""The empty element that holds a page's connection.
+"""The connect element: the empty element of a page that opens its connection.
 
-An empty element whose attributes never change in place, with an id that is new in each render:
-changing it in place leaks connections in htmx 2 and in htmx 4.
+Its attributes never change in place, and each render gives it a new id, because htmx 2 and htmx 4
+leak connections when a connect element changes where it stands.
 """
 
 import secrets
@@ -18,17 +18,17 @@ from ..errors import ConfigError
 from ..wire import Position
 from .tokens import KEPT, UNSIGNED, Signer, write_topics
 
-#: Bytes of a list of topics that stand in the URL as they are; longer ones are compressed.
+#: Length from which a list of public topics is signed, too, in characters: signing compresses it.
 LONG = 2048
-#: Bytes of a query that are left for all but the token.
+#: Room in the query for everything but the token, in bytes.
 MARGIN = 256
 
 _HTMX_2 = Markup(
     '<div id="sse-{id}" hx-ext="sse" sse-connect="{url}" sse-swap="message"'
     ' sse-close="sse-stop" hx-swap="none" hidden></div>'
 )
-# htmx 4 never retries a failed first connect by itself, so triggers do: an answer that is no
-# stream, and none at all. Nothing that comes again by itself, for that would undo a stop.
+# htmx 4 does not retry a first connect that failed, so two triggers do: one after an answer that is
+# no stream, one after a network error. A trigger that fires periodically would undo ``sse-stop``.
 _HTMX_4 = Markup(
     '<div id="sse-{id}" hx-sse:connect="{url}" hx-sse:close="sse-stop" hx-swap="none"'
     ' hx-trigger="load, htmx:after:request delay:10s, htmx:error delay:10s" hx-sync="this:drop"'
@@ -37,18 +37,26 @@ _HTMX_4 = Markup(
 
 
 class ConnectElement(NamedTuple):
-    """A connect element that only lacks the position that it starts at."""
+    """A connect element whose URL lacks only the position that the stream starts at.
+
+    Attributes:
+        id: Random id of the page, which is a part of the element's ``id``.
+        template: The element's HTML with the fields ``id`` and ``url``, for one version of htmx.
+        url: URL of the stream without ``since``.
+        is_signed: Whether the token is signed; no shared cache may keep such a page.
+    """
 
     id: str
     template: Markup
     url: str
-    is_signed: bool  #: no shared cache may keep a page that holds it
+    is_signed: bool
 
     def element(self, since: Position | None) -> Markup:
-        """Return the element.
+        """Return the element's HTML, with the position that the stream starts at.
 
         Args:
-            since: What the page contains; None if that is not known.
+            since: Position of the page's content; None if it is unknown, so that the stream sends
+                every fragment.
         """
         text = "0" if since is None else quote(str(since), safe="~")
         return self.template.format(id=self.id, url=f"{self.url}&since={text}")
@@ -58,8 +66,8 @@ class ConnectElements:
     """Makes the connect elements of one app.
 
     Args:
-        channels: The app's channels.
-        signer: Signs topics.
+        channels: The app's channels, public and private.
+        signer: Signs the lists of topics.
         broker: Keeps lists of topics that are too long for a URL.
         config: The app's settings.
     """
@@ -73,14 +81,18 @@ class ConnectElements:
         self._config = config
 
     def key(self, topics: Mapping[str, Iterable[str]], identity: str | None) -> str:
-        """Return what is the same for pages that ask for the same.
+        """Return the key by which the tabs of one browser share a stream.
 
-        A browser's tabs share one token of all elements that have the same. It stands in URLs, so
-        it must not give the identity away: an unkeyed hash of a number is found in a second.
+        Equal topics and identities give equal keys, and the connect elements of one key share one
+        token. The key stands in URLs, so it must not reveal the identity: a guess finds the
+        number behind an unkeyed hash in a second.
 
         Args:
-            topics: Topic -> the fragments that the page shows.
-            identity: The identity that the token is bound to; None for any.
+            topics: Topic -> names of the fragments that the page shows.
+            identity: The identity that the token is bound to; None if it is not bound.
+
+        Returns:
+            12 hexadecimal digits.
         """
         return self._signer.name(f"{write_topics(topics)} {identity}")
 
@@ -93,27 +105,34 @@ class ConnectElements:
         key: str | None = None,
         first: float | None = None,
     ) -> ConnectElement:
-        """Return the element that opens one connection for topics and their fragments.
+        """Return the connect element of a page, for one connection to all its topics.
+
+        The token is signed if a channel is private, or if the list is long enough to be compressed
+        and the app has a secret key. A token that exceeds the URL's room even so becomes a
+        reference to a list that the broker keeps.
 
         Args:
-            topics: Topic -> the fragments that the page shows.
-            root: The app's root path.
-            identity: Who the page was made for.
-            key: That of the element which this one replaces, as :meth:`key` gave it.
-            first: When the page was made whose element this one replaces; None if this is its
-                first.
+            topics: Topic -> names of the fragments that the page shows.
+            root: The app's root path, ``""`` or such as ``"/app"``.
+            identity: Identity of the user for whom the page was rendered; None for a visitor.
+            key: Key of the replaced connect element, from :meth:`key`; None for a new page.
+            first: Time at which the page's first token was signed, in seconds since 1970; None
+                for a new page.
 
         Raises:
-            ConfigError: If there are more topics than one connection may have.
-            BrokerUnavailable: If the list of topics must be kept at the broker, and it is away.
-            MissingSecretKeyError: If topics must be signed and the app has no secret key.
+            ConfigError: If the page shows more than ``QUART_SSE_MAX_TOPICS`` topics.
+            BrokerUnavailable: If the list must be kept at the broker, and the broker is away.
+            MissingSecretKeyError: If the token must be signed, and the app has no secret key.
+
+        Example:
+            ``await elements.make({"board": ["list"]}, root="", identity="7")``
         """
         config, signer = self._config, self._signer
         if len(topics) > config.max_topics:
             raise ConfigError(
                 "QUART_SSE_MAX_TOPICS",
                 config.max_topics,
-                f"at least {len(topics)}, which is what this page shows; or show fewer topics",
+                f"at least {len(topics)}, the number of topics on this page; or show fewer topics",
             )
         page = secrets.token_urlsafe(9)
         shown = {topic: frozenset(names) for topic, names in topics.items()}

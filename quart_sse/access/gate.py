@@ -1,4 +1,4 @@
-"""Who may listen: tokens, ``authorize``, and fragments that contain others."""
+"""The gate: judges by tokens, ``authorize`` and nested fragments what a client may listen to."""
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable
@@ -21,46 +21,57 @@ logger = logging.getLogger("quart_sse")
 
 
 class Grant(Enum):
-    """What of a topic a client may have."""
+    """Part of a topic that a client may listen to."""
 
     NO = "no"
-    SIGNED = "signed"  #: its events, and the fragments that the token names
-    WHOLE = "whole"  #: its events and all its fragments
+    SIGNED = "signed"  #: the events, and the fragments that the token names
+    WHOLE = "whole"  #: the events and all fragments
 
 
 @dataclass(slots=True)
 class Admission:
-    """What a connection may listen to."""
+    """Result of judging one request: what its connection may listen to, and what was refused.
 
+    A token is given by its number: its place among the ``t=`` of the URL, from 0.
+    """
+
+    #: topic -> names of its granted fragments
     subscription: dict[str, frozenset[str]] = field(default_factory=dict)
-    #: topic -> which tokens of the URL granted it
+    #: topic -> numbers of the tokens that granted it
     tokens_of: dict[str, list[int]] = field(default_factory=dict)
-    #: topic -> how much of it
+    #: topic -> granted part
     grants: dict[str, Grant] = field(default_factory=dict)
-    #: which tokens were refused wholly, and which topics and fragments of others
+    #: numbers of the tokens without any granted topic
     refused_tokens: list[int] = field(default_factory=list)
+    #: names of refused topics, in the order of the URL
     refused_topics: list[str] = field(default_factory=list)
+    #: keys of fragments that were refused inside granted topics
     refused_fragments: list[str] = field(default_factory=list)
-    #: which tokens lost a topic because nothing but a signature spoke for it, which has expired
+    #: numbers of the tokens that lost a topic for no other reason than an expired signature
     expired_tokens: list[int] = field(default_factory=list)
-    #: whether the client may see a fragment that contains fragments of other topics
+    #: judges nested fragments in later renders; None before :meth:`Judgement.refuse_outer`
     may_see: "Sight | None" = None
-    #: (token, topic) -> its bit: bit i stands for topic i of the token, granted or not
+    #: (token, topic) -> bit of the topic in positions: 1 << its place in the token's list
     bits: dict[tuple[int, str], int] = field(default_factory=dict)
 
     def granted_to(self, number: int) -> list[str]:
-        """Return the topics that a token of the URL granted."""
+        """Return the topics that a token granted, by the token's number."""
         return [topic for topic, numbers in self.tokens_of.items() if number in numbers]
 
     def narrow(self, topic: str, fragments: frozenset[str]) -> None:
-        """Grant of a topic just these fragments, of those that may be had."""
+        """Narrow a granted topic to some of its fragments; a refused topic stays refused.
+
+        Args:
+            topic: The topic to narrow.
+            fragments: Names of the fragments that the request asks for.
+        """
         if topic in self.subscription:
             signed = self.subscription[topic]
             is_whole = self.grants[topic] is Grant.WHOLE
             self.subscription[topic] = frozenset(fragments if is_whole else fragments & signed)
 
     def refuse(self, topic: str, fragments: Iterable[str]) -> None:
-        """Take fragments away, and the topic if it was to show nothing else."""
+        """Move fragments of a granted topic to the refused ones; its events stay granted."""
         for name in fragments:
             self.subscription[topic] -= {name}
             self.refused_fragments.append(member_key(topic, name))
@@ -68,15 +79,16 @@ class Admission:
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What one client may see inside fragments.
+    """Judges which fragments a client may see, by the fragments that they contain.
 
-    A fragment that contains one of a channel with a rule is for those whom the rule lets in. If
-    only pages open the inner channel, it is for those to whom a page has shown the outer one.
+    A fragment that contains a fragment of another channel takes over that channel's rule: its
+    ``authorize`` must agree. An inner channel without ``authorize`` must be public, or a token must
+    name the outer fragment.
 
     Args:
         channels: The app's channels.
-        allowed: Topics that their channels' rules have let the client see.
-        signed: Keys of the fragments that pages of the app have shown the client.
+        allowed: Topics whose ``authorize`` has agreed.
+        signed: Keys of the fragments that the client's tokens name.
     """
 
     channels: AppChannels
@@ -84,12 +96,12 @@ class Sight:
     signed: frozenset[str]
 
     def __call__(self, key: str, inner: Iterable[str], declared: Iterable[str] = ()) -> bool:
-        """Whether the client may see a fragment.
+        """Whether the client may see an outer fragment.
 
         Args:
-            key: The outer fragment's.
-            inner: Topics of the fragments inside, other than its own.
-            declared: Names of channels of which it may contain fragments.
+            key: Key of the outer fragment.
+            inner: Topics of the fragments that it contains, without its own topic.
+            declared: Names of the channels that its ``includes=`` lists.
         """
         for topic in inner:
             channel = self.channels.of(topic)
@@ -109,23 +121,41 @@ class Sight:
 
 
 class Renders(Protocol):
-    """Knows what fragments contain; the hub of the process."""
+    """Tells which fragments are nested in others; the hub of the process is one."""
 
     def nested(self, topic: str, fragment: str) -> frozenset[tuple[str, str]]:
-        """Return (topic, fragment) of what a shared fragment contains, as far as is known here."""
+        """Return what a shared fragment contains, as far as renders of this process have shown.
+
+        Args:
+            topic: Topic of the outer fragment.
+            fragment: Name of the outer fragment.
+
+        Returns:
+            (topic, fragment) of each nested fragment.
+        """
 
 
 class Gate:
-    """Decides who may listen, for one app.
+    """Decides for one app which clients may listen to what.
+
+    The gate identifies the client and verifies its tokens; one :class:`Judgement` per request then
+    judges each topic.
 
     Args:
         host: Calls the app's functions.
         channels: The app's channels.
         signer: Verifies tokens.
         broker: Keeps lists of topics that are too long for a token.
-        identify: Returns who makes the current request.
-        renders: Knows what fragments contain.
-        errors: Where errors of the app's functions are logged.
+        identify: Calls the function of ``@sse.identity`` and returns the identity.
+        renders: Tells which fragments are nested in others.
+        errors: Logs errors of the app's functions.
+
+    Example:
+        ::
+
+            identity = await gate.identify()
+            tokens = [await gate.verify(text, identity) for text in request.args.getlist("t")]
+            admission = await Judgement(gate, tokens).admit()
     """
 
     def __init__(
@@ -147,10 +177,14 @@ class Gate:
         self._identify = identify
 
     async def identity(self) -> str | None:
-        """Return who makes the current request; the app is asked once for each request.
+        """Return the identity of the current request; the app's function runs once per request.
+
+        Returns:
+            The identity; None for a visitor who is not signed in.
 
         Raises:
-            Exception: What the function of ``@sse.identity`` raised.
+            AnswerError: If the function of ``@sse.identity`` returned no identity.
+            Exception: Any error that the function raised.
         """
         exchange = self.host.exchange()
         if not exchange.is_identified:
@@ -159,10 +193,11 @@ class Gate:
         return exchange.identity
 
     async def identify(self) -> str | None:
-        """Return who makes the current request, which asks for a stream or a fragment.
+        """Return the identity of a request for a stream or a fragment.
 
         Raises:
-            Refusal: If the function of ``@sse.identity`` refuses, as by ``abort(401)``, or failed.
+            Refusal: ``REFUSED`` if the function of ``@sse.identity`` refuses, as by ``abort(401)``;
+                ``ERROR`` if it failed, which is logged.
         """
         try:
             return await self.identity()
@@ -172,20 +207,23 @@ class Gate:
             self.errors.log(
                 "function of @sse.identity",
                 error,
-                "The function of @sse.identity failed, so the client gets neither stream nor "
-                "fragment for now.",
+                "The function of @sse.identity failed; the request is refused, and a stream's "
+                "client retries.",
             )
             raise Refusal(Ending.ERROR) from error
 
     async def verify(self, text: str, identity: str | None) -> Token | None:
-        """Return what a token allows a client, with topics that are kept at the broker for it.
+        """Return a verified token; the list of topics replaces a reference to one at the broker.
 
         Args:
-            text: What stood in the URL; it may be anything.
-            identity: Of the client.
+            text: The value of ``t=`` in the URL, from an untrusted client.
+            identity: Identity of the client.
+
+        Returns:
+            The token; None if its signature is not the app's, or if its list is lost or changed.
 
         Raises:
-            BrokerUnavailable: If the topics are kept at the broker, and it is away.
+            BrokerUnavailable: If the list is kept at the broker, and the broker is away.
         """
         token = self._signer.verify(text, identity)
         if token is None or not token.reference:
@@ -195,8 +233,8 @@ class Gate:
             return None
         if reference_of(topics) != token.reference:
             logger.error(
-                "The list of topics that is kept at the broker as %r is not what was kept; it is "
-                "refused. Another program writes to its keys.",
+                "The list of topics %r was changed at the broker; its token is refused. Another "
+                "program writes to the broker's keys: restrict write access to them.",
                 token.reference,
             )
             return None
@@ -204,11 +242,11 @@ class Gate:
 
 
 class Judgement:
-    """Judges what one request asks for; each question is asked once.
+    """Judges one request, calling ``authorize`` at most once per topic.
 
     Args:
-        gate: Of the app.
-        tokens: The URL's, in order; None for those that are not good.
+        gate: The app's gate.
+        tokens: The tokens of the URL in their order; None for each that did not verify.
     """
 
     def __init__(self, gate: Gate, tokens: list[Token | None]) -> None:
@@ -216,7 +254,7 @@ class Judgement:
         self._channels = gate.channels
         self._tokens = tokens
         self._asked: dict[str, bool] = {}
-        # Made once: a URL may ask for thousands of fragments, and each of them is looked at.
+        # Built once: a URL may name thousands of fragments, and each of them is looked up here.
         self._signed = frozenset(
             member_key(topic, name)
             for token in tokens
@@ -226,13 +264,16 @@ class Judgement:
         )
 
     async def admit(self) -> Admission:
-        """Judge everything that the URL asks for, in the request of the client.
+        """Judge every topic of every token, in the context of the client's request.
 
-        A refusal never tells whether a topic exists. One token's refusal costs only its own
-        topics.
+        A refused topic looks like one that does not exist. A refused token refuses only its own
+        topics, so other tabs of a shared stream stay live.
+
+        Returns:
+            The granted and the refused topics; nested fragments are not judged yet.
 
         Raises:
-            Refusal: If an ``authorize`` function failed.
+            Refusal: ``ERROR`` if an ``authorize`` failed.
         """
         admission = Admission()
         for number, token in enumerate(self._tokens):
@@ -255,18 +296,18 @@ class Judgement:
                 if admission.grants.get(topic) is not Grant.WHOLE:
                     admission.grants[topic] = grant
             if not admission.granted_to(number):
-                # Alone it would be told to stop; beside others its page must not seem to be live.
+                # Alone it would get sse-stop; beside others, its page must not seem live either.
                 admission.refused_tokens.append(number)
         return admission
 
     async def refuse_outer(self, admission: Admission) -> None:
-        """Refuse fragments that contain others which the client may not see.
+        """Refuse shared fragments that contain fragments which the client may not see.
 
         Args:
-            admission: What was granted so far; it is changed.
+            admission: Result of :meth:`admit`; refused fragments are moved out of its subscription.
 
         Raises:
-            Refusal: If an ``authorize`` function failed.
+            Refusal: ``ERROR`` if an ``authorize`` failed.
         """
         for topic, names in list(admission.subscription.items()):
             channel = self._channels.of(topic)
@@ -281,7 +322,7 @@ class Judgement:
         admission.may_see = self.sight()
 
     def sight(self) -> "Sight":
-        """Return what the client may see inside fragments, as far as it was asked."""
+        """Return the judge of nested fragments, by every ``authorize`` that was called so far."""
         return Sight(
             self._channels,
             frozenset(topic for topic, is_yes in self._asked.items() if is_yes),
@@ -289,11 +330,17 @@ class Judgement:
         )
 
     async def judge(self, topic: str, token: Token | None) -> Grant:
-        """Return what of a topic the client may have.
+        """Return the part of a topic that the client may listen to.
 
-        All of it if the channel is public or its ``authorize`` agrees; what a page has shown, if
-        there is the token that the page signed. ``authorize``, where there is one, has the last
-        word over tokens too.
+        A channel with ``authorize`` grants all or nothing by it, whatever the token says. A public
+        channel grants all. Any other channel grants what a valid token names.
+
+        Args:
+            topic: Name of the topic, from an untrusted client.
+            token: The token that names the topic; None if none does.
+
+        Raises:
+            Refusal: ``ERROR`` if ``authorize`` failed.
         """
         channel = self._channels.of(topic)
         if channel is None:
@@ -309,15 +356,15 @@ class Judgement:
     async def may_contain(
         self, topic: str, spec: FragmentSpec, nested: Iterable[tuple[str, str]]
     ) -> bool:
-        """Whether the client may see what a shared fragment contains of other topics.
+        """Whether the client may see the fragments of other topics inside a shared fragment.
 
         Args:
-            topic: Of the outer fragment.
-            spec: How the outer fragment was declared.
-            nested: (topic, fragment) of those inside, as far as they are known.
+            topic: Topic of the outer fragment.
+            spec: Declaration of the outer fragment.
+            nested: (topic, fragment) of the known fragments inside.
 
         Raises:
-            Refusal: If an ``authorize`` function failed.
+            Refusal: ``ERROR`` if an ``authorize`` failed.
         """
         inner = {other for other, _ in nested} - {topic}
         if not inner and not spec.includes:
@@ -326,12 +373,12 @@ class Judgement:
             channel = self._channels.of(other)
             if channel is not None and channel.authorizer is not None:
                 await self._ask(channel, other)
-        # Those that are declared count before it is known whether they are really there.
+        # Declared channels count before the first render shows whether they are really inside.
         declared = {name.partition(".")[0] for name in spec.includes}
         return self.sight()(member_key(topic, spec.name), inner, declared)
 
     async def _ask(self, channel: Channel, topic: str) -> bool:
-        """Ask a channel's ``authorize``, once for each topic."""
+        """Call a channel's ``authorize``, once per topic of this request."""
         if topic not in self._asked:
             name = f"authorize of channel {channel.name!r}"
             values = self._channels.values(topic)
@@ -344,8 +391,8 @@ class Judgement:
                 self._gate.errors.log(
                     name,
                     error,
-                    "The %s failed for topic %r, so the client gets neither stream nor fragment "
-                    "for now.",
+                    "The %s failed for topic %r; the request is refused, and a stream's client "
+                    "retries.",
                     name,
                     topic,
                 )
@@ -353,7 +400,11 @@ class Judgement:
         return self._asked[topic]
 
     def _signed_beside(self, topic: str, spec: FragmentSpec) -> frozenset[tuple[str, str]]:
-        """Return what a page that shows a fragment has shown of those which it may contain."""
+        """Return the fragments of ``includes=`` that a token names beside the outer fragment.
+
+        This process may not have rendered the outer fragment yet, while the page shows what is
+        inside it.
+        """
         if not spec.includes:
             return frozenset()
         return frozenset(
@@ -367,6 +418,6 @@ class Judgement:
 
     @staticmethod
     def _has_expired(channel: Channel | None, token: Token) -> bool:
-        """Whether a topic was refused because its signature has expired, and for nothing else."""
+        """Whether a topic was refused for no other reason than its token's expired signature."""
         stands_alone = channel is not None and channel.authorizer is None
         return stands_alone and token.is_signed and token.is_expired

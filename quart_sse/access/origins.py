@@ -1,4 +1,4 @@
-"""Tell requests of the app's own pages from those of other origins."""
+"""Tell requests by the app's own pages from requests by pages of other origins."""
 
 from collections.abc import Container
 from urllib.parse import urlsplit
@@ -10,21 +10,22 @@ from ..host import Sites
 
 
 def is_foreign(request: Request, sites: Sites, allowed: Container[str | None]) -> bool:
-    """Whether a request comes from a page of another origin, or to a host that is not the app's.
+    """Whether a request comes from a page of another origin, or names a host that is not the app's.
 
-    See https://www.w3.org/TR/fetch-metadata/ for ``Sec-Fetch-Site``; where a browser does not
-    send it, ``Origin`` must be ours. Requests of no page (a command line, a server) have neither.
+    ``Sec-Fetch-Site`` decides (https://www.w3.org/TR/fetch-metadata/); where a browser does not
+    send it, ``Origin`` must be the app's (RFC 6454). Requests that no page makes, such as those of
+    a command line or a server, carry neither header and are not foreign.
 
-    A name that an attacker lets point to this server (DNS rebinding) gives pages whose ``Host``
-    and ``Origin`` agree with each other. So where the app says who it is, by
-    ``QUART_SSE_BASE_URL``, ``SERVER_NAME`` or ``TRUSTED_HOSTS``, the origin must agree with that.
-    Browsers send no ``Origin`` with a GET of the same origin, so only ``TRUSTED_HOSTS``, with which
-    the host must agree, too, is sure: proxies may write another ``Host`` than the other two name.
+    By DNS rebinding, an attacker's name points to this server, and the ``Host`` and ``Origin`` of
+    the attacker's pages agree with each other. So the origin must agree with the configuration,
+    wherever ``QUART_SSE_BASE_URL``, ``SERVER_NAME`` or ``TRUSTED_HOSTS`` names the app. Browsers
+    send no ``Origin`` with a GET of the same origin, and proxies may rewrite ``Host``, so only
+    ``TRUSTED_HOSTS`` refuses such requests by ``Host`` alone.
 
     Args:
-        request: The request.
-        sites: Where the app is, by its configuration.
-        allowed: Other origins whose pages may ask, ``QUART_SSE_ORIGINS``.
+        request: The request to judge.
+        sites: The app's origins and trusted hosts, from its configuration.
+        allowed: Other origins whose pages may connect, from ``QUART_SSE_ORIGINS``.
     """
     trusted = sites.trusted
     host = request.headers.get("Host", "")
@@ -42,7 +43,7 @@ def is_foreign(request: Request, sites: Sites, allowed: Container[str | None]) -
         parts = urlsplit(origin)
         given = _netloc(parts.scheme, parts.netloc)
     except ValueError:
-        return True  # such as http://[
+        return True  # not a URL, such as http://[
     own = {_netloc(scheme, host) for scheme, host in sites.own}
     if given in own:
         return False
@@ -53,6 +54,6 @@ def is_foreign(request: Request, sites: Sites, allowed: Container[str | None]) -
 
 
 def _netloc(scheme: str, host: str) -> str:
-    """Return a host without the port that its scheme has anyway."""
+    """Return a host in lower case, without the default port of its scheme."""
     default = {"http": ":80", "https": ":443"}.get(scheme, "")
     return host.lower().removesuffix(default) if default else host.lower()

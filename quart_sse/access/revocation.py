@@ -1,8 +1,7 @@
-"""Whose streams end, so that clients that come back are judged again.
+"""Revocations end streams in every process, so that reconnecting clients are judged again.
 
-Every process receives a revocation. It must reach every stream that it means: those that are open,
-those that are just being opened by clients that were judged before it came, and those of a process
-that could not hear it.
+A revocation must reach all streams that it means: streams that are open, streams that are opening
+for clients that were judged before it, and streams of a process that did not receive it.
 """
 
 import asyncio
@@ -17,40 +16,49 @@ from ..channels import AppChannels
 from ..hub import Connection, Connections
 from ..wire import Ending
 
-#: Seconds within which the streams end that a lost revocation may have meant.
+#: Period over which streams end after a revocation may have been lost, in seconds.
 SPREAD = 30.0
-#: Revocations that are remembered, for streams whose clients were judged before they came.
+#: Number of recent revocations that a process checks opening streams against.
 REMEMBERED = 256
 
 
 class Revocation(NamedTuple):
-    """After this the clients that it means are judged again."""
+    """One revocation, as this process received it.
 
-    at: float  #: when this process was told of it, by ``time.monotonic``
+    Attributes:
+        at: Time of receipt, by ``time.monotonic``.
+        ending: How the revoked streams end.
+        identity: Identity whose streams end; None for every identity.
+        topic: Topic whose streams end; None to go by identity and browser.
+        browser: Id of the browser whose streams end; None for every browser.
+    """
+
+    at: float
     ending: Ending
     identity: str | None = None
     topic: str | None = None
-    browser: str | None = None  #: of this browser alone; None: of every
+    browser: str | None = None
 
     def means(self, connection: Connection) -> bool:
-        """Whether a connection must end."""
+        """Whether this revocation ends a connection."""
         if self.topic is not None:
             return self.topic in connection.subscription or self.topic in connection.inside
         is_other = self.browser is not None and self.browser != connection.browser
-        # Of streams that a browser opens before it has its cookie, only one gives it that.
+        # A browser without its cookie may open several streams at once, each with an id of its own;
+        # it keeps the cookie of one of them, so the identity decides for the others.
         if is_other and (self.identity is None or not connection.is_browser_new):
             return False
-        # Signed out in a browser that no longer says of whom: of all whom it has streams of.
+        # A logout after the session was cleared names no identity: it means all of the browser's.
         return connection.identity is not None and self.identity in (None, connection.identity)
 
 
 class Revocations:
-    """The revocations that this process tells, and those that it has been told of.
+    """Sends revocations to every process, and ends the streams that received ones mean.
 
     Args:
-        control: Tells every process.
-        connections: Those of this process.
-        channels: The app's channels.
+        control: Sends control messages to every process, and receives them.
+        connections: The open connections of this process.
+        channels: The app's channels, public and private.
     """
 
     def __init__(self, control: Control, connections: Connections, channels: AppChannels) -> None:
@@ -66,38 +74,46 @@ class Revocations:
     async def disconnect(self, identity: str) -> None:
         """End every stream of a user, in every process.
 
+        Args:
+            identity: The user's identity.
+
         Raises:
-            BrokerUnavailable: If other processes were not, or may not have been, told.
+            BrokerUnavailable: If the broker is away; other processes may not have received the
+                revocation.
         """
         await self._control.tell("disconnect", {"identity": identity})
 
     async def logout(self, identity: str | None, browser: str | None) -> None:
-        """End the streams that a user has in one browser, in every process.
+        """End the streams of a user in one browser, in every process.
 
         Args:
-            identity: None for all whom the browser has streams of.
-            browser: None for all browsers of the user.
+            identity: The user's identity; None for every identity with streams in the browser.
+            browser: The browser's id; None for every browser of the user. One of the two is given.
 
         Raises:
-            BrokerUnavailable: If other processes were not, or may not have been, told.
+            BrokerUnavailable: As for :meth:`disconnect`.
         """
         told = {"identity": identity, "browser": browser}
         known = {key: value for key, value in told.items() if value is not None}
         await self._control.tell("logout", known)
 
     async def recheck(self, topic: str) -> None:
-        """End every stream of a topic, in every process.
+        """End every stream of a topic, in every process, so that ``authorize`` judges again.
+
+        Args:
+            topic: Name of the topic; streams end that listen to it or show fragments of it inside
+                others.
 
         Raises:
-            BrokerUnavailable: If other processes were not, or may not have been, told.
+            BrokerUnavailable: As for :meth:`disconnect`.
         """
         await self._control.tell("recheck", {"topic": topic})
 
     def check(self, connection: Connection) -> None:
-        """End a stream that is just opened, if a revocation came since its client was judged."""
+        """End an opening stream if a revocation arrived after its client was judged."""
         recent = self._recent
         if len(recent) == recent.maxlen and recent[0].at > connection.judged_at:
-            _end(connection, Ending.RECHECK)  # there may have been more of them
+            _end(connection, Ending.RECHECK)  # an older one may have dropped out of the deque
         for revocation in recent:
             if revocation.at >= connection.judged_at and revocation.means(connection):
                 _end(connection, revocation.ending)
@@ -116,14 +132,14 @@ class Revocations:
 
     def _take(self, revocation: Revocation) -> None:
         if (revocation.identity, revocation.topic, revocation.browser) == (None, None, None):
-            raise ValueError("It names no user, topic or browser.")
+            raise ValueError("A revocation must name an identity, a topic or a browser.")
         self._recent.append(revocation)
         for connection in self._candidates(revocation):
             if revocation.means(connection):
                 _end(connection, revocation.ending)
 
     def _candidates(self, revocation: Revocation) -> list[Connection]:
-        """Return the connections among which are those that a revocation means."""
+        """Return the connections that a revocation may mean, by the index of connections."""
         if revocation.topic is not None:
             return list(self._connections)
         if revocation.identity is not None:
@@ -131,7 +147,10 @@ class Revocations:
         return self._connections.of("browser", revocation.browser)
 
     def _end_doubtful(self) -> None:
-        """End every stream that lost revocations may have meant, spread over some time."""
+        """End every stream that a lost revocation may have meant, spread over ``SPREAD`` seconds.
+
+        A connection without an identity, with public topics alone, would be granted the same again.
+        """
         now = asyncio.get_running_loop().time()
         for connection in self._connections:
             topics = [*connection.subscription, *connection.inside]
@@ -141,11 +160,11 @@ class Revocations:
 
 
 def _end(connection: Connection, ending: Ending) -> None:
-    connection.discard()  # it may be for those who may not read it any more
+    connection.discard()  # pending messages are no longer for this client
     connection.end(ending)
 
 
 def _text(value: object) -> str | None:
     if value is not None and not isinstance(value, str):
-        raise TypeError(f"{value!r} is no text.")
+        raise TypeError(f"{value!r} must be a str.")
     return value

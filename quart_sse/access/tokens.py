@@ -1,4 +1,4 @@
-"""Signed topics and cookies: what a page was allowed to listen to, and for whom."""
+"""Signing: tokens that list the topics of a page, and cookies that tell browsers apart."""
 
 import hashlib
 import hmac
@@ -14,13 +14,22 @@ from ..errors import MissingSecretKeyError
 
 logger = logging.getLogger("quart_sse")
 
-#: Marks a list of topics that nobody signed, and one that is kept at the broker.
+#: Prefix of a token without a signature.
 UNSIGNED = "~"
+#: Prefix of a reference to a list of topics that the broker keeps.
 KEPT = "&"
 
 
 def write_topics(topics: Mapping[str, Iterable[str]]) -> str:
-    """Write topics and their fragments: ``comments?discussion_id=7:count,list board``."""
+    """Return topics and their fragments as the sorted text that a token carries.
+
+    Args:
+        topics: Topic -> names of fragments.
+
+    Example:
+        ``write_topics({"board": [], "comments?id=7": ["list", "count"]})`` returns
+        ``"board comments?id=7:count,list"``.
+    """
     return " ".join(
         f"{topic}:{','.join(sorted(names))}" if names else topic
         for topic, names in ((topic, set(topics[topic])) for topic in sorted(topics))
@@ -28,7 +37,11 @@ def write_topics(topics: Mapping[str, Iterable[str]]) -> str:
 
 
 def read_topics(text: str) -> dict[str, frozenset[str]]:
-    """Read what :func:`write_topics` wrote; the text may come from anybody."""
+    """Return topic -> names of fragments, from a text in the form of :func:`write_topics`.
+
+    Args:
+        text: A list of topics, from an untrusted client; empty parts are skipped.
+    """
     topics: dict[str, frozenset[str]] = {}
     for part in text.split(" "):
         topic, _, names = part.partition(":")
@@ -38,32 +51,51 @@ def read_topics(text: str) -> dict[str, frozenset[str]]:
 
 
 class Token(NamedTuple):
-    """What a page was allowed to listen to when it was made."""
+    """A token as verified for one client: the topics that its page may listen to.
+
+    Attributes:
+        topics: Topic -> names of its fragments; empty while the broker keeps the list.
+        page: Id of the page; ``""`` without a signature.
+        issued: Time of signing, in seconds since 1970.
+        is_signed: Whether the signature is the app's, for this client's identity.
+        is_expired: Whether the token, or the first token that it renews, is too old.
+        reference: Key of the list at the broker; ``""`` if ``topics`` has the list.
+        is_bound: Whether the token is signed for one identity.
+        first: Time at which the page's first token was signed, in seconds since 1970.
+    """
 
     topics: Mapping[str, frozenset[str]]
-    page: str  #: id of the page
-    issued: float  #: seconds since 1970
+    page: str
+    issued: float
     is_signed: bool
     is_expired: bool
-    #: what the topics are kept under at the broker; "" if they are here
     reference: str = ""
-    is_bound: bool = False  #: good for one identity alone
-    first: float = 0.0  #: when the page was made whose token this one renews
+    is_bound: bool = False
+    first: float = 0.0
 
     @property
     def is_good(self) -> bool:
-        """Whether its signature speaks for its topics now."""
+        """Whether the signature grants the topics now: it is the app's and has not expired."""
         return self.is_signed and not self.is_expired
 
 
 class Signer:
-    """Signs the topics of pages and the cookies that tell browsers apart.
+    """Signs and verifies the tokens of pages, and the cookies that tell browsers apart.
+
+    Signatures are itsdangerous' HMAC-SHA256, with a salt for each of the two uses.
 
     Args:
-        keys: Returns the keys, the one that signs first; the others only verify.
-        lifetime: Seconds that a token is good for.
-        max_lifetime: Seconds that a token and all that renew it are good for.
-        clock: Seconds since 1970; tests bring their own.
+        keys: Returns the app's keys: the signing key first, then keys that only verify.
+        lifetime: Lifetime of a token, in seconds.
+        max_lifetime: Lifetime of a page's first token and all its renewals, in seconds.
+        clock: Returns the time in seconds since 1970; tests replace it.
+
+    Example:
+        ::
+
+            token = signer.sign(write_topics({"board": ["list"]}), "7", page="x1")
+            signer.verify(token, "7").is_good  # True
+            signer.verify(token, "8").is_good  # False: signed for another identity
     """
 
     def __init__(
@@ -102,20 +134,23 @@ class Signer:
 
     @property
     def has_key(self) -> bool:
-        """Whether anything can be signed."""
+        """Whether the app has a secret key, without which nothing can be signed."""
         return bool(self._read_keys())
 
     def sign(self, topics: str, identity: str | None, page: str, first: float | None = None) -> str:
-        """Return a token that lets a page listen to topics.
+        """Return a signed token that lets a page listen to topics.
 
         Args:
-            topics: As :func:`write_topics` writes them, or ``KEPT`` and a reference to that.
-            identity: Who it is for; nobody else can use it. None: anybody can, for it shows what
-                an anonymous visitor saw.
+            topics: A list from :func:`write_topics`, or ``KEPT`` and the reference of one.
+            identity: The only identity for which the token verifies. None for every client: the
+                page shows what an anonymous visitor saw.
             page: Id of the page.
-            first: When the page was made, in seconds since 1970, if this token renews that of an
-                earlier time; without it the token counts from now. A token that renews itself
-                would otherwise be good for ever, for whatever hands it got into.
+            first: Time at which the page's first token was signed, in seconds since 1970, if this
+                token renews it; None for a first token. Without this time a stolen token could be
+                renewed for ever.
+
+        Returns:
+            URL-safe text; itsdangerous compresses long lists.
 
         Raises:
             MissingSecretKeyError: If the app has no secret key.
@@ -125,14 +160,17 @@ class Signer:
         return str(self._serializer().dumps([topics, bound, page, *since]))
 
     def verify(self, text: str, identity: str | None) -> Token | None:
-        """Return what a token allows whoever asks; None if it is none of ours.
+        """Return a token as it counts for one client.
 
-        A token that was signed for somebody else counts as a list that nobody signed: what is
-        public in a page stays live when its viewer has signed out in another tab.
+        A token that was signed for another identity counts as unsigned instead of being refused,
+        so the public topics of a page stay live after its user has signed out in another tab.
 
         Args:
-            text: What stood in the URL; it may be anything.
-            identity: Who asks.
+            text: The value of ``t=`` in the URL, from an untrusted client.
+            identity: Identity of the client; None if it has none.
+
+        Returns:
+            The token, which may be unsigned or expired; None if its signature is not the app's.
         """
         if text.startswith(UNSIGNED):
             topics, reference = _read(text[1:])
@@ -154,17 +192,23 @@ class Signer:
         return Token(read, page, issued, is_own, is_expired, reference, is_bound, first)
 
     def age(self, token: Token) -> float:
-        """Return the seconds since a token was signed."""
+        """Return the age of a token, in seconds since it was signed."""
         return self._clock() - token.issued
 
     def left(self, token: Token) -> float:
-        """Return the seconds until no renewal makes a token good any longer."""
+        """Return the time until a token can no longer be renewed, in seconds."""
         return token.first + self._max_lifetime - self._clock()
 
     def name(self, text: str) -> str:
-        """Return a short name for a text, from which the text cannot be found.
+        """Return a short name for a text, as a keyed hash that does not reveal the text.
 
-        Without a secret key it is a plain hash, which a guess of the text would confirm.
+        Without a secret key the hash has no key, so a guess of the text can be confirmed.
+
+        Args:
+            text: Any text.
+
+        Returns:
+            12 hexadecimal digits.
         """
         if not self.has_key:
             return hashlib.sha256(text.encode()).hexdigest()[:12]
@@ -179,17 +223,28 @@ class Signer:
         if not self._has_warned:
             self._has_warned = True
             logger.warning(
-                "A page's topics carry a signature that this process did not make. If "
+                "A page's token has a signature that does not verify; the token is refused. If "
                 "app.secret_key differs between processes or restarts, give all of them the same "
-                "one; else somebody tampered with a URL. This is said once."
+                "key; otherwise a client has changed a URL. This is said once."
             )
 
     def sign_browser(self, browser: str) -> str:
-        """Return the value of the cookie that holds a browser's random id."""
+        """Return the signed value of the cookie that holds a browser's id.
+
+        Args:
+            browser: Random id of the browser.
+
+        Raises:
+            MissingSecretKeyError: If the app has no secret key.
+        """
         return str(self._cookie_serializer().dumps(browser))
 
     def read_browser(self, cookie: str | None) -> str | None:
-        """Return a browser's id if we signed it."""
+        """Return the browser's id from its cookie; None if the signature is not the app's.
+
+        Args:
+            cookie: Value of the cookie, from an untrusted client; None if it sent none.
+        """
         if not cookie or not self.has_key:
             return None
         try:
@@ -199,10 +254,10 @@ class Signer:
 
 
 def _read(topics: str) -> tuple[dict[str, frozenset[str]], str]:
-    """Return the topics of a list, or the reference to one that is kept at the broker."""
+    """Return the topics of a list and ``""``, or no topics and the reference of a kept list."""
     return ({}, topics[1:]) if topics.startswith(KEPT) else (read_topics(topics), "")
 
 
 def _digest(key: bytes, use: str, text: str) -> str:
-    """Return what stands for a text where anybody can read it; each use has digests of its own."""
+    """Return the keyed hash of a text, to stand for it in URLs; each use has its own hashes."""
     return hmac.new(key, f"quart_sse.{use}:{text}".encode(), "sha256").hexdigest()[:24]
