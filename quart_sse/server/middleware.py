@@ -1,4 +1,9 @@
-"""What wraps ``app.asgi_app``: remembers where a page starts, ends streams from outside."""
+"""The middleware: the ASGI app around the framework's.
+
+It notes the position that a page starts at, ends requests of stalled clients from outside, and
+turns answers that are no stream into short streams. Its messages follow the ASGI specification:
+https://asgi.readthedocs.io/en/latest/specs/www.html
+"""
 
 import asyncio
 import contextlib
@@ -24,10 +29,11 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Any, Any, Any], Awaitable[None]]
 
-#: Headers of an answer that ends clients which do not know how to stop.
+#: Headers of the 204 that stops clients which reconnect after ``sse-stop``.
 _NO_STREAM = [(b"cache-control", b"no-store")]
 
-#: Statuses after which coming back later may help; others are final.
+#: Client errors after which a retry may succeed: timeout, too early, too many requests (RFC 9110,
+#: 8470, 6585). Other statuses below 500 are final.
 _TRANSIENT = frozenset({408, 425, 429})
 
 
@@ -36,10 +42,13 @@ class Middleware:
 
     Args:
         inner: The framework's own ASGI app.
-        lifecycle: Starts with the first request, where no lifespan has started it.
-        shutdown: Learns from each request how its server stops.
-        broker: Knows the position that a page starts at.
-        url_prefix: Begins every URL of ours.
+        lifecycle: Started with the first request if no lifespan has started it.
+        shutdown: Finds the server's stop event in the requests of Hypercorn.
+        broker: Has the position that a page starts at.
+        url_prefix: First segment of every URL of the extension, such as ``"/sse"``.
+
+    Example:
+        ``app.asgi_app = Middleware(app.asgi_app, lifecycle, shutdown, broker, "/sse")``
     """
 
     def __init__(
@@ -52,7 +61,7 @@ class Middleware:
         self._url_prefix = url_prefix
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
-        """Handle one request."""
+        """Handle one ASGI scope; only HTTP requests are touched."""
         if scope["type"] != "http":
             await self._inner(scope, receive, send)
             return
@@ -75,26 +84,32 @@ class Middleware:
             await function()
 
     async def _since(self) -> Any:
-        """Return the position that a page of this request starts at; never the local clock."""
+        """Return the position that a page of this request starts at; None if the broker is away.
+
+        The position comes from the broker alone: clocks of processes differ.
+        """
         known = self._broker.known
         if known is None:
             try:
                 known = await self._broker.position()
             except BrokerUnavailable:
-                logger.info("The broker is away; a page is told that its start is unknown.")
+                logger.info(
+                    "The broker is away; a page starts without a position, and its stream sends "
+                    "every fragment."
+                )
         return known
 
     def _is_ours(self, scope: Any, exchange: Exchange) -> bool:
-        """Whether a request is for a stream of ours.
+        """Whether a request is for a stream of the extension.
 
-        Middleware between this and the framework may have taken a prefix off the path, so what the
-        framework saw counts; where middleware answered, what came.
+        Another middleware may strip a prefix from the path, so the path that the framework saw
+        counts; if another middleware has answered, the path of the scope counts.
         """
         path = exchange.path
         if path is None:
             path = scope["path"].removeprefix(scope.get("root_path", ""))
         prefix = self._url_prefix
-        # Not fragments and static files: htmx 4 takes event streams for an answer to anything.
+        # Fragments and static files are excluded: htmx 4 sends the same Accept for each request.
         is_below = path.startswith(f"{prefix}/") and not path.startswith(f"{prefix}/~")
         return path == prefix or is_below
 
@@ -104,11 +119,11 @@ def _header(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str:
 
 
 def _transport(scope: Any, send: Send) -> Any:
-    """Return the transport of a request's socket; None where the server shows none.
+    """Return the asyncio transport of a request's socket; None if it is out of reach.
 
-    Uvicorn's ``send`` belongs to what has it. Hypercorn's belongs to a stream, which sends by its
-    protocol, which sends by what has it. Granian's is out of reach, and over HTTP/2 other requests
-    have the same socket.
+    Uvicorn's ``send`` is a method of the object with the transport. Hypercorn's is two objects
+    further: stream, protocol, server. Granian exposes none. Over HTTP/2 other requests share the
+    socket, so it must stay open.
     """
     if scope.get("http_version") not in {"1.0", "1.1"}:
         return None
@@ -123,11 +138,16 @@ def _transport(scope: Any, send: Send) -> Any:
 
 
 def _close(transport: Any) -> bool:
-    """Close a socket without waiting for what its client does not take; returns whether it is."""
+    """Close a socket at once, with all unsent data; return whether it is closed.
+
+    Args:
+        transport: The asyncio transport of the socket; None if it is out of reach.
+    """
     if transport is None:
         return False
     with contextlib.suppress(OSError, AttributeError):
-        # Or the system goes on offering what is unsent, megabytes of it, for minutes.
+        # A linger time of zero discards unsent data (RFC 9293, ABORT); otherwise the system would
+        # retransmit megabytes for minutes.
         number = transport.get_extra_info("socket").fileno()
         with socket.fromfd(number, socket.AF_INET, socket.SOCK_STREAM) as same:
             same.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -136,9 +156,15 @@ def _close(transport: Any) -> bool:
 
 
 def _kickable(receive: Receive, exchange: Exchange, transport: Any) -> Receive:
-    """Let ``exchange.kick`` make ``receive`` say that the client has gone, and close its socket.
+    """Return a ``receive`` that ``exchange.kick`` makes report a disconnect.
 
-    A client that takes nothing parks the whole request in ``send``, where nothing of ours runs.
+    A client that reads nothing blocks its request inside the server's ``send``, so its end must
+    come from outside. The kick cancels only the pending ``receive``, and closes the socket.
+
+    Args:
+        receive: The server's.
+        exchange: The request's exchange, whose ``kick`` is set.
+        transport: The transport of the request's socket; None if it is out of reach.
     """
     is_kicked = False
     waiting: asyncio.Task[Any] | None = None
@@ -170,17 +196,18 @@ def _kickable(receive: Receive, exchange: Exchange, transport: Any) -> Receive:
 def _replacing_non_streams(
     send: Send, exchange: Exchange, is_ours: Callable[[], bool], is_head: bool, was_stopped: bool
 ) -> Send:
-    """Turn every answer of ours that is no stream (a login redirect) into a short stream.
+    """Return a ``send`` that turns each answer of ours that is no stream into a short stream.
 
-    Any other status makes htmx 2 lose its position, and htmx 4 show the answer in the page. Only
-    a client that was told to stop before, and comes back, is answered by a status.
+    A login redirect or an error makes htmx 2 lose its position, and htmx 4 show the answer in the
+    page. Only a client that reconnects after ``sse-stop`` gets a status, the 204 that stops
+    ``EventSource``; and pages of other origins get theirs unchanged.
 
     Args:
         send: The server's.
-        exchange: Of the request.
-        is_ours: Tells, when there is an answer, whether the request was for a stream of ours.
-        is_head: Whether the client wants the headers alone.
-        was_stopped: Whether it was told to stop before.
+        exchange: The request's exchange.
+        is_ours: Tells at the time of the answer whether the request was for a stream of ours.
+        is_head: Whether the method is HEAD, so that the answer has no body.
+        was_stopped: Whether the client reconnects after ``sse-stop``.
     """
     is_replaced = False
 
@@ -201,9 +228,9 @@ def _replacing_non_streams(
         await _send_whole(send, b"" if is_head else ending.encode())
 
     async def drop() -> None:
-        """Send nothing: the answer was replaced."""
+        """Send nothing, because the answer is replaced."""
 
-    # No coroutine of our own around each delivery: that of the server is handed on.
+    # A plain function: it hands on the server's coroutine, without another one for each message.
     def replacing(message: Message) -> Awaitable[None]:
         if message["type"] == "http.response.start":
             return begin(message)

@@ -1,4 +1,4 @@
-"""How a request becomes a stream."""
+"""Streams: how a request becomes a stream, whatever the web framework."""
 
 from .connect import StreamEndpoints
 from .renewal import Renewal

@@ -1,4 +1,4 @@
-"""How a request becomes a stream: what it asks for, what it may have, where it starts."""
+"""The endpoints of streams: they judge a request, find its start and open the stream."""
 
 import logging
 import time
@@ -25,15 +25,17 @@ logger = logging.getLogger("quart_sse")
 class StreamEndpoints:
     """Answers requests for streams, for one app.
 
-    The host calls it in the request's own context, after the app's hooks.
+    The host calls an endpoint in the context of the request, after the app's own hooks. A refused
+    client that accepts an event stream gets a short stream with the ending, because any other
+    answer makes htmx 2 lose its position and htmx 4 show the answer in the page.
 
     Args:
-        gate: Decides who may listen.
+        gate: Decides which clients may listen to what.
         streams: Opens streams.
-        connections: Those that are open.
-        viewers: Tells who makes a request.
-        renewal: Renews tokens.
-        broker: Knows the order that a page starts in.
+        connections: The open connections of this process, and their limits.
+        viewers: Makes the viewer of a request.
+        renewal: Renews the tokens of open streams.
+        broker: Has the process's position, and tells whether processes share it.
         config: The app's settings.
     """
 
@@ -60,10 +62,13 @@ class StreamEndpoints:
         self._has_warned = False
 
     async def connect(self, request: Request) -> StreamAnswer:
-        """Answer a request for a stream of the topics of its tokens.
+        """Answer a request for a stream of the topics that its tokens list.
+
+        Args:
+            request: A GET or HEAD with one ``t=`` for each page that shares the stream.
 
         Raises:
-            Refusal: If a client is refused that did not ask for an event stream, or whose page is
+            Refusal: If the client is refused and does not accept an event stream, or if its page is
                 of another origin.
         """
         texts = request.args.getlist("t")
@@ -73,13 +78,18 @@ class StreamEndpoints:
     async def channel(
         self, request: Request, topic: str, fragments: frozenset[str]
     ) -> StreamAnswer:
-        """Answer a request for a stream of one topic at its channel's own URL.
+        """Answer a request for a stream of one topic, at the URL of its channel.
 
-        A token in the query must name the topic; without one the channel must be public or its
-        ``authorize`` agree.
+        The gate grants the topic if the channel is public, if ``authorize`` agrees, or if a token
+        in the query names the topic. Event names go out without their topic.
+
+        Args:
+            request: A GET or HEAD with at most one ``t=``.
+            topic: Name of the topic, made from the URL.
+            fragments: Names of the fragments that the client asks for.
 
         Raises:
-            Refusal: As :meth:`connect`.
+            Refusal: As for :meth:`connect`.
         """
         texts = request.args.getlist("t")
         return await self._answer(
@@ -94,7 +104,16 @@ class StreamEndpoints:
         metadata: Mapping[str, object] | None,
         identity: str | None,
     ) -> StreamAnswer:
-        """Return the stream of one of the app's own views; see ``SSE.stream``.
+        """Return the stream of a view of the app, for ``SSE.stream``.
+
+        The view has decided already that the client may listen, so the gate is not asked.
+
+        Args:
+            request: The view's request.
+            topics: The topics of the stream, with all their shared fragments.
+            initial: Events that go out first; they are in no history.
+            metadata: The app's own data for the connection; None for none.
+            identity: The user's identity; None for a visitor.
 
         Raises:
             Refusal: If the page is of another origin.
@@ -136,13 +155,13 @@ class StreamEndpoints:
             tokens = await self._verified(texts, identity)
             if topic is not None:
                 tokens = [_narrow(tokens[0] if tokens else None, topic, fragments)]
-            # Each for itself: tabs that share a connection cannot know of each other's.
+            # The limit is per token: tabs that share a stream do not know each other's topics.
             if any(token and len(token.topics) > self._config.max_topics for token in tokens):
                 raise Refusal(Ending.TOO_LONG)
             admission = await self._admitted(tokens, topic, fragments)
             answer = self._stream(request, admission, tokens, texts, identity, bare)
             if request.method == "HEAD":
-                # It has the status and the headers that GET would have, and opens no stream.
+                # The status and headers of the GET (RFC 9110, 9.3.2), without a stream.
                 answer = StreamAnswer()
         except Refusal as refusal:
             if not wants_stream(request):
@@ -153,10 +172,11 @@ class StreamEndpoints:
     async def _admitted(
         self, tokens: list[Token | None], topic: str | None, fragments: frozenset[str]
     ) -> Admission:
-        """Judge what a URL asks for.
+        """Judge the tokens of a URL; the granted topics are not empty.
 
         Raises:
-            Refusal: If nothing is granted, or an ``authorize`` function failed.
+            Refusal: ``EXPIRED`` if no topic is granted and a signature has expired, ``REFUSED`` if
+                no topic is granted for other reasons, ``ERROR`` if an ``authorize`` failed.
         """
         judgement = Judgement(self._gate, tokens)
         admission = await judgement.admit()
@@ -168,7 +188,11 @@ class StreamEndpoints:
         return admission
 
     def _check_request(self, request: Request, too_much: bool) -> None:
-        """Refuse what needs no look at tokens, before anything is verified or counted."""
+        """Refuse a request for reasons that cost nothing to check, before any token is verified.
+
+        Raises:
+            Refusal: ``SHUTDOWN``, ``TOO_LONG`` or ``OVERLOADED``.
+        """
         if self._connections.is_closing:
             raise Refusal(Ending.SHUTDOWN)
         if too_much or len(request.query_string) > self._config.max_query:
@@ -177,7 +201,11 @@ class StreamEndpoints:
             raise Refusal(Ending.OVERLOADED)
 
     def _refuse_foreign(self, request: Request) -> None:
-        """Refuse pages of other origins by a plain status, which is not made a stream of."""
+        """Refuse pages of other origins by a status: the middleware replaces no such answer.
+
+        Raises:
+            Refusal: ``REFUSED``.
+        """
         if is_foreign(request, self._host.sites(), self._config.origins):
             self._host.exchange().is_foreign = True
             raise Refusal(Ending.REFUSED)
@@ -239,10 +267,10 @@ class StreamEndpoints:
         return Event(self._host.dumps(data), "sse-refused").encode()
 
     def _notice_others(self, tokens: list[Token | None], starts: Mapping[str, Start]) -> None:
-        """Say once that several processes serve the app without a broker that they share.
+        """Warn once if several processes serve the app without a shared broker.
 
-        A page that was made while this process ran, and begins in another order of messages, was
-        made by another process.
+        A page was rendered by another process if its token is younger than this process, and the
+        epoch of its position is not the one of this process's broker.
         """
         known = self._broker.known
         if self._has_warned or self._broker.is_shared or known is None:
@@ -252,15 +280,15 @@ class StreamEndpoints:
         if is_young and epochs - {known.epoch}:
             self._has_warned = True
             logger.warning(
-                "Another process serves pages of this app, and %s carries nothing between the "
-                "two: viewers miss whatever the other one publishes. Set QUART_SSE_BROKER_URL to "
-                "a Redis that all processes share, or run one process.",
+                "Another process serves pages of this app, and %s carries no messages between "
+                "processes: viewers miss what the other process publishes. Set "
+                "QUART_SSE_BROKER_URL to a Redis that all processes share, or run one process.",
                 self._config.broker_url,
             )
 
 
 def _narrow(token: Token | None, topic: str, fragments: frozenset[str]) -> Token:
-    """Return a token for one topic: the given one if it names it, with what it has signed."""
+    """Return the token reduced to one topic, or an unsigned one if it does not name the topic."""
     if token is not None and topic in token.topics:
         return token._replace(topics={topic: token.topics[topic]})
     return Token({topic: fragments}, "", 0.0, is_signed=False, is_expired=False)

@@ -1,4 +1,4 @@
-"""Personal fragments: the messages after which each viewer fetches its own."""
+"""Personal fragments: messages that make each viewer's page fetch its own version."""
 
 import random
 from collections.abc import Mapping
@@ -9,18 +9,19 @@ from ..channels import AppChannels
 from ..hub import Personal
 from ..wire import encode_loader, member_key
 
-#: Viewers of a personal fragment fetch it within this many milliseconds each, up to the last.
+#: Delay per viewer over which the fetches of a personal fragment are spread, in milliseconds.
 SPREAD_MS = 5
+#: Longest such delay, in milliseconds.
 LAST_SPREAD_MS = 2000
 
 
 class Loader:
-    """Makes the messages by which one connection's viewer fetches personal fragments.
+    """Makes the messages that let one connection's viewer fetch personal fragments.
 
     Args:
-        channels: The app's channels.
-        root: The app's root path as the viewer sees it.
-        queries: (topic, fragment) -> the query that lets the viewer fetch it.
+        channels: The app's channels, for the URLs of fragments.
+        root: Root path of the viewer's pages, ``""`` or such as ``"/app"``.
+        queries: (topic, fragment) -> query with the token that grants it, such as ``"?t=..."``.
     """
 
     def __init__(
@@ -31,7 +32,13 @@ class Loader:
         self._queries = queries
 
     def __call__(self, personal: Personal) -> bytes:
-        """Return the message, with a random delay: viewers do not all come at once."""
+        """Return the message for one fragment, with a random delay before the fetch.
+
+        The delay grows with the number of viewers, so that their fetches do not come at once.
+
+        Args:
+            personal: The fragment, the line with its id, and the number of its viewers.
+        """
         topic, fragment = personal.topic, personal.fragment
         path = self._channels.fragment_path(topic, self._channels.known_values(topic), fragment)
         spread = min(SPREAD_MS * personal.viewers, LAST_SPREAD_MS)
@@ -47,10 +54,17 @@ def make_loader(
     tokens: list[Token | None],
     texts: list[str],
 ) -> "Loader":
-    """Return what makes the messages by which a viewer fetches personal fragments.
+    """Return the loader of a stream that pages have opened by tokens.
 
-    Pages that share a stream may show different fragments of one topic, and each fragment opens
-    by a token that names it.
+    Pages that share a stream may show different fragments of one topic, so each fragment is fetched
+    with a token that names it.
+
+    Args:
+        channels: The app's channels.
+        root: Root path of the viewer's pages.
+        admission: What was granted, and by which tokens.
+        tokens: The tokens of the URL in their order; None for each that did not verify.
+        texts: The same tokens as texts; none at a channel's own URL without a token.
     """
     queries: dict[tuple[str, str], str] = {}
     for topic, numbers in admission.tokens_of.items():
@@ -64,6 +78,8 @@ def make_loader(
 
 
 def no_loader(personal: Personal) -> bytes:
-    """Return nothing, for streams that no page of the macros has opened."""
-    # A view's own stream belongs to no page of the macros, which alone show personal fragments.
+    """Return no message, for streams of the app's views.
+
+    Only pages of the macros show personal fragments, and a view's stream belongs to none.
+    """
     return b""

@@ -1,4 +1,4 @@
-"""Tokens of pages that stay open: others in time, and the end of all renewals."""
+"""Renewal: new tokens for pages whose streams stay open, up to a maximum lifetime."""
 
 import asyncio
 import math
@@ -9,7 +9,7 @@ from ..config import Config
 from ..hub import Connection
 from ..wire import Position, encode_replacement, member_key
 
-#: The part of a token's lifetime after which its page gets another.
+#: Age at which a token is renewed, as a part of its lifetime.
 RENEW = 0.8
 
 
@@ -18,7 +18,7 @@ class Renewal:
 
     Args:
         elements: Makes connect elements with new tokens.
-        signer: Knows how old tokens are.
+        signer: Tells the age of tokens.
         config: The app's settings.
     """
 
@@ -34,7 +34,17 @@ class Renewal:
         tokens: list[Token | None],
         root: str,
     ) -> None:
-        """Let the pages of a stream get new tokens at 80 % of the old ones' life."""
+        """Schedule the renewal of a stream's tokens at 80 % of the oldest one's lifetime.
+
+        Housekeeping calls ``connection.renew`` at ``connection.renew_at``, and the stream then
+        replaces the connect element of each page. A stream without a signed token needs no renewal.
+
+        Args:
+            connection: The stream's connection, whose ``renew_at`` and ``renew`` are set.
+            admission: What was granted, and by which tokens.
+            tokens: The tokens of the URL in their order; None for each that did not verify.
+            root: Root path of the stream's pages.
+        """
         signed, refused = [], set(admission.refused_fragments)
         for number, token in enumerate(tokens):
             granted = admission.granted_to(number)
@@ -44,11 +54,11 @@ class Renewal:
             return
 
         async def renew_one(token: Token, granted: list[str]) -> ConnectElement:
-            # Tabs know what is theirs by its key, so it stays even if a topic has been refused
-            # since.
+            # Tabs find their stream by the key, so it stays the same although a topic may have been
+            # refused since.
             identity = connection.identity if token.is_bound else None
-            # A fragment that was refused for what it contains would else be named by a token that
-            # is younger than the one which is too old for it.
+            # The new token must not name a refused outer fragment: its signature would be younger,
+            # and could grant what the old one no longer does.
             topics = {
                 topic: [
                     name for name in token.topics[topic] if member_key(topic, name) not in refused
@@ -73,7 +83,14 @@ class Renewal:
         connection.renew = renew
 
     def end_of_signatures(self, admission: Admission, tokens: list[Token | None]) -> float:
-        """Return the loop time until which no signature of a stream is renewed further."""
+        """Return the time at which the first of a stream's signatures can no longer be renewed.
+
+        Only tokens count whose signature alone grants a topic; public topics and topics with an
+        ``authorize`` do not expire.
+
+        Returns:
+            Seconds on the event loop's clock; infinity if the stream needs no signature.
+        """
         ends = [
             self._signer.left(token)
             for number, token in enumerate(tokens)

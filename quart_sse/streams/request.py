@@ -1,4 +1,4 @@
-"""Who asks for a stream, as the request says."""
+"""The viewer of a stream, as the request describes it."""
 
 import secrets
 from collections.abc import Callable
@@ -14,28 +14,37 @@ from ..wire import STOPPED
 
 
 def wants_stream(request: Request) -> bool:
-    """Whether a client asks for an event stream, as ``EventSource`` and htmx 4 do."""
+    """Whether a client accepts an event stream.
+
+    ``EventSource`` and htmx 4 send this ``Accept``:
+    https://html.spec.whatwg.org/multipage/server-sent-events.html#the-eventsource-interface
+    """
     return "text/event-stream" in request.headers.get("Accept", "")
 
 
 def was_stopped(request: Request) -> bool:
-    """Whether a client comes back that was told to stop; clients of ours never do."""
+    """Whether a client reconnects after ``sse-stop``, by its ``Last-Event-ID``.
+
+    The package's script and htmx never do; the browser's ``EventSource`` does, as the standard
+    demands.
+    """
     return request.headers.get("Last-Event-ID") == STOPPED
 
 
 @dataclass(slots=True)
 class Viewer:
-    """Who asks for a stream, as its request says.
+    """The client of one stream, as its request describes it.
 
     Args:
-        identity: The app's name for the user, or None.
-        browser: The id of the browser, or None if it is not known.
-        address: Where the request comes from, if the browser is not known.
-        root: The root path of its pages.
-        is_multiplexed: Whether the browser has many streams on one socket, as over HTTP/2.
-        is_browser_new: Whether it came without the browser's cookie.
-        judged_at: ``time.monotonic`` before the client was judged.
-        kick: Ends the request from outside; see :class:`Connection`.
+        identity: The user's identity; None for a visitor.
+        browser: Id of the browser; None if the request has no valid cookie.
+        address: IP address of the client; None if the browser is known.
+        root: Root path of the viewer's pages, ``""`` or such as ``"/app"``.
+        is_multiplexed: Whether the browser sends all requests over one socket, as with HTTP/2.
+        is_browser_new: Whether the request had no valid cookie of the browser.
+        judged_at: Time before the client was judged, by ``time.monotonic``.
+        kick: Ends the request from outside and returns whether its socket is closed; None if the
+            request cannot be ended so.
     """
 
     identity: str | None
@@ -49,11 +58,11 @@ class Viewer:
 
 
 class Viewers:
-    """Tells who makes a request, and gives new browsers the cookie that they are known by.
+    """Makes the viewer of a request, and the cookie by which a new browser is recognized.
 
     Args:
-        host: Has the current request's exchange.
-        signer: Signs the cookie.
+        host: Has the exchange of the current request.
+        signer: Signs and verifies the cookie.
         config: The app's settings.
     """
 
@@ -63,16 +72,21 @@ class Viewers:
         self._config = config
 
     def browser_of(self, request: Request) -> str | None:
-        """Return the browser that makes a request, by its cookie; None if it has none."""
+        """Return the browser's id from the cookie of a request; None without a valid cookie."""
         return self._signer.read_browser(request.cookies.get(self._config.browser_cookie))
 
     def of(self, request: Request, identity: str | None) -> Viewer:
-        """Return who makes the current request, for a stream."""
+        """Return the viewer of the current request.
+
+        Args:
+            request: The current request.
+            identity: The user's identity; None for a visitor.
+        """
         exchange, browser = self._host.exchange(), self.browser_of(request)
         return Viewer(
             identity=identity,
             browser=browser,
-            # A browser that is not known yet may be any number of them, so its address counts too.
+            # Requests without a cookie may come from any number of browsers: the address counts.
             address=request.remote_addr if browser is None else None,
             root=self._host.root(),
             is_multiplexed=exchange.is_multiplexed,
@@ -82,7 +96,16 @@ class Viewers:
         )
 
     def name_browser(self, viewer: Viewer, request: Request) -> str | None:
-        """Give a browser that is not known yet an id; returns the ``Set-Cookie`` that keeps it."""
+        """Give a new browser an id, and return the cookie that keeps it.
+
+        Args:
+            viewer: The viewer, whose ``browser`` is set.
+            request: The current request; over HTTPS the cookie is ``Secure``.
+
+        Returns:
+            Value of ``Set-Cookie`` (RFC 6265); None if the browser is known, or if the app has no
+            secret key or no ``QUART_SSE_BROWSER_COOKIE``.
+        """
         name = self._config.browser_cookie
         if viewer.browser is not None or not name or not self._signer.has_key:
             return None

@@ -1,4 +1,4 @@
-"""The response that is an event stream."""
+"""The response of a stream: opening its connection, and its body."""
 
 import asyncio
 import logging
@@ -18,6 +18,8 @@ from .request import Viewer
 
 logger = logging.getLogger("quart_sse")
 
+#: Headers of an event stream. ``no-transform`` (RFC 9111) keeps proxies from compressing it, which
+#: would buffer messages; ``X-Accel-Buffering`` turns off the buffer of nginx.
 HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
     "Cache-Control": "no-store, no-transform",
@@ -28,33 +30,39 @@ HEADERS = {
 
 @dataclass(slots=True)
 class StreamAnswer:
-    """What a request for a stream is answered with, whatever the framework."""
+    """Answer to a request for a stream, in no framework's own form.
 
-    #: What gives the stream's bytes; a whole short stream, or b"" for an answer to HEAD.
+    Attributes:
+        body: A stream's body, or all bytes of a short stream; ``b""`` for HEAD.
+        status: HTTP status.
+        headers: Name -> value.
+    """
+
     body: "StreamBody | bytes" = b""
     status: int = 200
     headers: dict[str, str] = field(default_factory=lambda: dict(HEADERS))
 
 
 def no_stream() -> StreamAnswer:
-    """Return the answer after which no client comes back that keeps to the standard.
+    """Return the answer after which clients stop reconnecting: a 204 without a body.
 
-    See https://html.spec.whatwg.org/multipage/server-sent-events.html#sse-processing-model; other
-    clients see by its type that it is no event stream.
+    The standard demands it of ``EventSource``
+    (https://html.spec.whatwg.org/multipage/server-sent-events.html#server-sent-events-intro); other
+    clients see that the answer has no event stream's type.
     """
     return StreamAnswer(status=204, headers={"Cache-Control": "no-store"})
 
 
 class Streams:
-    """Opens the streams of one process: the one place where connections are made.
+    """Opens and closes the streams of one process; no other place makes connections.
 
     Args:
-        hub: What they join.
-        connections: Those that are open.
-        revocations: End those whose clients were judged before a revocation.
-        presence: Is told of who comes and goes.
+        hub: Sends messages to the connections that have joined it.
+        connections: The open connections of this process, and their limits.
+        revocations: End opening streams whose clients were judged before a revocation.
+        presence: Counts the connections of each topic.
         config: The app's settings.
-        wake: Sees to it that the regular work is done while a stream is open.
+        wake: Starts housekeeping if it does not run, so that an open stream gets heartbeats.
     """
 
     def __init__(
@@ -74,13 +82,18 @@ class Streams:
         self._wake = wake
 
     def has_room(self, root: str) -> bool:
-        """Whether streams of pages below a root path can be open beside those of others."""
+        """Whether this process can serve streams of pages below a root path; if not, it is logged.
+
+        Args:
+            root: Root path of the pages, ``""`` or such as ``"/app"``.
+        """
         if self._hub.has_room(root):
             return True
         self._connections.say_full(
-            "Pages come from below too many root paths, now from %r, so its streams must wait. If "
-            "clients make them up, set QUART_SSE_BASE_URL to the app's own address.",
+            "Limit of root paths reached, so streams below %r are refused; clients retry in about "
+            "%g s. If clients make root paths up, set QUART_SSE_BASE_URL to the app's own address.",
             root,
+            Ending.OVERLOADED.seconds,
         )
         return False
 
@@ -98,13 +111,24 @@ class Streams:
         """Return the body of a viewer's stream, which opens when the server begins to send it.
 
         Args:
-            viewer: Who asks for it.
-            subscription: Topic -> the fragments of it that the page shows.
-            starts: Where each topic starts.
-            granted: For positions, if some topics of the URL were refused.
-            loader: Makes the messages by which the viewer fetches personal fragments.
+            viewer: The client of the stream.
+            subscription: Topic -> names of the fragments that the page shows.
+            starts: Topic -> where it starts.
+            granted: Bits of the granted topics, for positions; None if no topic was refused.
+            loader: Makes the messages that let the viewer fetch personal fragments.
             bare: Whether event names go out without their topic.
-            metadata: What the app wants to remember of the connection.
+            metadata: The app's own data for the connection; None for none.
+
+        Returns:
+            An async context manager; entering it joins the hub and returns the connection, an async
+            iterator over the stream's bytes.
+
+        Example:
+            ::
+
+                async with streams.open_stream(viewer, {"board": shown}, starts, ...) as chunks:
+                    async for chunk in chunks:
+                        await send(chunk)
         """
         connection = Connection(
             subscription,
@@ -129,19 +153,22 @@ class Streams:
         granted: int | None,
         is_multiplexed: bool,
     ) -> None:
-        """Open a stream, or end it at once; :meth:`leave` must follow.
+        """Register a connection and let it join the hub, or end it at once.
+
+        A limit, a revocation, an unavailable broker or a stopping server ends it; :meth:`leave`
+        must follow in each case.
 
         Args:
-            connection: The stream's.
-            starts: Where each topic starts.
-            granted: For positions, if some topics of the URL were refused.
-            is_multiplexed: Whether the browser has many streams on one socket.
+            connection: The stream's connection.
+            starts: Topic -> where it starts.
+            granted: Bits of the granted topics, for positions; None if no topic was refused.
+            is_multiplexed: Whether the browser sends all requests over one socket.
         """
         self._wake()
         now = asyncio.get_running_loop().time()
         ends_at = now + self._config.max_age * random.uniform(0.8, 1.0)
         connection.ends_at = min(connection.ends_at, ends_at)
-        # Others have come since this one was let in: its authorize may have taken a while.
+        # Other streams may have opened since the endpoint checked: authorize may take a while.
         if self._connections.is_full(connection.subscription, connection.address):
             connection.end(Ending.OVERLOADED)
             return
@@ -153,14 +180,18 @@ class Streams:
             await self._hub.join(connection, starts, granted)
             await self._presence.enter(connection)
         except BrokerUnavailable as error:
-            # No warning: that the broker is away was one, and all clients come here now.
-            logger.info("A stream was told to come back later: %s", error)
+            # No warning: the broker has logged one, and each reconnecting client logs this line.
+            logger.info(
+                "A stream could not join the hub; its client retries in about %g s: %s",
+                Ending.BROKER_AWAY.seconds,
+                error,
+            )
             connection.end(Ending.BROKER_AWAY)
         if self._connections.is_closing:
             connection.end(Ending.SHUTDOWN)
 
     def leave(self, connection: Connection) -> None:
-        """Close a stream, however far it was opened and however it ended."""
+        """Release all that was registered for a stream, however far it was opened and has ended."""
         connection.end()
         self._connections.leave(connection)
         self._hub.leave(connection)
@@ -171,7 +202,15 @@ class Streams:
 class StreamBody:
     """The body of a stream: joins the hub when the server begins to send, and always leaves it.
 
-    Nothing is registered before that, because a response that is never sent is never ended.
+    The stream registers nothing earlier, because the server never closes a response that it never
+    began to send.
+
+    Args:
+        streams: Registers and releases the connection.
+        connection: The stream's connection.
+        starts: Topic -> where it starts.
+        granted: Bits of the granted topics, for positions; None if no topic was refused.
+        is_multiplexed: Whether the browser sends all requests over one socket.
     """
 
     streams: Streams
@@ -181,7 +220,7 @@ class StreamBody:
     is_multiplexed: bool = False
 
     async def __aenter__(self) -> Connection:
-        """Join the hub and return the iterator over the stream's bytes."""
+        """Join the hub and return the connection, an async iterator over the stream's bytes."""
         try:
             await self.streams.join(self.connection, self.starts, self.granted, self.is_multiplexed)
         except BaseException:

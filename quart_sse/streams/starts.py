@@ -1,4 +1,4 @@
-"""Where a stream starts: what its client has already, topic by topic."""
+"""Start positions: where each topic of a stream starts, by what its client has already."""
 
 from werkzeug.sansio.request import Request
 
@@ -11,13 +11,23 @@ from ..wire import Position
 def find_starts(
     channels: AppChannels, admission: Admission, request: Request
 ) -> tuple[dict[str, Start], int | None]:
-    """Return where each topic starts, and the position's note of what was granted.
+    """Return where each topic of a stream starts.
 
-    One token: ``Last-Event-ID`` where it covers the topic, else the page's ``since``. Several:
-    each its own ``since``, for one id cannot say where each of them stood. A ``since`` lists the
-    positions of all tabs that share a token. Only a client that sends neither starts at now.
+    With one token, a topic starts at ``Last-Event-ID`` if that position covers it, and otherwise at
+    the page's ``since``. With several tokens, each has its own ``since``, because a single id
+    cannot be the position of every page. A ``since`` lists the positions of all tabs that share the
+    token, separated by commas. A client that sends neither starts at the present.
+
+    Args:
+        channels: The app's channels, for the history that each topic keeps.
+        admission: The granted topics, with their tokens and bits.
+        request: The client's request.
+
+    Returns:
+        Topic -> start; and the bits of the granted topics, which the stream's positions carry, or
+        None if no topic was refused or the stream has several tokens.
     """
-    # Read once, not for each topic: a URL has room for a thousand positions, and for many topics.
+    # Parsed once instead of per topic: a URL has room for a thousand positions and many topics.
     sinces = [
         {Position.parse(text) for text in since.split(",")}
         for since in request.args.getlist("since")
@@ -47,14 +57,20 @@ def find_starts(
 
 
 def _covers(position: Position, bit: int) -> bool:
-    """Whether a position was given to a stream which had the topic of a bit."""
+    """Whether the stream that gave out a position had the topic of a bit."""
     return position.granted is None or bool(position.granted & bit)
 
 
 def _oldest(given: list[Position | None]) -> Position | None:
-    """Return the position from which all pages that show a topic can be given what they lack.
+    """Return the oldest position of a topic's pages, from which every page can resume.
 
-    None, and so nothing is known, if that of any page is missing or does not cover the topic.
+    A position has two ids, so the oldest one may be a combination of several.
+
+    Args:
+        given: Position of each page; None for a page without one that covers the topic.
+
+    Returns:
+        The position; None if a page lacks one, or if the epochs differ.
     """
     known = [position for position in given if position is not None]
     if not known or len(known) < len(given) or len({p.epoch for p in known}) > 1:
