@@ -138,7 +138,7 @@ async def stalled(play: Play) -> None:
     play.publisher.size = 0
 
     async def are_cut() -> bool:
-        cuts = sum(process.count("A client took nothing for") for process in play.processes)
+        cuts = sum(process.count("A client has read nothing for") for process in play.processes)
         return cuts == len(sleepers)
 
     await until_so(are_cut)

@@ -1,4 +1,4 @@
-"""What the extension does inside a server process: start, stop, and regular work."""
+"""The server process: the middleware, its start and stop, and its regular work."""
 
 from .housekeeping import Housekeeping
 from .lifecycle import Lifecycle

@@ -1,4 +1,4 @@
-"""The one task per process that does what is due: heartbeats, ends, probes, forgetting."""
+"""Housekeeping: the one task of a process that does all regular work when it is due."""
 
 import asyncio
 import logging
@@ -14,33 +14,36 @@ from .shutdown import Shutdown
 
 logger = logging.getLogger("quart_sse")
 
-#: Seconds between two looks.
+#: Interval between two sweeps, in seconds.
 TICK = 0.25
-#: Said where a client's socket cannot be closed.
+#: Addition to a log line for a client whose socket cannot be closed.
 OPEN = (
-    " Its socket stays open, for with this server, or over HTTP/2, an application cannot close it: "
-    "put a proxy in front that does (nginx: send_timeout). Granian waits for it when it stops; "
-    "start it with --workers-kill-timeout 5."
+    " Its socket stays open, because an application cannot close it with this server or over "
+    "HTTP/2. Put a proxy in front that closes it (nginx: send_timeout). Granian waits for open "
+    "sockets when it stops; start it with --workers-kill-timeout 5."
 )
-#: Seconds that a client has to take the end of its stream when the server stops.
+#: Send timeout of a stopping server, in seconds: it waits until every client has read its ending.
 FAREWELL = 1.0
-#: Seconds after which it is said again that this process is live, and who is present: a third of
-#: what brokers remember.
+#: Interval between two announcements of this process and of its presence, in seconds: a third of
+#: the time that brokers keep them.
 ANNOUNCE = 20.0
 
 
 class Housekeeping:
     """Does the regular work of one app in one process.
 
+    One sweep every ``TICK`` seconds ends old and stalled streams, renews tokens, sends heartbeats,
+    probes the broker, announces the process and forgets unused topics.
+
     Args:
-        broker: Is probed.
-        processes: Is told that this process is live.
+        broker: Probed every ``QUART_SSE_PROBE`` seconds, to keep positions young.
+        processes: Announces that this process is live.
         hub: Sends heartbeats, and forgets topics without viewers.
-        connections: Are ended and renewed when it is time.
-        presence: Is told who is still here.
-        shutdown: Looks whether the server stops.
+        connections: The open connections, which are ended and renewed in time.
+        presence: Announces the identities that are present.
+        shutdown: Notices a server that stops without a signal.
         config: The app's settings.
-        errors: Where errors of the app's functions are logged.
+        errors: Logs errors of the regular work, and counts of repeated ones.
     """
 
     def __init__(
@@ -69,12 +72,12 @@ class Housekeeping:
         self._announce_at = 0.0
 
     def start(self) -> None:
-        """Sweep until :meth:`stop`."""
+        """Sweep until :meth:`stop`, in the running event loop."""
         self._is_serving = True
         self.wake()
 
     def wake(self) -> None:
-        """Sweep at least until no stream is open, for apps that run without a lifespan."""
+        """Sweep as long as a stream is open, for servers that send the app no lifespan events."""
         loop = asyncio.get_running_loop()
         if self._task is None or self._task.done() or self._task.get_loop() is not loop:
             now = loop.time()
@@ -83,7 +86,7 @@ class Housekeeping:
             self._task = loop.create_task(self._run())
 
     async def stop(self) -> None:
-        """Stop sweeping."""
+        """Cancel the task, and wait for its end."""
         self._is_serving = False
         task, self._task = self._task, None
         if task is not None:
@@ -97,10 +100,10 @@ class Housekeeping:
             try:
                 await self._sweep(loop.time())
             except BrokerUnavailable as error:
-                logger.debug("The broker was away while sweeping: %s", error)
+                logger.debug("The regular work needs the broker (%s); retrying.", error)
             except Exception as error:
                 self._errors.log(
-                    "regular work", error, "The regular work failed; it goes on in %g s.", TICK
+                    "regular work", error, "The regular work failed; it continues in %g s.", TICK
                 )
 
     async def _sweep(self, now: float) -> None:
@@ -115,7 +118,7 @@ class Housekeeping:
             self._probe_at = now + config.probe
             await self._broker.probe()
         if now >= self._announce_at:
-            # Soon again, should the broker be away.
+            # If the broker is away, the announcement is repeated with the next probe.
             self._announce_at = now + config.probe
             await self._processes.announce()
             await self._presence.announce()
@@ -126,7 +129,7 @@ class Housekeeping:
     async def _end_old(self, now: float) -> None:
         patience = self._config.send_timeout
         if self._connections.is_closing:
-            patience = min(patience, FAREWELL)  # the server waits for the last of them
+            patience = min(patience, FAREWELL)  # the server waits for the slowest client
         for connection in self._connections:
             if connection.busy_since is not None and connection.busy_since < now - patience:
                 self._cut(connection, patience)
@@ -136,14 +139,14 @@ class Housekeeping:
                 try:
                     await self._renew(connection)
                 except BrokerUnavailable:
-                    logger.debug("A page's new token must wait until the broker is back.")
+                    logger.debug("No token is renewed while the broker is away; retrying.")
 
     async def _renew(self, connection: Connection) -> None:
-        """Give a page that stays open a new token, before its old one expires."""
+        """Send new connect elements to the pages of a stream, before their tokens expire."""
         if connection.renew is None:
             return
         write = await connection.renew()
-        # Taken and sent in one go: what comes between would be sent twice.
+        # No await from here to feed(): the new stream would repeat a message sent in between.
         position = self._hub.position_of(connection)
         if position is not None:
             connection.renew_at = float("inf")
@@ -154,7 +157,7 @@ class Housekeeping:
         connection.end()
         is_closed = connection.kick is not None and connection.kick()
         logger.warning(
-            "A client took nothing for %g s (%s); its stream is cut.%s",
+            "A client has read nothing for %g s (%s); its stream is cut off.%s",
             patience,
             "the server stops" if self._connections.is_closing else "QUART_SSE_SEND_TIMEOUT",
             "" if is_closed else OPEN,

@@ -1,4 +1,4 @@
-"""When a process begins to receive from the broker, and when it stops."""
+"""Lifecycle: a process begins to receive from the broker, and stops."""
 
 from ..broker import Broker, Control
 from ..hub import Hub
@@ -7,10 +7,13 @@ from ..hub import Hub
 class Lifecycle:
     """Starts and stops what one app needs in a process that serves it.
 
+    Attributes:
+        is_started: Whether this process receives from the broker.
+
     Args:
-        broker: Begins to deliver to the hub.
-        control: Joins the list of live processes.
-        hub: Receives.
+        broker: Delivers messages to the hub from its start.
+        control: Adds the process to the list of live processes.
+        hub: Receives the messages.
     """
 
     def __init__(self, broker: Broker, control: Control, hub: Hub) -> None:
@@ -20,23 +23,26 @@ class Lifecycle:
         self.is_started = False
 
     async def start(self) -> None:
-        """Begin to receive from the broker: before serving, or with the first request."""
+        """Begin to receive from the broker; harmless if this process has started already.
+
+        A lifespan calls this before serving, and otherwise the first request does.
+        """
         if not self.is_started:
             self.is_started = True
             self._control.begin()
             await self._broker.start(self._hub)
 
     async def stop(self) -> None:
-        """Leave the list of live processes, and receive no longer."""
+        """Leave the list of live processes, and stop receiving."""
         await self._control.end()
         await self._hub.close()
         await self._broker.stop()
         self.is_started = False
 
     async def release(self) -> None:
-        """Free what the broker holds between calls, in a process that only publishes.
+        """Close the broker's connections in a process that only publishes.
 
-        Its event loop may end with the app context.
+        They belong to the event loop, which may end with the app context.
         """
         if not self.is_started:
             await self._broker.release()

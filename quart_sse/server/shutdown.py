@@ -1,10 +1,9 @@
-"""Ending streams when the server stops.
+"""Shutdown: notices that the server stops, and ends the streams.
 
-No server tells an ASGI app that it wants to stop before it has waited for all responses, and a
-stream never ends by itself. So its stop is learned by chaining its own signal handlers, from
-Hypercorn's ``terminated`` event, from Uvicorn's listeners, and from the task with which Quart's own
-reloader looks for changes. Each look into a server is a ``getattr`` that degrades to that server's
-default.
+A server sends ``lifespan.shutdown`` only after all responses have ended, and a stream never ends by
+itself. So the stop is found in other places: the server's signal handlers, which are chained;
+Hypercorn's ``terminated`` event; Uvicorn's listeners; the task of Quart's reloader. Each look into
+a server is a ``getattr``: if the server has changed, its own default behaviour remains.
 """
 
 import asyncio
@@ -20,14 +19,14 @@ from ..hub import Connections
 
 Handler = Callable[[int, FrameType | None], Any]
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
-#: What Granian calls the processes of its workers.
+#: Name of Granian's worker processes.
 GRANIAN_WORKER = "granian-worker"
-#: Seconds that a worker has which would otherwise die at once of its SIGTERM.
+#: Time that a Hypercorn worker has to stop after its own SIGTERM, in seconds.
 GRACE = 3.0
 
 
 def ignore_signals() -> None:
-    """Take no further signals: the process ends as it has been told."""
+    """Ignore further SIGTERM and SIGINT, in a process that already stops."""
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
@@ -36,9 +35,9 @@ class Shutdown:
     """Notices that the server of one app stops, and ends the app's streams.
 
     Args:
-        connections: The app's open streams.
-        reloader: The code of the coroutine by which the framework looks for changes of files;
-            None if it has none.
+        connections: The app's open connections.
+        reloader: Code of the coroutine by which the framework's reloader watches files; None if
+            it has no reloader.
     """
 
     def __init__(self, connections: Connections, reloader: CodeType | None) -> None:
@@ -52,21 +51,25 @@ class Shutdown:
         self._terminating: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Chain the server's signal handlers; servers install theirs before they start the app."""
+        """Chain the server's signal handlers, and let streams be opened.
+
+        Servers install their handlers before they start the app. Off the main thread Python allows
+        no handler; such servers end streams by ``SSE.close_all``.
+        """
         self._loop = asyncio.get_running_loop()
         self._connections.open()
         for task in asyncio.all_tasks():
-            # When it ends, Quart cancels everything in the next turn of the loop but one: that is
-            # just enough for a farewell.
+            # After the reloader's task has ended, Quart cancels all tasks two turns of the loop
+            # later, which is just enough to send the endings.
             code = getattr(task.get_coro(), "cr_code", None)
             if code is not None and code is self._reloader:
                 task.add_done_callback(lambda _: self.close())
         if threading.current_thread() is not threading.main_thread():
-            return  # only the main thread may; close_all() is there for such servers
+            return  # signal.signal() works in the main thread only
         for number in _SIGNALS:
             previous = signal.getsignal(number)
             if not callable(previous):
-                continue  # nobody handles it here: a Hypercorn worker, which is told otherwise
+                continue  # no handler to chain: a Hypercorn worker, which watch() is for
             handler = self._chain(previous)
             signal.signal(number, handler)
             self._chained[number] = (handler, previous)
@@ -75,9 +78,10 @@ class Shutdown:
                 self._uvicorn = server
 
     def _chain(self, previous: Handler) -> Handler:
-        # The event loop tells Granian's worker of signals, which takes two and blocks for ever on a
-        # third one while it stops. CTRL+C sends two, the terminal's and the parent's, and uvloop
-        # may tell one twice: once it read it, and once because its handler was called.
+        # Granian's worker receives signals through the event loop. It accepts two, and blocks for
+        # ever on a third one while it stops. CTRL+C sends two, by the terminal and by the parent,
+        # and uvloop may deliver one twice: from its pipe, and by the call of its handler. So the
+        # loop's own handler is not called again, and further signals are ignored.
         in_granian = multiprocessing.current_process().name == GRANIAN_WORKER
         is_needless = in_granian and getattr(previous, "__self__", None) is self._loop
 
@@ -91,7 +95,11 @@ class Shutdown:
         return handler
 
     def watch(self, send: Any) -> None:
-        """Learn from a request of Hypercorn's how its worker is told to stop."""
+        """Watch the stop event of Hypercorn's worker, which its requests lead to.
+
+        Args:
+            send: The server's ``send`` of any request; other servers' lead to no such event.
+        """
         context = getattr(getattr(send, "__self__", None), "context", None)
         terminated = getattr(context, "terminated", None)
         if terminated is not None and terminated is not self._terminated:
@@ -100,11 +108,15 @@ class Shutdown:
             self._install_sigterm_handler(getattr(context, "terminate", None))
 
     def _install_sigterm_handler(self, terminate: Any) -> None:
-        """Let a worker of Hypercorn end its streams when it is sent SIGTERM itself.
+        """Give a Hypercorn worker a SIGTERM handler that ends its streams and stops the worker.
 
-        It leaves that signal to the system, which ends it in the middle of everything. systemd
-        sends it to all processes of a service; Hypercorn, twice, to the workers that are left when
-        the first one has stopped. So the worker is told to stop as it is after ``--max-requests``.
+        Hypercorn leaves the signal's default, by which the system kills the worker between two
+        bytes. systemd sends SIGTERM to all processes of a service, and Hypercorn sends it to the
+        remaining workers when the first one has stopped. The handler stops the worker in the way
+        of Hypercorn's ``--max-requests``, and restores the default after ``GRACE`` seconds.
+
+        Args:
+            terminate: The event that stops the worker; None if the server has none.
         """
         in_main = threading.current_thread() is threading.main_thread()
         if terminate is None or not in_main or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
@@ -127,7 +139,7 @@ class Shutdown:
             else:
                 die()
 
-        # Never given back: the app's other functions after serving run after stop().
+        # Not restored in stop(): the app's other functions after serving run later than that.
         signal.signal(signal.SIGTERM, handler)
 
     async def _wait(self, terminated: Any) -> None:
@@ -135,7 +147,7 @@ class Shutdown:
         self.close()
 
     def poll(self) -> None:
-        """Notice that Uvicorn stops without a signal, as with ``--limit-max-requests``."""
+        """End all streams if Uvicorn stops without a signal, as with ``--limit-max-requests``."""
         server = self._uvicorn
         if server is None or self._connections.is_closing:
             return
@@ -144,12 +156,12 @@ class Shutdown:
             self.close()
 
     def close(self) -> None:
-        """End all streams, once; clients return to the process that serves then."""
+        """End all streams with ``SHUTDOWN``, once; clients reconnect to the next process."""
         if not self._connections.is_closing:
             self._connections.close()
 
     async def stop(self) -> None:
-        """Give the signals back, and end what is still open."""
+        """End the streams that are still open, and restore the server's signal handlers."""
         self.close()
         for number, (handler, previous) in self._chained.items():
             if signal.getsignal(number) is handler:

@@ -1,4 +1,4 @@
-"""No stream is silently dead: who takes nothing is cut, and other streams live to their age."""
+"""No stream is silently dead: a client that reads nothing is cut off, others live to their age."""
 
 import asyncio
 import ctypes
@@ -20,7 +20,7 @@ ASLEEP, DEAF, HEALTHY = 2, 1, 5
 SIZE = 256 * 1024
 #: Of Linux; the module `socket` has no name for it.
 SO_ATTACH_FILTER = 26
-#: Seconds until a server is gone that has streams which nobody reads; it takes 0.8 to 1.5.
+#: Seconds until a server with unread streams is gone; it takes 0.8 to 1.5.
 SOON = 5.0
 #: Servers that let an application close a client's socket.
 CLOSING = ("hypercorn", "hypercorn-uvloop", "uvicorn", "uvicorn-h11", "quart-run")
@@ -84,7 +84,7 @@ async def until_state(server: Server, **wanted: int) -> dict[str, int]:
 
 
 async def until_cut(server: Server, others: int) -> int:
-    """Publish as long as somebody takes it who will not; returns how many events it took."""
+    """Publish until the stalled clients are cut off; returns how many events it took."""
     number = 0
     async with asyncio.timeout(30):
         while (state := await server.state())["connections"] > others:
@@ -103,7 +103,7 @@ def numbers(stream: RawStream) -> list[int]:
 
 @pytest.mark.parametrize("name", [*CLOSING, "granian"])
 async def test_client_that_takes_nothing_is_cut(name: str) -> None:
-    """After QUART_SSE_SEND_TIMEOUT it holds no memory, task or socket, and has disturbed nobody."""
+    """After QUART_SSE_SEND_TIMEOUT it holds no memory, task or socket; no other client noticed."""
     stalled = ASLEEP + DEAF
     async with serve(SERVERS[name], PATIENCE) as server:
         healthy = [await RawStream.open(server.port) for _ in range(HEALTHY)]
@@ -122,7 +122,7 @@ async def test_client_that_takes_nothing_is_cut(name: str) -> None:
         await server.post("/publish/the-end")
         await reading
 
-        cuts = server.output.count("A client took nothing for 2 s (QUART_SSE_SEND_TIMEOUT)")
+        cuts = server.output.count("A client has read nothing for 2 s (QUART_SSE_SEND_TIMEOUT)")
         advice = server.output.count("--workers-kill-timeout")
         for sleeper in sleepers[:ASLEEP] if name in CLOSING else []:
             with pytest.raises(ConnectionResetError):
@@ -142,7 +142,7 @@ async def test_client_that_takes_nothing_is_cut(name: str) -> None:
 async def test_client_that_takes_nothing_keeps_no_server_from_stopping(
     name: str, tmp_path: Path
 ) -> None:
-    """When the server stops nobody waits for it, and the others are told to come back."""
+    """A stopping server does not wait for it, and the other clients reconnect."""
     mark = tmp_path / "mark"
     environ = {"QUART_SSE_TEST_MARK": str(mark), "QUART_SSE_PENDING_BYTES": str(1 << 30)}
 
