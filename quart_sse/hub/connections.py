@@ -63,7 +63,12 @@ class Connections:
         """Whether the process, one of the topics or the address has as many streams as it may."""
         config = self._config
         if len(self) >= config.max_connections:
-            self.say_full("QUART_SSE_MAX_CONNECTIONS streams are open; further ones must wait.")
+            self.say_full(
+                "Connection limit reached (%d, QUART_SSE_MAX_CONNECTIONS); new streams retry in "
+                "about %g s.",
+                config.max_connections,
+                Ending.OVERLOADED.seconds,
+            )
             return True
         return (
             any(self._subscribers.count(topic) >= config.max_per_topic for topic in topics)

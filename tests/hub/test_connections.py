@@ -185,3 +185,16 @@ async def test_connections_are_found_by_their_owner() -> None:
     assert open_.of("address", "a") == [first, second]
     assert open_.of("identity", None) == []
     assert open_.of("identity", "b") == []
+
+
+async def test_full_process_logs_its_limit_and_the_delay_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The line names the limit that is reached; a flood of streams does not repeat it."""
+    open_ = Connections(Config(max_connections=1), Subscribers())
+    fill(open_, connect())
+
+    assert [open_.is_full() for _ in range(3)] == [True] * 3
+    assert [record.getMessage() for record in caplog.records] == [
+        "Connection limit reached (1, QUART_SSE_MAX_CONNECTIONS); new streams retry in about 10 s."
+    ]
