@@ -97,7 +97,7 @@ async def test_secret_key_is_asked_for_only_to_sign(body: str, needs_key: bool) 
 
 
 async def test_token_tells_no_identity(app: Quart, sse: SSE) -> None:
-    """A token can be read by anybody, so it holds no name of whom it is for."""
+    """Every client can read a token, so it does not contain the identity that it is for."""
     sse.identity(lambda: "ada@example.org")
     sse.channel("hidden", "/hidden").fragment("list")(lambda: "hidden")
 

@@ -1,4 +1,4 @@
-"""Who may listen: public channels, signed pages, ``authorize``, origins; and how one is told no."""
+"""The gate: public channels, signed pages, ``authorize``, origins; and refusals."""
 
 import asyncio
 import inspect
@@ -31,7 +31,7 @@ Authorizer = Callable[..., Any]
 
 @pytest.fixture
 def sse(app: Quart) -> SSE:
-    """An extension that knows who is who by a cookie, and a page that signs what it is asked to."""
+    """An extension that takes identities from a cookie, and a page that signs what a test wants."""
     sse = SSE(app)
 
     @sse.identity
@@ -85,8 +85,8 @@ async def verdict(client: QuartClient, url: str, **headers: str) -> str:
 
 
 @pytest.mark.parametrize("url", ["/sse/news", "/sse?t=~news", "/sse?t=~news:list,nothing"])
-async def test_public_channel_is_open_to_everybody(app: Quart, sse: SSE, url: str) -> None:
-    """Who knows the URL of a public topic may listen, with no page and no key."""
+async def test_public_channel_is_open_to_every_client(app: Quart, sse: SSE, url: str) -> None:
+    """A client with the URL of a public topic may listen, with no page and no key."""
     app.secret_key = None
     sse.channel("news", "/news", public=True)
 
@@ -117,7 +117,7 @@ async def test_channel_is_closed_unless_said_otherwise(app: Quart, sse: SSE, url
 async def test_token_is_good_for_whom_it_was_signed(
     app: Quart, sse: SSE, own: bool, signer: str | None, listener: str | None, expected: str
 ) -> None:
-    """What a page showed to somebody is his alone; what it showed to nobody is anybody's."""
+    """A token with an identity is good for that identity; one without is good for every client."""
     sse.channel("inner", "/inner")
     app.config["WHO"] = signer
     url = await signed(client_of(app), "inner")
@@ -211,7 +211,7 @@ async def test_token_of_a_former_key_is_still_good(app: Quart, sse: SSE) -> None
     ],
 )
 @pytest.mark.parametrize("own", [False, True], ids=["sse.connect", "own URL"])
-async def test_expired_token_admits_only_where_somebody_else_agrees(
+async def test_expired_token_admits_only_where_a_rule_agrees(
     app: Quart,
     sse: SSE,
     monkeypatch: pytest.MonkeyPatch,
@@ -236,7 +236,7 @@ async def test_expired_token_admits_only_where_somebody_else_agrees(
 
 
 async def test_foreign_token_keeps_what_is_public_live(app: Quart, sse: SSE) -> None:
-    """Who signed out in another tab loses what was his, and nothing else of the page."""
+    """A user who signs out in another tab loses the page's private topics, and nothing else."""
     sse.channel("news", "/news", public=True)
     sse.channel("inner", "/inner")
     url = await signed(client_of(app, "ada"), "inner", "news")
@@ -379,7 +379,7 @@ async def test_authorize_has_the_last_word(
 
 
 async def test_authorize_gets_the_topic_and_the_request(app: Quart, sse: SSE) -> None:
-    """It runs in the request of whoever connects, with the topic's parameters by name."""
+    """It runs in the request of the client, with the topic's parameters by name."""
     asked: list[object] = []
     rooms = sse.channel("rooms", "/rooms/<int:room>/<path:at>")
 
@@ -419,7 +419,7 @@ async def test_authorize_is_asked_once_per_topic_and_connect(app: Quart, sse: SS
 async def test_unknown_and_forbidden_cannot_be_told_apart(
     app: Quart, sse: SSE, secrets: Channel
 ) -> None:
-    """A refusal is the same for what does not exist, is malformed or is somebody else's."""
+    """A refusal is the same for topics that do not exist, are malformed or are another user's."""
     held = sse.channel("held", "/held/<int:number>")
 
     @held.authorize

@@ -22,7 +22,7 @@ from tests.support.streams import Stream, open_stream, until
 
 
 class Door:
-    """A channel that lets everybody in, as slowly as a test wants."""
+    """A channel that lets every client in, as slowly as a test wants."""
 
     def __init__(self, app: Quart, sse: SSE) -> None:
         self.app, self.sse = app, sse
@@ -50,7 +50,7 @@ class Door:
         return state
 
     def stream(self, who: str, url: str) -> "asyncio.Task[list[str]]":
-        """Come in; returns what is told until the stream ends or is silent."""
+        """Connect; returns the messages until the stream ends or is silent."""
         return asyncio.create_task(self._stream(who, url))
 
     async def _stream(self, who: str, url: str) -> list[str]:
@@ -102,7 +102,7 @@ async def test_revocation_finds_clients_judged_before_it_came(door: Door, revoca
 
 
 async def test_revocation_that_came_before_the_request_is_over(door: Door) -> None:
-    """Who comes back after it was judged with what is true now, and may stay."""
+    """A client that reconnects later is judged by what is true then, and may stay."""
     await door.sse.disconnect(identity="ada")
     await door.sse.recheck(door.rooms.topic(room=1))
     stream = door.stream("ada", "/sse/rooms/1")
@@ -128,7 +128,7 @@ async def test_what_is_pending_does_not_outlive_the_right_to_read_it(door: Door)
 
 
 async def test_more_revocations_than_are_remembered_mean_every_client(door: Door) -> None:
-    """Who was judged before the oldest one that is remembered may have been meant by another."""
+    """A client that was judged before the oldest remembered one may have been meant by another."""
     door.is_open.clear()
     stream = door.stream("ada", "/sse/rooms/1")
     await until(lambda: door.asked == 1)
@@ -162,7 +162,7 @@ async def test_revocation_means_its_identity_or_its_topic_alone(
 async def test_revocation_of_another_release_is_a_warning(
     door: Door, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What is unknown here is said, and hurts nobody."""
+    """An unknown message is logged, and ends no stream."""
     broker: Broker = door.sse.broker
     async with open_stream(door.client("ada"), "/sse/rooms/1") as stream:
         await stream.next("sse-open")
@@ -329,7 +329,7 @@ async def test_stream_that_comes_back_before_the_answer_ends_too(door: Door) -> 
 
 
 async def test_visitors_stay_connected_when_another_signs_out(door: Door) -> None:
-    """What the browser shows to whoever is not signed in goes on."""
+    """Streams of visitors in the same browser stay open."""
     add_logout(door.app, door.sse, is_late=True)
     here = await browser_of(door, "ada")
     here.delete_cookie("localhost", "who")
@@ -363,7 +363,7 @@ async def test_signing_out_where_nothing_tells_whom_is_said(
 )
 @pytest.mark.parametrize("name", ["disconnect", "recheck", "logout"])
 async def test_revocation_that_cannot_be_read_is_skipped(door: Door, name: str, data: str) -> None:
-    """It ends no stream, and keeps those from opening as little that are being judged."""
+    """It ends no open stream, and refuses no opening one."""
     async with open_stream(door.client("ada"), "/sse/rooms/1") as stream:
         await stream.next("sse-open")
         door.is_open.clear()
@@ -379,7 +379,7 @@ async def test_revocation_that_cannot_be_read_is_skipped(door: Door, name: str, 
 
 
 async def test_disconnect_ends_the_streams_of_one_identity(app: Quart, sse: SSE, news: str) -> None:
-    """Everybody of that name is sent away to be judged anew, and nobody else."""
+    """All streams of the identity end so that they are judged again, and no others."""
     clients = [QuartClient(app) for _ in range(3)]
     clients[0].set_cookie("localhost", "who", "ada")
     clients[1].set_cookie("localhost", "who", "bob")
@@ -401,7 +401,7 @@ async def test_disconnect_ends_the_streams_of_one_identity(app: Quart, sse: SSE,
 
 
 async def test_recheck_ends_the_streams_of_one_topic(app: Quart, sse: SSE, news: str) -> None:
-    """Who listens to the topic is sent away to be judged anew, and nobody else."""
+    """All streams of the topic end so that they are judged again, and no others."""
     both = "/sse?t=~news+rooms?room%3D1"
 
     async with (
@@ -420,8 +420,8 @@ async def test_recheck_ends_the_streams_of_one_topic(app: Quart, sse: SSE, news:
     assert len(stayed) == 2
 
 
-async def test_recheck_lets_authorize_judge_anew(app: Quart, sse: SSE) -> None:
-    """Who is no longer allowed to listen is stopped when the stream comes back."""
+async def test_recheck_lets_authorize_judge_again(app: Quart, sse: SSE) -> None:
+    """A client that may no longer listen is refused when it reconnects."""
     allowed = {"ada"}
     rooms = sse.channel("rooms", "/rooms")
     rooms.authorize(lambda: request.cookies.get("who") in allowed)

@@ -234,7 +234,7 @@ async def test_whole_topic_is_open_where_authorize_says_so(app: Quart, sse: SSE)
 
 @pytest.fixture
 def nest(app: Quart, sse: SSE) -> dict[str, bool]:
-    """An outer fragment that contains one of a channel with a rule; returns who it lets in."""
+    """An outer fragment with one of a guarded channel inside; returns the identities it lets in."""
     allowed = {"ada": True, "bob": False}
     sse.identity(lambda: request.cookies.get("who"))
     inner = sse.channel("inner", "/inner/<int:number>")
@@ -258,7 +258,7 @@ def nest(app: Quart, sse: SSE) -> dict[str, bool]:
 async def test_fragment_is_refused_with_what_it_contains(
     app: Quart, sse: SSE, nest: dict[str, bool], who: str, way: str
 ) -> None:
-    """A client that may not see the inner fragment is sent no outer one, and is told which."""
+    """A client that may not see the inner fragment gets no outer one, and its name as refused."""
     client = client_of(app, who)
     page = (await url_of(client)).partition("&since")[0]
     urls = {"page": page, "own URL": "/sse/outer?", "unsigned": "/sse?t=~outer:all,title"}
@@ -614,7 +614,7 @@ async def test_key_of_a_page_cannot_be_guessed_back_to_an_identity(
 
 @pytest.mark.parametrize("way", ["rendered", "streamed"])
 async def test_page_with_a_personal_fragment_is_private(app: Quart, sse: SSE, way: str) -> None:
-    """What one viewer sees is kept by no shared cache, also where anybody may listen."""
+    """No shared cache keeps the page of one viewer, even if every client may listen."""
     news = sse.channel("news", "/news", public=True)
     news.fragment("mine", personal=True)(lambda: "for you")
     news.fragment("list")(lambda: "for all")

@@ -40,14 +40,14 @@ def signer(*keys: bytes, clock: Clock | None = None) -> Signer:
 
 
 def allowed(signer: Signer, text: str, identity: str | None) -> bool:
-    """Whether a token is as good as on the day that it was signed, for whoever asks."""
+    """Whether a token is as good as on the day that it was signed, for the given identity."""
     token = signer.verify(text, identity)
     return token is not None and token.is_signed and not token.is_expired
 
 
 @pytest.mark.parametrize("identity", [None, "7", "", "anna@example.org"])
 def test_token_carries_topics_and_page(identity: str | None) -> None:
-    """Who a token was made for gets the page's topics with their fragments."""
+    """The identity of a token gets the page's topics with their fragments."""
     one = signer(b"key")
     before = time.time()
 
@@ -126,8 +126,8 @@ def test_payload_of_another_token_is_refused() -> None:
 
 
 @pytest.mark.parametrize("asking", [None, "", "8", "77", "7 "])
-def test_token_of_somebody_is_no_signature_for_others(asking: str | None) -> None:
-    """For anybody but the one it was made for, a token is a list that nobody signed."""
+def test_token_of_an_identity_is_no_signature_for_others(asking: str | None) -> None:
+    """For all identities but its own, a token counts as an unsigned list."""
     one = signer(b"key")
     text = one.sign(WRITTEN, "7", "page")
 
@@ -140,15 +140,15 @@ def test_token_of_somebody_is_no_signature_for_others(asking: str | None) -> Non
 
 
 @pytest.mark.parametrize("asking", [None, "", "8"])
-def test_token_of_nobody_is_good_for_anyone(asking: str | None) -> None:
-    """A token of an anonymous page shows what everybody may see."""
+def test_token_without_an_identity_is_good_for_all(asking: str | None) -> None:
+    """A token of an anonymous page grants what every client may see."""
     one = signer(b"key")
 
     assert allowed(one, one.sign(WRITTEN, None, "page"), asking)
 
 
-def test_token_of_the_empty_identity_is_not_one_of_nobody() -> None:
-    """An identity that is an empty text is somebody."""
+def test_token_of_the_empty_identity_is_bound() -> None:
+    """An identity that is an empty text is an identity."""
     one = signer(b"key")
     text = one.sign(WRITTEN, "", "page")
 
@@ -158,7 +158,7 @@ def test_token_of_the_empty_identity_is_not_one_of_nobody() -> None:
 
 
 def test_token_does_not_show_for_whom_it_is() -> None:
-    """A token, which anybody can read, holds no identity."""
+    """A token, which every client can read, contains no identity."""
     text = signer(b"key").sign("board", "anna@example.org", "page")
     payload = text.split(".")[0]
 
@@ -169,7 +169,7 @@ def test_token_does_not_show_for_whom_it_is() -> None:
 
 
 def test_token_expires_after_its_lifetime() -> None:
-    """An old token is told from a forged one: its topics are known, and that it is expired."""
+    """An expired token differs from a forged one: its topics are known, and that it has expired."""
     clock = Clock()
     one = signer(b"key", clock=clock)
     text = one.sign(WRITTEN, "7", "page")
@@ -185,7 +185,7 @@ def test_token_expires_after_its_lifetime() -> None:
 
 
 def test_age_of_a_token_is_known() -> None:
-    """How old a token is, is told by the signer's own clock, so that pages renew it in time."""
+    """The signer's own clock gives the age of a token, so that pages renew it in time."""
     clock = Clock()
     one = signer(b"key", clock=clock)
     token = one.verify(one.sign(WRITTEN, None, "page"), None)
@@ -208,8 +208,8 @@ def test_token_may_carry_a_reference(asking: str | None, is_signed: bool) -> Non
     assert token.is_signed is is_signed
 
 
-def test_reference_that_nobody_signed_gives_no_right() -> None:
-    """A kept list that nobody signed is judged topic by topic, as any that nobody signed."""
+def test_unsigned_reference_gives_no_right() -> None:
+    """A kept list without a signature is judged topic by topic, as any unsigned list."""
     token = signer(b"key").verify(UNSIGNED + KEPT + "r4nd0m", None)
 
     assert token is not None
@@ -241,7 +241,7 @@ def test_token_of_a_former_key_is_good_while_that_key_is_kept(identity: str | No
 
 
 def test_token_of_a_former_key_is_still_bound() -> None:
-    """A fallback key does not open somebody's token for others."""
+    """A fallback key does not open a token for other identities."""
     old = signer(b"old").sign(WRITTEN, "7", "page")
 
     assert not allowed(signer(b"new", b"old"), old, "8")
@@ -269,7 +269,7 @@ def test_signing_without_a_key_raises(identity: str | None) -> None:
 
 
 def test_verifying_without_a_key_allows_only_what_needs_none() -> None:
-    """Without a key nothing is signed, and lists that nobody signed are read all the same."""
+    """Without a key nothing is signed, and unsigned lists are read all the same."""
     none = signer()
     text = signer(b"key").sign(WRITTEN, None, "page")
 
@@ -281,7 +281,7 @@ def test_verifying_without_a_key_allows_only_what_needs_none() -> None:
 
 
 def test_unsigned_list_is_no_signature() -> None:
-    """Topics that nobody signed are read, never expire, and say that they are not signed."""
+    """Unsigned topics are read, never expire, and say that they are not signed."""
     one = signer(b"key")
 
     token = one.verify("~comments?discussion_id=7:count,list board", "7")
@@ -294,7 +294,7 @@ def test_unsigned_list_is_no_signature() -> None:
 @settings(deadline=None)
 @given(text=st.text(max_size=60) | st.text("~:, a?=&%.", max_size=30))
 def test_anything_can_stand_in_the_url(text: str) -> None:
-    """Whatever comes as a token is read as topics that nobody signed, or as nothing."""
+    """Any text as a token is read as unsigned topics, or as nothing."""
     token = signer(b"key").verify(text, "7")
 
     assert (token is not None) == text.startswith(UNSIGNED)
@@ -333,7 +333,7 @@ def test_foreign_signature_is_logged_once(caplog: pytest.LogCaptureFixture) -> N
 
 
 def test_good_and_expired_tokens_are_not_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """Tokens of ours are no reason to warn, even if old, somebody else's or not signed at all."""
+    """Tokens of ours cause no warning, even if expired, of another identity or unsigned."""
     clock = Clock()
     one = signer(b"key", clock=clock)
     text = one.sign(WRITTEN, "7", "page")
@@ -355,12 +355,12 @@ def test_browser_cookie_is_read_back() -> None:
 
 
 @pytest.mark.parametrize("cookie", [None, "", "browser-1", "a.b", "a.b.c", "ü", "."])
-def test_cookie_that_is_not_ours_is_nobody(cookie: str | None) -> None:
-    """A browser cannot say itself who it is."""
+def test_cookie_that_is_not_ours_names_no_browser(cookie: str | None) -> None:
+    """A browser cannot choose its own id."""
     assert signer(b"key").read_browser(cookie) is None
 
 
-def test_changed_or_foreign_cookie_is_nobody() -> None:
+def test_changed_or_foreign_cookie_names_no_browser() -> None:
     """A cookie that was changed, or signed with another key, tells nothing."""
     one = signer(b"key")
     mine, other = one.sign_browser("mine").split("."), one.sign_browser("other").split(".")

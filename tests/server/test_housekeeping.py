@@ -68,7 +68,7 @@ async def test_heartbeat_moves_the_position_of_an_idle_stream() -> None:
 
 
 async def test_position_of_a_heartbeat_resumes() -> None:
-    """What an idle stream was told last is where it goes on after a cut."""
+    """An idle stream resumes from its last heartbeat after a cut."""
     app, topic = make_topic(QUART_SSE_HEARTBEAT=0.1, QUART_SSE_PROBE=0.1)
     async with open_stream(app, "/sse/news") as stream:
         await stream.next("sse-open")
@@ -85,7 +85,7 @@ async def test_position_of_a_heartbeat_resumes() -> None:
 
 
 async def test_stream_ends_at_its_maximum_age() -> None:
-    """An old stream is told to come back, so that it is judged anew."""
+    """A stream at its maximum age ends, so that its client is judged again."""
     app, topic = make_topic(QUART_SSE_MAX_AGE=1)
 
     async with open_stream(app, "/sse/news") as stream:

@@ -68,7 +68,7 @@ ANSWERS: dict[str, tuple[Callable[[], Any], str]] = {
 async def test_answer_of_the_app_to_a_stream_becomes_a_stream(
     app: Quart, case: str, url: str, accept: str
 ) -> None:
-    """What would make htmx lose its place or show a login page is told in the stream's words."""
+    """An answer that makes htmx lose its position or show a login page becomes a short stream."""
     answer_with, expected = ANSWERS[case]
     app.before_request(lambda: answer_with())
 
@@ -189,7 +189,7 @@ async def test_error_in_identity_is_a_holdoff(app: Quart, sse: SSE) -> None:
 
 
 async def test_stream_of_the_app_s_own_under_the_prefix_is_kept(app: Quart, sse: SSE) -> None:
-    """What is a stream already passes, whoever made it."""
+    """An answer that is a stream already passes, even if the app made it."""
     app.add_url_rule(
         "/sse/own", "own", lambda: Response("data: x\n\n", mimetype="text/event-stream")
     )

@@ -21,9 +21,9 @@ KINDS = ("hypercorn", "uvicorn", "granian")
 DOCUMENTS = ("README.md", "docs/servers.md")
 #: Seconds from the signal until a server is gone. It takes 0.1 to 0.9 on two cores with little
 #: else to do; this is for machines that have more. A server that waits for its streams would take
-#: for ever, and Hypercorn is told to be patient for 30 s.
+#: for ever, and Hypercorn is configured to wait for 30 s.
 AT_ONCE = 3.0
-#: Streams that are open when a server is told to stop: many, and some.
+#: Streams that are open when a server gets the signal: many, and some.
 MANY, SOME = 500, 40
 
 
@@ -63,10 +63,10 @@ async def close_streams(streams: Sequence[RawStream]) -> None:
 
 
 def assert_ended_cleanly(streams: Sequence[RawStream]) -> None:
-    """Check that streams were told to come back, not all at once, and have their last chunk."""
+    """Check that streams have retry delays, not all the same, and their last chunk."""
     assert all(stream.is_complete for stream in streams)
     found = [re.findall(r"retry: (\d+)\nevent: sse-holdoff\n", s.text) for s in streams]
-    assert all(len(retries) == 1 for retries in found), "each is told once"
+    assert all(len(retries) == 1 for retries in found), "each stream has one ending"
     assert all(s.text.endswith("event: sse-holdoff\ndata: shutdown\n\n") for s in streams)
     assert len({retry for (retry,) in found}) > len(streams) / 4, (
         "browsers must not all come at once"
@@ -141,7 +141,7 @@ async def until_served(server: Server, path: str, text: bytes) -> None:
             await asyncio.sleep(PAUSE)
 
 
-#: A source file of somebody who changes it while the server runs.
+#: A source file that changes while the server runs.
 SOURCE = """
 import os
 from tests.apps.server import app
@@ -214,7 +214,7 @@ async def test_uvicorn_that_has_served_enough_stops() -> None:
     assert_ended_cleanly(streams)
 
 
-async def test_hypercorn_that_has_served_enough_begins_anew() -> None:
+async def test_hypercorn_that_has_served_enough_begins_again() -> None:
     """A worker of Hypercorn stops after ``--max-requests``, and its successor serves."""
 
     def command(port: int) -> Sequence[str]:
@@ -336,7 +336,7 @@ thread.join()
 
 
 async def test_close_all_ends_streams_of_a_server_in_a_thread() -> None:
-    """Where nobody can know that the server stops, an application says so."""
+    """If no sign shows that the server stops, the app calls close_all."""
     async with serve(lambda _: ("-c", IN_A_THREAD)) as server:
         streams = await open_streams(server, SOME)
 

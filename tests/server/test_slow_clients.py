@@ -1,8 +1,8 @@
-"""A client that reads nothing costs nobody else anything, and comes back whole.
+"""A client that reads nothing costs other clients nothing, and resumes completely.
 
-A real server sends large events and fragments to many who read and to one who does not. What the
-server holds is asked of itself; how long events take is in the events, for all processes of a
-machine have one monotonic clock.
+A real server sends large events and fragments to many clients that read and to one that does not.
+The server tells what it holds; the events tell how long they took, because all processes of a
+machine share one monotonic clock.
 """
 
 import asyncio
@@ -32,11 +32,11 @@ LARGE = 1 << 26
 #: Who read, and bytes of an event and of a fragment.
 VIEWERS = 200
 SIZE = 5_000
-#: The same of what fills the buffers between the server and the slow client, and of nobody else's.
+#: The same of what fills the buffers between the server and the slow client alone.
 FILL = 20_000
 #: Bytes of events that a slow client may hold.
 PENDING = 200_000
-#: Rounds of publishing, and events in each, while nobody is slow and while somebody is.
+#: Rounds of publishing, and events in each, while no client is slow and while one is.
 ROUNDS, EACH = 6, 4
 #: Seconds until a client that takes nothing is cut off; and between two rounds.
 CUT, PAUSE = 2.0, 0.05
@@ -77,7 +77,7 @@ async def viewing(port: int, path: str, count: int) -> AsyncIterator[Sequence[Vi
 
 
 def stall(port: int, path: str) -> socket.socket:
-    """Open a stream that nobody reads."""
+    """Open a stream that is not read."""
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     client.connect(("127.0.0.1", port))
@@ -86,14 +86,14 @@ def stall(port: int, path: str) -> socket.socket:
 
 
 async def all_have(viewers: Sequence[Viewer], number: int) -> None:
-    """Wait until everybody has heard of an event."""
+    """Wait until every client has got an event."""
     async with asyncio.timeout(20):
         while not all(viewer.numbers[-1:] == [number] for viewer in viewers):  # noqa: ASYNC110
             await asyncio.sleep(PAUSE / 10)
 
 
 async def publish(server: Server, viewers: Sequence[Viewer], first: int) -> int:
-    """Publish and change for some rounds, each of which everybody must have had."""
+    """Publish and change for some rounds, each of which every client must get."""
     for number in range(first, first + ROUNDS * EACH, EACH):
         await server.post(f"/rooms/1/events/{number}?count={EACH}&size={SIZE}")
         await server.post("/rooms/1/changes")
@@ -121,7 +121,7 @@ def take(viewers: Sequence[Viewer]) -> float:
 async def test_client_that_reads_nothing_is_cut_off_and_heals(
     command: Any, viewers: int, replay: int
 ) -> None:
-    """Memory stays bounded, nobody else waits longer, and the slow one loses nothing untold."""
+    """Memory stays bounded, no other client waits longer, and the slow one misses nothing."""
     environ = {
         "SIZE": str(SIZE),
         "QUART_SSE_PENDING_BYTES": str(PENDING),

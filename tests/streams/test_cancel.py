@@ -280,7 +280,7 @@ def is_waiting(state: Services) -> bool:
 
 
 async def live_through(state: Services, browser: Browser) -> None:
-    """Let a browser connect, be told what it missed, wait, and hear of news, or not get so far."""
+    """Let a browser connect, get what it missed, wait, and get news, or not come so far."""
     task = asyncio.get_running_loop().create_task(browser.run())
     async with asyncio.timeout(20):
         await until(lambda: task.done() or is_waiting(state))
@@ -314,7 +314,7 @@ async def test_request_that_ends_anywhere_leaves_nothing(url: str, how: str) -> 
             await until(lambda: asyncio.all_tasks() <= before | renders(), 5)
             await check_nothing_is_left(state, f"{at}: {steps.where}")
             if not steps.where and ends:
-                assert browser.is_done, "it did not live to its own end, though nobody ended it"
+                assert browser.is_done, "it did not live to its own end, although nothing ended it"
                 assert browser.body.count(b"data: missed") == len(TOPICS)
                 ends = [(0, name) for name in PLACES]
     assert set(PLACES) <= places
@@ -344,7 +344,7 @@ async def test_request_that_is_cancelled_as_a_whole_ends_with_the_others(url: st
 
 
 def renders() -> set["asyncio.Task[Any]"]:
-    """Return the tasks that render what somebody may still look at."""
+    """Return the tasks that render fragments which may still have viewers."""
     return {task for task in asyncio.all_tasks() if "SharedFragment" in repr(task.get_coro())}
 
 
@@ -352,7 +352,7 @@ def renders() -> set["asyncio.Task[Any]"]:
 
 
 class Listener:
-    """Somebody who comes and goes, and must hear of everything once and in order."""
+    """A client that comes and goes, and must get everything once and in order."""
 
     def __init__(self, app: Quart, number: int, dice: random.Random) -> None:
         self.app = app
@@ -377,7 +377,7 @@ class Listener:
 
 
 async def test_who_joins_while_others_leave_misses_nothing(url: str) -> None:
-    """Topics are subscribed and given up all the time; each who listens hears all, in order."""
+    """Topics gain and lose subscribers all the time; each of these gets all events, in order."""
     rooms, each, count = 4, 4, 60
     dice = random.Random(3)
     app = make_app(url)
@@ -399,7 +399,7 @@ async def test_who_joins_while_others_leave_misses_nothing(url: str) -> None:
 
         async def forget() -> None:
             while said < count:
-                # At once, as if nobody were ever waited for.
+                # At once, as if no task were ever waited for.
                 await state.hub.forget(asyncio.get_running_loop().time() + LATER)
                 await asyncio.sleep(0)
 

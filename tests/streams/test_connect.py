@@ -78,7 +78,7 @@ async def test_fifth_stream_of_a_browser_ends_its_oldest(
 
 
 async def test_too_many_streams_of_an_identity_end_its_oldest() -> None:
-    """Somebody with many browsers makes room by himself, and never somebody else's."""
+    """A new stream evicts an older one of the same identity, and never one of another."""
     app = make_app(QUART_SSE_MAX_PER_IDENTITY=2)
 
     async def browser(who: str) -> QuartClient:
@@ -122,7 +122,7 @@ async def test_stream_that_left_makes_room(app: Quart) -> None:
 async def test_full_process_topic_or_address_lets_others_wait(
     config: dict[str, int], second: str
 ) -> None:
-    """Over these limits a newcomer comes back later; nobody who is here is sent away."""
+    """Over these limits a new client retries later; no open stream ends."""
     app = make_app(**config)
     one, two = QuartClient(app), QuartClient(app)
 
@@ -141,7 +141,7 @@ async def test_full_process_topic_or_address_lets_others_wait(
 
 
 async def test_browser_with_a_cookie_is_not_counted_by_its_address() -> None:
-    """An office behind one address is no one browser: who has a cookie is told by that."""
+    """An address may be a whole office, so a browser with a cookie counts by that."""
     app = make_app(QUART_SSE_MAX_PER_ADDRESS=1)
     known = await with_cookie(QuartClient(app))
 

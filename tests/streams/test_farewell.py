@@ -136,7 +136,7 @@ async def until_streams(server: Server, number: int) -> None:
 async def test_browsers_own_event_source_comes_back_once(
     context: BrowserContext, quick: Server, path: str, reason: str | None
 ) -> None:
-    """It is told to stop, asks once more, is answered, and has closed."""
+    """It gets sse-stop, reconnects once, gets a 204, and has closed."""
     page = await context.new_page()
     await page.goto(f"http://127.0.0.1:{quick.port}/asked")
     await page.evaluate(NATIVE, path)
@@ -156,7 +156,7 @@ async def test_browsers_own_event_source_comes_back_once(
 @pytest.mark.browser
 @pytest.mark.parametrize("htmx", [2, 4])
 async def test_extensions_of_htmx_do_not_come_back(context: BrowserContext, htmx: int) -> None:
-    """They close when they are told to stop, and a new page begins without that."""
+    """They close at sse-stop, and a new page begins without that."""
     closed = ["htmx:sseClose", "htmx:sse:close"]
     await context.add_init_script(
         f"for (const name of {closed}) addEventListener(name, () => {{ window.isClosed = true; }})"

@@ -37,7 +37,7 @@ from tests.support.streams import connect_urls, open_stream, until
 logger = logging.getLogger(__name__)
 
 #: What no answer may contain; no request does.
-SECRET = "not-for-everybody"
+SECRET = "not-for-every-client"
 PAGE = (
     '{% from "quart_sse/macros.html" import sse_connect, sse_fragment %}'
     '{{ sse_fragment("secret.list") }}{{ sse_fragment("vault.list", number=7) }}'
@@ -56,7 +56,7 @@ TURNS = 30
 
 
 def make_app(**config: object) -> Quart:
-    """Return an app with things that anybody may see, and with things that nobody may."""
+    """Return an app with public topics, and with topics that no client may see."""
     app = Quart(__name__)
     app.secret_key = "for tests only"
     app.config.update(config)
@@ -101,7 +101,7 @@ def make_app(**config: object) -> Quart:
 
 
 async def stir(app: Quart) -> None:
-    """Let everything happen that anybody could hear of."""
+    """Let everything happen that a client could get."""
     services = app.extensions["quart_sse"]
     channels = services.channels.declared
     for topic in (channels["secret"].topic(), channels["vault"].topic(number=7)):
@@ -361,7 +361,7 @@ def check(ask: Ask, answer: Answer) -> None:
 @given(several=st.lists(asks, min_size=1, max_size=4))
 @example(several=[Ask(b"/sse/news", headers=[(b"origin", b"http://["), (b"host", b"localhost")])])
 def test_whatever_is_asked_there_is_an_answer_without_a_secret(several: list[Ask]) -> None:
-    """No request is an error, hangs, is told what is not for it, or leaves anything behind."""
+    """No request is an error, hangs, gets what is not for it, or leaves anything behind."""
 
     async def ask_all() -> None:
         app = make_app()
@@ -377,7 +377,7 @@ def test_whatever_is_asked_there_is_an_answer_without_a_secret(several: list[Ask
 
 
 async def token_of(app: Quart, user: str | None) -> tuple[QuartClient, str]:
-    """Return the browser of somebody, and the token of a page that he was shown."""
+    """Return the browser of a user, and the token of a page that the user has seen."""
     client = QuartClient(app)
     if user is not None:
         await client.get(f"/login?user={user}")
@@ -420,7 +420,7 @@ def test_no_token_but_the_owner_s_own_opens_anything(data: st.DataObject) -> Non
                     ]
                 )
             )
-            # The owner's for anybody else, and any other for the owner, who has no right without.
+            # The owner's for other users, and any other for the owner: neither grants anything.
             for client, token in ((QuartClient(app), good), (owner, bad)):
                 for path in ("/sse", "/sse/secret", "/sse/~/list/secret", "/sse/~/mine/secret"):
                     sent = cookies(client)
@@ -431,7 +431,7 @@ def test_no_token_but_the_owner_s_own_opens_anything(data: st.DataObject) -> Non
                     )
                     answer = await Client(app, ask).run()
                     if client is owner and path == "/sse" and token.startswith("~"):
-                        continue  # authorize lets him see the vault, with or without a token
+                        continue  # authorize grants the vault, with or without a token
                     check(ask, answer)
                     assert not answer.is_stream, (ask, answer)
 
@@ -610,7 +610,7 @@ PATIENCE = 15.0
 
 
 async def settled(server: Server, before: dict[str, int] | None = None) -> dict[str, int]:
-    """Return what a process holds once nobody is connected, and it is as it was, or never is."""
+    """Return what a process holds once no client is connected, and it is as it was, or never is."""
     loop = asyncio.get_running_loop()
     end, held, last = loop.time() + PATIENCE, await look(server), {"": 0}
     while loop.time() < end:
@@ -671,7 +671,7 @@ async def test_limit_holds_however_many_come_at_once(key: str, words: str, is_kn
 
 
 class Held(Client):
-    """A client that stays until it is told to leave, or is sent away."""
+    """A client that stays until the test ends it, or the server does."""
 
     async def run(self) -> Answer:
         """Be held by a stream; nothing happens meanwhile."""

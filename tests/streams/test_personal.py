@@ -1,4 +1,4 @@
-"""Personal fragments: each viewer is told to fetch its own."""
+"""Personal fragments: each viewer fetches its own."""
 
 import asyncio
 
@@ -16,7 +16,7 @@ from tests.support.streams import client_of, open_stream
 async def test_personal_fragment_is_fetched_by_its_viewer(
     app: Quart, rooms: Channel, who: str | None
 ) -> None:
-    """A viewer is first shown his own, then told to fetch it with his own cookies."""
+    """A page first shows a viewer's own version, then fetches it with the viewer's cookies."""
     client = client_of(app, who)
 
     first = await get_text(client)
@@ -40,7 +40,7 @@ async def test_personal_fragment_is_fetched_by_its_viewer(
 
 
 async def test_personal_fragment_of_authorized_channel_asks_again(app: Quart, sse: SSE) -> None:
-    """Who has lost the right to listen cannot fetch, whatever URL the stream had told."""
+    """A viewer that may no longer listen cannot fetch, even by a URL from the stream."""
     allowed = True
     rooms = sse.channel("rooms", "/rooms")
     rooms.authorize(lambda: allowed)

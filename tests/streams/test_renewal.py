@@ -76,16 +76,16 @@ async def test_page_gets_another_token_before_its_own_expires(
 async def test_each_token_of_a_shared_stream_is_renewed_for_whom_it_was(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What a page showed to nobody stays good for anybody, whoever has signed in since."""
+    """The token of an anonymous page stays good for every client, even after users sign in."""
     app, sse = make_app(QUART_SSE_PROBE=0.1)
     sse.identity(lambda: request.cookies.get("who"))
     add_page(app, sse.channel("inner", "/inner").topic())
     client = QuartClient(app)
-    (nobodys,) = connect_urls(await get_page(client, monkeypatch, 0.9 * DAY))
+    (anonymous,) = connect_urls(await get_page(client, monkeypatch, 0.9 * DAY))
     client.set_cookie("localhost", "who", "ada")
     (adas,) = connect_urls(await get_page(client, monkeypatch, 0.5 * DAY))
 
-    async with open_stream(client, f"{nobodys}&{adas.partition('?')[2]}") as stream:
+    async with open_stream(client, f"{anonymous}&{adas.partition('?')[2]}") as stream:
         renewals = [await stream.next("message") for _ in range(2)]
     urls = [connect_urls(renewal.data)[0] for renewal in renewals]
     answers = []
@@ -94,7 +94,7 @@ async def test_each_token_of_a_shared_stream_is_renewed_for_whom_it_was(
             answers.append((await stream.next()).event)
 
     assert answers == ["sse-open", "sse-stop"]
-    keys = [parse_qs(urlsplit(url).query)["k"] for url in (nobodys, adas, *urls)]
+    keys = [parse_qs(urlsplit(url).query)["k"] for url in (anonymous, adas, *urls)]
     assert keys[:2] == keys[2:]
     assert keys[0] != keys[1]
 

@@ -306,7 +306,7 @@ async def test_view_s_stream_knows_who_listens(app: Quart, sse: SSE) -> None:
 
 @pytest.mark.parametrize("who", ["", 7, b"ada", ["ada"], True], ids=repr)
 async def test_what_is_no_identity_is_refused(app: Quart, sse: SSE, who: Any) -> None:
-    """An identity that no stream can have would silently reach nobody."""
+    """An identity that no stream can have would silently reach no client."""
     async with app.test_request_context("/"):
         with pytest.raises(AnswerError, match=r"identity= of sse\.stream"):
             await sse.stream(sse.topic("news"), identity=who)

@@ -54,7 +54,7 @@ async def test_page_is_not_sent_what_it_shows_already(app: Quart) -> None:
 
 
 async def test_fragment_is_sent_where_it_changed_only(app: Quart) -> None:
-    """Of a page's fragments those are sent that have changed since."""
+    """A page gets those of its fragments that have changed since."""
     client = QuartClient(app)
     url = await page_url(client, "show=a.list&show=a.count&show=b.list")
     await channel_of(app, "a").topic().refresh("count")
@@ -136,7 +136,7 @@ async def test_reconnect_resumes_after_each_cut(app: Quart) -> None:
 async def test_position_that_cannot_be_used_is_a_reset_and_never_now(
     app: Quart, last: str, where: str
 ) -> None:
-    """Who knows nothing that we can use is told so, and is sent every fragment."""
+    """A client without a usable position gets a reset, and every fragment."""
     client = QuartClient(app)
     url = await page_url(client, "show=a.list&show=a.count")
     (id,) = await ids_of(app, url, "a 1")
@@ -197,7 +197,7 @@ async def test_stream_cut_between_reset_and_render_is_healed(app: Quart) -> None
 
 @pytest.mark.parametrize("url", ["/sse?t=~a:list", "/sse/a"])
 async def test_client_without_any_position_starts_now(app: Quart, url: str) -> None:
-    """An EventSource written by hand is told what comes, and neither reset nor filled."""
+    """A hand-written EventSource gets new events, and neither a reset nor fragments."""
     await publish(app, "a before")
 
     async with open_stream(app, url) as stream:
@@ -205,7 +205,7 @@ async def test_client_without_any_position_starts_now(app: Quart, url: str) -> N
 
 
 async def test_history_of_events_is_bounded(app: Quart) -> None:
-    """Who missed more than is kept is told so, and is not sent a part of it."""
+    """A client that missed more than is kept gets a reset, and no part of it."""
     sse_channel = channel_of(app, "a")
     url = await page_url(QuartClient(app), "topic=a")
     for number in range(257):
@@ -262,7 +262,7 @@ async def test_two_topics_of_a_token_are_replayed_in_one_order(app: Quart) -> No
 
 
 async def test_reset_takes_the_whole_stream_in_one_message() -> None:
-    """Nothing is replayed beside a reset: who is cut in between would miss it unawares."""
+    """Nothing is replayed beside a reset: a client that is cut off in between would miss it."""
     app = make_app(QUART_SSE_HISTORY=2)
     url = await page_url(QuartClient(app), "topic=a&topic=b")
     await publish(app, "a 1", "b 1", "a 2", "a 3")
@@ -358,7 +358,7 @@ async def test_refused_token_costs_only_its_own_topics(app: Quart) -> None:
 
 
 async def test_tabs_that_share_a_token_start_where_the_last_of_them_stands(app: Quart) -> None:
-    """One token, the positions of several tabs: nobody lacks an event, or a render that was due."""
+    """One token, the positions of several tabs: no tab lacks an event, or a render that was due."""
     client = QuartClient(app)
     behind = await page_url(client, "topic=a&show=a.list")
     token, _, since = behind.partition("&since=")
