@@ -1,6 +1,7 @@
-"""The workflows call nothing but targets of the Makefile."""
+"""`make help` lists every target, and the workflows call nothing but targets."""
 
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -11,6 +12,24 @@ from tests.support.servers import ROOT
 MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
 TARGETS = re.findall(r"^([a-z][\w-]*):", MAKEFILE, re.MULTILINE)
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+
+
+def test_help_lists_every_target_and_what_it_does() -> None:
+    """A target without a text would be known to readers of the Makefile only."""
+    command = ["make", "--no-print-directory", "help"]
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+    listed = [line.split(maxsplit=1) for line in printed.splitlines()]
+
+    assert [name for name, _ in listed] == TARGETS
+    assert all(text[0].isupper() for _, text in listed)
+
+
+def test_every_target_is_phony() -> None:
+    """A file of a target's name does not keep it from running."""
+    (phony,) = re.findall(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)
+
+    assert set(phony.split()) == set(TARGETS)
 
 
 def test_workflows_run_the_targets_that_people_run() -> None:

@@ -178,6 +178,15 @@ def test_wheel_carries_every_file_of_the_package(wheel: Path) -> None:
     assert expected <= names
 
 
+def test_release_page_takes_sdist_and_wheel(dist: Path) -> None:
+    """What is uploaded has valid metadata, and a README that can be shown."""
+    files = sorted(dist.iterdir())
+
+    run(sys.executable, "-m", "twine", "check", "--strict", *files)
+
+    assert [path.suffix for path in files] == [".whl", ".gz"]
+
+
 def test_links_of_the_release_page_lead_to_files_of_that_release(metadata: Message) -> None:
     """The README's links and pictures work where no other file of the repository is."""
     text = metadata.get_payload(decode=True).decode("utf-8")  # type: ignore[union-attr]
