@@ -6,7 +6,7 @@
 #   make clean test PYTHON=/path/to/python3.12
 # PYTHON counts when the environment is made; without it the scripts look for one that runs.
 
-.PHONY: help demo demo-redis test test-all check format script bench bench-check soak faults clean
+.PHONY: help demo demo-redis test test-all test-min check format hooks script bench bench-check soak faults clean
 .DEFAULT_GOAL := help
 
 RUN := .venv/bin/python -m
@@ -29,14 +29,22 @@ test-all: ## Run the tests on each of Python 3.11, 3.12 and 3.13 that is here
 	@scripts/tools.sh
 	@scripts/test-all.sh $(ARGS)
 
-check: .venv/.stamp-dev ## Check format, lint and types
+test-min: .venv-min/.stamp-dev ## Run them, but for the browser's, with the oldest dependencies allowed
+	@scripts/tools.sh
+	.venv-min/bin/python -m pytest -m "not browser and not slow and not bench" $(ARGS)
+
+check: .venv/.stamp-dev ## Check format, lint, spelling and types
 	$(RUN) ruff format --check
 	$(RUN) ruff check
+	.venv/bin/codespell
 	$(RUN) mypy
 
 format: .venv/.stamp-dev ## Format the code, and fix what ruff can fix
 	$(RUN) ruff check --fix-only
 	$(RUN) ruff format
+
+hooks: .venv/.stamp-dev ## Let git check what is committed, by .pre-commit-config.yaml
+	$(RUN) pre_commit install
 
 script: ## Minify static/quart-sse.js, after a change of it
 	@scripts/minify.sh
@@ -66,6 +74,10 @@ clean: ## Remove environments, caches and builds
 .venv/.stamp-dev: pyproject.toml
 	@scripts/venv.sh .venv dev
 	@touch .venv/.stamp-run $@
+
+.venv-min/.stamp-dev: pyproject.toml
+	@scripts/venv.sh .venv-min min
+	@touch $@
 
 .venv-%/.stamp-dev: pyproject.toml
 	@scripts/venv.sh .venv-$* dev $*

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Make or renew a virtual environment: venv.sh FOLDER run|dev [VERSION]
+# Make or renew a virtual environment: venv.sh FOLDER run|dev|min [VERSION]
 #   run: quart_sse and what it needs, in editable form
 #   dev: that and every dependency group
+#   min: that and the tests' group, with the oldest dependencies that pyproject.toml allows
 # VERSION (3.12) picks the Python; without it find-python.sh chooses, which heeds $PYTHON.
 set -euo pipefail
 here=$(dirname "${BASH_SOURCE[0]}")
@@ -33,10 +34,14 @@ fi
 
 pip() { "$venv/bin/python" -m pip --disable-pip-version-check "$@"; }
 
-if [ "$kind" = dev ]; then
-    # Dependency groups are read by pip 25.1 and newer; Python brings an older one.
-    pip install --quiet --upgrade "pip>=25.1"
-    pip install --quiet --editable . --group dev
-else
-    pip install --quiet --editable .
-fi
+# Dependency groups are read by pip 25.1 and newer; Python brings an older one.
+[ "$kind" = run ] || pip install --quiet --upgrade "pip>=25.1"
+
+case $kind in
+    run) pip install --quiet --editable . ;;
+    dev) pip install --quiet --editable . --group dev ;;
+    min)
+        "$venv/bin/python" "$here/lowest.py" >"$venv/lowest.txt"
+        pip install --quiet --editable . --group tests --constraint "$venv/lowest.txt"
+        ;;
+esac

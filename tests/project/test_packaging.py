@@ -4,10 +4,14 @@ import base64
 import gzip
 import hashlib
 import json
+import re
 import subprocess
 import sys
+import tomllib
 import venv
 import zipfile
+from email.message import Message
+from email.parser import BytesParser
 from importlib.metadata import version
 from pathlib import Path
 
@@ -70,6 +74,13 @@ asyncio.run(main())
 """
 
 
+def source_url() -> str:
+    """Return the URL of the repository."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    url: str = project["urls"]["Source"]
+    return url
+
+
 def run(*command: str | Path, cwd: Path = ROOT) -> str:
     """Run a program to its end and return what it printed; what it complained of, if it fails."""
     done = subprocess.run(command, cwd=cwd, check=False, capture_output=True, text=True)
@@ -78,12 +89,26 @@ def run(*command: str | Path, cwd: Path = ROOT) -> str:
 
 
 @pytest.fixture(scope="session")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build the sdist, and the wheel from that sdist."""
     folder = tmp_path_factory.mktemp("dist")
     run(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, ROOT)
-    (path,) = folder.glob("*.whl")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def wheel(dist: Path) -> Path:
+    """Return the wheel."""
+    (path,) = dist.glob("*.whl")
     return path
+
+
+@pytest.fixture(scope="session")
+def metadata(wheel: Path) -> Message:
+    """Return what the wheel says of itself; its payload is the README."""
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        return BytesParser().parsebytes(archive.read(name))
 
 
 @pytest.mark.parametrize("key", VENDORED)
@@ -151,6 +176,47 @@ def test_wheel_carries_every_file_of_the_package(wheel: Path) -> None:
     }
 
     assert expected <= names
+
+
+def test_release_page_takes_sdist_and_wheel(dist: Path) -> None:
+    """What is uploaded has valid metadata, and a README that can be shown."""
+    files = sorted(dist.iterdir())
+
+    run(sys.executable, "-m", "twine", "check", "--strict", *files)
+
+    assert [path.suffix for path in files] == [".whl", ".gz"]
+
+
+def test_links_of_the_release_page_lead_to_files_of_that_release(metadata: Message) -> None:
+    """The README's links and pictures work where no other file of the repository is."""
+    text = metadata.get_payload(decode=True).decode("utf-8")  # type: ignore[union-attr]
+    links = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'src="([^"]+)"', text)
+    base = f"{source_url()}/"
+    inside = {link.removeprefix(base) for link in links if link.startswith(base)}
+    release = f"v{version('quart-sse')}"
+
+    assert all(link.startswith("https://") for link in links)
+    assert any(link.startswith("raw/") for link in inside)
+    for link in inside:
+        kind, tag, path = link.split("/", 2)
+        assert (kind, tag) == ("raw" if path.endswith(".png") else "blob", release)
+        assert (ROOT / path).is_file(), path
+
+
+def test_url_of_the_repository_is_the_same_everywhere() -> None:
+    """A repository that moves is renamed in every file that names it."""
+    base = re.escape(source_url())
+    name = source_url().rpartition("/")[2]
+    files = [
+        *(ROOT / file for file in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")),
+        ROOT / "pyproject.toml",
+        *(path for path in (ROOT / ".github").rglob("*") if path.is_file()),
+    ]
+
+    for path in files:
+        for url in re.findall(r"https://[^\s\"')>]+", path.read_text("utf-8")):
+            if f"/{name}" in url:
+                assert re.match(rf"{base}(?:[/#]|$)", url), f"{path.name}: {url}"
 
 
 @pytest.mark.timeout(180)

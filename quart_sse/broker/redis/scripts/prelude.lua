@@ -31,4 +31,3 @@ local function read_tip(tip, epoch)
   if of ~= epoch then return "", "" end
   return event, change
 end
-
