@@ -2,7 +2,8 @@
 
 from .answers import check_identity
 from .connect_element import ConnectElement, ConnectElements
-from .gate import Admission, Gate, Grant, Judgement
+from .gate import Gate
+from .judgement import Admission, Grant, Judgement
 from .origins import is_foreign
 from .revocation import Revocations
 from .tokens import Signer, Token
