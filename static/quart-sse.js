@@ -1,31 +1,32 @@
 /*
  * quart-sse.js: one connection per browser, for htmx 2, htmx 4, and pages without htmx.
  *
- * The script of a page and that of a SharedWorker in one file. The worker holds the connection and
+ * The script of a page and that of a SharedWorker in one file. The worker holds the connection, and
  * all tabs share it, each with the topics that its own token covers. Where there is no SharedWorker
  * a page holds a connection of its own, by the same code.
  *
- * A *source* is what one connect element of one tab listens to. A *group* are the sources with the
- * same topics and identity, which need one token. A *hub* holds the connection of some groups. A
- * *run* is a series of attempts to connect, the newest of which goes on until it is replaced.
+ * A *subscription* is what one connect element of one tab listens to; its *spec* is what the page
+ * asks the worker for. A *share* is all subscriptions with the same topics and identity, which need
+ * one token. A *connection* keeps one stream open for some shares. A *run* is a series of attempts
+ * to open that stream; it goes on until a newer run replaces it.
  */
 (() => {
-  const MAX_GROUPS = 12; // on one connection, and bytes of its query; the server takes a few more
+  const MAX_SHARES = 12; // on one connection, and bytes of its query; the server takes a few more
   const MAX_BYTES = 5000;
-  const KEPT = 300; // messages that a page remembers
-  const GATHER = 30; // ms in which tabs that open or close together change the connection once
-  const LAST_RETRY = 30000; // ms; the first is doubled up to it, and each is spread by half of it
+  const MAX_MESSAGES = 300; // that a page remembers
+  const DEBOUNCE = 30; // ms in which tabs that open or close together replace the stream once
+  const MAX_DELAY = 30000; // ms; the first retry delay doubles up to it, and each varies by half
   const SILENCE = 45000; // ms, three heartbeats of the server
   const PING = 3000; // ms between two signs of life of a tab, and of the worker
+  const TAB_TIMEOUT = 150000; // ms without one; browsers let hidden tabs run once a minute
   const HOUR = 3600000; // ms
-  const GONE = 150000; // ms without one; browsers let hidden tabs speak once a minute
 
-  const hubs = []; // functions that take a source, if there is room
+  const connections = []; // functions that take a subscription, if there is room
   let interval = 1000; // ms before the first retry
 
-  const sleep = (ms) => new Promise((go) => setTimeout(go, ms));
+  const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-  /** How two positions ("epoch.ms-n...") lie: below, at or above 0; NaN if nobody can say. */
+  /** Compare two positions ("epoch.ms-n..."): below, at or above 0; NaN if they have no order. */
   const compare = (...positions) => {
     const [a, b] = positions.map((text) => /^(\w+)\.(\d+)-(\d+)/.exec(text) || []);
     return a[1] === b[1] ? a[2] - b[2] || a[3] - b[3] : NaN;
@@ -33,81 +34,83 @@
 
   // -- the connection ------------------------------------------------------------------------------
 
-  const createHub = (base) => {
-    const sources = new Set();
+  const createConnection = (url) => {
+    const subscriptions = new Set();
     let status; // the last message about the connection itself
-    let tries = 0;
+    let attempts = 0; // that have failed in a row
     let newest, open; // the run that will deliver, and the one that does
-    let heard, retry, gathering; // ms
+    let received, retry, debounce; // ms
 
-    const tell = (message) => {
+    const broadcast = (message) => {
       status = message;
-      sources.forEach((source) => source.post(message));
+      subscriptions.forEach((subscription) => subscription.post(message));
     };
 
-    const group = () => {
-      const groups = new Map(); // k may be anything, "__proto__" too
-      sources.forEach((source) => groups.set(source.k, [...(groups.get(source.k) || []), source]));
-      return [...groups.values()];
+    const getShares = () => {
+      const shares = new Map(); // a key may be anything, "__proto__" too
+      subscriptions.forEach((subscription) =>
+        shares.set(subscription.shareKey, [...(shares.get(subscription.shareKey) || []), subscription])
+      );
+      return [...shares.values()];
     };
 
-    // The newest token lives longest; the server finds out who of its sources lacks most.
-    const query = (groups) =>
+    // The newest token lives longest; the server finds the lowest position of each share.
+    const query = (shares) =>
       `${new URLSearchParams(
-        groups.flatMap((sources) => [
-          ["t", sources.at(-1).t],
-          ["since", [...new Set(sources.map(({ since }) => since))].join()],
+        shares.flatMap((share) => [
+          ["t", share.at(-1).token],
+          ["since", [...new Set(share.map(({ since }) => since))].join()],
         ])
       )}`;
 
-    /** Connect anew, soon; the connection that is open goes on until the new one is. */
-    const change = () => {
+    /** Replace the stream, soon; the open one goes on until the new one is open. */
+    const replace = () => {
       const start = () => {
         if (newest !== open) newest?.abort();
         newest = null;
-        if (sources.size) return keepOpen((newest = new AbortController()));
+        if (subscriptions.size) return keepOpen((newest = new AbortController()));
         open?.abort();
         status = null;
       };
-      clearTimeout(gathering);
-      gathering = setTimeout(start, GATHER);
+      clearTimeout(debounce);
+      debounce = setTimeout(start, DEBOUNCE);
       // A worker whose last page goes into the back-forward cache stands still before a timer fires.
-      if (!sources.size) start();
+      if (!subscriptions.size) start();
     };
 
     const keepOpen = async (run) => {
       while (newest === run) {
         retry = 0;
-        heard = Date.now();
-        const data = await read(run).catch(String); // nothing if it has ended as it should
+        received = Date.now();
+        const data = await read(run).catch(String); // undefined after a regular end
         if (open === run) open = null;
         if (newest !== run) return;
-        tell({ state: "retry", data });
-        const wait = retry || Math.min(interval * 2 ** tries++, LAST_RETRY) * (0.5 + Math.random());
-        heard += wait; // no silence
-        await sleep(wait);
+        broadcast({ state: "retry", data });
+        const delay = retry || Math.min(interval * 2 ** attempts++, MAX_DELAY) * (0.5 + Math.random());
+        received += delay; // the delay is no silence
+        await sleep(delay);
       }
     };
 
     const read = async (run) => {
-      const groups = group();
+      const shares = getShares();
       const type = "text/event-stream";
       // A redirect may lead to another origin, and what is no stream may be a file of users.
       const options = { headers: { Accept: type }, signal: run.signal, redirect: "error" };
-      const answer = await fetch(`${base}?${query(groups)}`, options);
-      if (!answer.ok || !answer.headers.get("Content-Type")?.startsWith(type)) throw `status ${answer.status}`;
-      const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+      const response = await fetch(`${url}?${query(shares)}`, options);
+      if (!response.ok || !response.headers.get("Content-Type")?.startsWith(type)) throw `status ${response.status}`;
+      const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
       for (let rest = ""; ; ) {
         const { done, value } = await reader.read();
         if (done) return;
-        if (newest === run) heard = Date.now();
+        if (newest === run) received = Date.now();
         const blocks = (rest + value).split("\n\n");
         rest = blocks.pop();
-        blocks.forEach((block) => take(run, groups, block));
+        blocks.forEach((block) => deliver(run, shares, block));
       }
     };
 
-    const take = (run, groups, block) => {
+    const deliver = (run, shares, block) => {
       const message = { __proto__: null, event: "", id: "" };
       block.split("\n").forEach((line) => {
         const [, name, value] = /^(\w+): ?(.*)/s.exec(line) || [];
@@ -118,81 +121,82 @@
       if (event === "sse-open") {
         if (open !== run) open?.abort();
         open = run;
-        tries = 0;
-        const said = JSON.parse(data);
-        tell({ state: "open", stream: [said.id, said.secret] });
-        said.topics.forEach((topics, i) => {
-          groups[i].forEach((source) => (source.topics = topics));
-          if (!topics[0]) stop(groups[i], said.expired?.includes(i) ? "expired" : "refused");
+        attempts = 0;
+        const opened = JSON.parse(data);
+        broadcast({ state: "open", stream: [opened.id, opened.secret] });
+        opened.topics.forEach((topics, i) => {
+          shares[i].forEach((subscription) => (subscription.topics = topics));
+          if (!topics[0]) stop(shares[i], opened.expired?.includes(i) ? "expired" : "refused");
         });
       }
-      if (event === "sse-stop") groups.forEach((sources) => stop(sources, data));
-      // An event is named by its key, a fragment by what its target has; what has neither is for all.
+      if (event === "sse-stop") shares.forEach((share) => stop(share, data));
+      // The key of an event is its name, that of a fragment is in its target; without one it is for all.
       const key = (message.key = event || /data-sse='([^']*)/.exec(data)?.[1].replace(/&amp;/g, "&") || "");
       const topic = /\./.test(key) && key.replace(/\.[^?]*/, "");
-      groups.flat().forEach((source) => {
-        const order = compare(id, source.since);
-        // What is for it and what it does not have; what the stream itself is told concerns no tab.
-        const isFor = topic ? source.topics.includes(topic) && !(event && order <= 0) : !event || event === "sse-reset";
-        if (isFor) source.post(message);
+      shares.flat().forEach((subscription) => {
+        const order = compare(id, subscription.since);
+        // A tab gets what it listens to and does not have; messages about the stream are not for tabs.
+        const isFor = topic ? subscription.topics.includes(topic) && !(event && order <= 0) : !event || event === "sse-reset";
+        if (isFor) subscription.post(message);
         // The id of a farewell (sse-stop, sse-holdoff) is no position.
-        if (id && !(order < 0) && !/^sse-[hs]/.test(event)) source.since = id;
+        if (id && !(order < 0) && !/^sse-[hs]/.test(event)) subscription.since = id;
       });
     };
 
-    /** Stop a group; those of its tabs that have another token may still be let in by that. */
-    const stop = (sources, data) => {
-      sources.forEach((source) => {
-        if (source.t !== sources.at(-1).t) return;
-        source.post({ state: "stopped", data });
-        source.leave();
+    /** Stop a share; its tabs that have another token go on, for the server may accept that one. */
+    const stop = (share, data) => {
+      share.forEach((subscription) => {
+        if (subscription.token !== share.at(-1).token) return;
+        subscription.post({ state: "stopped", data });
+        subscription.leave();
       });
-      change();
+      replace();
     };
 
-    /** Whether there is room for a source, which then is here. */
-    const add = (source) => {
-      if (source.base !== base) return false;
-      sources.add(source);
-      const groups = group();
-      if (groups[1] && (groups[MAX_GROUPS] || query(groups)[MAX_BYTES])) return !sources.delete(source);
-      source.leave = () => {
-        source.post = () => {};
-        // The others of its group are served as they were.
-        if (sources.delete(source) && ![...sources].some(({ k }) => k === source.k)) change();
+    /** Add a subscription if there is room for it, and return whether there is. */
+    const add = (subscription) => {
+      if (subscription.url !== url) return false;
+      subscriptions.add(subscription);
+      const shares = getShares();
+      if (shares[1] && (shares[MAX_SHARES] || query(shares)[MAX_BYTES])) return !subscriptions.delete(subscription);
+      subscription.leave = () => {
+        subscription.post = () => {};
+        // The rest of its share needs no other stream.
+        if (!subscriptions.delete(subscription)) return;
+        if (![...subscriptions].some(({ shareKey }) => shareKey === subscription.shareKey)) replace();
       };
-      if (status) source.post(status);
-      change();
+      if (status) subscription.post(status);
+      replace();
       return true;
     };
 
-    // A connection may be dead and not say so, as after a sleep.
+    // A connection may be dead without an error, as after a sleep.
     setInterval(() => {
-      if (newest && Date.now() - heard > SILENCE) {
-        heard = Date.now();
-        tell({ state: "retry", data: "silence" });
-        change();
+      if (newest && Date.now() - received > SILENCE) {
+        received = Date.now();
+        broadcast({ state: "retry", data: "silence" });
+        replace();
       }
     }, PING);
 
-    hubs.push(add);
+    connections.push(add);
     return add;
   };
 
-  /** Hold the source at the other end of a port as it wants, until it says nothing more. */
+  /** Hold the subscription that the tab at the other end of a port asks for, until the tab is silent. */
   const serve = (port) => {
-    let source, gone;
-    const hold = (wanted) => {
-      if (source && source.t !== wanted?.t) source = source.leave();
-      if (!wanted || source) return;
-      source = { ...wanted, post: (message) => port.postMessage(message) };
-      hubs.some((add) => add(source)) || createHub(source.base)(source);
+    let subscription, timeout;
+    const hold = (spec) => {
+      if (subscription && subscription.token !== spec?.token) subscription = subscription.leave();
+      if (!spec || subscription) return;
+      subscription = { ...spec, post: (message) => port.postMessage(message) };
+      connections.some((add) => add(subscription)) || createConnection(subscription.url)(subscription);
     };
     port.onmessage = ({ data }) => {
-      clearTimeout(gone);
-      gone = setTimeout(hold, GONE);
+      clearTimeout(timeout);
+      timeout = setTimeout(hold, TAB_TIMEOUT);
       interval = data.interval;
-      hold(data.wanted);
+      hold(data.spec);
       port.postMessage({});
     };
   };
@@ -225,9 +229,9 @@
   let isOff = false;
   let isTyped = false;
 
-  const keep = (list, entry) => list.push(entry) > KEPT && list.shift();
+  const keep = (list, entry) => list.push(entry) > MAX_MESSAGES && list.shift();
 
-  const say = (source, wanted) => source.port.postMessage({ wanted, interval: api.interval || interval });
+  const say = (source, wanted) => source.port.postMessage({ spec: wanted, interval: api.interval || interval });
   const sayIt = (source) => say(source, isOff || source.isStopped ? null : source.wanted);
   const sayAll = () => sources.forEach(sayIt);
   const sayNone = () => sources.forEach((source) => say(source));
@@ -309,10 +313,10 @@
     leaves.forEach((leaf) => {
       const link = document.createElement("a"); // whose href is the whole URL, and never raises
       link.href = leaf.getAttribute("sse-connect") || leaf.getAttribute("hx-sse:connect");
-      const [base, query] = link.href.split("?");
-      const { t, k, since } = Object.fromEntries(new URLSearchParams(query));
-      if (sources.has(leaf) || !k || !origins.some((each) => base.startsWith(`${each}/`))) return;
-      const source = { wanted: { base, t, k, since }, failures: 0 };
+      const [url, query] = link.href.split("?");
+      const { t: token, k: shareKey, since } = Object.fromEntries(new URLSearchParams(query));
+      if (sources.has(leaf) || !shareKey || !origins.some((each) => url.startsWith(`${each}/`))) return;
+      const source = { wanted: { url, token, shareKey, since }, failures: 0 };
       sources.set(leaf, source);
       show(dataset.sseState || "connecting");
       hire(source, leaf);
@@ -371,7 +375,7 @@
         if (answer.status > 499) throw 0;
       } catch {
         pulls.set(key, true);
-        delay = LAST_RETRY * Math.random();
+        delay = MAX_DELAY * Math.random();
       }
     }
     pulls.delete(key);
@@ -398,13 +402,13 @@
       if (source.failures > (api.reconnect ? api.attempts : 0)) api.disconnect();
       if (data === "expired" && "reload" in script.dataset) reload();
     } else if (!event) {
-      const [, token, k] = /^<hx-partial hx-target="#sse-.*\?t=([^&]+)&amp;k=(\w+)/s.exec(data) || [];
-      if (k === wanted.k) {
-        wanted.t = decodeURIComponent(token); // the page's own expires soon
+      const [, token, shareKey] = /^<hx-partial hx-target="#sse-.*\?t=([^&]+)&amp;k=(\w+)/s.exec(data) || [];
+      if (shareKey === wanted.shareKey) {
+        wanted.token = decodeURIComponent(token); // the page's own expires soon
         sayIt(source);
       }
       const [, url, delay] = /^[^>]+beforeend"><span hidden hx-get="([^"]+).*?delay:(\d+)/.exec(data) || [];
-      if (url) pull(key, new URL(url.replace(/&amp;/g, "&"), wanted.base), +delay);
+      if (url) pull(key, new URL(url.replace(/&amp;/g, "&"), wanted.url), +delay);
       else {
         came.delete(key);
         came.set(key, data);
