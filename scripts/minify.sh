@@ -6,7 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../static"
 
 # Names of properties that never leave the scripts, nor come from the server. The option builtins=true
 # shortens those as well that some object of the browser has, such as "key".
-private='url|token|shareKey|spec|post|leave|failures|missed|wanted|isStopped|key|stream'
+private='url|token|shareKey|position|admitted|spec|post|leave|failures|missed|isStopped|key|stream'
 
 for script in quart-sse quart-sse-htmx; do
     npx --yes terser@5.44.0 "$script.js" --compress passes=3,unsafe_arrows=true,ecma=2020 \

@@ -39,7 +39,7 @@
     let status; // the last message about the connection itself
     let attempts = 0; // that have failed in a row
     let newest, open; // the run that will deliver, and the one that does
-    let received, retry, debounce; // ms
+    let lastReceived, retry, debounce; // ms
 
     const broadcast = (message) => {
       status = message;
@@ -47,11 +47,9 @@
     };
 
     const getShares = () => {
-      const shares = new Map(); // a key may be anything, "__proto__" too
-      subscriptions.forEach((subscription) =>
-        shares.set(subscription.shareKey, [...(shares.get(subscription.shareKey) || []), subscription])
-      );
-      return [...shares.values()];
+      const all = [...subscriptions];
+      const keys = new Set(all.map((each) => each.shareKey)); // any text, "__proto__" too
+      return [...keys].map((key) => all.filter((each) => each.shareKey === key));
     };
 
     // The newest token lives longest; the server finds the lowest position of each share.
@@ -59,7 +57,7 @@
       `${new URLSearchParams(
         shares.flatMap((share) => [
           ["t", share.at(-1).token],
-          ["since", [...new Set(share.map(({ since }) => since))].join()],
+          ["since", [...new Set(share.map((each) => each.position))].join()],
         ])
       )}`;
 
@@ -81,13 +79,13 @@
     const keepOpen = async (run) => {
       while (newest === run) {
         retry = 0;
-        received = Date.now();
+        lastReceived = Date.now();
         const data = await read(run).catch(String); // undefined after a regular end
         if (open === run) open = null;
         if (newest !== run) return;
         broadcast({ state: "retry", data });
         const delay = retry || Math.min(interval * 2 ** attempts++, MAX_DELAY) * (0.5 + Math.random());
-        received += delay; // the delay is no silence
+        lastReceived += delay; // the delay is no silence
         await sleep(delay);
       }
     };
@@ -103,7 +101,7 @@
       for (let rest = ""; ; ) {
         const { done, value } = await reader.read();
         if (done) return;
-        if (newest === run) received = Date.now();
+        if (newest === run) lastReceived = Date.now();
         const blocks = (rest + value).split("\n\n");
         rest = blocks.pop();
         blocks.forEach((block) => deliver(run, shares, block));
@@ -125,7 +123,7 @@
         const opened = JSON.parse(data);
         broadcast({ state: "open", stream: [opened.id, opened.secret] });
         opened.topics.forEach((topics, i) => {
-          shares[i].forEach((subscription) => (subscription.topics = topics));
+          shares[i].forEach((subscription) => (subscription.admitted = topics));
           if (!topics[0]) stop(shares[i], opened.expired?.includes(i) ? "expired" : "refused");
         });
       }
@@ -134,12 +132,14 @@
       const key = (message.key = event || /data-sse='([^']*)/.exec(data)?.[1].replace(/&amp;/g, "&") || "");
       const topic = /\./.test(key) && key.replace(/\.[^?]*/, "");
       shares.flat().forEach((subscription) => {
-        const order = compare(id, subscription.since);
+        const order = compare(id, subscription.position);
         // A tab gets what it listens to and does not have; messages about the stream are not for tabs.
-        const isFor = topic ? subscription.topics.includes(topic) && !(event && order <= 0) : !event || event === "sse-reset";
+        const isFor = topic
+          ? subscription.admitted.includes(topic) && !(event && order <= 0)
+          : !event || event === "sse-reset";
         if (isFor) subscription.post(message);
         // The id of a farewell (sse-stop, sse-holdoff) is no position.
-        if (id && !(order < 0) && !/^sse-[hs]/.test(event)) subscription.since = id;
+        if (id && !(order < 0) && !/^sse-[hs]/.test(event)) subscription.position = id;
       });
     };
 
@@ -163,7 +163,7 @@
         subscription.post = () => {};
         // The rest of its share needs no other stream.
         if (!subscriptions.delete(subscription)) return;
-        if (![...subscriptions].some(({ shareKey }) => shareKey === subscription.shareKey)) replace();
+        if (![...subscriptions].some((each) => each.shareKey === subscription.shareKey)) replace();
       };
       if (status) subscription.post(status);
       replace();
@@ -172,8 +172,8 @@
 
     // A connection may be dead without an error, as after a sleep.
     setInterval(() => {
-      if (newest && Date.now() - received > SILENCE) {
-        received = Date.now();
+      if (newest && Date.now() - lastReceived > SILENCE) {
+        lastReceived = Date.now();
         broadcast({ state: "retry", data: "silence" });
         replace();
       }
@@ -201,47 +201,49 @@
     };
   };
 
-  if (typeof document === "undefined") {
+  if (!self.document) {
     self.onconnect = ({ ports }) => serve(ports[0]);
     return;
   }
 
   // -- the page ------------------------------------------------------------------------------------
 
-  // Neither may be an element that users have given that name.
+  // Neither may be an element to which users gave that name.
   const htmx = window.htmx?.swap?.call && window.htmx;
   const script = Reflect.get(Document.prototype, "currentScript", document);
   const { dataset } = document.documentElement;
-  const origins = [origin, ...(script.dataset.origins || origin).split(" ")];
-  // What is inside of these is not obeyed. With htmx 4 hx-disable="selector" is something else.
+  const allowedOrigins = [origin, ...(script.dataset.origins || origin).split(" ")];
+  // The script ignores what is inside of these. With htmx 4 hx-disable="selector" is something else.
   const MARKS = ["hx-ignore", "data-hx-ignore", "hx-disable", "data-hx-disable"];
   const marks = MARKS.flatMap((name, i) =>
     i > 1 && htmx && !htmx.defineExtension ? [`[${name}='']`, `[${name}=true]`] : `[${name}]`
   );
   const outside = marks.map((mark) => `:not(${mark} *)`).join("");
-  const sources = new Map(); // connect element -> source
-  const came = new Map(); // key -> what came for it since personal fragments began to be fetched
-  const pulls = new Map(); // key of a personal fragment that is being fetched -> whether it has changed since
-  const seen = []; // ids of the last events
+  const subscriptions = new Map(); // connect element -> subscription
+  const received = new Map(); // key -> HTML that came for it since fetches of personal fragments began
+  const fetches = new Map(); // key of a personal fragment during its fetch -> whether it has changed since
+  const seenIds = []; // of the last events
   const page = `${Math.random()}`.slice(2);
-  const own = []; // origins of what this page has caused, by each of its streams
+  const ownOrigins = []; // of events that this page has caused, one for each of its streams
   let secret; // by which the server knows a stream of this page
   let isOff = false;
-  let isTyped = false;
+  let isDirty = false; // whether the user has changed a field
 
-  const keep = (list, entry) => list.push(entry) > MAX_MESSAGES && list.shift();
+  const append = (list, entry) => list.push(entry) > MAX_MESSAGES && list.shift();
 
-  const say = (source, wanted) => source.port.postMessage({ spec: wanted, interval: api.interval || interval });
-  const sayIt = (source) => say(source, isOff || source.isStopped ? null : source.wanted);
-  const sayAll = () => sources.forEach(sayIt);
-  const sayNone = () => sources.forEach((source) => say(source));
-  const rejoin = () => {
-    sayNone();
-    sayAll();
+  const send = (subscription, spec) =>
+    subscription.port.postMessage({ spec, interval: api.interval || interval });
+  const subscribe = (subscription) =>
+    send(subscription, isOff || subscription.isStopped ? null : subscription.spec);
+  const subscribeAll = () => subscriptions.forEach(subscribe);
+  const unsubscribeAll = () => subscriptions.forEach((subscription) => send(subscription));
+  const resubscribeAll = () => {
+    unsubscribeAll();
+    subscribeAll();
   };
 
   const api = (window.QuartSSE = {
-    /** What X-SSE-Page says: who asks. */
+    /** Value of the header X-SSE-Page: the page that sends a request. */
     get page() {
       return secret ? `${secret}.${page}` : "";
     },
@@ -253,12 +255,12 @@
     attempts: Infinity,
     /** Call back for an event of a topic: on("comments", "added", {discussion_id: 7}, callback). */
     on(channel, event, params, callback = event) {
-      const wanted = new URLSearchParams(params);
-      wanted.sort();
+      const expected = new URLSearchParams(params);
+      expected.sort();
       const listen = ({ detail }) => {
         const [name, query] = detail.event.split("?");
-        const isIt = name === `${channel}.${event}` && `${new URLSearchParams(query)}` === `${wanted}`;
-        if (isIt || channel === "*") callback(detail.data, detail);
+        const isMatch = name === `${channel}.${event}` && `${new URLSearchParams(query)}` === `${expected}`;
+        if (isMatch || channel === "*") callback(detail.data, detail);
       };
       addEventListener("sse:message", listen);
       return () => removeEventListener("sse:message", listen);
@@ -268,28 +270,28 @@
     },
     connect() {
       isOff = false;
-      sources.forEach((source) => (source.isStopped = false));
-      rejoin();
+      subscriptions.forEach((subscription) => (subscription.isStopped = false));
+      resubscribeAll();
     },
     disconnect() {
       isOff = true;
-      sayAll();
-      show("stopped");
+      subscribeAll();
+      showState("stopped");
     },
   });
 
   const emit = (target, name, detail) => target.dispatchEvent(new CustomEvent(name, { bubbles: true, detail }));
 
-  const paint = () =>
+  const paintStatus = () =>
     document.querySelectorAll("[data-sse-status] > *").forEach((text) => {
       text.hidden = text.dataset.state !== dataset.sseState;
     });
 
-  /** Show people and scripts how the connection is. */
-  const show = (state, error = null) => {
+  /** Show the state of the connection to users and scripts. */
+  const showState = (state, error = null) => {
     const before = dataset.sseState;
     dataset.sseState = state;
-    paint();
+    paintStatus();
     api.isConnected = state === "open";
     api.isConnecting = !api.isConnected && state !== "stopped";
     api.error = error;
@@ -300,58 +302,63 @@
     if (before === "open") api.ondisconnect?.(state);
   };
 
-  /** Begin with connect elements that have come, and end with those that have gone. */
+  /** Subscribe connect elements that are new in the document, and unsubscribe those that have gone. */
   const scan = () => {
-    const leaves = [
+    const elements = [
       ...document.querySelectorAll(`:is([sse-connect],[hx-sse\\:connect]):not(${marks})${outside}`),
     ];
-    sources.forEach((source, leaf) => {
-      if (leaves.includes(leaf)) return;
-      sources.delete(leaf);
-      say(source);
+    subscriptions.forEach((subscription, element) => {
+      if (elements.includes(element)) return;
+      subscriptions.delete(element);
+      send(subscription);
     });
-    leaves.forEach((leaf) => {
+    elements.forEach((element) => {
       const link = document.createElement("a"); // whose href is the whole URL, and never raises
-      link.href = leaf.getAttribute("sse-connect") || leaf.getAttribute("hx-sse:connect");
+      link.href = element.getAttribute("sse-connect") || element.getAttribute("hx-sse:connect");
       const [url, query] = link.href.split("?");
-      const { t: token, k: shareKey, since } = Object.fromEntries(new URLSearchParams(query));
-      if (sources.has(leaf) || !shareKey || !origins.some((each) => url.startsWith(`${each}/`))) return;
-      const source = { wanted: { url, token, shareKey, since }, failures: 0 };
-      sources.set(leaf, source);
-      show(dataset.sseState || "connecting");
-      hire(source, leaf);
+      const { t: token, k: shareKey, since: position } = Object.fromEntries(new URLSearchParams(query));
+      if (
+        subscriptions.has(element) ||
+        !shareKey ||
+        !allowedOrigins.some((each) => url.startsWith(`${each}/`))
+      )
+        return;
+      const subscription = { spec: { url, token, shareKey, position }, failures: 0 };
+      subscriptions.set(element, subscription);
+      showState(dataset.sseState || "connecting");
+      attach(subscription, element);
     });
-    if (!sources.size) delete dataset.sseState;
-    paint();
+    if (!subscriptions.size) delete dataset.sseState;
+    paintStatus();
   };
 
-  /** Put a source into the hands of the worker, or of one in the page. */
-  const hire = (source, leaf) => {
+  /** Attach a subscription to the worker, or where there is none to the same code in the page. */
+  const attach = (subscription, element) => {
     const listen = (port) => {
-      if (source.port) say(source);
-      source.port = port;
-      source.missed = 0;
+      if (subscription.port) send(subscription);
+      subscription.port = port;
+      subscription.missed = 0;
       port.onmessage = ({ data }) => {
-        source.missed = 0;
-        if (sources.get(leaf) === source) take(leaf, source, data);
+        subscription.missed = 0;
+        if (subscriptions.get(element) === subscription) receive(element, subscription, data);
       };
-      sayIt(source);
+      subscribe(subscription);
     };
-    const alone = () => {
+    const attachToPage = () => {
       const { port1, port2 } = new MessageChannel();
       serve(port1);
       listen(port2);
     };
     try {
       const worker = new SharedWorker(script.src, "quart-sse");
-      worker.onerror = alone; // by a policy, perhaps
+      worker.onerror = attachToPage; // a policy may forbid workers
       listen(worker.port);
     } catch {
-      alone();
+      attachToPage();
     }
   };
 
-  /** Put in a fragment, if the page shows it: other tabs and sources want others of the topic. */
+  /** Put in a fragment, if the page shows it: other subscriptions have other fragments of the topic. */
   const put = (key, html) =>
     isShown(key) &&
     // One at a time: htmx 4 looks for the targets of all before it changes anything.
@@ -359,91 +366,92 @@
   const isShown = (key) => document.querySelector(`[data-sse='${key}']${outside}`);
 
   /** Fetch a personal fragment, and again if it has changed, or has not come, meanwhile. */
-  const pull = async (key, url, delay) => {
-    const isBusy = pulls.has(key);
-    pulls.size || came.clear();
-    pulls.set(key, true);
-    if (isBusy) return;
-    while (pulls.get(key) && isShown(key)) {
+  const fetchPersonal = async (key, url, delay) => {
+    const isFetching = fetches.has(key);
+    fetches.size || received.clear();
+    fetches.set(key, true);
+    if (isFetching) return;
+    while (fetches.get(key) && isShown(key)) {
       await sleep(delay);
-      pulls.set(key, false);
+      fetches.set(key, false);
       try {
-        const answer = await fetch(url, { headers: { "HX-Request": "true" } });
-        const html = await answer.text();
-        if (answer.ok && !answer.redirected) put(key, `<hx-partial hx-target="[data-sse='${key}']" hx-swap="innerMorph">${html}</hx-partial>`);
-        came.forEach((html, key) => put(key, html)); // it may be newer than what is inside
-        if (answer.status > 499) throw 0;
+        const response = await fetch(url, { headers: { "HX-Request": "true" } });
+        const html = await response.text();
+        if (response.ok && !response.redirected) put(key, `<hx-partial hx-target="[data-sse='${key}']" hx-swap="innerMorph">${html}</hx-partial>`);
+        received.forEach((html, key) => put(key, html)); // it may be newer than what is inside
+        if (response.status > 499) throw 0;
       } catch {
-        pulls.set(key, true);
+        fetches.set(key, true);
         delay = MAX_DELAY * Math.random();
       }
     }
-    pulls.delete(key);
+    fetches.delete(key);
   };
 
-  /** Reload the page if nothing was typed in it, and not before it is an hour old. */
+  /** Reload the page if the user has changed no field, and not before the page is an hour old. */
   const reload = async () => {
     await sleep(HOUR - performance.now());
-    if (!isTyped && dataset.sseState === "stopped") location.reload();
+    if (!isDirty && dataset.sseState === "stopped") location.reload();
   };
 
-  const take = (leaf, source, { state, key, event, data, id, origin, stream }) => {
-    const { wanted } = source;
-    if (id) wanted.since = id;
+  const receive = (element, subscription, { state, key, event, data, id, origin, stream }) => {
+    const { spec } = subscription;
+    if (id) spec.position = id;
     if (stream) {
       secret = stream[1];
-      keep(own, `${stream[0]}.${page}`);
+      append(ownOrigins, `${stream[0]}.${page}`);
     }
     if (state) {
-      source.isStopped = state === "stopped";
-      source.failures = state === "retry" ? source.failures + 1 : 0;
-      const isStopped = isOff || [...sources.values()].some((other) => other.isStopped);
-      show(isStopped ? "stopped" : state, data);
-      if (source.failures > (api.reconnect ? api.attempts : 0)) api.disconnect();
+      subscription.isStopped = state === "stopped";
+      subscription.failures = state === "retry" ? subscription.failures + 1 : 0;
+      const isStopped = isOff || [...subscriptions.values()].some((each) => each.isStopped);
+      showState(isStopped ? "stopped" : state, data);
+      if (subscription.failures > (api.reconnect ? api.attempts : 0)) api.disconnect();
       if (data === "expired" && "reload" in script.dataset) reload();
     } else if (!event) {
       const [, token, shareKey] = /^<hx-partial hx-target="#sse-.*\?t=([^&]+)&amp;k=(\w+)/s.exec(data) || [];
-      if (shareKey === wanted.shareKey) {
-        wanted.token = decodeURIComponent(token); // the page's own expires soon
-        sayIt(source);
+      if (shareKey === spec.shareKey) {
+        spec.token = decodeURIComponent(token); // the page's own expires soon
+        subscribe(subscription);
       }
       const [, url, delay] = /^[^>]+beforeend"><span hidden hx-get="([^"]+).*?delay:(\d+)/.exec(data) || [];
-      if (url) pull(key, new URL(url.replace(/&amp;/g, "&"), wanted.url), +delay);
+      if (url) fetchPersonal(key, new URL(url.replace(/&amp;/g, "&"), spec.url), +delay);
       else {
-        came.delete(key);
-        came.set(key, data);
+        received.delete(key);
+        received.set(key, data);
         put(key, data);
       }
-    } else if (!own.includes(origin)) {
+    } else if (!ownOrigins.includes(origin)) {
       let value = data;
       try {
         value = JSON.parse(data);
       } catch {}
       const message = { event, data: value, id };
-      if (event === "sse-reset") return emit(leaf, event);
-      // Another source may have the topic too, and a page that is restored asks for what it had.
+      if (event === "sse-reset") return emit(element, event);
+      // Another subscription may have the topic too, and a restored page asks for what it had.
       const [exact] = id.split(/[~@]/);
-      if (seen.includes(exact)) return;
-      if (id) keep(seen, exact);
-      emit(leaf, event, message);
+      if (seenIds.includes(exact)) return;
+      if (id) append(seenIds, exact);
+      emit(element, event, message);
       api.lastMessage = message;
-      keep(api.messages, message);
-      emit(leaf, "sse:message", message);
+      append(api.messages, message);
+      emit(element, "sse:message", message);
     }
   };
 
   setInterval(() => {
-    sources.forEach((source, leaf) => source.missed++ > 1 && hire(source, leaf)); // the worker was killed
-    sayAll();
+    // A worker that does not answer was killed.
+    subscriptions.forEach((subscription, element) => subscription.missed++ > 1 && attach(subscription, element));
+    subscribeAll();
   }, PING);
   new MutationObserver(scan).observe(document, { childList: true, subtree: true, attributeFilter: MARKS });
   scan();
 
-  addEventListener("online", rejoin);
-  addEventListener("input", () => (isTyped = true), true);
+  addEventListener("online", resubscribeAll);
+  addEventListener("input", () => (isDirty = true), true);
   // A page in the back-forward cache must not hold what it cannot read.
-  addEventListener("pagehide", sayNone);
-  addEventListener("pageshow", sayAll);
+  addEventListener("pagehide", unsubscribeAll);
+  addEventListener("pageshow", subscribeAll);
 
   // -- htmx ------------------------------------------------------------------------------------------
 
