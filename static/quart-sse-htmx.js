@@ -2,11 +2,12 @@
  * quart-sse-htmx.js: what htmx needs to know beside quart-sse.js, for htmx 2 and htmx 4.
  *
  * Fragments are morphed: elements that are still there stay the same. htmx 4 does that by itself,
- * for htmx 2 idiomorph does, under the same name (innerMorph). Neither knows what somebody has
- * typed, ticked, chosen or opened meanwhile, which is to survive: that is added here, for both.
+ * for htmx 2 idiomorph does, under the same name (innerMorph). Both would undo what the user has
+ * typed, ticked, chosen or opened meanwhile; this script preserves it, for both.
  */
 (() => {
-  // Who sent a request, so that the server can leave this page out; a secret of its own origin's.
+  // Name the page in its requests, so that the server can leave it out. The name holds a secret, so
+  // no other origin gets it.
   for (const name of ["htmx:configRequest", "htmx:config:request"]) {
     addEventListener(name, ({ detail }) => {
       const { headers, path, action } = detail.ctx?.request || detail;
@@ -16,26 +17,26 @@
     });
   }
 
-  // What somebody has changed stays, until the form is reset to what the server has said last.
-  const typed = new WeakSet();
-  const isTyped = (field) => typed.has(field.closest("select") || field);
+  // What the user has changed stays, until the form is reset to what the server has sent last.
+  const dirty = new WeakSet();
+  const isDirty = (field) => dirty.has(field.closest("select") || field);
   const onUser = (type, listen) => addEventListener(type, ({ target }) => listen(target), true);
 
   onUser("input", (field) => {
-    if (field.type !== "radio") return typed.add(field);
-    for (const each of document.getElementsByName(field.name)) if (each.form === field.form) typed.add(each);
+    if (field.type !== "radio") return dirty.add(field);
+    for (const each of document.getElementsByName(field.name)) if (each.form === field.form) dirty.add(each);
   });
   onUser("click", (target) => {
     const summary = target.closest?.("summary");
-    if (summary) typed.add(summary.parentNode);
+    if (summary) dirty.add(summary.parentNode);
   });
-  onUser("reset", (form) => [...form.elements].forEach((field) => typed.delete(field)));
+  onUser("reset", (form) => [...form.elements].forEach((field) => dirty.delete(field)));
 
-  /** Before an element takes over what the next one has: let it keep what somebody has changed. */
-  const keep = (old, next) => {
+  /** Preserve what the user has changed in an element, before the next one is morphed into it. */
+  const preserve = (old, next) => {
     if (old.nodeType !== 1) return;
     if (old.matches("dialog")) next.open = old.open;
-    if (!isTyped(old)) {
+    if (!isDirty(old)) {
       if (old.checked !== next.checked) old.checked = next.checked; // attributes do too little
     } else if (old.isContentEditable) next.innerHTML = old.innerHTML;
     else if (old.matches("details")) next.open = old.open;
@@ -52,7 +53,7 @@
 
   if (!htmx.defineExtension) {
     htmx.registerExtension("quart-sse", {
-      htmx_before_morph_node: (old, { newNode }) => void (old.closest?.("[data-sse]") && keep(old, newNode)),
+      htmx_before_morph_node: (old, { newNode }) => void (old.closest?.("[data-sse]") && preserve(old, newNode)),
     });
     return;
   }
@@ -60,11 +61,11 @@
     handleSwap: (style, target, { childNodes }) => {
       if (style !== "innerMorph") return;
       const callbacks = {
-        beforeNodeMorphed: keep,
-        beforeAttributeUpdated: (name, element) => !/^(value|checked|selected)$/.test(name) || !isTyped(element),
+        beforeNodeMorphed: preserve,
+        beforeAttributeUpdated: (name, element) => !/^(value|checked|selected)$/.test(name) || !isDirty(element),
       };
       const nodes = Idiomorph.morph(target, childNodes, { morphStyle: "innerHTML", callbacks });
-      htmx.process(target); // at once, not when it settles: somebody may be quick
+      htmx.process(target); // at once, not when it settles: users may be quick
       return nodes;
     },
   });

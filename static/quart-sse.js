@@ -1,31 +1,32 @@
 /*
  * quart-sse.js: one connection per browser, for htmx 2, htmx 4, and pages without htmx.
  *
- * The script of a page and that of a SharedWorker in one file. The worker holds the connection and
+ * The script of a page and that of a SharedWorker in one file. The worker holds the connection, and
  * all tabs share it, each with the topics that its own token covers. Where there is no SharedWorker
  * a page holds a connection of its own, by the same code.
  *
- * A *source* is what one connect element of one tab listens to. A *group* are the sources with the
- * same topics and identity, which need one token. A *hub* holds the connection of some groups. A
- * *run* is a series of attempts to connect, the newest of which goes on until it is replaced.
+ * A *subscription* is what one connect element of one tab listens to; its *spec* is what the page
+ * asks the worker for. A *share* is all subscriptions with the same topics and identity, which need
+ * one token. A *connection* keeps one stream open for some shares. A *run* is a series of attempts
+ * to open that stream; it goes on until a newer run replaces it.
  */
 (() => {
-  const MAX_GROUPS = 12; // on one connection, and bytes of its query; the server takes a few more
+  const MAX_SHARES = 12; // on one connection, and bytes of its query; the server takes a few more
   const MAX_BYTES = 5000;
-  const KEPT = 300; // messages that a page remembers
-  const GATHER = 30; // ms in which tabs that open or close together change the connection once
-  const LAST_RETRY = 30000; // ms; the first is doubled up to it, and each is spread by half of it
+  const MAX_MESSAGES = 300; // that a page remembers
+  const DEBOUNCE = 30; // ms in which tabs that open or close together replace the stream once
+  const MAX_DELAY = 30000; // ms; the first retry delay doubles up to it, and each varies by half
   const SILENCE = 45000; // ms, three heartbeats of the server
   const PING = 3000; // ms between two signs of life of a tab, and of the worker
+  const TAB_TIMEOUT = 150000; // ms without one; browsers let hidden tabs run once a minute
   const HOUR = 3600000; // ms
-  const GONE = 150000; // ms without one; browsers let hidden tabs speak once a minute
 
-  const hubs = []; // functions that take a source, if there is room
+  const connections = []; // functions that take a subscription, if there is room
   let interval = 1000; // ms before the first retry
 
-  const sleep = (ms) => new Promise((go) => setTimeout(go, ms));
+  const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-  /** How two positions ("epoch.ms-n...") lie: below, at or above 0; NaN if nobody can say. */
+  /** Compare two positions ("epoch.ms-n..."): below, at or above 0; NaN if they have no order. */
   const compare = (...positions) => {
     const [a, b] = positions.map((text) => /^(\w+)\.(\d+)-(\d+)/.exec(text) || []);
     return a[1] === b[1] ? a[2] - b[2] || a[3] - b[3] : NaN;
@@ -33,81 +34,81 @@
 
   // -- the connection ------------------------------------------------------------------------------
 
-  const createHub = (base) => {
-    const sources = new Set();
+  const createConnection = (url) => {
+    const subscriptions = new Set();
     let status; // the last message about the connection itself
-    let tries = 0;
+    let attempts = 0; // that have failed in a row
     let newest, open; // the run that will deliver, and the one that does
-    let heard, retry, gathering; // ms
+    let lastReceived, retry, debounce; // ms
 
-    const tell = (message) => {
+    const broadcast = (message) => {
       status = message;
-      sources.forEach((source) => source.post(message));
+      subscriptions.forEach((subscription) => subscription.post(message));
     };
 
-    const group = () => {
-      const groups = new Map(); // k may be anything, "__proto__" too
-      sources.forEach((source) => groups.set(source.k, [...(groups.get(source.k) || []), source]));
-      return [...groups.values()];
+    const getShares = () => {
+      const all = [...subscriptions];
+      const keys = new Set(all.map((each) => each.shareKey)); // any text, "__proto__" too
+      return [...keys].map((key) => all.filter((each) => each.shareKey === key));
     };
 
-    // The newest token lives longest; the server finds out who of its sources lacks most.
-    const query = (groups) =>
+    // The newest token lives longest; the server finds the lowest position of each share.
+    const query = (shares) =>
       `${new URLSearchParams(
-        groups.flatMap((sources) => [
-          ["t", sources.at(-1).t],
-          ["since", [...new Set(sources.map(({ since }) => since))].join()],
+        shares.flatMap((share) => [
+          ["t", share.at(-1).token],
+          ["since", [...new Set(share.map((each) => each.position))].join()],
         ])
       )}`;
 
-    /** Connect anew, soon; the connection that is open goes on until the new one is. */
-    const change = () => {
+    /** Replace the stream, soon; the open one goes on until the new one is open. */
+    const replace = () => {
       const start = () => {
         if (newest !== open) newest?.abort();
         newest = null;
-        if (sources.size) return keepOpen((newest = new AbortController()));
+        if (subscriptions.size) return keepOpen((newest = new AbortController()));
         open?.abort();
         status = null;
       };
-      clearTimeout(gathering);
-      gathering = setTimeout(start, GATHER);
+      clearTimeout(debounce);
+      debounce = setTimeout(start, DEBOUNCE);
       // A worker whose last page goes into the back-forward cache stands still before a timer fires.
-      if (!sources.size) start();
+      if (!subscriptions.size) start();
     };
 
     const keepOpen = async (run) => {
       while (newest === run) {
         retry = 0;
-        heard = Date.now();
-        const data = await read(run).catch(String); // nothing if it has ended as it should
+        lastReceived = Date.now();
+        const data = await read(run).catch(String); // undefined after a regular end
         if (open === run) open = null;
         if (newest !== run) return;
-        tell({ state: "retry", data });
-        const wait = retry || Math.min(interval * 2 ** tries++, LAST_RETRY) * (0.5 + Math.random());
-        heard += wait; // no silence
-        await sleep(wait);
+        broadcast({ state: "retry", data });
+        const delay = retry || Math.min(interval * 2 ** attempts++, MAX_DELAY) * (0.5 + Math.random());
+        lastReceived += delay; // the delay is no silence
+        await sleep(delay);
       }
     };
 
     const read = async (run) => {
-      const groups = group();
+      const shares = getShares();
       const type = "text/event-stream";
       // A redirect may lead to another origin, and what is no stream may be a file of users.
       const options = { headers: { Accept: type }, signal: run.signal, redirect: "error" };
-      const answer = await fetch(`${base}?${query(groups)}`, options);
-      if (!answer.ok || !answer.headers.get("Content-Type")?.startsWith(type)) throw `status ${answer.status}`;
-      const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+      const response = await fetch(`${url}?${query(shares)}`, options);
+      if (!response.ok || !response.headers.get("Content-Type")?.startsWith(type)) throw `status ${response.status}`;
+      const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
       for (let rest = ""; ; ) {
         const { done, value } = await reader.read();
         if (done) return;
-        if (newest === run) heard = Date.now();
+        if (newest === run) lastReceived = Date.now();
         const blocks = (rest + value).split("\n\n");
         rest = blocks.pop();
-        blocks.forEach((block) => take(run, groups, block));
+        blocks.forEach((block) => deliver(run, shares, block));
       }
     };
 
-    const take = (run, groups, block) => {
+    const deliver = (run, shares, block) => {
       const message = { __proto__: null, event: "", id: "" };
       block.split("\n").forEach((line) => {
         const [, name, value] = /^(\w+): ?(.*)/s.exec(line) || [];
@@ -118,126 +119,131 @@
       if (event === "sse-open") {
         if (open !== run) open?.abort();
         open = run;
-        tries = 0;
-        const said = JSON.parse(data);
-        tell({ state: "open", stream: [said.id, said.secret] });
-        said.topics.forEach((topics, i) => {
-          groups[i].forEach((source) => (source.topics = topics));
-          if (!topics[0]) stop(groups[i], said.expired?.includes(i) ? "expired" : "refused");
+        attempts = 0;
+        const opened = JSON.parse(data);
+        broadcast({ state: "open", stream: [opened.id, opened.secret] });
+        opened.topics.forEach((topics, i) => {
+          shares[i].forEach((subscription) => (subscription.admitted = topics));
+          if (!topics[0]) stop(shares[i], opened.expired?.includes(i) ? "expired" : "refused");
         });
       }
-      if (event === "sse-stop") groups.forEach((sources) => stop(sources, data));
-      // An event is named by its key, a fragment by what its target has; what has neither is for all.
+      if (event === "sse-stop") shares.forEach((share) => stop(share, data));
+      // The key of an event is its name, that of a fragment is in its target; without one it is for all.
       const key = (message.key = event || /data-sse='([^']*)/.exec(data)?.[1].replace(/&amp;/g, "&") || "");
       const topic = /\./.test(key) && key.replace(/\.[^?]*/, "");
-      groups.flat().forEach((source) => {
-        const order = compare(id, source.since);
-        // What is for it and what it does not have; what the stream itself is told concerns no tab.
-        const isFor = topic ? source.topics.includes(topic) && !(event && order <= 0) : !event || event === "sse-reset";
-        if (isFor) source.post(message);
+      shares.flat().forEach((subscription) => {
+        const order = compare(id, subscription.position);
+        // A tab gets what it listens to and does not have; messages about the stream are not for tabs.
+        const isFor = topic
+          ? subscription.admitted.includes(topic) && !(event && order <= 0)
+          : !event || event === "sse-reset";
+        if (isFor) subscription.post(message);
         // The id of a farewell (sse-stop, sse-holdoff) is no position.
-        if (id && !(order < 0) && !/^sse-[hs]/.test(event)) source.since = id;
+        if (id && !(order < 0) && !/^sse-[hs]/.test(event)) subscription.position = id;
       });
     };
 
-    /** Stop a group; those of its tabs that have another token may still be let in by that. */
-    const stop = (sources, data) => {
-      sources.forEach((source) => {
-        if (source.t !== sources.at(-1).t) return;
-        source.post({ state: "stopped", data });
-        source.leave();
+    /** Stop a share; its tabs that have another token go on, for the server may accept that one. */
+    const stop = (share, data) => {
+      share.forEach((subscription) => {
+        if (subscription.token !== share.at(-1).token) return;
+        subscription.post({ state: "stopped", data });
+        subscription.leave();
       });
-      change();
+      replace();
     };
 
-    /** Whether there is room for a source, which then is here. */
-    const add = (source) => {
-      if (source.base !== base) return false;
-      sources.add(source);
-      const groups = group();
-      if (groups[1] && (groups[MAX_GROUPS] || query(groups)[MAX_BYTES])) return !sources.delete(source);
-      source.leave = () => {
-        source.post = () => {};
-        // The others of its group are served as they were.
-        if (sources.delete(source) && ![...sources].some(({ k }) => k === source.k)) change();
+    /** Add a subscription if there is room for it, and return whether there is. */
+    const add = (subscription) => {
+      if (subscription.url !== url) return false;
+      subscriptions.add(subscription);
+      const shares = getShares();
+      if (shares[1] && (shares[MAX_SHARES] || query(shares)[MAX_BYTES])) return !subscriptions.delete(subscription);
+      subscription.leave = () => {
+        subscription.post = () => {};
+        // The rest of its share needs no other stream.
+        if (!subscriptions.delete(subscription)) return;
+        if (![...subscriptions].some((each) => each.shareKey === subscription.shareKey)) replace();
       };
-      if (status) source.post(status);
-      change();
+      if (status) subscription.post(status);
+      replace();
       return true;
     };
 
-    // A connection may be dead and not say so, as after a sleep.
+    // A connection may be dead without an error, as after a sleep.
     setInterval(() => {
-      if (newest && Date.now() - heard > SILENCE) {
-        heard = Date.now();
-        tell({ state: "retry", data: "silence" });
-        change();
+      if (newest && Date.now() - lastReceived > SILENCE) {
+        lastReceived = Date.now();
+        broadcast({ state: "retry", data: "silence" });
+        replace();
       }
     }, PING);
 
-    hubs.push(add);
+    connections.push(add);
     return add;
   };
 
-  /** Hold the source at the other end of a port as it wants, until it says nothing more. */
+  /** Hold the subscription that the tab at the other end of a port asks for, until the tab is silent. */
   const serve = (port) => {
-    let source, gone;
-    const hold = (wanted) => {
-      if (source && source.t !== wanted?.t) source = source.leave();
-      if (!wanted || source) return;
-      source = { ...wanted, post: (message) => port.postMessage(message) };
-      hubs.some((add) => add(source)) || createHub(source.base)(source);
+    let subscription, timeout;
+    const hold = (spec) => {
+      if (subscription && subscription.token !== spec?.token) subscription = subscription.leave();
+      if (!spec || subscription) return;
+      subscription = { ...spec, post: (message) => port.postMessage(message) };
+      connections.some((add) => add(subscription)) || createConnection(subscription.url)(subscription);
     };
     port.onmessage = ({ data }) => {
-      clearTimeout(gone);
-      gone = setTimeout(hold, GONE);
+      clearTimeout(timeout);
+      timeout = setTimeout(hold, TAB_TIMEOUT);
       interval = data.interval;
-      hold(data.wanted);
+      hold(data.spec);
       port.postMessage({});
     };
   };
 
-  if (typeof document === "undefined") {
+  if (!self.document) {
     self.onconnect = ({ ports }) => serve(ports[0]);
     return;
   }
 
   // -- the page ------------------------------------------------------------------------------------
 
-  // Neither may be an element that users have given that name.
+  // Neither may be an element to which users gave that name.
   const htmx = window.htmx?.swap?.call && window.htmx;
   const script = Reflect.get(Document.prototype, "currentScript", document);
   const { dataset } = document.documentElement;
-  const origins = [origin, ...(script.dataset.origins || origin).split(" ")];
-  // What is inside of these is not obeyed. With htmx 4 hx-disable="selector" is something else.
+  const allowedOrigins = [origin, ...(script.dataset.origins || origin).split(" ")];
+  // The script ignores what is inside of these. With htmx 4 hx-disable="selector" is something else.
   const MARKS = ["hx-ignore", "data-hx-ignore", "hx-disable", "data-hx-disable"];
   const marks = MARKS.flatMap((name, i) =>
     i > 1 && htmx && !htmx.defineExtension ? [`[${name}='']`, `[${name}=true]`] : `[${name}]`
   );
   const outside = marks.map((mark) => `:not(${mark} *)`).join("");
-  const sources = new Map(); // connect element -> source
-  const came = new Map(); // key -> what came for it since personal fragments began to be fetched
-  const pulls = new Map(); // key of a personal fragment that is being fetched -> whether it has changed since
-  const seen = []; // ids of the last events
+  const subscriptions = new Map(); // connect element -> subscription
+  const received = new Map(); // key -> HTML that came for it since fetches of personal fragments began
+  const fetches = new Map(); // key of a personal fragment during its fetch -> whether it has changed since
+  const seenIds = []; // of the last events
   const page = `${Math.random()}`.slice(2);
-  const own = []; // origins of what this page has caused, by each of its streams
+  const ownOrigins = []; // of events that this page has caused, one for each of its streams
   let secret; // by which the server knows a stream of this page
   let isOff = false;
-  let isTyped = false;
+  let isDirty = false; // whether the user has changed a field
 
-  const keep = (list, entry) => list.push(entry) > KEPT && list.shift();
+  const append = (list, entry) => list.push(entry) > MAX_MESSAGES && list.shift();
 
-  const say = (source, wanted) => source.port.postMessage({ wanted, interval: api.interval || interval });
-  const sayIt = (source) => say(source, isOff || source.isStopped ? null : source.wanted);
-  const sayAll = () => sources.forEach(sayIt);
-  const sayNone = () => sources.forEach((source) => say(source));
-  const rejoin = () => {
-    sayNone();
-    sayAll();
+  const send = (subscription, spec) =>
+    subscription.port.postMessage({ spec, interval: api.interval || interval });
+  const subscribe = (subscription) =>
+    send(subscription, isOff || subscription.isStopped ? null : subscription.spec);
+  const subscribeAll = () => subscriptions.forEach(subscribe);
+  const unsubscribeAll = () => subscriptions.forEach((subscription) => send(subscription));
+  const resubscribeAll = () => {
+    unsubscribeAll();
+    subscribeAll();
   };
 
   const api = (window.QuartSSE = {
-    /** What X-SSE-Page says: who asks. */
+    /** Value of the header X-SSE-Page: the page that sends a request. */
     get page() {
       return secret ? `${secret}.${page}` : "";
     },
@@ -249,12 +255,12 @@
     attempts: Infinity,
     /** Call back for an event of a topic: on("comments", "added", {discussion_id: 7}, callback). */
     on(channel, event, params, callback = event) {
-      const wanted = new URLSearchParams(params);
-      wanted.sort();
+      const expected = new URLSearchParams(params);
+      expected.sort();
       const listen = ({ detail }) => {
         const [name, query] = detail.event.split("?");
-        const isIt = name === `${channel}.${event}` && `${new URLSearchParams(query)}` === `${wanted}`;
-        if (isIt || channel === "*") callback(detail.data, detail);
+        const isMatch = name === `${channel}.${event}` && `${new URLSearchParams(query)}` === `${expected}`;
+        if (isMatch || channel === "*") callback(detail.data, detail);
       };
       addEventListener("sse:message", listen);
       return () => removeEventListener("sse:message", listen);
@@ -264,28 +270,28 @@
     },
     connect() {
       isOff = false;
-      sources.forEach((source) => (source.isStopped = false));
-      rejoin();
+      subscriptions.forEach((subscription) => (subscription.isStopped = false));
+      resubscribeAll();
     },
     disconnect() {
       isOff = true;
-      sayAll();
-      show("stopped");
+      subscribeAll();
+      showState("stopped");
     },
   });
 
   const emit = (target, name, detail) => target.dispatchEvent(new CustomEvent(name, { bubbles: true, detail }));
 
-  const paint = () =>
+  const paintStatus = () =>
     document.querySelectorAll("[data-sse-status] > *").forEach((text) => {
       text.hidden = text.dataset.state !== dataset.sseState;
     });
 
-  /** Show people and scripts how the connection is. */
-  const show = (state, error = null) => {
+  /** Show the state of the connection to users and scripts. */
+  const showState = (state, error = null) => {
     const before = dataset.sseState;
     dataset.sseState = state;
-    paint();
+    paintStatus();
     api.isConnected = state === "open";
     api.isConnecting = !api.isConnected && state !== "stopped";
     api.error = error;
@@ -296,58 +302,63 @@
     if (before === "open") api.ondisconnect?.(state);
   };
 
-  /** Begin with connect elements that have come, and end with those that have gone. */
+  /** Subscribe connect elements that are new in the document, and unsubscribe those that have gone. */
   const scan = () => {
-    const leaves = [
+    const elements = [
       ...document.querySelectorAll(`:is([sse-connect],[hx-sse\\:connect]):not(${marks})${outside}`),
     ];
-    sources.forEach((source, leaf) => {
-      if (leaves.includes(leaf)) return;
-      sources.delete(leaf);
-      say(source);
+    subscriptions.forEach((subscription, element) => {
+      if (elements.includes(element)) return;
+      subscriptions.delete(element);
+      send(subscription);
     });
-    leaves.forEach((leaf) => {
+    elements.forEach((element) => {
       const link = document.createElement("a"); // whose href is the whole URL, and never raises
-      link.href = leaf.getAttribute("sse-connect") || leaf.getAttribute("hx-sse:connect");
-      const [base, query] = link.href.split("?");
-      const { t, k, since } = Object.fromEntries(new URLSearchParams(query));
-      if (sources.has(leaf) || !k || !origins.some((each) => base.startsWith(`${each}/`))) return;
-      const source = { wanted: { base, t, k, since }, failures: 0 };
-      sources.set(leaf, source);
-      show(dataset.sseState || "connecting");
-      hire(source, leaf);
+      link.href = element.getAttribute("sse-connect") || element.getAttribute("hx-sse:connect");
+      const [url, query] = link.href.split("?");
+      const { t: token, k: shareKey, since: position } = Object.fromEntries(new URLSearchParams(query));
+      if (
+        subscriptions.has(element) ||
+        !shareKey ||
+        !allowedOrigins.some((each) => url.startsWith(`${each}/`))
+      )
+        return;
+      const subscription = { spec: { url, token, shareKey, position }, failures: 0 };
+      subscriptions.set(element, subscription);
+      showState(dataset.sseState || "connecting");
+      attach(subscription, element);
     });
-    if (!sources.size) delete dataset.sseState;
-    paint();
+    if (!subscriptions.size) delete dataset.sseState;
+    paintStatus();
   };
 
-  /** Put a source into the hands of the worker, or of one in the page. */
-  const hire = (source, leaf) => {
+  /** Attach a subscription to the worker, or where there is none to the same code in the page. */
+  const attach = (subscription, element) => {
     const listen = (port) => {
-      if (source.port) say(source);
-      source.port = port;
-      source.missed = 0;
+      if (subscription.port) send(subscription);
+      subscription.port = port;
+      subscription.missed = 0;
       port.onmessage = ({ data }) => {
-        source.missed = 0;
-        if (sources.get(leaf) === source) take(leaf, source, data);
+        subscription.missed = 0;
+        if (subscriptions.get(element) === subscription) receive(element, subscription, data);
       };
-      sayIt(source);
+      subscribe(subscription);
     };
-    const alone = () => {
+    const attachToPage = () => {
       const { port1, port2 } = new MessageChannel();
       serve(port1);
       listen(port2);
     };
     try {
       const worker = new SharedWorker(script.src, "quart-sse");
-      worker.onerror = alone; // by a policy, perhaps
+      worker.onerror = attachToPage; // a policy may forbid workers
       listen(worker.port);
     } catch {
-      alone();
+      attachToPage();
     }
   };
 
-  /** Put in a fragment, if the page shows it: other tabs and sources want others of the topic. */
+  /** Put in a fragment, if the page shows it: other subscriptions have other fragments of the topic. */
   const put = (key, html) =>
     isShown(key) &&
     // One at a time: htmx 4 looks for the targets of all before it changes anything.
@@ -355,91 +366,92 @@
   const isShown = (key) => document.querySelector(`[data-sse='${key}']${outside}`);
 
   /** Fetch a personal fragment, and again if it has changed, or has not come, meanwhile. */
-  const pull = async (key, url, delay) => {
-    const isBusy = pulls.has(key);
-    pulls.size || came.clear();
-    pulls.set(key, true);
-    if (isBusy) return;
-    while (pulls.get(key) && isShown(key)) {
+  const fetchPersonal = async (key, url, delay) => {
+    const isFetching = fetches.has(key);
+    fetches.size || received.clear();
+    fetches.set(key, true);
+    if (isFetching) return;
+    while (fetches.get(key) && isShown(key)) {
       await sleep(delay);
-      pulls.set(key, false);
+      fetches.set(key, false);
       try {
-        const answer = await fetch(url, { headers: { "HX-Request": "true" } });
-        const html = await answer.text();
-        if (answer.ok && !answer.redirected) put(key, `<hx-partial hx-target="[data-sse='${key}']" hx-swap="innerMorph">${html}</hx-partial>`);
-        came.forEach((html, key) => put(key, html)); // it may be newer than what is inside
-        if (answer.status > 499) throw 0;
+        const response = await fetch(url, { headers: { "HX-Request": "true" } });
+        const html = await response.text();
+        if (response.ok && !response.redirected) put(key, `<hx-partial hx-target="[data-sse='${key}']" hx-swap="innerMorph">${html}</hx-partial>`);
+        received.forEach((html, key) => put(key, html)); // it may be newer than what is inside
+        if (response.status > 499) throw 0;
       } catch {
-        pulls.set(key, true);
-        delay = LAST_RETRY * Math.random();
+        fetches.set(key, true);
+        delay = MAX_DELAY * Math.random();
       }
     }
-    pulls.delete(key);
+    fetches.delete(key);
   };
 
-  /** Reload the page if nothing was typed in it, and not before it is an hour old. */
+  /** Reload the page if the user has changed no field, and not before the page is an hour old. */
   const reload = async () => {
     await sleep(HOUR - performance.now());
-    if (!isTyped && dataset.sseState === "stopped") location.reload();
+    if (!isDirty && dataset.sseState === "stopped") location.reload();
   };
 
-  const take = (leaf, source, { state, key, event, data, id, origin, stream }) => {
-    const { wanted } = source;
-    if (id) wanted.since = id;
+  const receive = (element, subscription, { state, key, event, data, id, origin, stream }) => {
+    const { spec } = subscription;
+    if (id) spec.position = id;
     if (stream) {
       secret = stream[1];
-      keep(own, `${stream[0]}.${page}`);
+      append(ownOrigins, `${stream[0]}.${page}`);
     }
     if (state) {
-      source.isStopped = state === "stopped";
-      source.failures = state === "retry" ? source.failures + 1 : 0;
-      const isStopped = isOff || [...sources.values()].some((other) => other.isStopped);
-      show(isStopped ? "stopped" : state, data);
-      if (source.failures > (api.reconnect ? api.attempts : 0)) api.disconnect();
+      subscription.isStopped = state === "stopped";
+      subscription.failures = state === "retry" ? subscription.failures + 1 : 0;
+      const isStopped = isOff || [...subscriptions.values()].some((each) => each.isStopped);
+      showState(isStopped ? "stopped" : state, data);
+      if (subscription.failures > (api.reconnect ? api.attempts : 0)) api.disconnect();
       if (data === "expired" && "reload" in script.dataset) reload();
     } else if (!event) {
-      const [, token, k] = /^<hx-partial hx-target="#sse-.*\?t=([^&]+)&amp;k=(\w+)/s.exec(data) || [];
-      if (k === wanted.k) {
-        wanted.t = decodeURIComponent(token); // the page's own expires soon
-        sayIt(source);
+      const [, token, shareKey] = /^<hx-partial hx-target="#sse-.*\?t=([^&]+)&amp;k=(\w+)/s.exec(data) || [];
+      if (shareKey === spec.shareKey) {
+        spec.token = decodeURIComponent(token); // the page's own expires soon
+        subscribe(subscription);
       }
       const [, url, delay] = /^[^>]+beforeend"><span hidden hx-get="([^"]+).*?delay:(\d+)/.exec(data) || [];
-      if (url) pull(key, new URL(url.replace(/&amp;/g, "&"), wanted.base), +delay);
+      if (url) fetchPersonal(key, new URL(url.replace(/&amp;/g, "&"), spec.url), +delay);
       else {
-        came.delete(key);
-        came.set(key, data);
+        received.delete(key);
+        received.set(key, data);
         put(key, data);
       }
-    } else if (!own.includes(origin)) {
+    } else if (!ownOrigins.includes(origin)) {
       let value = data;
       try {
         value = JSON.parse(data);
       } catch {}
       const message = { event, data: value, id };
-      if (event === "sse-reset") return emit(leaf, event);
-      // Another source may have the topic too, and a page that is restored asks for what it had.
+      if (event === "sse-reset") return emit(element, event);
+      // Another subscription may have the topic too, and a restored page asks for what it had.
       const [exact] = id.split(/[~@]/);
-      if (seen.includes(exact)) return;
-      if (id) keep(seen, exact);
-      emit(leaf, event, message);
+      if (seenIds.includes(exact)) return;
+      if (id) append(seenIds, exact);
+      emit(element, event, message);
       api.lastMessage = message;
-      keep(api.messages, message);
-      emit(leaf, "sse:message", message);
+      append(api.messages, message);
+      emit(element, "sse:message", message);
     }
   };
 
   setInterval(() => {
-    sources.forEach((source, leaf) => source.missed++ > 1 && hire(source, leaf)); // the worker was killed
-    sayAll();
+    // A worker that does not answer was killed.
+    subscriptions.forEach((subscription, element) => subscription.missed++ > 1 && attach(subscription, element));
+    subscribeAll();
   }, PING);
   new MutationObserver(scan).observe(document, { childList: true, subtree: true, attributeFilter: MARKS });
   scan();
 
-  addEventListener("online", rejoin);
-  addEventListener("input", () => (isTyped = true), true);
+  addEventListener("online", resubscribeAll);
+  addEventListener("input", () => (isDirty = true), true);
   // A page in the back-forward cache must not hold what it cannot read.
-  addEventListener("pagehide", sayNone);
-  addEventListener("pageshow", sayAll);
+  addEventListener("pagehide", unsubscribeAll);
+  addEventListener("pageshow", subscribeAll);
 
   // -- htmx ------------------------------------------------------------------------------------------
 

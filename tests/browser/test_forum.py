@@ -202,8 +202,8 @@ async def test_chart_is_drawn_anew_when_something_happens(browser: Browser, foru
 
 #: The URL that a page's connect element opens.
 CONNECT_URL = """() => {
-    const leaf = document.querySelector("[sse-connect], [hx-sse\\\\:connect]");
-    return leaf.getAttribute("sse-connect") || leaf.getAttribute("hx-sse:connect");
+    const element = document.querySelector("[sse-connect], [hx-sse\\\\:connect]");
+    return element.getAttribute("sse-connect") || element.getAttribute("hx-sse:connect");
 }"""
 
 #: Reads a stream until it ends, or for two heartbeats of the page's own clock.

@@ -134,11 +134,11 @@ async def test_page_outlives_its_token(browser: Browser, pages: Server) -> None:
     """A page that stays open gets a new token in time, and misses nothing over it."""
     async with visit(browser, pages, "/live") as page:
         await pages.post("/raise/a")
-        while (await pages.get_json("/connections"))["tokens"] < 6:  # two leaves, twice renewed
+        while (await pages.get_json("/connections"))["tokens"] < 6:  # two elements, twice renewed
             pass
 
         await pages.post("/raise/a")
 
         await expect(page.locator("#a")).to_have_text("a is 2")
-        leaves = page.locator("[id^='sse-'][hidden]")
-        await expect(leaves).to_have_count(2)
+        elements = page.locator("[id^='sse-'][hidden]")
+        await expect(elements).to_have_count(2)

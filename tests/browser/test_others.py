@@ -15,8 +15,8 @@ HEAR = """() => {
 }"""
 #: Opens the stream of the page's connect element once more, and reads what a script is not told.
 LISTEN = """async () => {
-    const leaf = document.querySelector("[id^=sse-][hidden]");
-    const url = leaf.getAttribute("sse-connect") || leaf.getAttribute("hx-sse:connect");
+    const element = document.querySelector("[id^=sse-][hidden]");
+    const url = element.getAttribute("sse-connect") || element.getAttribute("hx-sse:connect");
     const answer = await fetch(url, { headers: { Accept: "text/event-stream" } });
     const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
     window.raw = "";

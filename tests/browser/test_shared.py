@@ -117,14 +117,14 @@ async def test_connect_element_that_is_touched_opens_nothing_more(
     page = await open_tab(context, pages, "/number/a")
     await open_tab(context, pages, "/number/b")
     await page.evaluate("""() => {
-        const leaf = document.querySelector("[id^=sse-][hidden]");
+        const element = document.querySelector("[id^=sse-][hidden]");
         for (const name of ["sse-connect", "hx-sse:connect"]) {
-            const url = leaf.getAttribute(name);
-            if (url) leaf.setAttribute(name, `${url}&x=1`);
+            const url = element.getAttribute(name);
+            if (url) element.setAttribute(name, `${url}&x=1`);
         }
-        leaf.className = "touched";
+        element.className = "touched";
         htmx.process(document.body);
-        htmx.process(leaf, true);
+        htmx.process(element, true);
         window.got = [];
         QuartSSE.on("*", (data) => got.push(data));
     }""")

@@ -69,7 +69,7 @@ def url_of(name: str, k: str = "0") -> str:
 
 
 async def test_keys_that_javascript_knows_are_keys(context: BrowserContext, pages: Pages) -> None:
-    """A group is named by what stands in the page, which may be what every object has."""
+    """The key of a share stands in the page, and may be a name that every object has."""
     keys = ["__proto__", "constructor", "toString", "hasOwnProperty", "0"]
     page = await pages.show(context, "".join(pages.connect(url_of(f"of-{k}", k)) for k in keys))
     await page.evaluate(HEAR)
