@@ -138,7 +138,7 @@ async def test_one_process_alone_builds_the_report_itself(store: Store) -> None:
     async with app.test_app():
         client = QuartClient(app)
         page = await (await client.get("/reports")).get_data(as_text=True)
-        assert "Nobody has asked" in page
+        assert "It has not been built yet" in page
         (url,) = connect_urls(page)
         async with open_stream(client, url) as stream:
             answer = await client.post("/reports")
