@@ -65,7 +65,7 @@ class Card:
     title: str
     stage: Literal["todo", "doing", "done"]  # the column it stands in
     place: int  # 0 is the top
-    owner: str | None  # who has taken it
+    owner: str | None  # nickname of the user who has taken it
     changed: float
 
 

@@ -62,7 +62,7 @@ class Demo:
         assert web.stdout is not None
         line = (await web.stdout.readline()).decode()  # all that it prints
         if not line:
-            await asyncio.Event().wait()  # until its watcher, who is about to, cancels this
+            await asyncio.Event().wait()  # until its watcher cancels this, which is about to happen
         return next(word for word in line.split() if word.startswith("http"))
 
     async def _run(self, name: str, *command: str, **options: Any) -> Process:

@@ -18,7 +18,11 @@ class SSEError(Exception):
 
 
 class ConfigError(SSEError, ValueError):
-    """A ``QUART_SSE_*`` key is unknown, or its value is invalid; raised by ``init_app``."""
+    """A ``QUART_SSE_*`` key is unknown, or its value is invalid; raised by ``init_app``.
+
+    Example:
+        ``app.config["QUART_SSE_HTMX"] = 3``, then ``SSE(app)``
+    """
 
     def __init__(self, key: str, value: object, expected: str) -> None:
         # A URL may contain a password, and error messages are logged.
@@ -31,15 +35,26 @@ class SetupError(SSEError, RuntimeError):
 
     Raised by ``init_app``; by the use of a topic or of the ``SSE`` object without an app; and if a
     package of the broker is not installed.
+
+    Example:
+        ``SSE().broker``, before any ``init_app``
     """
 
 
 class DeclarationError(SSEError, ValueError):
-    """A channel, fragment or function is declared with an invalid or taken name, rule or option."""
+    """A channel, fragment or function is declared with an invalid or taken name, rule or option.
+
+    Example:
+        ``sse.channel("wall", "wall")``, whose rule lacks its ``/``
+    """
 
 
 class UnknownChannelError(SSEError, LookupError):
-    """A macro or ``sse.topic()`` names a channel that is not declared."""
+    """A macro or ``sse.topic()`` names a channel that is not declared.
+
+    Example:
+        ``sse.topic("coments")``
+    """
 
     def __init__(self, name: str, declared: Iterable[str]) -> None:
         super().__init__(
@@ -49,7 +64,11 @@ class UnknownChannelError(SSEError, LookupError):
 
 
 class UnknownFragmentError(SSEError, LookupError):
-    """A macro, ``refresh()`` or ``push()`` names a fragment that its channel does not declare."""
+    """A macro, ``refresh()`` or ``push()`` names a fragment that its channel does not declare.
+
+    Example:
+        ``await comments.topic(discussion_id=7).refresh("lists")``
+    """
 
     def __init__(self, channel: str, name: str, declared: Iterable[str]) -> None:
         super().__init__(
@@ -63,30 +82,52 @@ class AnswerError(SSEError, TypeError):
 
     For example, an ``authorize`` function returned a response, or an identity is a number. Such
     errors of ``authorize`` and ``@sse.identity`` are logged, and the client is refused.
+
+    Example:
+        ``await sse.disconnect(identity=7)``, where a ``str`` is expected
     """
 
 
 class ParameterError(SSEError, ValueError):
-    """The parameters of a topic are not those of its channel's rule, or a topic is expected."""
+    """The parameters of a topic are not those of its channel's rule, or a topic is expected.
+
+    Example:
+        ``comments.topic(id=7)``, where the rule has ``discussion_id``
+    """
 
 
 class EventError(SSEError, ValueError):
     """An event has a name, id, data or ``retry_ms`` that an event stream cannot carry.
 
     The format is that of https://html.spec.whatwg.org/multipage/server-sent-events.html.
+
+    Example:
+        ``await topic.publish("message", "hello")``, a reserved name
     """
 
 
 class FragmentError(SSEError, ValueError):
-    """A fragment's HTML cannot be sent, or the fragment may not stand or be pushed here."""
+    """A fragment's HTML cannot be sent, or the fragment may not stand or be pushed here.
+
+    Example:
+        ``await topic.push("greeting", html="Hello")``, a personal fragment
+    """
 
 
 class RenderError(SSEError, RuntimeError):
-    """A shared fragment cannot be rendered: a hook answered, its host is unknown, or time is up."""
+    """A shared fragment cannot be rendered: a hook answered, its host is unknown, or time is up.
+
+    Example:
+        ``url_for("page", _external=True)`` in a renderer, without ``QUART_SSE_BASE_URL``
+    """
 
 
 class MissingSecretKeyError(SSEError, RuntimeError):
-    """The app has no secret key; raised when a page's topics are signed for the first time."""
+    """The app has no secret key; raised when a page's topics are signed for the first time.
+
+    Example:
+        ``{{ sse_connect() }}`` in a page, without ``app.secret_key``
+    """
 
     def __init__(self) -> None:
         super().__init__(

@@ -118,7 +118,7 @@ async def test_only_one_report_is_built_at_a_time(store: Store) -> None:
 
 
 def test_state_of_a_job_is_told_as_it_is() -> None:
-    """A job waits, runs, is interrupted, done or failed; a lease in the past belongs to no worker."""
+    """A job waits, runs, is interrupted, done or failed; an old lease is no worker's."""
     job = Job(1, None, asked=0, worker=None, lease=None, ended=None, problem=None)
     held = replace(job, worker="worker", lease=10)
 
