@@ -1,4 +1,4 @@
-"""The board: what is to do, who does it, what is done. Everybody moves the same cards."""
+"""The board: a channel whose cards all users move at once."""
 
 from quart import Blueprint, Response, abort, redirect, render_template, request, url_for
 from quart.typing import ResponseReturnValue
@@ -16,7 +16,7 @@ MAX_CHARACTERS = 120  # of a card's title
 board = sse.channel("board", "/board", public=True)
 
 
-# One fragment for all columns: nobody ever sees a card in two of them, or in none.
+# One fragment for all columns, so that no page ever shows a card in two of them, or in none.
 @board.fragment("columns")
 async def columns() -> str:
     return await render_template("_columns.html", stages=STAGES, cards=await cards().by_stage())
@@ -32,8 +32,8 @@ async def page() -> str:
     return await board_page()
 
 
-# Each form says what shall be, not what to change: sent twice, or from an old page, it does no
-# harm. Its answer is empty, for the change reaches this page as it reaches all others.
+# Each form sends the result, not the change, so a form that is sent twice or from an old page does
+# no harm. The response is empty: the refresh reaches this page as it reaches all others.
 
 
 @pages.post("/add")
@@ -80,7 +80,7 @@ async def take() -> ResponseReturnValue:
 
 @pages.post("/release")
 async def release() -> ResponseReturnValue:
-    """Free a card of whoever had it on the page; anybody may, people go on holiday."""
+    """Release a card from the owner that the page shows; every user may do so."""
     card_id, sent = await card_form()
     await cards().release(card_id, sent.get("owner", ""))
     return await changed()
@@ -129,5 +129,5 @@ async def columns_changed() -> None:
 
 
 def go(url: str) -> ResponseReturnValue:
-    """Lead to another page; htmx would put the page that a redirect leads to into this one."""
+    """Redirect to another page; htmx would swap the target of a plain redirect into this one."""
     return Response(status=204, headers={"HX-Redirect": url}) if by_htmx() else redirect(url, 303)

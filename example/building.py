@@ -1,4 +1,4 @@
-"""Building reports: what a worker does, be it a process of its own or a task of the only one."""
+"""Build reports: the work of the worker process, or of a task in the only process."""
 
 import asyncio
 import logging
@@ -16,11 +16,11 @@ from example.yearly import QUESTIONS, answer
 
 logger = logging.getLogger(__name__)
 
-POLL = 0.3  # seconds between two looks for a job; cheap, and it needs nobody to call
+POLL = 0.3  # interval between two queries for a job, in seconds
 
 
 async def build_reports() -> None:
-    """Build what is asked for, in the current app, until this is cancelled."""
+    """Build queued reports in the current app until cancelled."""
     worker = f"worker-{secrets.token_hex(4)}"
     while True:
         job = await claim(worker)
@@ -39,11 +39,11 @@ async def claim(worker: str) -> Job | None:
 
 
 async def build(job: Job, worker: str) -> None:
-    """Take the steps that are still to be taken, unless another worker has the job meanwhile."""
+    """Take the remaining steps of a job, unless another worker has claimed it meanwhile."""
     try:
         await progress_changed()
         for step in range(len(job.findings), len(QUESTIONS)):
-            # So few rows take no time at all: this is for those who watch.
+            # A delay for the viewers, since so few rows take no time at all.
             await asyncio.sleep(current_app.config["EXAMPLE_STEP_SECONDS"])
             text = await answer(store(), QUESTIONS[step])
             if not await jobs().save(job, worker, step, text, lease()):
@@ -61,12 +61,12 @@ async def build(job: Job, worker: str) -> None:
 
 
 def lease() -> float:
-    """How long a worker may be silent, in seconds, before another one takes up its job."""
+    """Return the lease of a worker, in seconds; another worker claims its job afterwards."""
     return float(current_app.config["EXAMPLE_LEASE_SECONDS"])
 
 
 async def build_while_serving() -> AsyncGenerator[None, None]:
-    """Build reports in this process, if no other one's publishing would reach its pages."""
+    """Build reports in this process if the broker is not shared with a worker process."""
     if sse.broker.is_shared:
         yield
         return

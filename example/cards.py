@@ -1,8 +1,8 @@
-"""What the board keeps: its cards, and their order.
+"""The cards of the board, and their order.
 
 A card's place says where it stands in its stage: 0, 1, 2 and so on from the top. Several people
-move cards at once, so whatever changes places does it in one transaction that numbers them anew,
-and a move names the card that it goes before, never a number that may be old.
+move cards at once, so every change of places renumbers them in one transaction, and a move names
+the card that it goes before, never a number that may be old.
 """
 
 import sqlite3
@@ -52,7 +52,7 @@ class Cards:
     async def move(self, card_id: int, stage: str, before: int | None = None) -> None:
         """Put a card into a stage: before another one, or at the end if that is not there.
 
-        To do it twice changes nothing; neither does moving a card that somebody has removed.
+        A second, identical move changes nothing, and neither does the move of a removed card.
         """
 
         def reorder(db: sqlite3.Connection) -> None:
@@ -72,11 +72,11 @@ class Cards:
         await self._store.transact(reorder)
 
     async def take(self, card_id: int, nickname: str) -> None:
-        """Make the card somebody's, if it is nobody's: of two who take it at once, one has it."""
+        """Give a card without an owner to a user; of two users at once, one gets it."""
         await self._set_owner(card_id, seen=None, owner=nickname)
 
     async def release(self, card_id: int, nickname: str) -> None:
-        """Make the card nobody's, if it still is that person's."""
+        """Take a card from its owner, if the owner still is that user."""
         await self._set_owner(card_id, seen=nickname, owner=None)
 
     async def _set_owner(self, card_id: int, seen: str | None, owner: str | None) -> None:
@@ -89,7 +89,7 @@ class Cards:
         )
 
     async def remove(self, card_id: int) -> None:
-        """Take a card off the board; to do it twice changes nothing."""
+        """Remove a card from the board; a second call changes nothing."""
 
         def delete(db: sqlite3.Connection) -> None:
             row = db.execute("DELETE FROM card WHERE id = ? RETURNING stage", (card_id,)).fetchone()

@@ -65,7 +65,7 @@ class Chart:
 
 
 def draw(happened: Iterable[Activity], span: Span, now: float) -> Chart:
-    """Count what happened into the span's bars; the last bar is the one that is still running."""
+    """Count activity into the span's bars; the last bar is the current one."""
     last = int(now // span.seconds)
     counts = Counter((last - int(item.created // span.seconds), item.kind) for item in happened)
     ages = range(span.bars - 1, -1, -1)
@@ -105,7 +105,7 @@ def draw(happened: Iterable[Activity], span: Span, now: float) -> Chart:
 
 
 def _step(highest: int) -> int:
-    """The distance of the grid lines: 1, 2, 5, 10, ... so that there are at most five."""
+    """Return the distance of the grid lines: 1, 2, 5, 10, ... so that there are at most five."""
     step, factors = 1, (2, 2.5, 2)
     turn = 0
     while highest > step * 4:

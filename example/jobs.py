@@ -1,9 +1,8 @@
-"""The queue of reports that somebody has asked for: a table that workers take jobs from.
+"""The queue of requested reports: a table from which workers claim jobs.
 
-A job is a worker's only as long as its lease, which every step renews. So a worker that is killed
-keeps nothing for ever, and one that was merely slow is told, when it comes back, that another has
-the job now. Clocks are compared between processes, which therefore run on one machine, like the
-database.
+A worker owns a job only until its lease expires; every step renews the lease. So a killed worker
+blocks no job, and a slow one finds out at its next step that another worker has claimed the job.
+Leases compare the clocks of processes, which therefore run on one machine, like the database.
 """
 
 import sqlite3
@@ -33,7 +32,7 @@ class Jobs:
         self._store = store
 
     async def newest(self) -> Job | None:
-        """Return the last job that somebody asked for."""
+        """Return the newest job."""
 
         def read(db: sqlite3.Connection) -> Job | None:
             row = db.execute("SELECT * FROM job ORDER BY id DESC LIMIT 1").fetchone()
@@ -42,7 +41,7 @@ class Jobs:
         return await self._store.transact(read)
 
     async def ask(self, asked_by: str | None) -> None:
-        """Queue a job in the place of the last one, unless that is still to be done."""
+        """Queue a job in the place of the last one, unless that has not ended."""
 
         def insert(db: sqlite3.Connection) -> None:
             db.execute("DELETE FROM job WHERE ended IS NOT NULL")
@@ -55,11 +54,11 @@ class Jobs:
         await self._store.transact(insert)
 
     async def claim(self, worker: str, lease: float) -> Job | None:
-        """Give the worker a job that is nobody's, or no longer anybody's; None if there is none.
+        """Return a job whose lease is free or expired, now claimed by the worker; None without one.
 
         Args:
-            worker: Its name, which no other has.
-            lease: Seconds that it has for the first step.
+            worker: The worker's unique name.
+            lease: Lease for the first step, in seconds.
         """
 
         def take(db: sqlite3.Connection) -> Job | None:
@@ -70,10 +69,10 @@ class Jobs:
         return await self._store.transact(take)
 
     async def save(self, job: Job, worker: str, step: int, text: str, lease: float) -> bool:
-        """Keep what a step has found and renew the lease.
+        """Save the finding of a step and renew the lease.
 
         Returns:
-            Whether the job is still the worker's; nothing is kept otherwise.
+            Whether the worker still owns the job; otherwise nothing is saved.
         """
 
         def write(db: sqlite3.Connection) -> bool:
@@ -88,7 +87,7 @@ class Jobs:
         return await self._store.transact(write)
 
     async def end(self, job: Job, worker: str, problem: str | None = None) -> None:
-        """Note that the worker is done with the job, or why it cannot be."""
+        """End the job, with the problem if it failed."""
         await self._store.query(
             """UPDATE job SET ended = :now, problem = :problem
                 WHERE id = :id AND worker = :worker AND ended IS NULL""",
@@ -99,7 +98,7 @@ class Jobs:
         )
 
     async def give_back(self, job: Job, worker: str) -> None:
-        """Let another worker go on at once, if the job still is this one's."""
+        """Release the job for other workers, if the worker still owns it."""
         await self._store.query(
             "UPDATE job SET lease = 0 WHERE id = :id AND worker = :worker",
             id=job.id,

@@ -1,4 +1,4 @@
-"""Everything that is live: the channels, their fragments, and what to refresh after a change.
+"""The live part: channels, their fragments, and the refreshes after a change.
 
 The rest of the example is a plain Quart application.
 """
@@ -21,12 +21,13 @@ sse = SSE()
 
 @sse.identity
 def identity() -> str | None:
-    """Say who is connected: tokens in pages are then good for this person only."""
+    """Return the current user's identity, for which alone the tokens of a page are good."""
     person = signed_in_as()
     return person.nickname if person else None
 
 
-# The forum as a whole: the front page, and the footer of every page. Public: anybody may see it.
+# The forum as a whole: the front page, and the footer of every page. Public: every client may
+# listen.
 
 forum = sse.channel("forum", "/forum", public=True)
 
@@ -42,8 +43,8 @@ async def people_online() -> str:
     return await render_template("_online.html", here=await forum.topic().presence())
 
 
-# One discussion. `authorize` asks whoever connects; the fragments are rendered once, for nobody in
-# particular, so they must not depend on who looks.
+# One discussion. `authorize` judges every client; the fragments are rendered once for all viewers,
+# so they must not depend on the user.
 
 discussion = sse.channel("discussion", "/discussion/<int:discussion_id>")
 comments = sse.channel("comments", "/discussion/<int:discussion_id>/comments")
@@ -72,21 +73,21 @@ async def people_here(discussion_id: int) -> str:
     return await render_template("_people.html", here=here)
 
 
-# Personal: whether the button gives a vote or takes it back depends on who looks, so each viewer
-# fetches this one with their own cookies. The count beside it is the same for all, and sent to all.
+# Personal: whether the button gives or takes back a vote depends on the viewer, so each viewer
+# fetches this fragment with their own cookies. The count beside it is shared by all viewers.
 @discussion.fragment("vote_button", personal=True)
 async def vote_button(discussion_id: int) -> str:
     return await render_vote_button(discussion_id)
 
 
 async def render_vote_button(discussion_id: int) -> str:
-    """Return the button as the person of the current request sees it."""
+    """Return the button for the current user."""
     by = voter()
     voted = by is not None and await store().has_voted(discussion_id, by)
     return await render_template("_vote_button.html", discussion_id=discussion_id, voted=voted)
 
 
-# One member's topic: only they may listen, and only their tabs are touched when it changes.
+# One topic per member: only the member may listen, and a refresh reaches only the member's tabs.
 
 member = sse.channel("member", "/member/<nickname>")
 
@@ -102,7 +103,8 @@ async def replies(nickname: str) -> str:
     return await render_template("_replies.html", unread=await store().unread(nickname))
 
 
-# The dashboard. The tiles know of people who come and go only by looking, hence `every`.
+# The dashboard. Users who join or leave the forum refresh no fragment of this channel, so the tiles
+# are refreshed regularly.
 
 dashboard = sse.channel("dashboard", "/dashboard", public=True)
 activity = sse.channel("activity", "/dashboard/<any(hour, day):span>", public=True)
@@ -137,7 +139,7 @@ async def chart(span: str) -> str:
     return await render_template("_chart.html", chart=draw(happened, period, now), period=period)
 
 
-# What has changed. Views call these after the commit, so nobody is told of what may yet fail.
+# Views call these after the commit, so that no page is refreshed for a change that may yet fail.
 
 
 async def comment_added(where: Discussion, comment: Comment) -> None:
@@ -177,7 +179,7 @@ async def something_happened(where: Discussion) -> None:
 
 @contextmanager
 def telling() -> Iterator[None]:
-    """Let what is saved count as done, even if open pages cannot be told of it just now."""
+    """Let a saved change succeed even if the broker is unavailable and open pages stay old."""
     try:
         yield
     except BrokerUnavailable:

@@ -1,4 +1,4 @@
-"""What the pages are made of; the fields are the columns of `schema.sql`.
+"""The records that pages show; the fields are the columns of `schema.sql`.
 
 Times are seconds since the epoch.
 """
@@ -41,7 +41,7 @@ class Activity:
     """Something that happened, for the dashboard."""
 
     kind: Literal["comment", "vote"]
-    author: str | None  # None: a guest, or a vote, which is nobody else's business
+    author: str | None  # None: a guest, or a vote, which is secret
     text: str  # of a comment
     discussion_id: int
     title: str
@@ -50,7 +50,7 @@ class Activity:
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """How many replies somebody has not seen, and where the newest of them is."""
+    """The number of a user's unread replies, and the newest of them."""
 
     count: int
     discussion_id: int = 0
@@ -65,13 +65,13 @@ class Card:
     title: str
     stage: Literal["todo", "doing", "done"]  # the column it stands in
     place: int  # 0 is the top
-    owner: str | None  # who has taken it
+    owner: str | None  # nickname of the user who has taken it
     changed: float
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A report that somebody has asked for."""
+    """A requested report."""
 
     id: int
     asked_by: str | None  # None: a guest
@@ -83,7 +83,7 @@ class Job:
     findings: tuple[str, ...] = ()  # one for each step that is done
 
     def state(self, now: float) -> Literal["waiting", "running", "interrupted", "done", "failed"]:
-        """Say how it stands; a worker that does not renew its lease has gone."""
+        """Return the job's state; a worker that does not renew its lease has gone."""
         if self.ended is not None:
             return "failed" if self.problem else "done"
         if self.lease is not None and self.lease > now:

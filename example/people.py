@@ -1,6 +1,6 @@
-"""Who is here: demo accounts without passwords, kept in the session cookie.
+"""Users: demo accounts without passwords, kept in the session cookie.
 
-A real application would use Quart-Auth or its own sign-in; quart_sse only asks who somebody is
+A real application would use Quart-Auth or its own sign-in; quart_sse only needs the user's identity
 (see `identity` in `example/live.py`).
 """
 
@@ -34,7 +34,7 @@ ACCOUNTS = {
 
 
 def signed_in_as() -> Person | None:
-    """The person of the current request, None for a guest."""
+    """Return the current user, None for a guest."""
     return ACCOUNTS.get(session.get("nickname", ""))
 
 
@@ -49,10 +49,10 @@ def sign_out() -> None:
 
 
 def voter(*, remember: bool = False) -> str | None:
-    """Whose vote this is: the nickname, or a random mark in a guest's cookie.
+    """Return the voter: the nickname, or the random mark in a guest's cookie.
 
     Args:
-        remember: Give a guest without a mark a new one, as whoever opens a discussion gets.
+        remember: Whether a guest without a mark gets a new one; pages of discussions do so.
     """
     if person := signed_in_as():
         return person.nickname
@@ -62,6 +62,6 @@ def voter(*, remember: bool = False) -> str | None:
 
 
 def may_read(moderators_only: bool) -> bool:
-    """Whether the person of the current request may read such a discussion."""
+    """Whether the current user may read such a discussion."""
     person = signed_in_as()
     return not moderators_only or (person is not None and person.is_moderator)

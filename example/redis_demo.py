@@ -1,4 +1,4 @@
-"""The forum as it may be deployed: `python -m example.redis_demo`, or `make demo-redis`.
+"""Serve the forum as in a deployment: `python -m example.redis_demo`, or `make demo-redis`.
 
 Starts a Redis of its own, web processes and a worker, and ends all of them together: on Ctrl+C, or
 when one of them ends by itself. `PORTS` says where, with one web process for each port.
@@ -17,7 +17,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-PATIENCE = 5.0  # seconds that a process may take to stop before it is killed
+PATIENCE = 5.0  # time that a process has to stop before it is killed, in seconds
 
 OPEN = """The forum is open at
     {urls}
@@ -27,15 +27,15 @@ Open the board in both and move a card, or ask one for a report and watch the ot
 
 
 class EndedError(Exception):
-    """Raised when a process has ended that nobody told to."""
+    """A process of the demo has ended by itself."""
 
 
 class Demo:
     """The processes that run together.
 
     Args:
-        group: Is cancelled, and the demo with it, when a process ends.
-        stack: Ends the processes, the last one first.
+        group: Tasks of the demo; cancelled when a process ends.
+        stack: Callbacks that end the processes, the last one first.
     """
 
     def __init__(self, group: asyncio.TaskGroup, stack: AsyncExitStack) -> None:
@@ -43,7 +43,7 @@ class Demo:
         self._stack = stack
 
     async def start(self, ports: list[str], folder: Path) -> list[str]:
-        """Start Redis, then all that needs it; returns the addresses of the web processes."""
+        """Start Redis, then the processes that need it; return the URLs of the web processes."""
         socket = folder / "redis.sock"
         options = {"port": "0", "unixsocket": str(socket), "dir": str(folder), "save": ""}
         flags = [word for name, value in options.items() for word in (f"--{name}", value)]
@@ -62,7 +62,7 @@ class Demo:
         assert web.stdout is not None
         line = (await web.stdout.readline()).decode()  # all that it prints
         if not line:
-            await asyncio.Event().wait()  # until its watcher, who is about to, cancels this
+            await asyncio.Event().wait()  # until its watcher cancels this, which is about to happen
         return next(word for word in line.split() if word.startswith("http"))
 
     async def _run(self, name: str, *command: str, **options: Any) -> Process:
@@ -94,7 +94,7 @@ async def _stop(process: Process, watcher: asyncio.Task[None]) -> None:
 
 
 async def run(ports: list[str]) -> str | None:
-    """Run the demo until somebody ends it; returns what went wrong otherwise."""
+    """Run the demo until the user ends it; return the problem if a process ended."""
     demo = asyncio.current_task()
     assert demo is not None
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

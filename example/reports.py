@@ -17,8 +17,8 @@ pages = Blueprint("reports", __name__, url_prefix="/reports")
 reports = sse.channel("reports", "/reports", public=True)
 
 
-# `every` shows a lease that has run out, of which nobody tells, and what a worker could not tell
-# because the broker was away just then.
+# `every` shows an expired lease, which no process publishes, and progress that a worker could not
+# publish because the broker was unavailable.
 @reports.fragment("progress", every=3.0)
 async def progress() -> str:
     job = await jobs().newest()
@@ -31,7 +31,7 @@ async def progress() -> str:
 
 
 async def progress_changed() -> None:
-    """Tell open pages, from whichever process: the web's own, or a worker's."""
+    """Refresh the progress on open pages, from a web process or a worker."""
     with telling():
         await reports.topic().refresh("progress")
 

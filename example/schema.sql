@@ -31,7 +31,7 @@ CREATE TABLE IF NOT EXISTS vote (
 );
 CREATE INDEX IF NOT EXISTS vote_by_time ON vote (created);
 
--- How far somebody has read a discussion.
+-- The last comment that a user has read in a discussion.
 CREATE TABLE IF NOT EXISTS seen (
     nickname      TEXT NOT NULL,
     discussion_id INTEGER NOT NULL REFERENCES discussion (id),
@@ -45,12 +45,12 @@ CREATE TABLE IF NOT EXISTS card (
     title   TEXT NOT NULL,
     stage   TEXT NOT NULL CHECK (stage IN ('todo', 'doing', 'done')),
     place   INTEGER NOT NULL,
-    owner   TEXT,  -- NULL: nobody has taken it
+    owner   TEXT,  -- NULL: no owner
     changed REAL NOT NULL
 );
 CREATE INDEX IF NOT EXISTS card_by_place ON card (stage, place);
 
--- The reports that somebody has asked for: a queue, and at its end what is shown.
+-- The requested reports: a queue, whose newest row the page shows.
 CREATE TABLE IF NOT EXISTS job (
     id       INTEGER PRIMARY KEY,
     asked_by TEXT,  -- NULL: a guest

@@ -25,7 +25,7 @@ def plant(db: sqlite3.Connection, now: float) -> None:
                 item.get("moderators_only", False),
             ),
         )
-        # Nobody of these can sign in, so every demo account still has its vote.
+        # None of these voters can sign in, so every demo account still has its vote.
         db.executemany(
             "INSERT INTO vote VALUES (?, ?, ?)",
             [

@@ -1,8 +1,8 @@
-"""What the forum keeps, in SQLite.
+"""The forum's database, in SQLite.
 
 The standard library's driver blocks, so each call runs in a thread and opens a connection there:
-SQLite connections belong to one thread, and opening one is cheap. WAL lets readers carry on while
-somebody writes.
+SQLite connections belong to one thread, and opening one is cheap. WAL lets readers carry on
+during a write.
 """
 
 import asyncio
@@ -31,8 +31,8 @@ SUMMARY = """
      ORDER BY moderators_only, active DESC
 """
 
-# Somebody takes part by starting a discussion or by commenting in it; new is what others wrote
-# after the last thing that person read or wrote there.
+# A user takes part by starting a discussion or by commenting in it. Unread are comments of others
+# after the last one that the user read or wrote there.
 UNREAD = """
     SELECT comment.id AS comment_id, comment.discussion_id
       FROM comment JOIN discussion ON discussion.id = comment.discussion_id
@@ -48,7 +48,7 @@ UNREAD = """
      ORDER BY comment.id DESC
 """
 
-# The moderators' room stays out: anybody may look at the dashboard.
+# Without the moderators' room, because the dashboard is public.
 ACTIVITY = """
     SELECT 'comment' AS kind, event.author, text, discussion_id, discussion.title, event.created
       FROM comment AS event JOIN discussion ON discussion.id = discussion_id

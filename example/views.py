@@ -90,7 +90,7 @@ async def vote(discussion_id: int) -> ResponseReturnValue:
 
 @pages.get("/replies")
 async def newest_reply() -> ResponseReturnValue:
-    """Go to the newest reply that the person has not seen.
+    """Redirect to the newest unread reply of the current user.
 
     A link to the comment itself would stay on the page if that is the discussion already open, and
     the reply would never count as seen.

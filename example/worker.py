@@ -1,7 +1,7 @@
 """The worker: `python -m example.worker` builds the reports that people ask for in the forum.
 
-It is a process of its own, which serves no page and renders nothing: it saves what it has found and
-says so, and the processes that have viewers render. Start as many as you like.
+It is a process of its own, which serves no page and renders no fragment: it saves its findings and
+publishes a refresh, and the processes with viewers render. Start as many as you like.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from example.live import sse
 
 
 async def work(app: Quart) -> None:
-    """Build reports until this process is told to stop."""
+    """Build reports until a signal stops this process."""
     task = asyncio.current_task()
     assert task is not None
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -26,8 +26,9 @@ async def work(app: Quart) -> None:
     async with app.app_context():
         if not sse.broker.is_shared:
             sys.exit(
-                "QUART_SSE_BROKER_URL names no Redis, so no page would hear of this worker. "
-                "Without one the forum builds its reports itself; with one, give it to both."
+                "QUART_SSE_BROKER_URL names no Redis, so no page would receive what this worker "
+                "publishes. Set it for the worker and the forum; without it the forum builds its "
+                "reports itself."
             )
         try:
             await build_reports()

@@ -1,4 +1,4 @@
-"""What the yearly report asks, one question a step. The moderators' room is nobody else's business.
+"""The questions of the yearly report, one per step, without the moderators' room.
 
 Each statement answers with one row, whose values go into the sentence beside it.
 """
@@ -16,7 +16,7 @@ class Question:
     nothing: str = "Nothing to tell."  # where there is no row
 
 
-#: Comments that everybody may read.
+#: Comments that all users may read.
 OPEN = """comment JOIN discussion ON discussion.id = discussion_id AND NOT moderators_only"""
 
 QUESTIONS = (

@@ -1,4 +1,4 @@
-"""Every ``QUART_SSE_*`` key: its default, its unit and what it may be; read and checked once."""
+"""Every ``QUART_SSE_*`` key: default, unit and valid values; read and checked once."""
 
 import dataclasses
 import re
@@ -14,7 +14,13 @@ PREFIX = "QUART_SSE_"
 
 
 def _key(default: Any, expected: str, read: Callable[[Any], Any]) -> Any:
-    """Declare a key: its default, what a value must be in words, and how to read one."""
+    """Declare a key.
+
+    Args:
+        default: The default value.
+        expected: The valid values in words, for :class:`~quart_sse.errors.ConfigError`.
+        read: Returns the setting from a value; raises ValueError for an invalid one.
+    """
     return dataclasses.field(default=default, metadata={"expected": expected, "read": read})
 
 
@@ -55,15 +61,17 @@ def _htmx(value: Any) -> int:
 
 def _base_url(value: Any) -> str:
     url = _text(r"https?://[^\s/?#]+(/[^\s?#]*)?")(value).rstrip("/")
-    urlsplit(url)  # raises for a host in brackets that is no IPv6 address
+    urlsplit(url)  # raises ValueError for a host in brackets that is no IPv6 address
     return url
 
 
 def read_origins(value: Any) -> tuple[str, ...]:
-    """Return origins that are given as a list, or as text with spaces between.
+    """Return the origins in a list, or in a text that separates them by spaces.
 
     Raises:
-        ValueError: If one is no origin, such as ``https://example.org``.
+        ValueError: If an item is no origin (scheme, host and port, RFC 6454), such as
+            ``https://example.org``.
+        TypeError: If an item is no text, or the value is neither text nor a list.
     """
     origins = tuple(value.split()) if isinstance(value, str) else tuple(value)
     if not all(re.fullmatch(r"https?://[^/\s]+", origin) for origin in origins):
@@ -75,82 +83,96 @@ def read_origins(value: Any) -> tuple[str, ...]:
 class Config:
     """The extension's settings of one app.
 
-    Each field ``name`` is the key ``QUART_SSE_NAME``, taken from ``app.config``, else from the
-    environment variable of that name, else the default that stands here. Times are in seconds.
+    A field ``name`` is the key ``QUART_SSE_NAME``. Its value comes from ``app.config``, then from
+    the environment variable of the same name, then from the default here. Times are in seconds,
+    sizes in bytes.
+
+    Example:
+        ``app.config["QUART_SSE_HISTORY"] = 500``, before ``SSE(app)``
     """
 
-    #: "memory://" for one process; "redis://...", "rediss://..." or "unix://..." for many.
+    #: URL of the broker: "memory://" for one process; "redis://...", "rediss://..." (TLS) or
+    #: "unix://..." (socket) for several.
     broker_url: str = _key(
         "memory://",
         "'memory://' or a redis://, rediss:// or unix:// URL",
         _text(r"memory://|(redis|rediss|unix)://.+"),
     )
-    #: Begins every URL of the extension.
+    #: Path that begins every URL of the extension.
     url_prefix: str = _key("/sse", "a path such as '/sse'", _text(r"(/[\w.-]+)+"))
-    #: Where browsers see the app: scheme, host and root path; None: relative URLs, of each page.
+    #: URL under which browsers see the app: scheme, host and root path. None: shared fragments have
+    #: relative URLs, below the root path of each page.
     base_url: str | None = _key(None, "a URL such as 'https://example.org/app'", _base_url)
-    #: The htmx version that the macros write markup for.
+    #: Version of htmx for which the macros write markup.
     htmx: int = _key(2, "2 or 4", _htmx)
-    #: Origins, beside our own, whose pages may connect: a list, or text with spaces between.
+    #: Further origins whose pages may connect: a list, or a text that separates them by spaces.
     origins: tuple[str, ...] = _key((), "origins such as 'https://example.org'", read_origins)
 
-    #: Events kept per topic for clients that come back; 0 keeps none.
+    #: Number of events kept per topic for clients that resume; 0 keeps none.
     history: int = _key(256, "a whole number, 0 or more", _int(0))
-    #: How long they are kept after the topic's last event.
+    #: Lifetime of a topic's history after its last message, in seconds.
     history_ttl: float = _key(300.0, "a number of seconds, at least 1", _seconds(1))
-    #: A connection that missed more than this is told to start afresh.
+    #: Size limits of one replay, in events and in bytes, over all topics of the connection. A
+    #: client that missed more is reset (``sse-reset``).
     replay_events: int = _key(1000, "a whole number, 1 or more", _int(1))
     replay_bytes: int = _key(1 << 20, "a number of bytes, at least 1024", _int(1024))
 
-    #: A fragment is rendered at most once in this time.
+    #: Shortest interval between two renders of a fragment, in seconds.
     debounce: float = _key(0.1, "a number of seconds, 0 or more", _seconds(0))
-    #: A renderer that takes longer is stopped and tried again.
+    #: Time limit of the render of a shared fragment, in seconds; a cancelled render is retried.
     render_timeout: float = _key(30.0, "a number of seconds, more than 0", _seconds(0.01))
 
-    #: Idle streams get their position this often; proxies cut silent ones after 60 s.
-    # Our script takes a connection for dead that has been silent for 45 s.
+    #: Interval in which an idle stream sends its position, in seconds; nginx closes streams that
+    #: are silent for 60 s (``proxy_read_timeout``).
+    # At most 30, because quart-sse.js replaces a connection that is silent for 45 s.
     heartbeat: float = _key(15.0, "a number of seconds, from 0.1 to 30", _seconds(0.1, 30))
-    #: How long one call to Redis may take; publishing raises BrokerUnavailable then.
+    #: Time limit of one call to Redis, in seconds; a publisher gets BrokerUnavailable after it.
     broker_timeout: float = _key(2.0, "a number of seconds, at least 0.05", _seconds(0.05))
-    #: How often the broker's liveness is proved, which also keeps positions fresh.
+    #: Interval of the probes of the broker, in seconds. A probe also advances the positions of idle
+    #: streams.
     probe: float = _key(5.0, "a number of seconds, at least 0.1", _seconds(0.1))
-    #: A stream ends at 80 to 100 % of this age; its browser comes back and is judged anew.
+    #: Lifetime of a stream, in seconds. A stream ends at 80 to 100 % of it; the client reconnects,
+    #: and the gate judges it again.
     max_age: float = _key(3600.0, "a number of seconds, at least 1", _seconds(1))
-    #: A client that takes nothing for this long is cut off.
+    #: Time after which a client that reads nothing is disconnected, in seconds.
     send_timeout: float = _key(30.0, "a number of seconds, at least 0.1", _seconds(0.1))
-    #: How long a topic without viewers stays subscribed, for those who only change pages.
+    #: Time that a process stays subscribed to a topic without viewers, in seconds, for users who
+    #: change pages.
     linger: float = _key(10.0, "a number of seconds, 0 or more", _seconds(0))
-    #: How long a new connection waits for the broker before it is told to come back later.
+    #: Time that a new connection waits for the broker, in seconds, before the client must retry.
     join_timeout: float = _key(5.0, "a number of seconds, at least 0.1", _seconds(0.1))
-    #: How long somebody who left still counts as present, so that a reload is no leaving.
+    #: Time that a closed connection still counts as present, in seconds, so that a reload does not
+    #: leave and join.
     presence_linger: float = _key(3.0, "a number of seconds, 0 or more", _seconds(0))
 
-    #: What one slow connection may hold; over it the connection ends and resumes from history.
+    #: Size limits of the messages that wait for one slow client, in events and in bytes. Over them
+    #: the stream ends, and the client resumes from history.
     pending_events: int = _key(1000, "a whole number, 1 or more", _int(1))
     pending_bytes: int = _key(1 << 20, "a number of bytes, at least 1024", _int(1024))
 
-    #: Lifetime of the topics that a page signed; a stream that stays open renews them.
+    #: Lifetime of a page's token, in seconds; an open stream renews it.
     token_lifetime: float = _key(86400.0, "a number of seconds, at least 1", _seconds(1))
-    #: However often a stream renews its page's token, the signature ends at this age.
+    #: Lifetime of a token over all its renewals, in seconds.
     token_max_lifetime: float = _key(604800.0, "a number of seconds, at least 1", _seconds(1))
-    #: Topics of one connection, tokens of one URL, and bytes of its query.
+    #: Limits of topics per connect element, of tokens per URL, and of bytes per query string.
     max_topics: int = _key(128, "a whole number, 1 or more", _int(1))
     max_tokens: int = _key(16, "a whole number, 1 or more", _int(1))
     max_query: int = _key(6144, "a number of bytes, at least 256", _int(256))
 
-    #: Open connections of one process, topic, identity and browser.
+    #: Limits of open connections in one process: in total, per topic, per identity and per browser.
     max_connections: int = _key(10_000, "a whole number, 1 or more", _int(1))
     max_per_topic: int = _key(10_000, "a whole number, 1 or more", _int(1))
     max_per_identity: int = _key(64, "a whole number, 1 or more", _int(1))
-    #: On HTTP/1 a browser opens 6 connections per host; the oldest stream makes room.
+    #: Browsers open 6 connections per host over HTTP/1. A new stream over the limit evicts the
+    #: browser's oldest.
     max_per_browser: int = _key(4, "a whole number, 1 or more", _int(1))
-    #: Connections that one address has without a browser cookie; over it they wait. As high as
-    #: the process's own limit, because behind a proxy all browsers may seem to share one address.
+    #: Limit of connections without a browser cookie per address; further clients must retry. As
+    #: high as the limit of the process, because all browsers behind a proxy may share one address.
     max_per_address: int = _key(10_000, "a whole number, 1 or more", _int(1))
-    #: Name of the signed random cookie that tells browsers apart; "" sets none.
+    #: Name of the signed random cookie that identifies a browser; "" sets no cookie.
     browser_cookie: str = _key("sse_browser", "a cookie name, or ''", _text(r"[\w-]*"))
 
-    #: Begins every key in Redis.
+    #: Prefix of every key and pub/sub channel in Redis.
     redis_prefix: str = _key("sse", "letters, digits, '_', '-', '.' or ':'", _text(r"[\w.:-]+"))
 
     @classmethod
@@ -158,12 +180,15 @@ class Config:
         """Return the settings of an app.
 
         Args:
-            config: The app's config; a value there beats the environment.
+            config: The app's config, which has precedence.
             environ: Environment variables.
 
+        Returns:
+            The settings; keys that are absent or None have their default.
+
         Raises:
-            ConfigError: If a value is not what its key takes, or a key beginning with
-                ``QUART_SSE_`` is none of ours (which is nearly always a misspelt one).
+            ConfigError: If a value is invalid, or the config has an unknown key that begins with
+                ``QUART_SSE_`` (most often a misspelt one).
         """
         fields = {PREFIX + field.name.upper(): field for field in dataclasses.fields(cls)}
         for key in config:

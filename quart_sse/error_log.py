@@ -1,4 +1,4 @@
-"""Log what goes wrong again and again: errors once a minute, then a count; other things once."""
+"""Log repeated errors with one traceback a minute, and repeated warnings once."""
 
 import logging
 import time
@@ -7,42 +7,42 @@ from dataclasses import dataclass
 
 logger = logging.getLogger("quart_sse")
 
-#: Seconds after a traceback in which further errors of the same function are only counted.
+#: Interval between two tracebacks of the same function, in seconds; errors within it are counted.
 QUIET = 60.0
-#: Different things that are said once; what comes after them is not said.
+#: Number of different warnings that a :class:`OnceLog` logs; further ones are dropped.
 MOST_ONCE = 100
 
 
 @dataclass(slots=True)
 class _Said:
-    at: float  #: when the traceback was logged, by the clock
-    more: int = 0  #: errors since then
+    at: float  #: clock time of the traceback, in seconds
+    more: int = 0  #: number of errors since then
 
 
 class ErrorLog:
-    """Logs errors without letting one request write thousands of tracebacks.
+    """Log errors of the app's functions, with at most one traceback a minute for each.
 
-    A stream of 600 topics whose renderer fails is one fault, not 600. So each function has one
-    traceback a minute; the rest is counted, and the count is logged when the minute is over.
+    A renderer that fails for 600 topics is one fault, not 600. Further errors within the minute are
+    counted, and the count is logged when the minute is over.
 
     Args:
-        clock: Seconds of a clock that never goes back; tests bring their own.
+        clock: Returns monotonic time, in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        # Function -> what was logged of it; as many as an app declares functions.
+        # Function -> its traceback of this minute; bounded by the number of functions of the app.
         self._said: dict[str, _Said] = {}
 
     def log(self, function: str, error: BaseException, message: str, *args: object) -> None:
-        """Log an error of a function, with its traceback or by counting it.
+        """Log an error of a function with its traceback, or count it.
 
         Args:
-            function: Names the function in one way, such as ``"fragment 'comments.list'"``. It
-                must not contain what a request chooses, for each name is remembered for a minute.
-            error: What was raised.
-            message: For :mod:`logging`: what happened, what follows, the remedy.
-            args: For the message.
+            function: The function's one name, such as ``"fragment 'comments.list'"``. It must not
+                contain values that a client chooses, because each name is kept for a minute.
+            error: The error.
+            message: Format for :mod:`logging`: what happened, what follows, the remedy.
+            args: Arguments of the format.
 
         Example:
             ``errors.log("authorize of 'comments'", error, "The gate of %r failed.", topic)``
@@ -56,7 +56,7 @@ class ErrorLog:
             said.more += 1
 
     def flush(self) -> None:
-        """Log the counts whose minute is over, and forget those functions."""
+        """Log the counts of functions whose minute is over, and drop these functions."""
         if not self._said:
             return
         now = self._clock()
@@ -73,21 +73,23 @@ class ErrorLog:
 
 
 class OnceLog:
-    """Logs warnings of which each is worth one line, however often its cause comes again.
+    """Log each of several warnings once, however often its cause recurs.
 
-    That another release sends what this one does not know is one fact, not one for each message.
+    For example, one line says that another release sends an unknown kind of message, and not one
+    line per message.
     """
 
     def __init__(self) -> None:
         self._said: set[str] = set()
 
     def warn(self, thing: str, message: str, *args: object) -> None:
-        """Log a warning, unless there was one of the same thing.
+        """Log a warning, unless one about the same thing was logged.
 
         Args:
-            thing: Names what the warning is of. It may come from outside: there is a bound.
-            message: For :mod:`logging`: what happened, what follows, the remedy.
-            args: For the message.
+            thing: Name of the warning's subject. It may come from outside: the number of names is
+                bounded.
+            message: Format for :mod:`logging`: what happened, what follows, the remedy.
+            args: Arguments of the format.
 
         Example:
             ``once.warn(f"kind {kind}", "Messages of kind %r are skipped.", kind)``

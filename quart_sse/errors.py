@@ -1,37 +1,60 @@
-"""Every error of quart_sse: each names the thing that is wrong, then the remedy."""
+"""Every error of quart_sse: each message names the faulty thing, then the remedy."""
 
 import re
 from collections.abc import Iterable
 
 
 def _listed(names: Iterable[str]) -> str:
-    """Write names for a message: ``'a', 'b'``, or ``none`` when there are none."""
+    """Return sorted names for a message: ``'a', 'b'``; ``none`` without names."""
     return ", ".join(repr(name) for name in sorted(names)) or "none"
 
 
 class SSEError(Exception):
-    """The root of all errors that quart_sse raises."""
+    """Base class of all errors that quart_sse raises.
+
+    Example:
+        ``except SSEError:`` around ``await topic.refresh()``
+    """
 
 
 class ConfigError(SSEError, ValueError):
-    """Raised in ``init_app`` when a ``QUART_SSE_*`` value cannot be used."""
+    """A ``QUART_SSE_*`` key is unknown, or its value is invalid; raised by ``init_app``.
+
+    Example:
+        ``app.config["QUART_SSE_HTMX"] = 3``, then ``SSE(app)``
+    """
 
     def __init__(self, key: str, value: object, expected: str) -> None:
-        # A URL may hold a password, and errors end in logs.
+        # A URL may contain a password, and error messages are logged.
         shown = re.sub(r"//[^/@]*@", "//...@", repr(value))
         super().__init__(f"{key} is {shown}. It must be {expected}.")
 
 
 class SetupError(SSEError, RuntimeError):
-    """Raised when the extension is used before, or initialised more often than, it can be."""
+    """The extension is not initialised for the app, or is initialised twice.
+
+    Raised by ``init_app``; by the use of a topic or of the ``SSE`` object without an app; and if a
+    package of the broker is not installed.
+
+    Example:
+        ``SSE().broker``, before any ``init_app``
+    """
 
 
 class DeclarationError(SSEError, ValueError):
-    """Raised where a channel or fragment is declared with a name or rule that cannot work."""
+    """A channel, fragment or function is declared with an invalid or taken name, rule or option.
+
+    Example:
+        ``sse.channel("wall", "wall")``, whose rule lacks its ``/``
+    """
 
 
 class UnknownChannelError(SSEError, LookupError):
-    """Raised when a channel is named that was never declared."""
+    """A macro or ``sse.topic()`` names a channel that is not declared.
+
+    Example:
+        ``sse.topic("coments")``
+    """
 
     def __init__(self, name: str, declared: Iterable[str]) -> None:
         super().__init__(
@@ -41,7 +64,11 @@ class UnknownChannelError(SSEError, LookupError):
 
 
 class UnknownFragmentError(SSEError, LookupError):
-    """Raised when a fragment is named that its channel never declared."""
+    """A macro, ``refresh()`` or ``push()`` names a fragment that its channel does not declare.
+
+    Example:
+        ``await comments.topic(discussion_id=7).refresh("lists")``
+    """
 
     def __init__(self, channel: str, name: str, declared: Iterable[str]) -> None:
         super().__init__(
@@ -51,45 +78,80 @@ class UnknownFragmentError(SSEError, LookupError):
 
 
 class AnswerError(SSEError, TypeError):
-    """Raised when a function of the app, or a caller, gives a value of a type that decides nothing.
+    """A function of the app returned, or a caller passed, a value that is no answer.
 
-    Such as an ``authorize`` that returns a response, or an identity that is a number.
+    For example, an ``authorize`` function returned a response, or an identity is a number. Such
+    errors of ``authorize`` and ``@sse.identity`` are logged, and the client is refused.
+
+    Example:
+        ``await sse.disconnect(identity=7)``, where a ``str`` is expected
     """
 
 
 class ParameterError(SSEError, ValueError):
-    """Raised when the parameters of a topic are not those of its channel's rule."""
+    """The parameters of a topic are not those of its channel's rule, or a topic is expected.
+
+    Example:
+        ``comments.topic(id=7)``, where the rule has ``discussion_id``
+    """
 
 
 class EventError(SSEError, ValueError):
-    """Raised when an event has a name, id or data that an event stream cannot carry."""
+    """An event has a name, id, data or ``retry_ms`` that an event stream cannot carry.
+
+    The format is that of https://html.spec.whatwg.org/multipage/server-sent-events.html.
+
+    Example:
+        ``await topic.publish("message", "hello")``, a reserved name
+    """
 
 
 class FragmentError(SSEError, ValueError):
-    """Raised when a fragment's HTML cannot be sent, or a fragment is used as it cannot be."""
+    """A fragment's HTML cannot be sent, or the fragment may not stand or be pushed here.
+
+    Example:
+        ``await topic.push("greeting", html="Hello")``, a personal fragment
+    """
 
 
 class RenderError(SSEError, RuntimeError):
-    """Raised when a fragment could not be rendered outside a viewer's request."""
+    """A shared fragment cannot be rendered: a hook answered, its host is unknown, or time is up.
+
+    Example:
+        ``url_for("page", _external=True)`` in a renderer, without ``QUART_SSE_BASE_URL``
+    """
 
 
 class MissingSecretKeyError(SSEError, RuntimeError):
-    """Raised at the first signing when the app has no secret key."""
+    """The app has no secret key; raised when a page's topics are signed for the first time.
+
+    Example:
+        ``{{ sse_connect() }}`` in a page, without ``app.secret_key``
+    """
 
     def __init__(self) -> None:
         super().__init__(
             "app.secret_key is not set, so the topics of a page cannot be signed. Set "
-            "app.secret_key (the same in every process), or declare channels that anybody "
+            "app.secret_key (the same in every process), or declare channels that every client "
             "may read with sse.channel(..., public=True)."
         )
 
 
 class BrokerUnavailable(SSEError, RuntimeError):  # noqa: N818 - a state, named as users meet it
-    """Raised when the broker cannot be reached.
+    """The broker cannot be reached, or did not answer within ``QUART_SSE_BROKER_TIMEOUT``.
 
     Attributes:
-        maybe_published: Whether the event may have been published all the same: the request
-            was sent and its answer never came. False when it was certainly not published.
+        maybe_published: True if the broker may have published the event: it was sent, and no
+            answer came. False if the event was certainly not published.
+
+    Example:
+        .. code-block:: python
+
+            try:
+                await topic.publish("paid", {"order": 12})
+            except BrokerUnavailable as error:
+                if not error.maybe_published:
+                    queue_again("paid", 12)
     """
 
     def __init__(self, message: str, *, maybe_published: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""The extension itself: ``SSE``."""
+"""The extension: :class:`SSE`, which an app makes once."""
 
 import asyncio
 import contextlib
@@ -35,16 +35,25 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 class SSE:
     """Live server-rendered pages for a Quart app.
 
+    One object can serve several apps. They share its channels; connections, broker and settings
+    belong to each app.
+
     Args:
-        app: The app; or None, to call :meth:`init_app` later. One object can serve several apps:
-            channels are shared by all of them, everything else is kept per app.
+        app: The app to initialise; None to call :meth:`init_app` later.
+
+    Attributes:
+        channels: Channel name -> declared channel.
+
+    Raises:
+        SetupError: As for :meth:`init_app`.
+        ConfigError: As for :meth:`init_app`.
 
     Example:
         .. code-block:: python
 
             sse = SSE(app)
 
-        or, with an application factory:
+        With an application factory:
 
         .. code-block:: python
 
@@ -64,25 +73,27 @@ class SSE:
             self.init_app(app)
 
     def init_app(self, app: Quart) -> None:
-        """Initialise the extension for an app.
+        """Initialise the extension for an app: endpoints, hooks, macros and middleware.
 
-        Call it once per app, before the app serves, and after ``app.config`` holds the
-        extension's keys, which are read here and never again: every field of
-        :class:`~quart_sse.config.Config` is one, such as ``QUART_SSE_BROKER_URL``,
-        ``QUART_SSE_URL_PREFIX``, ``QUART_SSE_HTMX`` and ``QUART_SSE_HISTORY``; a key that is not
-        in ``app.config`` is taken from the environment variable of the same name.
+        Call it once per app, before the app serves. The ``QUART_SSE_*`` keys of ``app.config`` are
+        read here and never again, so set them before; absent keys come from the environment.
+        :class:`~quart_sse.config.Config` has all keys, such as ``QUART_SSE_BROKER_URL``,
+        ``QUART_SSE_URL_PREFIX``, ``QUART_SSE_HTMX`` and ``QUART_SSE_HISTORY``.
 
         Args:
             app: The app.
 
         Raises:
-            SetupError: If the app was initialised before, or its broker needs what is not
-                installed.
-            ConfigError: If a key's value cannot be used.
+            SetupError: If the app was initialised before, or its broker needs a package that is
+                not installed.
+            ConfigError: If a key is unknown or its value is invalid.
+
+        Example:
+            ``sse.init_app(app)``
         """
         if KEY in app.extensions:
             raise SetupError(
-                "This app was initialised for quart_sse before. Call init_app(app) once, or use "
+                "This app is initialised for quart_sse already. Call init_app(app) once, and use "
                 "SSE() without the app where you call init_app(app) later."
             )
         config = Config.read(app.config, os.environ)
@@ -102,28 +113,33 @@ class SSE:
         history: int | None = None,
         history_ttl: float | None = None,
     ) -> Channel:
-        """Declare a channel: something that pages can listen to.
+        """Declare a channel: a URL rule whose parameters select a topic.
 
         Args:
-            name: Letters, digits, ``_`` and ``-``; part of endpoints (``sse.<name>.stream``), of
-                fragment names (``<name>.list``) and of what goes over the wire.
-            rule: A URL rule, below ``QUART_SSE_URL_PREFIX``, whose parameters pick a topic.
-            public: Whether anybody may listen, who knows or guesses the URL. Otherwise a page
-                of the app must have shown the topic, or ``authorize`` agree.
-            history: Events kept per topic for those who come back; 0 keeps none, and such events
-                may be missed. None for ``QUART_SSE_HISTORY``.
-            history_ttl: Seconds that they are kept after a topic's last one; None for
-                ``QUART_SSE_HISTORY_TTL``.
+            name: Letters, digits, ``_`` and ``-``. The name is part of endpoints
+                (``sse.<name>.stream``), fragment names (``<name>.list``) and topic names.
+            rule: URL rule of Werkzeug, below ``QUART_SSE_URL_PREFIX``.
+            public: Whether every client that knows or guesses the URL may listen. Otherwise a
+                client needs the token of a page that shows the topic, or the consent of
+                ``authorize``.
+            history: Number of events kept per topic for clients that resume; 0 keeps none, so that
+                clients miss events while they reconnect. None means ``QUART_SSE_HISTORY``.
+            history_ttl: Lifetime of a topic's history after its last event, in seconds, at least 1.
+                None means ``QUART_SSE_HISTORY_TTL``.
+
+        Returns:
+            The channel, which declares fragments and returns topics.
 
         Raises:
-            DeclarationError: If the name or rule cannot be used or is taken.
+            DeclarationError: If the name or rule is invalid or taken, or ``history`` or
+                ``history_ttl`` is too small.
 
         Example:
             ``comments = sse.channel("comments", "/discussion/<int:discussion_id>/comments")``
         """
         if name in self.channels:
             raise DeclarationError(
-                f"A channel {name!r} is declared already. Keep it in a variable and use that, or "
+                f"Channel {name!r} is declared already. Keep it in a variable and use that, or "
                 "choose another name."
             )
         taken = next((other for other in self.channels.values() if other.rule == rule), None)
@@ -149,13 +165,20 @@ class SSE:
         return channel
 
     def identity(self, function: Function) -> Function:
-        """Let this function say who makes the current request: a string, or None for nobody.
+        """Register the function that returns the current user's identity.
 
-        What a page shows to somebody can then be listened to by nobody else. It may be sync or
-        async, and is asked once per request that needs it.
+        A page's token is good for the identity that it was made for, and for no other. The function
+        runs once in each request that needs the identity, in a thread if it is sync.
+
+        Args:
+            function: A sync or async function without arguments. It returns a ``str`` that is not
+                empty, or None for an anonymous user.
+
+        Returns:
+            The function, unchanged.
 
         Raises:
-            DeclarationError: If there is such a function already.
+            DeclarationError: If an identity function is registered already.
 
         Example:
             .. code-block:: python
@@ -165,7 +188,9 @@ class SSE:
                     return current_user.auth_id
         """
         if self._identity is not None:
-            raise DeclarationError("@sse.identity was used before. Join the two into one.")
+            raise DeclarationError(
+                "An @sse.identity function is registered already. Combine the two into one."
+            )
         self._identity = function
         return function
 
@@ -179,13 +204,13 @@ class SSE:
 
     @property
     def _current(self) -> Services:
-        """What serves the current app, or the only one."""
+        """The services of the only app, or of the current one."""
         if len(self._installations) == 1:
             return self._installations[0].services
         if not self._installations:
             raise SetupError(
-                "This SSE object serves no app yet. Call sse.init_app(app) before its topics are "
-                "used."
+                "This SSE object serves no app yet. Call sse.init_app(app) before you use its "
+                "topics."
             )
         return current_services()
 
@@ -194,15 +219,32 @@ class SSE:
 
     @property
     def broker(self) -> Broker:
-        """The current app's broker; its ``state`` says whether it can be used."""
+        """The current app's broker.
+
+        ``broker.state`` tells a health check whether the broker is available, and
+        ``broker.is_shared`` a worker whether other processes receive what it publishes.
+
+        Example:
+            ``sse.broker.state.value == "ready"``
+        """
         return self._current.broker
 
     def topic(self, name: str, /, **params: Any) -> Topic:
-        """Return the topic of a channel by the channel's name.
+        """Return a topic by the name of its channel.
+
+        Use it where the channel object is not at hand; :meth:`Channel.topic` is the same.
+
+        Args:
+            name: The channel's name.
+            params: The topic's parameters.
 
         Raises:
-            UnknownChannelError: If no such channel was declared.
+            UnknownChannelError: If the channel is not declared.
             ParameterError: If the parameters are not those of its rule.
+            SetupError: As for :meth:`Channel.topic`.
+
+        Example:
+            ``await sse.topic("comments", discussion_id=7).refresh("list")``
         """
         channel = self.channels.get(name)
         if channel is None:
@@ -210,10 +252,19 @@ class SSE:
         return channel.topic(**params)
 
     def position(self) -> str:
-        """Return where the current request's page starts: for a page that opens its own stream.
+        """Return the position at which the current request's page starts.
 
-        A page that appends facts it rendered may be sent some of them again (at least once); a
-        client drops the ids that it has.
+        A page that opens its own stream passes it as ``?since=`` and misses no event. It may
+        receive events that it has rendered already, so it must drop the ids that it has.
+
+        Returns:
+            The position, for URLs; ``"0"`` if it is unknown, which resets the page.
+
+        Raises:
+            SetupError: If there is no current app, or it is not initialised.
+
+        Example:
+            ``url_for("sse.prices.stream", since=sse.position())``
         """
         return str(current_services().host.exchange().since or 0)
 
@@ -224,25 +275,31 @@ class SSE:
         metadata: Mapping[str, object] | None = None,
         identity: str | EllipsisType | None = ...,
     ) -> Response:
-        """Return a stream of topics as the answer of one of the app's own views.
+        """Return a stream of topics as the response of a view.
 
-        The view has decided who may listen: nothing else is asked, but pages of other origins are
-        refused as everywhere. It starts where the client's ``Last-Event-ID``, or ``since`` in the
-        query, says, else with what comes next. A client that returns after it was told to stop
-        is answered by 204. The events of a single topic have their bare names; those of several,
-        the full ones of ``sse_event``.
+        The view authorizes the client: neither tokens nor ``authorize`` apply, but pages of other
+        origins are refused. The stream resumes from the client's ``Last-Event-ID`` header or the
+        query's ``since``, and otherwise starts with the next message. A client that reconnects
+        after ``sse-stop`` gets a 204, after which ``EventSource`` stops (WHATWG HTML, 9.2.3).
+
+        Events of a single topic have their bare names, and events of several topics the names that
+        ``sse_event`` writes.
 
         Args:
-            topics: What to stream; at least one.
-            initial: Sent before all else.
-            metadata: Kept with the connection.
-            identity: Who listens, for :meth:`disconnect` and presence: a str that is not empty,
-                or None for a visitor who is not signed in. Left out, it is what the function of
-                ``@sse.identity`` says.
+            topics: The topics, at least one.
+            initial: Events that are sent first.
+            metadata: Any data of the app, kept with the connection.
+            identity: The user's identity, for :meth:`disconnect` and presence: a ``str`` that is
+                not empty, or None for an anonymous user. Without the argument it is that of
+                ``@sse.identity``.
+
+        Returns:
+            The response, which the view must return unchanged.
 
         Raises:
-            ParameterError: Without topics, or if one is no topic, such as a channel.
-            AnswerError: If the identity cannot be one.
+            ParameterError: If there is no topic, or an argument is no topic (such as a channel).
+            AnswerError: If the identity is neither None nor a ``str`` that is not empty.
+            HTTPException: By ``abort()``, if a page of another origin asks.
 
         Example:
             .. code-block:: python
@@ -267,35 +324,38 @@ class SSE:
         return respond(answer)
 
     async def disconnect(self, *, identity: str) -> None:
-        """End every stream of a user, in every process; clients that come back are judged again.
+        """End all streams of a user, in all browsers and processes.
+
+        The clients reconnect, and the gate judges them again. Use it after a ban or when a password
+        was changed.
 
         Args:
-            identity: As the function of ``@sse.identity`` gives it.
+            identity: The user's identity, as the ``@sse.identity`` function returns it.
 
         Raises:
-            AnswerError: If it is not a str, or empty: no stream can have that identity.
-            BrokerUnavailable: If other processes could not be told.
+            AnswerError: If the identity is None, empty or no ``str``.
+            BrokerUnavailable: If the broker did not confirm the message; streams may stay open.
 
         Example:
             ``await sse.disconnect(identity=str(user.id))``
         """
         if check_identity(identity, "identity= of sse.disconnect() is") is None:
             raise AnswerError(
-                "identity= of sse.disconnect() is None, which no stream has. Give the user's "
-                "identity; to end the streams of a topic there is sse.recheck(topic)."
+                "identity= of sse.disconnect() is None, which names no user. Pass the user's "
+                "identity, or end the streams of a topic with sse.recheck(topic)."
             )
         await self._current.revocations.disconnect(identity)
 
     async def logout(self) -> None:
-        """End the current user's streams in this browser, in all its tabs and every process.
+        """End the current user's streams in this browser: in all tabs and processes.
 
-        Without it other tabs go on receiving until they reconnect, within ``QUART_SSE_MAX_AGE``.
-        Call it in the view that signs the user out, before or after the session is cleared.
-        Clients that come back are judged as what they are then. Streams of the same user in other
-        browsers stay; :meth:`disconnect` ends those, too.
+        Without it other tabs receive the user's events until they reconnect, at the latest after
+        ``QUART_SSE_MAX_AGE``. Call it in the view that signs the user out, before or after the
+        session is cleared. The tabs reconnect, and the gate judges them again. Streams of the user
+        in other browsers stay open; :meth:`disconnect` ends these, too.
 
         Raises:
-            BrokerUnavailable: If other processes could not be told.
+            BrokerUnavailable: If the broker did not confirm the message; streams may stay open.
 
         Example:
             .. code-block:: python
@@ -312,8 +372,8 @@ class SSE:
         if identity is None and browser is None:
             if not services.config.browser_cookie:
                 logger.warning(
-                    "sse.logout() was called when the user was forgotten already, and no cookie "
-                    "tells whose streams to end. Call it before the session is cleared, or set "
+                    "sse.logout() found neither an identity nor a browser cookie, so it ended no "
+                    "stream. Call it before the session is cleared, or set "
                     "QUART_SSE_BROWSER_COOKIE."
                 )
             return
@@ -324,19 +384,25 @@ class SSE:
                 await services.revocations.logout(identity, browser)
             except BrokerUnavailable:
                 logger.warning(
-                    "The broker is away, so streams of a user who signed out may stay open."
+                    "The broker is unavailable, so streams of a user who signed out may stay open "
+                    "for QUART_SSE_MAX_AGE. Call sse.disconnect(identity=...) when it is back."
                 )
 
-        # Once more when the browser has been sent the answer that ends its session: a stream
-        # that came back before was let in by the cookie of the session that is over.
+        # Again after the response that clears the session was sent: a stream that reconnected
+        # before still had the old session's cookie.
         services.host.exchange().after.append(end_later_ones)
 
     async def recheck(self, topic: Topic) -> None:
-        """End every stream of a topic, so that clients that come back are judged again.
+        """End all streams of a topic, in every process, so that the gate judges the clients again.
+
+        Use it when users lose the right to read a topic.
+
+        Args:
+            topic: The topic.
 
         Raises:
-            ParameterError: If it is no topic, such as a channel.
-            BrokerUnavailable: If other processes could not be told.
+            ParameterError: If the argument is no topic (such as a channel).
+            BrokerUnavailable: If the broker did not confirm the message; streams may stay open.
 
         Example:
             ``await sse.recheck(comments.topic(discussion_id=7))``
@@ -345,10 +411,17 @@ class SSE:
         await self._current.revocations.recheck(topic.name)
 
     async def close_all(self) -> None:
-        """End every stream of this process, for servers whose stop is not noticed.
+        """End all streams of this process, for servers whose stop is not noticed.
 
-        New streams are told to come back later. It returns when all have ended, or after a
-        second; what a server holds back then it must end itself.
+        The clients reconnect later (``sse-holdoff``), and new streams are refused likewise. It
+        returns when all streams have ended, at the latest after one second; streams that a client
+        does not read may remain open.
+
+        Raises:
+            SetupError: If there is no current app, or it is not initialised.
+
+        Example:
+            ``await sse.close_all()``
         """
         connections = self._current.connections
         connections.close()
@@ -358,20 +431,20 @@ class SSE:
 
 
 def current_services() -> Services:
-    """Return what serves the current app.
+    """Return the services of the current app.
 
     Raises:
-        SetupError: Outside an app context, or if the app was never initialised.
+        SetupError: If there is no app context, or the app is not initialised.
     """
     if not has_app_context():
         raise SetupError(
-            "quart_sse was used outside an app context, so it cannot know which app is meant. "
-            "Wrap the call in 'async with app.app_context():'."
+            "quart_sse was used outside an app context, so the app is unknown. Wrap the call in "
+            "'async with app.app_context():'."
         )
     services = current_app.extensions.get(KEY)
     if not isinstance(services, Services):
         raise SetupError(
-            "This app was not initialised for quart_sse. Call sse.init_app(app) or SSE(app)."
+            "This app is not initialised for quart_sse. Call sse.init_app(app) or SSE(app)."
         )
     return services
 
@@ -379,6 +452,6 @@ def current_services() -> Services:
 def _check_topic(function: str, topic: object) -> None:
     if not isinstance(topic, Topic):
         raise ParameterError(
-            f"{function} was given {topic!r}, which is no topic. Write channel.topic(...), with "
-            "the channel's parameters."
+            f"{function} got {topic!r}, which is no topic. Pass channel.topic(...), with the "
+            "channel's parameters."
         )

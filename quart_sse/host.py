@@ -1,7 +1,7 @@
-"""What the house needs of a web framework: the protocol ``Host``, and one HTTP exchange.
+"""The protocol of a web framework (:class:`Host`), and one HTTP exchange (:class:`Exchange`).
 
-``quart/`` has the host of Quart. All else stands on this protocol, so that a second framework can
-be served without a change of the rest; one suite of tests is for every host.
+``quart/`` implements the protocol for Quart. The other wings use the protocol only, so another
+framework needs another host and nothing else; ``tests/project/test_host.py`` tests every host.
 """
 
 import time
@@ -13,49 +13,49 @@ from werkzeug.routing import Map
 
 from .wire import Position
 
-#: Where an app keeps the extension, and an ASGI scope its exchange.
+#: Key of the services in ``app.extensions``, and of the exchange in an ASGI scope.
 KEY = "quart_sse"
 
 
 @dataclass(slots=True)
 class Exchange:
-    """What is remembered of one request until its answer was sent.
+    """The state of one request until its response was sent.
 
-    It lives in the ASGI scope. A framework's own place for such things may be another one while a
-    template is streamed.
+    It lives in the ASGI scope, because a framework may change its own context (Quart's ``g``) while
+    it streams a template.
     """
 
-    #: The process's position before the view ran: nothing after it can be missed by the page.
+    #: The process's position before the view ran. A page that connects from here misses nothing.
     since: Position | None
     identity: str | None = None
-    is_identified: bool = False  #: whether ``identity`` has been asked for
+    is_identified: bool = False  #: whether ``identity`` is set; None is an identity, too
     began: float = field(default_factory=time.monotonic)
-    #: Whether the client has many streams on one socket (HTTP/2).
+    #: Whether the client's socket carries several streams (HTTP/2).
     is_multiplexed: bool = False
-    #: Ends the request as if its client had gone, and returns whether its socket is closed; None
-    #: if the request cannot become a stream.
+    #: Disconnects the client and returns whether its socket is closed; None if the request cannot
+    #: become a stream.
     kick: Callable[[], bool] | None = None
-    is_foreign: bool = False  #: whether a page of another origin asks
-    #: The path as the framework sees it, inside all middleware; None if no request reached it.
+    is_foreign: bool = False  #: whether the request comes from a page of another origin
+    #: The path as the framework sees it, inside all middleware; None if the framework saw none.
     path: str | None = None
-    #: Called in this order when the answer was sent.
+    #: Functions called in order after the response was sent.
     after: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
-    page: object | None = None  #: what ``pages/`` keeps of it
+    page: object | None = None  #: the request's page; only ``pages/`` reads it
 
 
 class Sites(NamedTuple):
-    """What the configuration of an app says of where the app is."""
+    """The sites that an app's configuration names as its own."""
 
-    own: frozenset[tuple[str, str]]  #: scheme and host of each
-    trusted: list[str] | None  #: hosts, as in Werkzeug's ``host_is_trusted``; None if not said
+    own: frozenset[tuple[str, str]]  #: pairs of scheme and host
+    trusted: list[str] | None  #: hosts for Werkzeug's ``host_is_trusted``; None if not configured
 
 
 class Host(Protocol):
-    """A web framework, as one app uses it.
+    """One app of a web framework.
 
-    Streams and fragments are asked for in a request of the framework: the host enters the
-    request's context, runs the app's own hooks, and calls the endpoints of ``streams/`` there. All
-    that these ask of the app (identity, each ``authorize``, personal fragments) happens in that
+    The host handles requests for streams and fragments like any other request: it enters the
+    request's context, runs the app's hooks and calls the endpoints of ``streams/``. All functions
+    of the app that a stream needs (identity, each ``authorize``, personal renderers) run in that
     one context.
     """
 
@@ -64,45 +64,44 @@ class Host(Protocol):
         """The app's URL map, with an endpoint ``sse.<channel>.stream`` for each channel."""
 
     def keys(self) -> list[bytes]:
-        """Return the app's secret keys, the one that signs first; none if there are none."""
+        """Return the app's secret keys, the signing key first; an empty list without any."""
 
     def dumps(self, value: Any) -> str:
-        """Return a value as JSON, in the way that the app writes JSON.
+        """Return a value as JSON, written by the app's own JSON encoder.
 
         Raises:
-            TypeError: If the app cannot write it.
+            TypeError: If the encoder cannot write the value.
         """
 
     def exchange(self) -> Exchange:
-        """Return the current request's exchange; outside a request, one of the app context."""
+        """Return the current request's exchange; outside a request that of the app context."""
 
     def header(self, name: str) -> str:
-        """Return a header of the current request; ``""`` without one, and outside a request."""
+        """Return a header of the current request; ``""`` if it is absent or there is no request."""
 
     def root(self) -> str:
-        """Return the path below which browsers see the app in the current request.
+        """Return the current request's root path: the path below which browsers see the app.
 
         Returns:
             ``""`` or a path such as ``"/app"``.
         """
 
     def sites(self) -> Sites:
-        """Return where the app is, by its configuration."""
+        """Return the sites that the configuration names as the app's own."""
 
     async def call(self, function: Callable[..., Any], values: Mapping[str, Any]) -> Any:
-        """Call a function of the app in the current context, and return what it finally gives.
+        """Call a function of the app in the current context, and return its final result.
 
-        A sync function may block, so it runs in a thread. All that is awaitable is awaited: a sync
-        decorator around an async function, an object with an async ``__call__`` or a
-        ``functools.partial`` look like sync functions, and the coroutine that they return is no
-        answer.
+        A sync function may block, so it runs in a thread. Awaitable results are awaited until one
+        is not: a sync decorator around an async function, an object with an async ``__call__`` and
+        a ``functools.partial`` look like sync functions and return a coroutine.
 
         Args:
             function: The app's function, sync or async.
             values: Its keyword arguments.
 
         Raises:
-            Exception: What the function raised.
+            Exception: Any error of the function.
         """
 
     async def template(self, name: str, context: Mapping[str, Any]) -> str:
@@ -114,13 +113,16 @@ class Host(Protocol):
         """Call a function in a request of its own: an anonymous GET of a path.
 
         Args:
-            path: Of the URL, without the root path.
-            root: The root path, which begins the URLs that the function builds.
-            exchange: That of the new request.
+            path: Path of the URL, without the root path.
+            root: Root path, which begins the URLs that the function builds.
+            exchange: The new request's exchange.
             function: Returns HTML.
 
+        Returns:
+            The function's HTML.
+
         Raises:
-            RenderError: If a hook of the app answered in the function's place, or the function
-                asked for an absolute URL, and nothing says where the app is.
-            Exception: What the function raised.
+            RenderError: If a hook of the app answered the request, or the function built an
+                absolute URL and the app's host is not configured.
+            Exception: Any error of the function.
         """

@@ -1,4 +1,4 @@
-"""Which release of the package runs; ``pyproject.toml`` has the number."""
+"""The installed release of the package, as ``pyproject.toml`` numbers it."""
 
 from importlib.metadata import PackageNotFoundError, version
 
@@ -7,7 +7,7 @@ def _read() -> str:
     try:
         return version("quart-sse")
     except PackageNotFoundError:
-        return "unknown"  # a folder on PYTHONPATH, which nothing has installed
+        return "unknown"  # a checkout on PYTHONPATH that is not installed
 
 
 RELEASE = _read()

@@ -1,4 +1,4 @@
-"""What one app is served by: the one place that makes it, and no framework is known here."""
+"""Make the services of one app and connect them; no framework is imported here."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ from .publisher import AsyncPublisher
 from .server import Housekeeping, Lifecycle, Middleware, Shutdown
 from .streams import Renewal, StreamEndpoints, Streams, Viewers
 
-#: Returns who makes the current request of a host.
+#: Returns the identity of a host's current request.
 Identify = Callable[[Host], Awaitable[str | None]]
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What serves one app: ``app.extensions["quart_sse"]``, for the extension alone."""
+    """The services of one app, in ``app.extensions["quart_sse"]``; not a public interface."""
 
     config: Config
     errors: ErrorLog
@@ -49,13 +49,16 @@ class Services:
     macros: Macros
 
     async def start(self) -> None:
-        """Begin to serve; servers have installed their signal handlers by then."""
+        """Start broker, hub, shutdown and housekeeping.
+
+        Call it when the server has installed its signal handlers, which the shutdown wraps.
+        """
         await self.lifecycle.start()
         self.shutdown.start()
         self.housekeeping.start()
 
     async def stop(self) -> None:
-        """End all streams, and free what is held."""
+        """End all streams, and stop the services in reverse order."""
         await self.shutdown.stop()
         await self.housekeeping.stop()
         await self.lifecycle.stop()
@@ -73,16 +76,16 @@ def wire(
     config: Config,
     reloader: CodeType | None = None,
 ) -> Services:
-    """Make what serves an app; nothing of it is started.
+    """Make the services of an app; :meth:`Services.start` starts them.
 
     Args:
-        host: The framework, as the app uses it.
-        broker: See :func:`make_broker`.
-        channels: The declared channels; more may be declared.
-        identify: Returns who makes the current request.
+        host: The app's framework.
+        broker: The app's broker; see :func:`make_broker`.
+        channels: Channel name -> channel; channels that are declared later appear in it.
+        identify: Returns the current request's identity.
         config: The app's settings.
-        reloader: The code of the coroutine by which the framework looks for changes of files; None
-            if it has none.
+        reloader: Code of the coroutine in which the framework's reloader watches files; None
+            without a reloader.
     """
     errors = ErrorLog()
     control = Control(broker, errors)
@@ -138,10 +141,14 @@ def wire(
 
 
 def make_broker(config: Config) -> Broker:
-    """Return the broker that ``QUART_SSE_BROKER_URL`` names."""
+    """Return the broker that ``QUART_SSE_BROKER_URL`` selects.
+
+    Raises:
+        SetupError: If it needs a package that is not installed.
+    """
     if config.broker_url == "memory://":
         return MemoryBroker()
-    # Only here, so that apps of one process need not load it.
+    # Imported here, so that apps with one process do not load the Redis client.
     from .broker.redis import RedisBroker
 
     return RedisBroker(

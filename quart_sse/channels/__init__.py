@@ -1,4 +1,8 @@
-"""What applications declare and use: channels, topics, and who is present."""
+"""Channels, topics and presence: what applications declare, publish to and refresh.
+
+An app reaches all of it through ``sse.channel(...)``; the names below are also what the other wings
+need of the declared channels.
+"""
 
 from .app_channels import AppChannels
 from .channel import Binding, Channel, Published, Topic

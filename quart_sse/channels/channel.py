@@ -16,9 +16,9 @@ from ..publisher import AsyncPublisher
 from ..wire import UrlRule, check_name
 from .presence import Presence, PresenceTracker
 
-#: By which our script says, in requests of htmx, which page they come from.
+#: Request header in which the script names the page that sends an htmx request.
 PAGE_HEADER = "X-SSE-Page"
-#: The secret of its stream, and which of the pages that share it.
+#: The header's value: the secret of the page's stream, and the page's number on that stream.
 _PAGE = re.compile(r"([\w-]{16,64})\.([\w-]{1,64})", re.ASCII)
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -26,35 +26,45 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What became of an event."""
+    """The result of :meth:`Topic.publish`.
 
-    id: str  #: its place in the broker's order; opaque
-    local_receivers: int  #: connections of this process that listened; others are not counted
+    Attributes:
+        id: The event's id in the broker's order. Clients receive it as ``Last-Event-ID``; compare
+            it for equality only.
+        local_receivers: Number of open connections on the topic in this process. Connections of
+            other processes are not counted, so 0 does not mean that the event had no receiver.
+
+    Example:
+        ``(await topic.publish("price", "42")).local_receivers``
+    """
+
+    id: str
+    local_receivers: int
 
 
 @dataclass(frozen=True, slots=True)
 class Fragment:
-    """A declared fragment: how it behaves and what renders it."""
+    """A declared fragment: its options and its renderer."""
 
     spec: FragmentSpec
     renderer: Callable[..., Any]
 
 
 class Pushes(Protocol):
-    """Makes the HTML that a publisher pushes; ``pages/`` has the class."""
+    """Checks and renders pushed HTML; :class:`quart_sse.pages.Renderer` implements it."""
 
     def check(self, topic: str, fragment: str, html: str) -> str:
-        """Return HTML that may go to all viewers."""
+        """Return the HTML if it may go to all viewers; raise FragmentError otherwise."""
 
     async def render_template(
         self, topic: str, fragment: str, template: str, context: Mapping[str, Any]
     ) -> str:
-        """Render a template as a shared fragment is rendered."""
+        """Render a template as a shared fragment: outside the current request."""
 
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """What binds the topics of channels to one app."""
+    """The services of one app that its topics use."""
 
     host: Host
     config: Config
@@ -65,9 +75,17 @@ class Binding:
 
 
 class Channel:
-    """Something that pages can listen to: a name, and a URL rule whose parameters pick a topic.
+    """A named kind of topic: a URL rule whose parameters select one topic.
 
-    Made by ``sse.channel(...)``, which documents the arguments.
+    ``sse.channel(...)`` makes channels and documents the arguments. A channel declares its
+    fragments (:meth:`fragment`), authorizes clients (:meth:`authorize`) and returns topics
+    (:meth:`topic`).
+
+    Attributes:
+        name: The channel's name, such as ``"comments"``.
+        rule: Its URL rule below ``QUART_SSE_URL_PREFIX``.
+        public: Whether clients may listen without a token and without ``authorize``.
+        fragments: Fragment name -> declared fragment.
 
     Example:
         .. code-block:: python
@@ -103,16 +121,20 @@ class Channel:
 
     @property
     def specs(self) -> Mapping[str, FragmentSpec]:
-        """Fragment -> how it was declared."""
+        """Fragment name -> declared options."""
         return {name: fragment.spec for name, fragment in self.fragments.items()}
 
     @property
     def shared(self) -> frozenset[str]:
-        """The fragments that look the same to everybody."""
+        """Names of the fragments that are the same for all viewers."""
         return frozenset(name for name, spec in self.specs.items() if not spec.personal)
 
     def keep(self, config: Config) -> Keep:
-        """Return how the history of this channel's topics is kept."""
+        """Return how much history the topics of this channel keep.
+
+        Args:
+            config: The app's settings, which apply where the channel declares none.
+        """
         return Keep(
             config.history if self._history is None else self._history,
             config.history_ttl if self._history_ttl is None else self._history_ttl,
@@ -121,15 +143,23 @@ class Channel:
     # -- declaring -------------------------------------------------------------------------------
 
     def authorize(self, function: Function) -> Function:
-        """Ask this function whether whoever connects may listen to a topic.
+        """Register the function that authorizes clients for this channel's topics.
 
-        It runs in the request of whoever connects, with the topic's parameters as keyword
-        arguments, and may be sync or async. False, or ``abort(4xx)``, is a no. It has the last
-        word: also over topics that one of the app's own pages signed, at every connect and
-        whenever a stream reaches its maximum age.
+        The function decides at every connect, and again when a stream reaches
+        ``QUART_SSE_MAX_AGE``; a page's token cannot overrule it. It runs in the client's own
+        request, in a thread if it is sync.
+
+        Args:
+            function: A sync or async function that takes the topic's parameters as keyword
+                arguments. It returns True to authorize the client. False, None, ``abort(4xx)`` and
+                a raised redirect refuse it; any other answer is logged as an error and refuses it,
+                too.
+
+        Returns:
+            The function, unchanged.
 
         Raises:
-            DeclarationError: If the channel is public or has such a function already.
+            DeclarationError: If the channel is public, or has an ``authorize`` function already.
 
         Example:
             .. code-block:: python
@@ -140,11 +170,12 @@ class Channel:
         """
         if self.public:
             raise DeclarationError(
-                f"Channel {self.name!r} is public=True, so nobody would be asked. Remove one."
+                f"Channel {self.name!r} is public=True, so its authorize function would never be "
+                "called. Remove one of the two."
             )
         if self.authorizer is not None:
             raise DeclarationError(
-                f"Channel {self.name!r} has an authorize function already. Join the two into one."
+                f"Channel {self.name!r} has an authorize function already. Combine the two."
             )
         self.authorizer = function
         return function
@@ -159,27 +190,31 @@ class Channel:
         presence: bool = False,
         includes: Iterable[str] = (),
     ) -> Callable[[Function], Function]:
-        """Declare a fragment: HTML that is a function of the channel's parameters.
+        """Declare a fragment: HTML that is a function of the topic's parameters.
 
-        The decorated function gets the topic's parameters as keyword arguments, may be sync or
-        async, and returns HTML. A shared fragment is rendered once, as an anonymous GET of its
-        own URL, and everybody gets the same bytes; it must not depend on who looks.
+        The decorated function is the fragment's renderer. It takes the topic's parameters as
+        keyword arguments, may be sync or async, and returns HTML as ``str`` or ``Markup``. A shared
+        fragment is rendered once for all viewers, as an anonymous GET of its own URL, so its HTML
+        must not depend on the user.
 
         Args:
-            name: Letters, digits, ``_`` and ``-``.
-            personal: Whether it depends on who looks. It is then rendered in each viewer's own
-                request: at first in the page's, after a change in one of its own.
-            every: Seconds between refreshes while the topic has viewers; None for none.
-            debounce: Seconds in which it is rendered at most once; None for
+            name: The fragment's name: letters, digits, ``_`` and ``-``.
+            personal: Whether the HTML depends on the viewer. The renderer then runs in each
+                viewer's own request: first that of the page, after a refresh one of the fragment.
+            every: Seconds between two refreshes while the topic has viewers, more than 0; None
+                refreshes on ``topic.refresh()`` alone.
+            debounce: Seconds in which the fragment is rendered at most once, 0 or more; None means
                 ``QUART_SSE_DEBOUNCE``.
-            presence: Whether it shows who is present, so that it is refreshed when somebody
-                joins or leaves the topic.
-            includes: Fragments of other topics that it may contain, as ``"channel.fragment"``;
-                those of its own topic need not be named.
+            presence: Whether the fragment is refreshed when a viewer joins or leaves the topic.
+            includes: Fragments of other topics that the HTML may contain, as
+                ``"channel.fragment"``. Fragments of the same topic need no entry.
+
+        Returns:
+            A decorator, which returns the renderer unchanged.
 
         Raises:
-            DeclarationError: If the name cannot be used or is taken, or ``every`` or
-                ``debounce`` is not a number of seconds.
+            DeclarationError: If the name is invalid or taken, ``every`` or ``debounce`` is no
+                number of seconds, or a personal fragment has ``every``.
 
         Example:
             .. code-block:: python
@@ -213,7 +248,7 @@ class Channel:
         """Return a declared fragment.
 
         Raises:
-            UnknownFragmentError: If there is none of that name.
+            UnknownFragmentError: If the channel declares no fragment of this name.
         """
         try:
             return self.fragments[fragment]
@@ -223,15 +258,21 @@ class Channel:
     # -- topics ----------------------------------------------------------------------------------
 
     def topic(self, /, **params: Any) -> "Topic":
-        """Return the topic that these parameters pick.
+        """Return the topic that these parameters select.
 
-        The parameters are sent through the rule's converters, built into a URL and matched back,
-        so that what is published to and what is subscribed to can never be two things.
+        The parameters are built into a URL and matched back by the rule's converters, so that
+        publishers and clients always mean the same topic.
+
+        Args:
+            params: One value for each parameter of the rule, of the type that its converter gives.
+
+        Returns:
+            The topic, bound to the current app.
 
         Raises:
-            ParameterError: If parameters are missing, unknown, or come back from the URL as
-                anything else (an empty string, ``1.0`` for an int, ``/`` in a string).
-            SetupError: If it is not known which app is meant.
+            ParameterError: If a parameter is missing or unknown, or its URL leads back to another
+                value (as an empty string, ``1.0`` for an int, or a string with ``/``).
+            SetupError: If the SSE object serves no app, or several and none is current.
 
         Example:
             ``comments.topic(discussion_id=7).name == "comments?discussion_id=7"``
@@ -251,22 +292,33 @@ class Channel:
                 got = "nothing" if back is None else repr(back[name])
                 raise ParameterError(
                     f"The parameter {name}={value!r} of channel {self.name!r} comes back from "
-                    f"its URL as {got}. Pass what the converter in {self.rule!r} takes."
+                    f"its URL as {got}. Pass a value that the converter in {self.rule!r} takes."
                 )
         if back is None:
             raise ParameterError(
-                f"The URL of channel {self.name!r} does not lead to it. A route of the app's own, "
-                f"or of another channel, hides its rule {self.rule!r}."
+                f"The URL of channel {self.name!r} does not lead to it: a route of the app, or of "
+                f"another channel, hides its rule {self.rule!r}. Change one of the two rules."
             )
         return Topic(self, binding, self.url_rule.topic_of(url_map, back), back)
 
 
 class Topic:
-    """A channel with its parameters filled in: what is published to and subscribed to.
+    """A channel with its parameters filled in: clients listen to it, the app publishes to it.
+
+    Returned by :meth:`Channel.topic` and ``sse.topic(...)``. A topic holds no connection and no
+    state: make one wherever you need it.
 
     Attributes:
+        channel: The topic's channel.
         name: The topic's name, such as ``comments?discussion_id=7``.
-        params: Its parameters, as the rule's converters give them.
+        params: The parameters, as the rule's converters give them.
+
+    Example:
+        .. code-block:: python
+
+            topic = comments.topic(discussion_id=7)
+            await topic.refresh("list")
+            await topic.publish("comment-added", {"id": 12})
     """
 
     def __init__(
@@ -289,24 +341,31 @@ class Topic:
         retry_ms: int | None = None,
         to_others: bool = False,
     ) -> Published:
-        """Publish an event: a fact, kept in order and replayed to those who come back.
+        """Publish an event: a fact, delivered in order.
+
+        The broker keeps events for ``QUART_SSE_HISTORY_TTL`` and replays missed ones to clients
+        that resume.
 
         Args:
-            name: The event's name; ``message``, ``open``, ``error``, ``sse-*`` and ``htmx*`` are
-                reserved.
-            data: Text is sent as it is; anything else as JSON, by the app's own JSON provider
-                (which takes dataclasses, dates and UUIDs). None is sent as ``null``.
-            retry_ms: Milliseconds that clients shall from now on wait before they reconnect.
-            to_others: Whether the page whose request this is shall not be told: it knows. Pages
-                tell who they are if they have our script, by the header that it adds to the
-                requests of htmx.
+            name: The event's name: a letter, then letters, digits, ``_``, ``.`` or ``-``. The
+                names ``message``, ``open`` and ``error`` (WHATWG: ``EventSource`` dispatches these
+                itself), ``sse-*`` and ``htmx*`` are reserved.
+            data: A ``str`` is sent as it is. Any other value is sent as JSON by ``app.json``, which
+                writes dataclasses, dates and UUIDs; None is sent as ``null``.
+            retry_ms: New reconnect delay of the clients that receive the event, in milliseconds
+                (the ``retry`` field of the WHATWG event stream); None leaves it.
+            to_others: Whether the page that sent the current request leaves the event out. The
+                script names the page in a header of htmx's requests; requests without the header
+                exclude no page.
 
         Returns:
-            The event's id, and how many connections of this process listened.
+            The event's id, and the number of connections on the topic in this process.
 
         Raises:
-            EventError: If the name is reserved, or the data cannot be sent.
-            BrokerUnavailable: If the event was not, or may not have been, published.
+            EventError: If the name is reserved or invalid, the data cannot be written as JSON or
+                exceeds ``QUART_SSE_PENDING_BYTES``, or ``retry_ms`` is negative.
+            BrokerUnavailable: If the broker did not confirm the event. Its ``maybe_published`` is
+                False if the event was certainly not published.
 
         Example:
             ``await topic.publish("comment-added", {"id": 12})``
@@ -327,16 +386,17 @@ class Topic:
         return self.channel.keep(self._binding.config)
 
     async def refresh(self, *fragments: str) -> None:
-        """Say that fragments have changed: whoever shows them is sent the new HTML.
+        """Render fragments again for their viewers, in every process.
 
-        Commit before refreshing, for the renderer may run at once.
+        Commit first: the renderer may run at once, in a process that reads the committed data.
+        Processes without viewers of a fragment do not render it.
 
         Args:
-            fragments: Their names; none means all of the channel.
+            fragments: Names of the changed fragments; without names, all of the channel.
 
         Raises:
-            UnknownFragmentError: If the channel declares no such fragment.
-            BrokerUnavailable: If the broker cannot be reached; it is safe to try again.
+            UnknownFragmentError: If the channel does not declare one of the fragments.
+            BrokerUnavailable: If the broker cannot be reached. Refreshing again is always safe.
 
         Example:
             ``await comments.topic(discussion_id=7).refresh("list", "count")``
@@ -354,36 +414,40 @@ class Topic:
         template: str | None = None,
         **context: Any,
     ) -> None:
-        """Publish a fragment's HTML, rendered here: spares every process its own render.
+        """Publish a fragment's HTML, so that no other process renders it.
+
+        The HTML is not stored. Clients that connect later get the renderer's output, so ``html``
+        must match it.
 
         Args:
             fragment: The fragment's name.
-            html: ``Markup`` is sent as it is; a plain ``str`` is escaped. Make it of what is the
-                same for all viewers.
-            template: Name of a template to render instead, just as a shared fragment is: outside
-                the current request, as an anonymous GET of the fragment's URL. Its session, user
-                and ``g`` cannot reach what all viewers are sent.
-            context: For the template.
+            html: The HTML, the same for all viewers. ``Markup`` is sent as it is; a plain ``str``
+                is escaped.
+            template: Name of a template to render instead of ``html``. It is rendered as a shared
+                fragment: outside the current request, without its session, user and ``g``.
+            context: Variables of the template.
 
         Raises:
-            UnknownFragmentError: If the channel declares no such fragment.
-            FragmentError: If the fragment is personal, neither or both of ``html`` and
-                ``template`` are given, or the HTML cannot be sent: it holds a connect element or
-                a personal fragment, or a script that htmx would cut in two.
-            RenderError: If the template could not be rendered outside a request, or took longer
-                than ``QUART_SSE_RENDER_TIMEOUT``.
-            BrokerUnavailable: If the broker cannot be reached; it is safe to try again.
+            UnknownFragmentError: If the channel does not declare the fragment.
+            FragmentError: If the fragment is personal, neither or both of ``html`` and ``template``
+                are given, or the HTML contains a connect element, a personal fragment, or htmx's
+                own tags in a script or style.
+            RenderError: If the template cannot be rendered outside a request, or takes longer than
+                ``QUART_SSE_RENDER_TIMEOUT``.
+            BrokerUnavailable: If the broker cannot be reached. Pushing again is always safe.
 
         Example:
             ``await topic.push("count", html=Markup("<b>3</b>"))``
         """
         if self.channel.find(fragment).spec.personal:
             raise FragmentError(
-                f"Fragment {fragment!r} of channel {self.channel.name!r} is personal: no one HTML "
-                f"is right for everybody. Use topic.refresh({fragment!r})."
+                f"Fragment {fragment!r} of channel {self.channel.name!r} is personal: its HTML "
+                f"differs between viewers. Use topic.refresh({fragment!r})."
             )
         if (html is None) == (template is None):
-            raise FragmentError("push() takes either html= or template=.")
+            raise FragmentError(
+                "push() takes either html= or template=, and got neither or both. Pass one of them."
+            )
         bound = self._binding
         if template is not None:
             text = await bound.pushes.render_template(self.name, fragment, template, context)
@@ -392,10 +456,10 @@ class Topic:
         await bound.publisher.push(self.name, fragment, text, self._keep, root=bound.host.root())
 
     async def presence(self) -> Presence:
-        """Return who is present on the topic, over all processes.
+        """Return the users and connections present on the topic, over all processes.
 
-        While the broker is away only those of this process are counted: a page that shows a
-        number shall not fail for it.
+        While the broker is unavailable only this process is counted, so that pages which show the
+        number keep rendering.
 
         Example:
             ``(await topic.presence()).people``
@@ -404,17 +468,17 @@ class Topic:
 
 
 def _page_that_asks(host: Host) -> str:
-    """Return the page whose request this is; "" if it does not say, or what cannot be true.
+    """Return the page that sent the current request; "" without a valid header.
 
-    All that listen are sent it, so it must not be what the header has to say: else each of them
-    could hide events of its own from that page.
+    Every client of the topic receives the result. It is a hash of the header's secret, because a
+    client that knew the secret could send the header itself and hide events from that page.
     """
     match = _PAGE.fullmatch(host.header(PAGE_HEADER))
     return "" if match is None else f"{id_of(match[1])}.{match[2]}"
 
 
 def _is_same(given: Any, back: Any) -> bool:
-    """Whether a parameter came back as what was given; True and 1.0 are not 1."""
+    """Whether a parameter came back unchanged; True and 1.0 are not 1."""
     if isinstance(given, bool) is not isinstance(back, bool):
         return False
     return bool(given == back) and isinstance(given, type(back))

@@ -1,4 +1,4 @@
-"""Who is here: which connections listen to a topic, over all processes."""
+"""Presence: which users and connections a topic has, over all processes."""
 
 from collections import deque
 from dataclasses import dataclass
@@ -13,30 +13,40 @@ from ..publisher import AsyncPublisher
 
 @dataclass(frozen=True, slots=True)
 class Presence:
-    """Who is present on a topic."""
+    """The users and connections present on a topic; returned by ``topic.presence()``.
 
-    people: int  #: different identities; anonymous visitors are told apart by browser
-    connections: int  #: streams; a browser's tabs share one, where they have our script
-    identities: frozenset[str]  #: those that the application gave; anonymous ones are not here
+    Attributes:
+        people: Number of distinct users: identities, and anonymous users by browser cookie.
+        connections: Number of open streams. All tabs of a browser share one, if they load the
+            script.
+        identities: Identities that ``@sse.identity`` returned. Anonymous users are not in it.
+
+    Example:
+        ``here = await topic.presence()``, then ``"mira" in here.identities``
+    """
+
+    people: int
+    connections: int
+    identities: frozenset[str]
 
 
 class Declared(Protocol):
-    """What presence needs to know of channels; :class:`~quart_sse.channels.AppChannels`."""
+    """Declared channels; :class:`~quart_sse.channels.AppChannels` implements it."""
 
     def specs(self, topic: str) -> list[FragmentSpec]:
-        """Return how the fragments of a topic were declared."""
+        """Return the declared options of all fragments of a topic."""
 
     def keep(self, topic: str) -> Keep:
-        """Return how a topic's history is kept."""
+        """Return how much history a topic keeps."""
 
 
 class PresenceTracker:
-    """Tells the broker who is present in this process, and refreshes what shows it.
+    """Report this process's connections to the broker, and refresh the fragments that show them.
 
     Args:
-        broker: Knows who is present, over all processes.
+        broker: Keeps the presence of all processes.
         publisher: Publishes the refreshes.
-        connections: Those of this process.
+        connections: The open connections of this process.
         channels: The app's channels.
         config: The app's settings.
     """
@@ -54,16 +64,16 @@ class PresenceTracker:
         self._connections = connections
         self._channels = channels
         self._linger = config.presence_linger
-        # Connections that have gone and still count as present, with the loop time until when.
+        # Closed connections that still count as present, each with the loop time when it expires.
         self._departed: deque[tuple[float, Connection]] = deque()
 
     @property
     def has_departed(self) -> bool:
-        """Whether connections that have gone still count as present."""
+        """Whether closed connections still count as present."""
         return bool(self._departed)
 
     async def look(self, topic: str) -> Presence:
-        """Return who is present on a topic; of this process alone, while the broker is away."""
+        """Return a topic's presence; that of this process while the broker is unavailable."""
         try:
             members = await self._broker.present(topic)
         except BrokerUnavailable:
@@ -75,29 +85,31 @@ class PresenceTracker:
         return Presence(len(who), len(members), named)
 
     async def enter(self, connection: Connection) -> None:
-        """Note that a connection is present on its topics.
+        """Report a new connection as present on its topics.
 
         Raises:
-            BrokerUnavailable: If the broker cannot be told.
+            BrokerUnavailable: If the broker cannot be reached.
         """
         for topic in connection.subscription:
             await self._broker.enter(topic, {connection.id: _who(connection)})
             await self._refresh(topic)
 
     def leave(self, connection: Connection, now: float) -> None:
-        """Note that a connection has gone; it still counts for a while, for a reload is no leaving.
+        """Let a closed connection expire after ``QUART_SSE_PRESENCE_LINGER``.
+
+        It counts until then, so that a reloaded page does not leave and join.
 
         Args:
-            connection: The connection.
-            now: Loop time.
+            connection: The closed connection.
+            now: Current loop time, in seconds.
         """
         self._departed.append((now + self._linger, connection))
 
     async def announce(self) -> None:
-        """Say again who is here, for a broker that forgets connections it hears of no more.
+        """Report all connections again; the broker expires those that are not reported.
 
         Raises:
-            BrokerUnavailable: If the broker cannot be told.
+            BrokerUnavailable: If the broker cannot be reached.
         """
         topics: dict[str, dict[str, str]] = {}
         for connection in self._connections:
@@ -107,10 +119,13 @@ class PresenceTracker:
             await self._broker.enter(topic, members)
 
     async def sweep(self, now: float) -> None:
-        """Let connections count no longer that left long enough before a loop time.
+        """Remove the closed connections that have expired.
+
+        Args:
+            now: Current loop time, in seconds.
 
         Raises:
-            BrokerUnavailable: If the broker cannot be told.
+            BrokerUnavailable: If the broker cannot be reached.
         """
         while self._departed and self._departed[0][0] <= now:
             _, connection = self._departed.popleft()
@@ -119,14 +134,14 @@ class PresenceTracker:
                 await self._refresh(topic)
 
     async def _refresh(self, topic: str) -> None:
-        """Refresh the fragments of a topic that show who is present."""
+        """Refresh the fragments of a topic that were declared ``presence=True``."""
         shown = [spec.name for spec in self._channels.specs(topic) if spec.presence]
         if shown:
             await self._publisher.refresh(topic, shown, self._channels.keep(topic))
 
 
 def _who(connection: Connection) -> str:
-    # "+" marks an identity, so that no identity can pass for an anonymous browser.
+    # "+" marks an identity, so that no identity can equal the id of an anonymous browser.
     if connection.identity is not None:
         return f"+{connection.identity}"
     return f"-{connection.browser or connection.id}"

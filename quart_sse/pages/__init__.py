@@ -1,4 +1,7 @@
-"""What templates call, and how fragments are rendered."""
+"""Pages: the macros that templates call, and the rendering of fragments.
+
+This wing and ``quart/`` alone may import Jinja.
+"""
 
 from .assets import ASSETS
 from .macros import Macros

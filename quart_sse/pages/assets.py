@@ -1,4 +1,7 @@
-"""Where templates and static files are: in the package in a wheel, beside it in a checkout."""
+"""The folder of templates and static files.
+
+A wheel has it inside the package, a checkout beside it.
+"""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What the macros call: the markup of scripts, fragments and connect elements."""
+"""The functions behind the macros: the markup of scripts, fragments and connect elements."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -16,31 +16,32 @@ from .page_request import PageRequest, Pages
 from .render import Renderer
 from .scripts import Scripts
 
-#: What https://www.w3.org/TR/wai-aria-1.2/#aria-live allows; None leaves the attribute out.
+#: Values of ``aria-live`` (https://www.w3.org/TR/wai-aria-1.2/#aria-live); None omits it.
 _ARIA_LIVE = (None, "polite", "assertive", "off")
 
 _TAG_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
-#: Elements whose content is no HTML.
+#: Elements whose content browsers do not parse or show as HTML.
 _RAW_TEXT = frozenset({"script", "style", "textarea", "title", "template", "iframe", "noscript"})
+# Characters that may not occur in attribute names:
 # https://html.spec.whatwg.org/multipage/syntax.html#attributes-2
 _BREAKS_NAME = re.compile(r"""[\s/>=<"'\x00-\x1f\x7f]""")
 
 
 class Macros:
-    """The functions behind ``quart_sse/macros.html``, one object per app.
+    """The functions that ``quart_sse/macros.html`` calls, one object per app.
 
-    They keep what they must remember between calls in the request's scope (outside a request in
-    ``g``), so they work however a template is put together: extended, included, imported with or
-    without context, or streamed.
+    Between two calls of a page their state lives in the request's ASGI scope (outside a request in
+    ``g``), so they work in templates that are extended, included, imported with or without context,
+    or streamed.
 
     Args:
-        host: Has the current request's exchange, and the root path.
+        host: The framework, which has the current request's exchange and root path.
         channels: The app's channels.
-        gate: Knows who makes the current request.
+        gate: Returns the current request's identity.
         hub: Renders shared fragments.
-        renderer: Renders personal ones.
+        renderer: Renders personal fragments.
         elements: Makes connect elements.
-        pages: Remember what each page shows.
+        pages: The page of each request, with the fragments that it shows.
         scripts: Writes script elements.
     """
 
@@ -62,9 +63,9 @@ class Macros:
         self._renderer = renderer
         self._elements = elements
         self._pages = pages
-        #: Return the script elements for the htmx version that ``QUART_SSE_HTMX`` names.
+        #: ``sse_scripts``; see :meth:`Scripts.elements`.
         self.scripts = scripts.elements
-        # (topic, fragment) -> the fragments whose HTML its render waits for at the moment
+        # (topic, fragment) -> the fragments whose renders its own render waits for
         self._waiting: dict[tuple[str, str], set[tuple[str, str]]] = {}
 
     async def fragment(
@@ -75,7 +76,23 @@ class Macros:
         attrs: Mapping[str, Any] | None = None,
         aria_live: str | None = None,
     ) -> Markup:
-        """Return a fragment in its element, rendered now, and note that the page shows it."""
+        """Return a fragment in its element, rendered now; ``sse_fragment``.
+
+        Args:
+            name: ``"channel.fragment"``.
+            params: The topic's parameters.
+            tag: Name of the element around the fragment.
+            attrs: Further attributes of the element; those whose value is None are omitted.
+            aria_live: ``"polite"``, ``"assertive"``, ``"off"`` or None.
+
+        Raises:
+            UnknownChannelError: If the channel is not declared.
+            UnknownFragmentError: If the channel does not declare the fragment.
+            ParameterError: If the parameters are not those of the channel's rule.
+            FragmentError: If the HTML cannot be sent, or the fragment may not stand inside the
+                fragment that is being rendered.
+            ValueError: If ``tag``, ``attrs`` or ``aria_live`` cannot be written as HTML.
+        """
         topic, fragment = self._find(name, params)
         page = self._pages.current()
         element = await self._element(page, topic, fragment, tag, attrs, aria_live)
@@ -90,18 +107,28 @@ class Macros:
         attrs: Mapping[str, Any] | None = None,
         aria_live: str | None = None,
     ) -> Markup:
-        """Return a fragment with a connection of its own: nothing else is needed in the page."""
+        """Return a fragment with a connect element of its own; ``sse_live``.
+
+        The arguments and errors are those of :meth:`fragment`.
+        """
         topic, fragment = self._find(name, params)
         page = self._pages.current()
         element = await self._element(page, topic, fragment, tag, attrs, aria_live)
         return element + await self._connect(page, page.shown.take_rendered(topic.name, fragment))
 
     async def connect(self, topics: Iterable[Any] = ()) -> Markup:
-        """Return the element that opens one connection for every fragment above.
+        """Return the connect element of all fragments above it; ``sse_connect``.
+
+        A page that shows no fragment and names no event or topic gets no element.
 
         Args:
-            topics: Further topics, whose events the page wants: channel names, pairs of channel
+            topics: Further topics whose events the page receives: channel names, pairs of channel
                 name and parameters, or ``Topic`` objects.
+
+        Raises:
+            UnknownChannelError: If a channel is not declared.
+            ParameterError: If the parameters are not those of the channel's rule.
+            FragmentError: Inside a shared fragment, whose HTML all viewers receive.
         """
         page = self._pages.current()
         for topic in topics:
@@ -110,7 +137,19 @@ class Macros:
         return await self._connect(page, shown) if shown else Markup()
 
     def event(self, name: str, /, **params: Any) -> str:
-        """Return the name by which an event of a topic reaches the page, and connect the topic."""
+        """Return the name under which the page receives an event; ``sse_event``.
+
+        The next connect element covers the event's topic.
+
+        Args:
+            name: ``"channel.event"``.
+            params: The topic's parameters.
+
+        Raises:
+            UnknownChannelError: If the channel is not declared.
+            ParameterError: If the parameters are not those of the channel's rule.
+            EventError: If the event's name is reserved or invalid.
+        """
         channel, _, event = name.partition(".")
         topic = self._channel(channel).topic(**params).name
         self._pages.current().shown.note_topic(topic)
@@ -144,8 +183,8 @@ class Macros:
     async def _connect(self, page: PageRequest, shown: Mapping[str, set[str]]) -> Markup:
         if page.rendering is not None:
             raise FragmentError(
-                f"The shared fragment {page.rendering[1]!r} opens a connection, but its HTML goes "
-                "to everybody. Put sse_connect() or sse_live() into the page instead."
+                f"The shared fragment {page.rendering[1]!r} opens a connection, but its HTML "
+                "is for all viewers. Put sse_connect() or sse_live() into the page instead."
             )
         element = await self._elements.make(
             shown, root=self._host.root(), identity=await self._gate.identity()
@@ -182,7 +221,7 @@ class Macros:
         self._check_nesting(page, topic, fragment)
         page.shown.add([(topic.name, fragment)])
         if declared.spec.personal:
-            page.is_private = True  # also where anybody may listen: it is this viewer's
+            page.is_private = True  # in public channels, too: the HTML is this viewer's
             return Rendered(await self._renderer.call(topic.name, fragment, topic.params))
         inside, inner = page.rendering, (topic.name, fragment)
         if inside is not None:
@@ -198,7 +237,7 @@ class Macros:
         return rendered
 
     def _check_nesting(self, page: PageRequest, topic: Topic, fragment: str) -> None:
-        """Refuse a fragment inside another one where it could not be kept current."""
+        """Refuse a fragment inside another one if it could not be refreshed there."""
         if page.rendering is None:
             return
         outer_topic, outer = page.rendering
@@ -206,7 +245,7 @@ class Macros:
         if topic.channel.find(fragment).spec.personal:
             raise FragmentError(
                 f"The shared fragment {outer!r} contains the personal fragment {name!r}, whose "
-                "HTML would go to everybody. Put it beside, not inside."
+                "HTML is for one viewer. Put it beside, not inside."
             )
         outer_channel = self._channel(outer_topic.partition("?")[0])
         if topic.name != outer_topic and name not in outer_channel.find(outer).spec.includes:
@@ -215,10 +254,10 @@ class Macros:
                 f"@{outer_channel.name}.fragment({outer!r}, includes=[{name!r}])."
             )
         if self._reaches((topic.name, fragment), page.rendering):
-            raise FragmentError(f"Fragment {name!r} contains itself. Break the circle.")
+            raise FragmentError(f"Fragment {name!r} contains itself. Remove it from its own HTML.")
 
     def _reaches(self, start: tuple[str, str], goal: tuple[str, str]) -> bool:
-        """Whether a fragment's render waits, directly or not, for another's."""
+        """Whether the render of ``start`` waits, directly or not, for that of ``goal``."""
         found, open_ = {start}, [start]
         while open_:
             here = open_.pop()
@@ -231,17 +270,17 @@ class Macros:
 
 
 def _attributes(values: Mapping[str, Any]) -> Markup:
-    """Return attributes for a tag, without those that are None.
+    """Return the attributes of a tag, without those whose value is None.
 
     Raises:
-        ValueError: If a name would end itself and begin another attribute, as Jinja's own
-            ``xmlattr`` refuses it: names must not come from users, but templates do let them.
+        ValueError: If a name has a character that ends it, so that a user who chose the name could
+            add attributes. Jinja's ``xmlattr`` filter refuses the same names.
     """
     for name in values:
         if not name or _BREAKS_NAME.search(name):
             raise ValueError(
                 f"{name!r} in attrs cannot name an attribute: it is empty, or has a space, a "
-                "quote, '/', '<', '>' or '='. Values may have all of these, names come from you."
+                "quote, '/', '<', '>' or '='. Write the name yourself; values may have these."
             )
     return Markup().join(
         Markup(' {}="{}"').format(name, value)

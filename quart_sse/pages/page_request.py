@@ -1,4 +1,4 @@
-"""What a page shows, and what of it is connected: one place for each request."""
+"""The fragments that a page shows, and those that a connect element covers, per request."""
 
 import logging
 from collections.abc import Iterable, Mapping
@@ -16,72 +16,73 @@ Pair = tuple[str, str]
 
 
 class Shown:
-    """What a page shows, and what of it no connect element covers yet.
+    """The fragments that a page shows, and those that no connect element covers yet.
 
-    A fragment is rendered, then noted, and taken by the connect element that follows it. What is
-    rendered inside another fragment is noted with the outer one.
+    A fragment is rendered, then noted, then taken by the next connect element. A fragment inside
+    another one is noted together with the outer one.
     """
 
     __slots__ = ("_inside", "_noted", "_rendered", "_uncovered")
 
     def __init__(self) -> None:
         self._uncovered: dict[str, set[str]] = {}
-        #: of everything rendered so far, and what of it was noted or taken
+        # All rendered fragments, and those of them that were noted or taken.
         self._rendered: set[Pair] = set()
         self._noted: set[Pair] = set()
-        #: fragment -> what is inside it, at any depth
+        # Fragment -> the fragments inside it, at any depth.
         self._inside: dict[Pair, frozenset[Pair]] = {}
 
     @property
     def rendered(self) -> frozenset[Pair]:
-        """Every fragment that was rendered so far, at any depth."""
+        """All fragments rendered so far, at any depth."""
         return frozenset(self._rendered)
 
     @property
     def uncovered(self) -> frozenset[str]:
-        """The declared names of fragments, ``channel.fragment``, that nothing connects yet."""
+        """Names (``channel.fragment``) of the fragments that no connect element covers yet."""
         return frozenset(
             declared_name(topic, name) for topic, names in self._uncovered.items() for name in names
         )
 
     def __bool__(self) -> bool:
-        """Whether there is anything that no connect element covers yet."""
+        """Whether any topic or fragment has no connect element yet."""
         return bool(self._uncovered)
 
     def add(self, pairs: Iterable[Pair]) -> None:
-        """Add fragments that were rendered."""
+        """Add rendered fragments."""
         self._rendered.update(pairs)
 
     def put_inside(self, outer: Pair, nested: frozenset[Pair]) -> None:
-        """Add what was rendered inside a fragment."""
+        """Add the fragments that were rendered inside another one."""
         self._rendered |= nested
         if nested:
             self._inside[outer] = nested
 
     def note_topic(self, topic: str) -> None:
-        """Note that the page wants the events of a topic."""
+        """Note that the page receives the events of a topic."""
         self._uncovered.setdefault(topic, set())
 
     def note_rendered(self) -> None:
-        """Note that the page shows all that was rendered since the last time."""
+        """Note the fragments rendered since the last call as shown by the page."""
         for topic, name in self._whole(self._rendered - self._noted):
             self._uncovered.setdefault(topic, set()).add(name)
         self._noted |= self._rendered
 
     def _whole(self, pairs: set[Pair]) -> set[Pair]:
-        """Return fragments with what is inside them, also what another connect element covers.
+        """Return fragments with those inside them, even if another connect element covers these.
 
-        The token that names an outer fragment must name what opens only to a page's viewers, too.
+        A token that names an outer fragment must name the inner ones, too: a client is refused the
+        outer fragment if it may not see them.
         """
         return pairs.union(*(self._inside.get(pair, ()) for pair in pairs))
 
     def take(self) -> Mapping[str, set[str]]:
-        """Return what no connect element covers yet, for the one that does from now on."""
+        """Return all uncovered topics with their fragments; from now on they count as covered."""
         taken, self._uncovered = self._uncovered, {}
         return taken
 
     def take_rendered(self, topic: str, fragment: str) -> Mapping[str, set[str]]:
-        """Return a fragment and what is new inside it, for a connect element of its own."""
+        """Return a fragment and the new ones inside it, for a connect element of its own."""
         taken: dict[str, set[str]] = {}
         for nested_topic, name in self._whole({(topic, fragment)} | (self._rendered - self._noted)):
             taken.setdefault(nested_topic, set()).add(name)
@@ -89,19 +90,19 @@ class Shown:
         return taken
 
     def forget(self) -> None:
-        """Connect nothing: what is shown belongs to a page that has done so."""
+        """Count all fragments as covered: the page that receives them has connected them."""
         self._uncovered.clear()
 
 
 @dataclass(slots=True)
 class PageRequest:
-    """What is remembered of one request for a page, or for a shared fragment."""
+    """The state of one request for a page, or of the render of one shared fragment."""
 
-    #: The process's position before the view ran: nothing after it can be missed by the page.
+    #: The process's position before the view ran. A page that connects from here misses nothing.
     since: Position | None = None
-    #: Made when it is first asked for: requests that are streams show nothing.
+    #: Made at first use, for most requests show no fragment.
     _shown: Shown | None = None
-    #: The shared fragment that this request renders, if it is none of a browser.
+    #: Topic and name of the shared fragment that the request renders; None for a client's page.
     rendering: Pair | None = None
     #: The fragments that were put into the one that this request renders, as they were put there.
     inside: list[Inside] = field(default_factory=list)
@@ -110,17 +111,17 @@ class PageRequest:
 
     @property
     def shown(self) -> Shown:
-        """What the page shows."""
+        """The fragments that the page shows."""
         if self._shown is None:
             self._shown = Shown()
         return self._shown
 
 
 class Pages:
-    """The page of each request of one app.
+    """Keep one :class:`PageRequest` for each request of an app.
 
     Args:
-        host: Has the current request's exchange.
+        host: The framework, which has the current request's exchange.
     """
 
     def __init__(self, host: Host) -> None:
@@ -128,7 +129,7 @@ class Pages:
         self._warned: set[frozenset[str]] = set()
 
     def current(self) -> PageRequest:
-        """Return what is remembered of the current request's page; it is made when first asked."""
+        """Return the current request's page; the first call makes it."""
         exchange = self._host.exchange()
         page = exchange.page
         if not isinstance(page, PageRequest):
@@ -137,22 +138,23 @@ class Pages:
         return page
 
     def start(self, exchange: Exchange, rendering: Pair | None = None) -> PageRequest:
-        """Return a new page of an exchange.
+        """Make the page of an exchange.
 
         Args:
-            exchange: That keeps it.
-            rendering: The shared fragment that is rendered; None for a page of a browser.
+            exchange: The exchange, which keeps the page.
+            rendering: Topic and name of the shared fragment that is rendered; None for the page of
+                a client.
         """
         page = exchange.page = PageRequest(exchange.since, rendering=rendering)
         return page
 
     async def _warn_unconnected(self, page: PageRequest) -> None:
-        """Warn once of fragments that a page shows and does not connect."""
+        """Warn once about fragments that a page shows without a connect element."""
         names = page.shown.uncovered
         if names and names not in self._warned:
             self._warned.add(names)
             logger.warning(
-                "A page shows the fragments %s and never connects, so they will not change. Put "
-                "{{ sse_connect() }} after them, or use sse_live. This is said once.",
+                "A page shows the fragments %s without a connect element, so they will not change. "
+                "Put {{ sse_connect() }} after them, or use sse_live. This is said once.",
                 ", ".join(sorted(names)),
             )

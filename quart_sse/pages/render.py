@@ -1,8 +1,8 @@
-"""Rendering fragments: shared ones outside any viewer's request, personal ones inside it.
+"""Render fragments: shared ones outside any viewer's request, personal ones inside it.
 
-A shared fragment is rendered as **an anonymous GET of its own URL**: in a task of its own, with
-an empty context, so that nothing of the request that happened to trigger it (``g``, the current
-user, the session) can reach HTML that is sent to everybody.
+A shared fragment is rendered as **an anonymous GET of its own URL**, in a task with an empty
+context. So no data of the request that triggered the render (``g``, user, session) can reach HTML
+that all viewers receive.
 """
 
 import asyncio
@@ -28,11 +28,11 @@ class Renderer:
     """Renders the fragments of one app.
 
     Args:
-        host: Calls renderers.
+        host: The framework, which calls renderers and templates.
         channels: The app's channels.
-        broker: Knows the position that a render starts at.
-        pages: Remember what a render shows.
-        timeout: Seconds that a shared fragment's renderer may take.
+        broker: Gives the position at which a render starts.
+        pages: The page of each render, with the fragments inside it.
+        timeout: Time limit of a shared fragment's render, in seconds.
     """
 
     def __init__(
@@ -45,13 +45,21 @@ class Renderer:
         self._timeout = timeout
 
     async def render(self, topic: str, fragment: str, root: str) -> Rendered:
-        """Render a shared fragment of a known topic, for pages below a root path.
+        """Render a shared fragment.
+
+        Args:
+            topic: Name of a topic that is known to exist.
+            fragment: The fragment's name.
+            root: Root path that begins the URLs in the HTML.
+
+        Returns:
+            The HTML, with the fragments inside it.
 
         Raises:
-            RenderError: If a hook of the app answered instead of letting the request pass, or the
+            RenderError: If a ``before_request`` function of the app answered the request, or the
                 renderer took longer than ``QUART_SSE_RENDER_TIMEOUT``.
-            FragmentError: If what the renderer returned cannot be sent.
-            Exception: What the renderer raised.
+            FragmentError: If the renderer returned no text, or HTML that cannot be sent.
+            Exception: Any error of the renderer.
         """
         values = self._channels.known_values(topic)
 
@@ -61,7 +69,7 @@ class Renderer:
         return await self._render(topic, fragment, values, root, function)
 
     async def call(self, topic: str, fragment: str, values: Mapping[str, Any]) -> str:
-        """Call a fragment's renderer in the current request, and check what it returns.
+        """Call a fragment's renderer in the current request, and check the HTML.
 
         Args:
             topic: The topic's name.
@@ -69,24 +77,30 @@ class Renderer:
             values: The topic's parameters.
 
         Raises:
-            FragmentError: If it is no text, or HTML that a partial cannot carry.
-            Exception: What the renderer raised.
+            FragmentError: If the renderer returned no text, or HTML that cannot be sent.
+            Exception: Any error of the renderer.
         """
         renderer = self._channels.known(topic).find(fragment).renderer
         html = await self._host.call(renderer, values)
         return _check(member_key(topic, fragment), html)
 
-    # -- what publishers push ----------------------------------------------------------------------
+    # -- pushed HTML ------------------------------------------------------------------------------
 
     async def render_template(
         self, topic: str, fragment: str, template: str, context: Mapping[str, Any]
     ) -> str:
-        """Render a template as the fragment's renderer would: for all viewers.
+        """Render a template as a shared fragment.
+
+        Args:
+            topic: The topic's name.
+            fragment: The fragment's name.
+            template: Name of the template.
+            context: Its variables.
 
         Raises:
-            RenderError: As :meth:`render`.
-            FragmentError: As :meth:`render`.
-            Exception: What the template raised.
+            RenderError: As for :meth:`render`.
+            FragmentError: As for :meth:`render`.
+            Exception: Any error of the template.
         """
 
         async def function() -> str:
@@ -97,10 +111,9 @@ class Renderer:
         return (await self._render(topic, fragment, values, root, function)).html
 
     def check(self, topic: str, fragment: str, html: str) -> str:
-        """Return HTML that a publisher made if it may go to all viewers.
+        """Return pushed HTML if it may go to all viewers.
 
-        The publisher rendered it in its own request, where nothing keeps what is for one viewer
-        apart.
+        The publisher rendered it in its own request, so it may contain what is for one viewer only.
 
         Args:
             topic: The topic's name.
@@ -108,23 +121,23 @@ class Renderer:
             html: The HTML.
 
         Raises:
-            FragmentError: If it holds a connect element, which would hand the publisher's own
-                token to all viewers, or a personal fragment, or cannot be sent.
+            FragmentError: If the HTML contains a connect element (which would send the publisher's
+                token to all viewers) or a personal fragment, or cannot be sent.
         """
         key = member_key(topic, fragment)
         if _CONNECT_ELEMENT.search(html):
             raise FragmentError(
-                f"The HTML that was pushed for fragment {key!r} contains a connect element, whose "
-                "token is for one viewer alone. Push the fragment's own HTML, without "
-                "sse_connect() or sse_live(); an answer to htmx is no such HTML."
+                f"The HTML pushed for fragment {key!r} contains a connect element, whose token is "
+                "for one viewer. Push the fragment's own HTML, without sse_connect() or "
+                "sse_live(), and not the response to an htmx request."
             )
         for name in map(unescape, _SHOWN.findall(html)):
             channel, _, inner = name.partition(".")
             spec = self._channels.spec(channel, inner)
             if spec is not None and spec.personal:
                 raise FragmentError(
-                    f"The HTML that was pushed for fragment {key!r} contains the personal "
-                    f"fragment {name!r} as the publisher sees it. Put it beside, not inside."
+                    f"The HTML pushed for fragment {key!r} contains the personal fragment "
+                    f"{name!r} as the publisher sees it. Put it beside, not inside."
                 )
         return check_html(key, html)
 
@@ -138,7 +151,7 @@ class Renderer:
         root: str,
         function: Callable[[], Awaitable[str]],
     ) -> Rendered:
-        """Call a function as an anonymous GET of a fragment's own URL."""
+        """Call a function in an anonymous GET of the fragment's URL."""
         exchange = Exchange(self._broker.known, is_identified=True)
         page = self._pages.start(exchange, (topic, fragment))
         path = self._channels.fragment_path(topic, values, fragment)
@@ -154,7 +167,7 @@ class Renderer:
         except TimeoutError:
             raise RenderError(
                 f"Fragment {fragment!r} of topic {topic!r} took longer than {self._timeout:g} s "
-                "(QUART_SSE_RENDER_TIMEOUT)."
+                "(QUART_SSE_RENDER_TIMEOUT). Make its renderer faster, or raise that limit."
             ) from None
         finally:
             task.cancel()
@@ -167,5 +180,5 @@ def _check(key: str, html: object) -> str:
             f"The renderer of fragment {key!r} returned {type(html).__name__}. It must return "
             "HTML as str or Markup, such as 'return await render_template(...)'."
         )
-    # Markup would escape what is put into it later.
+    # A Markup would escape any str that is added to it later.
     return str(check_html(key, html))

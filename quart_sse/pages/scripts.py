@@ -11,15 +11,15 @@ from ..config import Config, read_origins
 from ..host import Host
 from .assets import ASSETS
 
-#: htmx version -> the scripts that a page needs, in their order, by their names in vendor.json:
-#: with our own, by which all tabs of a browser share a connection, and without.
+#: htmx version -> names of the scripts of a page, in loading order; vendor.json has those of
+#: others. With quart-sse.js, through which all tabs of a browser share a connection; without it.
 _SHARED = {2: ("htmx2", "idiomorph", "shared", "glue"), 4: ("htmx4", "shared", "glue")}
 _PLAIN = {2: ("htmx2", "htmx2-sse"), 4: ("htmx4", "htmx4-sse")}
 
 VENDOR: Mapping[str, Mapping[str, str]] = json.loads((ASSETS / "static/vendor.json").read_text())
 
 
-#: static file -> a hash of its content, for its URL; there are no others
+#: Static file -> SHA-256 of its content, for its URL. Files that are not here are not served.
 STATIC: Mapping[str, str] = {
     path.relative_to(ASSETS / "static").as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
     for path in (ASSETS / "static").rglob("*")
@@ -27,28 +27,28 @@ STATIC: Mapping[str, str] = {
 }
 
 
-#: Our own scripts.
+#: Name -> file of the scripts that are not third-party.
 _OWN = {"shared": "quart-sse.min.js", "glue": "quart-sse-htmx.min.js"}
 
 
 def _digest(file: str) -> str:
-    """Return that by which a browser takes no other file for one of ours."""
+    """Return the file's subresource-integrity digest (https://www.w3.org/TR/SRI/)."""
     digest = hashlib.sha384((ASSETS / "static" / file).read_bytes()).digest()
     return f"sha384-{base64.b64encode(digest).decode()}"
 
 
-#: name -> file and digest; of the scripts of others the table states it, whatever has become of
-#: the file.
+#: Name -> file and digest. The digests of third-party scripts come from vendor.json, so that
+#: browsers refuse a file that was changed after it was vendored.
 _LOADED = {name: (row["file"], row["integrity"]) for name, row in VENDOR.items()} | {
     name: (file, _digest(file)) for name, file in _OWN.items()
 }
 
 
 class Scripts:
-    """Writes script elements for one app.
+    """Write the script elements of one app's pages.
 
     Args:
-        host: Knows the root path.
+        host: The framework, which has the current request's root path.
         config: The app's settings.
     """
 
@@ -65,30 +65,31 @@ class Scripts:
         origins: Iterable[str] = (),
         reload: bool = False,
     ) -> Markup:
-        """Return the script elements for the htmx version that ``QUART_SSE_HTMX`` names.
+        """Return the script elements for ``QUART_SSE_HTMX``; ``sse_scripts``.
 
-        They block, as they must: with ``defer`` or ``async`` htmx 4 may never connect.
+        The scripts block parsing: with ``defer`` or ``async`` htmx 4 may never connect.
 
         Args:
-            nonce: Of the page's Content-Security-Policy, if it has one.
-            shared: Whether all tabs of a browser share one connection, by ``quart-sse.js``;
-                otherwise each connect element has its own, by htmx's SSE extension.
-            htmx: Whether htmx is wanted at all; without it our script swaps fragments in itself.
-            refresh: Seconds after which a browser without JavaScript loads the page anew.
-            origins: Origins, beside the page's own, whose streams our script opens.
-            reload: Whether a page in which nothing has been typed reloads itself when its
-                signature has expired, as is right for one that hangs on a wall.
+            nonce: The nonce of the page's Content-Security-Policy, or None.
+            shared: Whether all tabs of a browser share one connection, through ``quart-sse.js``;
+                otherwise htmx's SSE extension opens one per connect element.
+            htmx: Whether the page loads htmx; without it ``quart-sse.js`` replaces fragments.
+            refresh: Seconds after which browsers without JavaScript reload the page; None for
+                never.
+            origins: Further origins whose streams the script may open.
+            reload: Whether the page reloads itself when its token has expired and the user has
+                typed nothing, for pages on a wall display.
 
         Raises:
-            ValueError: If neither htmx nor our script is wanted, what is given as an origin is
-                none, or our script is given an option and not wanted.
+            ValueError: If ``shared`` and ``htmx`` are both false, ``origins`` or ``reload`` is
+                given with ``shared=False``, or an origin is malformed.
         """
         names: tuple[str, ...] = (_SHARED if shared else _PLAIN)[self._config.htmx]
         if not htmx:
             if not shared:
                 raise ValueError(
-                    "sse_scripts(shared=false, htmx=false) asks for no script at all. Leave it out "
-                    "of the template, or leave out one of the two arguments."
+                    "sse_scripts(shared=false, htmx=false) loads no script at all. Remove the call "
+                    "from the template, or one of the two arguments."
                 )
             names = ("shared",)
         with_nonce = Markup(' nonce="{}"').format(nonce) if nonce else Markup()
@@ -113,11 +114,11 @@ class Scripts:
 
 
 def _options(shared: bool, origins: Iterable[str], reload: bool) -> Markup:
-    """Return the attributes by which our script is given its options."""
+    """Return the attributes from which quart-sse.js reads its options."""
     if (origins or reload) and not shared:
         raise ValueError(
-            "sse_scripts(shared=false) leaves out our script, which origins= and reload= are for. "
-            "Leave out that argument, or these."
+            "sse_scripts(shared=false) does not load quart-sse.js, to which origins= and reload= "
+            "apply. Remove shared=false, or these."
         )
     try:
         listed = read_origins(origins)

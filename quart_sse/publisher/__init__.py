@@ -1,4 +1,4 @@
-"""Publishing without an app."""
+"""Publish events, refreshes and pushes without an app; topics and workers use it."""
 
 from .publisher import AsyncPublisher
 

@@ -1,4 +1,4 @@
-"""Publishing without an app: what ``Topic`` and workers stand on."""
+"""Publish events, refreshes and pushed HTML through a broker, without an app."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -10,12 +10,12 @@ from ..wire import ZERO, Id, check_event, check_event_name
 
 
 class AsyncPublisher:
-    """Publishes events, refreshes and pushed HTML through a broker.
+    """Publish events, refreshes and pushed HTML through a broker.
 
     Args:
-        broker: Carries them.
-        max_bytes: Bytes that one event may have; a connection can hold no larger one.
-        dumps: Writes data as JSON; raises TypeError or ValueError for what it cannot write.
+        broker: Carries the messages to all processes.
+        max_bytes: Size limit of one event, in bytes. A connection cannot hold a larger one.
+        dumps: Returns data as JSON; raises TypeError or ValueError for data that JSON cannot hold.
 
     Example:
         ``await publisher.refresh("comments?discussion_id=7", ["list"], Keep(256, 300.0))``
@@ -43,17 +43,19 @@ class AsyncPublisher:
         Args:
             topic: The topic's name.
             name: The event's name.
-            data: Text is sent as it is, anything else as JSON.
-            keep: How the topic's history is kept.
-            retry_ms: Reconnect delay of clients from now on, in milliseconds.
-            origin: The page that leaves the event out, as the script names it; "" for none.
+            data: A ``str`` is sent as it is, any other value as JSON.
+            keep: How much history the topic keeps.
+            retry_ms: New reconnect delay of clients, in milliseconds; None leaves it.
+            origin: Name of the page that leaves the event out; "" for none.
 
         Returns:
-            The event's id.
+            The event's id in the broker's order.
 
         Raises:
-            EventError: If the name is reserved, or the data cannot be sent.
-            BrokerUnavailable: If the event was not, or may not have been, published.
+            EventError: If the name is reserved or invalid, the data cannot be written as JSON or is
+                too large, or ``retry_ms`` is negative.
+            BrokerUnavailable: If the broker did not confirm the event. Its ``maybe_published`` is
+                False if the event was certainly not published.
         """
         check_event_name(name)
         text = data if isinstance(data, str) else self._json(name, data)
@@ -66,15 +68,20 @@ class AsyncPublisher:
             return self._dumps(data)
         except (TypeError, ValueError) as error:
             raise EventError(
-                f"The data of event {name!r} cannot be written as JSON: {error}. Publish text, "
-                "or something that app.json can write."
+                f"The data of event {name!r} cannot be written as JSON: {error}. Publish a str, "
+                "or a value that app.json can write."
             ) from None
 
     async def refresh(self, topic: str, fragments: Iterable[str], keep: Keep) -> None:
-        """Say that fragments of a topic have changed.
+        """Render fragments of a topic again for their viewers, in every process.
+
+        Args:
+            topic: The topic's name.
+            fragments: Names of the changed fragments.
+            keep: How much history the topic keeps.
 
         Raises:
-            BrokerUnavailable: If the broker cannot be reached; it is safe to try again.
+            BrokerUnavailable: If the broker cannot be reached. Refreshing again is always safe.
         """
         for name in fragments:
             await self._broker.publish(Message(Kind.REFRESH, ZERO, topic, name), keep)
@@ -86,11 +93,12 @@ class AsyncPublisher:
             topic: The topic's name.
             fragment: The fragment's name.
             html: HTML that may go to all viewers.
-            keep: How the topic's history is kept.
-            root: The root path that begins the URLs in the HTML.
+            keep: How much history the topic keeps.
+            root: Root path that begins the URLs in the HTML; pages below another root path are
+                rendered instead.
 
         Raises:
-            BrokerUnavailable: If the broker cannot be reached; it is safe to try again.
+            BrokerUnavailable: If the broker cannot be reached. Pushing again is always safe.
         """
         await self._broker.publish(
             Message(Kind.PUSH, ZERO, topic, fragment, html, origin=root), keep

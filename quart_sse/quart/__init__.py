@@ -1,4 +1,4 @@
-"""The host of Quart, and its endpoints."""
+"""The Quart host: rendering, endpoints and installation in a Quart app."""
 
 from .endpoints import respond
 from .installation import Installation

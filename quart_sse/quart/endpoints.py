@@ -1,4 +1,4 @@
-"""The endpoints: ``sse.connect``, ``sse.static``, and each channel's own two."""
+"""The endpoints: ``sse.connect``, ``sse.static``, and a stream and fragments per channel."""
 
 from typing import Any
 
@@ -16,30 +16,31 @@ from ..streams import StreamAnswer, StreamBody
 from ..wire import Ending, Refusal, declared_name
 from ..wiring import Services
 
-#: Seconds that a file may be kept whose URL holds a hash of its content.
+#: Lifetime in caches of a file whose URL has a hash of its content, in seconds (one year).
 LONG = 31_536_000
 
-# Quart streams what it takes for a body: a context manager that gives an iterator of bytes.
+# Quart streams only bodies that are registered as its own: a context manager that returns an
+# iterator of bytes.
 ResponseBody.register(StreamBody)
 
 
 class EventStream(Response):
-    """A response that is an event stream; it never times out and is never stored.
+    """A response whose body is an event stream, without a time limit.
 
     Args:
-        answer: The answer to the request.
+        answer: Status, headers and body of the stream.
     """
 
     automatically_set_content_length = False
 
     def __init__(self, answer: StreamAnswer) -> None:
         super().__init__(answer.body, answer.status, answer.headers)  # type: ignore[arg-type]
-        # Quart would cut the stream after RESPONSE_TIMEOUT, or (0.23) leave it open and silent.
+        # Quart cancels a response after RESPONSE_TIMEOUT; Quart 0.23 leaves it open and silent.
         self.timeout = None
 
 
 def respond(answer: StreamAnswer) -> Response:
-    """Return the response that is an answer to a request for a stream."""
+    """Return the Quart response for the answer to a stream request."""
     return (
         Response(status=204, headers=answer.headers)
         if answer.status == 204
@@ -51,7 +52,7 @@ class Endpoints:
     """The endpoints of one app.
 
     Args:
-        services: What serves the app.
+        services: The app's services.
     """
 
     def __init__(self, services: Services) -> None:
@@ -67,14 +68,14 @@ class Endpoints:
         self._macros = services.macros
 
     def extension_blueprint(self) -> Blueprint:
-        """Return the blueprint of what belongs to no channel, and of the templates."""
+        """Return the blueprint of the shared connection, the static files and the templates."""
         blueprint = Blueprint("sse", __name__, template_folder=str(ASSETS / "templates"))
         blueprint.add_url_rule("", "connect", self._connect, methods=["GET"])
         blueprint.add_url_rule("/~static/<path:filename>", "static", _static, methods=["GET"])
         return blueprint
 
     def channel_blueprint(self, channel: Channel) -> Blueprint:
-        """Return the blueprint of a channel: its stream at its rule, its fragments beside it."""
+        """Return the blueprint of a channel: its stream, and its fragments below ``/~/``."""
         blueprint = Blueprint(channel.name, __name__)
 
         async def stream(**params: Any) -> Response:
@@ -105,7 +106,7 @@ class Endpoints:
             abort(refusal.ending.status)
 
     async def _fragment(self, topic: Topic, name: str) -> Response:
-        """Answer with a fragment's HTML, behind the same gate as the stream."""
+        """Respond with a fragment's HTML; the gate judges the client as for a stream."""
         if is_foreign(request, self._host.sites(), self._config.origins):
             return _nothing(403)
         try:
@@ -115,7 +116,7 @@ class Endpoints:
         except BrokerUnavailable:
             return _nothing(503)
         except HTTPException:
-            raise  # a personal fragment's own answer, such as abort(404)
+            raise  # a personal fragment's own response, such as abort(404)
         except Exception as error:
             self._errors.log(
                 renderer_of(topic.name, name),
@@ -125,7 +126,7 @@ class Endpoints:
                 request.path,
             )
             return _nothing(500)
-        # What is inside was connected by the page that this HTML goes into.
+        # The page that receives this HTML has connected the fragments in it.
         self._pages.current().shown.forget()
         return Response(html, headers={"Cache-Control": "private, no-store"})
 
@@ -133,7 +134,7 @@ class Endpoints:
         """Return a fragment's HTML for the client.
 
         Raises:
-            Refusal: If the client may not see it, or a function of the app that decides failed.
+            Refusal: If the gate refuses the client, or ``@sse.identity`` or ``authorize`` failed.
         """
         gate, spec = self._gate, topic.channel.find(name).spec
         text = request.args.get("t")
@@ -153,7 +154,10 @@ class Endpoints:
         return rendered.html
 
     async def finish(self, response: Response) -> Response:
-        """Give an answer to an htmx request the connection that its fragments need."""
+        """Add a connect element to an htmx response that shows fragments; make pages private.
+
+        An ``after_request`` function of the app.
+        """
         exchange = self._host.exchange()
         exchange.path = request.path
         is_page = response.mimetype == "text/html" and response.status_code == 200
@@ -161,24 +165,23 @@ class Endpoints:
             return response
         page = self._pages.current()
         if is_page and not isinstance(response.response, DataBody):
-            # A streamed template sees another g, so who it is for must be asked now.
+            # A streamed template runs in another context, so ask for the identity now.
             await self._gate.identity()
-            # What it shows comes when the headers are gone, so nothing tells whether it is signed
-            # or personal.
+            # The template runs after the headers are sent, so assume the worst of what it shows.
             page.is_private = self._channels.are_private
         elif is_page and page.shown and _is_htmx_part():
             body = await response.get_data(as_text=True)
-            # Not Markup: adding one would escape the other.
+            # A str: adding to a Markup would escape the body.
             response.set_data(body + str(await self._macros.connect()))
         if page.is_private and "Cache-Control" not in response.headers:
-            # No shared cache may keep what only one visitor may use. It also keeps the page
-            # out of the back-forward cache, where its stream would stay open.
+            # A shared cache must not serve one user's token to others. no-store also keeps the
+            # page out of the back-forward cache, where its stream would stay open.
             response.headers["Cache-Control"] = "private, no-store"
         return response
 
 
 def _topic(channel: Channel, params: dict[str, Any]) -> Topic:
-    """Return the topic that a URL picks; 404 for values that no topic can have, as ``inf``."""
+    """Return the topic of a URL; 404 for values that no topic can have, such as ``inf``."""
     try:
         return channel.topic(**params)
     except ParameterError:
@@ -200,12 +203,15 @@ async def _static(filename: str) -> Response:
 
 
 def _nothing(status: int) -> Response:
-    # htmx 4 swaps error pages in; what is shown stays.
+    # htmx 4 swaps error responses in; HX-Reswap keeps the fragment that the page shows.
     return Response("", status, headers={"HX-Reswap": "none", "Cache-Control": "private, no-store"})
 
 
 def _is_htmx_part() -> bool:
-    """Whether the current request is htmx's for a part of a page, not for a whole one."""
+    """Whether htmx requests a part of a page, not a whole one.
+
+    See https://htmx.org/reference/#request_headers; ``HX-Request-Type`` is htmx 4's.
+    """
     headers = request.headers
     return (
         headers.get("HX-Request") == "true"

@@ -1,4 +1,4 @@
-"""The host of Quart."""
+"""The Quart host: what the other wings need of Quart."""
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
@@ -15,16 +15,16 @@ from ..wire import Position
 
 
 class QuartHost:
-    """Quart, as one app uses it; see :class:`~quart_sse.host.Host`.
+    """One Quart app as a :class:`~quart_sse.host.Host`.
 
-    Where the app is, its configuration says and never a client. The ``Host`` of a request is what
-    its client wrote, and what one request says must not show in what all others are sent. So
-    shared fragments get relative URLs unless the app says where it is.
+    Only the configuration decides where the app is. A client chooses the ``Host`` header of its
+    request, and HTML that all viewers receive must not depend on one client. So shared fragments
+    have relative URLs, unless ``QUART_SSE_BASE_URL`` or ``SERVER_NAME`` is set.
 
     Args:
         app: The app.
-        config: Its settings.
-        known: Returns the newest position that the process knows of.
+        config: The app's settings.
+        known: Returns the newest position that the process knows of, or None.
     """
 
     def __init__(self, app: Quart, config: Config, known: Callable[[], Position | None]) -> None:
@@ -38,18 +38,18 @@ class QuartHost:
         return self._app.url_map
 
     def keys(self) -> list[bytes]:
-        """Return ``SECRET_KEY`` and ``SECRET_KEY_FALLBACKS``."""
+        """Return ``SECRET_KEY``, then ``SECRET_KEY_FALLBACKS``; empty without a secret key."""
         if not self._app.secret_key:
             return []
         keys = [self._app.secret_key, *(self._app.config.get("SECRET_KEY_FALLBACKS") or ())]
         return [key.encode() if isinstance(key, str) else key for key in keys]
 
     def dumps(self, value: Any) -> str:
-        """Return a value as JSON, by the app's JSON provider."""
+        """Return a value as JSON, written by ``app.json``."""
         return self._app.json.dumps(value)
 
     def exchange(self) -> Exchange:
-        """Return the current exchange; one is made where a request came past the middleware."""
+        """Return the current exchange; make one if the middleware did not see the request."""
         is_request = has_request_context()
         kept = request.scope.get(KEY) if is_request else g.get(KEY)
         if isinstance(kept, Exchange):
@@ -62,17 +62,17 @@ class QuartHost:
         return exchange
 
     def header(self, name: str) -> str:
-        """Return a header of the current request."""
+        """Return a header of the current request, or ``""``."""
         return request.headers.get(name, "") if has_request_context() else ""
 
     def root(self) -> str:
-        """Return the path of ``QUART_SSE_BASE_URL``, else the root path inside all middleware."""
+        """Return the path of ``QUART_SSE_BASE_URL``, or the request's root path."""
         if self._config.base_url is not None:
             return urlsplit(self._config.base_url).path
         return request.root_path.rstrip("/") if has_request_context() else ""
 
     def sites(self) -> Sites:
-        """Return what ``QUART_SSE_BASE_URL``, ``SERVER_NAME`` and ``TRUSTED_HOSTS`` say."""
+        """Return the sites of ``QUART_SSE_BASE_URL``, ``SERVER_NAME`` and ``TRUSTED_HOSTS``."""
         own = set()
         if name := self._app.config.get("SERVER_NAME"):
             own |= {(scheme, name) for scheme in ("http", "https")}
@@ -82,7 +82,7 @@ class QuartHost:
         return Sites(frozenset(own), None if trusted is None else list(trusted))
 
     def _site(self) -> tuple[str, str] | None:
-        """Return scheme and host of the app's absolute URLs; None if the app never said."""
+        """Return scheme and host of the app's absolute URLs; None if they are not configured."""
         if self._config.base_url is not None:
             parts = urlsplit(self._config.base_url)
             return parts.scheme, parts.netloc
@@ -91,20 +91,20 @@ class QuartHost:
         return None
 
     async def call(self, function: Callable[..., Any], values: Mapping[str, Any]) -> Any:
-        """Call a function of the app; Quart runs sync ones in a thread, with their context."""
+        """Call a function of the app; Quart runs sync ones in a thread, in the current context."""
         answer = await self._app.ensure_async(function)(**values)
         while inspect.isawaitable(answer):
             answer = await answer
         return answer
 
     async def template(self, name: str, context: Mapping[str, Any]) -> str:
-        """Render a template by the app's Jinja environment."""
+        """Render a template with the app's Jinja environment."""
         return await render_template(name, **context)
 
     async def render(
         self, path: str, root: str, exchange: Exchange, function: Callable[[], Awaitable[str]]
     ) -> str:
-        """Call a function in an anonymous GET of a path, after the app's ``before_request``."""
+        """Call a function in an anonymous GET of a path, after the ``before_request`` functions."""
         site = self._site()
         scheme, host = site or ("http", self._first_trusted_host())
         context = self._app.test_request_context(
@@ -120,10 +120,10 @@ class QuartHost:
             answer = await self._app.preprocess_request(pushed)
             if answer is not None:
                 raise RenderError(
-                    f"A before_request function answered instead of letting {path!r} be rendered. "
-                    "A shared fragment is rendered as an anonymous GET of its own URL: let "
-                    "requests pass whose request.endpoint begins with 'sse.', or declare the "
-                    "fragment personal=True."
+                    f"A before_request function answered the request for {path!r}, so the "
+                    "fragment was not rendered. A shared fragment is rendered as an anonymous GET "
+                    "of its own URL: return None for requests whose request.endpoint begins with "
+                    "'sse.', or declare the fragment personal=True."
                 )
             return await function()
 
@@ -133,7 +133,7 @@ class QuartHost:
 
 
 def _forbid_absolute_urls(adapter: Any) -> None:
-    """Let ``url_for(..., _external=True)`` raise, for an app that never said where it is.
+    """Make ``url_for(..., _external=True)`` raise, for an app whose host is not configured.
 
     Args:
         adapter: The URL adapter of the request in which a shared fragment is rendered.
@@ -143,9 +143,9 @@ def _forbid_absolute_urls(adapter: Any) -> None:
     def build_relative(*args: Any, force_external: bool = False, **options: Any) -> str:
         if force_external:
             raise RenderError(
-                "A shared fragment asks for an absolute URL (_external=True), and nothing says "
-                "which host that is: the one of a request may be anything. Set "
-                "QUART_SSE_BASE_URL or SERVER_NAME, or write the URL without _external."
+                "A shared fragment builds an absolute URL (_external=True), but the app's host is "
+                "not configured, and a client may choose that of a request. Set "
+                "QUART_SSE_BASE_URL or SERVER_NAME, or build the URL without _external."
             )
         return str(build(*args, force_external=False, **options))
 

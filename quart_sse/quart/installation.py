@@ -1,4 +1,4 @@
-"""Let a Quart app serve: its endpoints, hooks and middleware."""
+"""Install the extension in a Quart app: endpoints, hooks and middleware."""
 
 from types import CodeType
 
@@ -12,7 +12,7 @@ from .host import QuartHost
 
 
 def reloader() -> CodeType | None:
-    """Return the code of the coroutine by which Quart looks for changes of files."""
+    """Return the code of the coroutine in which Quart's reloader watches files; None without."""
     code = getattr(getattr(utils, "observe_changes", None), "__code__", None)
     return code if isinstance(code, CodeType) else None
 
@@ -22,12 +22,12 @@ class Installation:
 
     Args:
         app: The app.
-        channels: The declared channels, by name.
-        identify: Returns who makes the current request.
+        channels: Channel name -> declared channel.
+        identify: Returns the current request's identity.
         config: The app's settings.
 
     Raises:
-        SetupError: If the broker needs what is not installed.
+        SetupError: If the broker needs a package that is not installed.
     """
 
     def __init__(
@@ -55,11 +55,11 @@ class Installation:
         async def release(_: BaseException | None) -> None:
             await services.lifecycle.release()
 
-        # Documented by Quart as the way to add ASGI middleware; its type says otherwise.
+        # Quart documents this assignment as the way to add ASGI middleware; its types forbid it.
         app.asgi_app = services.wrap(app.asgi_app)  # type: ignore[method-assign, assignment]
 
     def add_channel(self, channel: Channel) -> None:
-        """Register the endpoints of a channel."""
+        """Register the endpoints of a channel, also of one declared after :meth:`install`."""
         self._app.register_blueprint(
             self._endpoints.channel_blueprint(channel),
             name_prefix="sse",

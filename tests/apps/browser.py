@@ -436,6 +436,6 @@ async def upload() -> Response:
 
 @app.post("/open/<name>")
 async def say_openly(name: str) -> Response:
-    """Publish what anybody may hear."""
+    """Publish an event that every client may receive."""
     await hall.topic(name=name).publish("said", name)
     return Response(status=204)

@@ -67,7 +67,7 @@ async def who() -> str | None:
 
 @rooms.authorize
 async def may_enter(number: int) -> bool:
-    """Let in whoever is not banned."""
+    """Authorize all clients except banned ones."""
     return request.cookies.get("who") not in rows("banned")
 
 
@@ -111,7 +111,7 @@ async def say(channel: str, number: int, text: str) -> dict[str, object]:
 
 @app.post("/ban/<identity>")
 async def ban(identity: str) -> Response:
-    """Ban somebody from every room."""
+    """Ban a user from every room."""
     insert("banned", identity)
     await sse.disconnect(identity=identity)
     return Response(status=204)
@@ -119,7 +119,7 @@ async def ban(identity: str) -> Response:
 
 @app.post("/rooms/<int:number>/recheck")
 async def recheck(number: int) -> Response:
-    """Judge everybody in a room anew."""
+    """Judge all clients of a room again."""
     await sse.recheck(rooms.topic(number=number))
     return Response(status=204)
 

@@ -52,7 +52,7 @@ async def mine(name: str) -> str:
 
 @board.fragment("form")
 async def form(name: str) -> str:
-    """Show whatever somebody may be using while it changes."""
+    """Show all elements that a user may be using while they change."""
     value, chosen = f"server {numbers[name]}", "ac"[numbers[name] % 2]
     ticked = " checked" if chosen == "c" else ""
     options = "".join(
@@ -177,7 +177,7 @@ async def posting_page(where: str) -> str:
 
 @app.post("/post")
 async def post() -> str:
-    """Take what is said, refresh all fragments, and answer with the form anew."""
+    """Take a message, refresh all fragments, and respond with the form again."""
     said.append((await request.form)["said"])
     await raise_number("a")
     return posting_form()

@@ -83,7 +83,7 @@ async def page(channel: str, name: str) -> str:
 
 @app.get("/mine")
 async def mine() -> str:
-    """Show whoever is signed in what nobody else may see."""
+    """Show a signed-in user what no other user may see."""
     if "user" not in session:
         abort(403)
     return await render_template_string(PAGE, channel="room", name=session["user"])
@@ -134,21 +134,21 @@ async def count() -> dict[str, int]:
 
 @app.post("/forget")
 async def forget() -> Response:
-    """Count the most streams anew."""
+    """Restart the count of the most streams."""
     streams.most = streams.open
     return Response(status=204)
 
 
 @app.get("/sign-in/<user>")
 async def sign_in(user: str) -> str:
-    """Sign somebody in."""
+    """Sign a user in."""
     session["user"] = user
     return "<!doctype html><p>Welcome."
 
 
 @app.get("/sign-out")
 async def sign_out() -> str:
-    """Sign out as an app should: streams end, and whoever comes back is judged anew."""
+    """Sign out as an app should: streams end, and clients that reconnect are judged again."""
     await sse.disconnect(identity=session.pop("user"))
     return "<!doctype html><p>Goodbye."
 

@@ -44,7 +44,7 @@ def test_channel_declared_later_is_known_at_once(app: Quart, sse: SSE) -> None:
 
 
 def test_history_is_the_channel_s_or_the_app_s(app: Quart, sse: SSE) -> None:
-    """A topic of no channel has no history, for nobody can have declared that it is kept."""
+    """A topic of no channel has no history, for no channel declares that it is kept."""
     sse.channel("own", "/own", history=3, history_ttl=60.0)
     sse.channel("plain", "/plain")
     channels = channels_of(app, sse, Config(history=9, history_ttl=90.0))

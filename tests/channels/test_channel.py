@@ -272,7 +272,7 @@ def _circle() -> list[object]:
 async def test_publish_of_what_cannot_be_sent_raises(
     app: Quart, data: object, message: str
 ) -> None:
-    """Data that no connection can be given is the publisher's error, and goes to nobody."""
+    """Data that no connection can be given is the publisher's error, and reaches no client."""
     app.config["QUART_SSE_PENDING_BYTES"] = 1024
     news = SSE(app).channel("news", "/news", public=True)
     async with open_stream(app, "/sse/news") as stream:
@@ -320,7 +320,7 @@ async def test_publish_tells_id_and_receivers(app: Quart, news: Channel) -> None
 
 
 async def test_publish_with_retry_puts_it_on_the_wire(app: Quart, news: Channel) -> None:
-    """A publisher can say how long clients shall wait before they reconnect."""
+    """A publisher can say how long clients wait before they reconnect."""
     async with open_stream(app, "/sse/news") as stream:
         await news.topic().publish("said", "x", retry_ms=12_345)
         said = await stream.next("said")
@@ -374,7 +374,7 @@ async def test_event_for_others_says_which_page_knows(
 
 
 async def test_event_for_others_outside_a_request_goes_to_all(app: Quart, news: Channel) -> None:
-    """Where nobody asks nobody is left out."""
+    """Outside a request no page is left out."""
     async with open_stream(app, "/sse/news") as stream:
         await stream.next("sse-open")
         await news.topic().publish("said", "x", to_others=True)

@@ -1,4 +1,4 @@
-"""Who is here: people and connections of a topic, and fragments that show them."""
+"""Presence: people and connections of a topic, and fragments that show them."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -58,7 +58,7 @@ async def next_count(stream: Stream) -> str:
 
 
 async def test_people_are_fewer_than_connections(app: Quart, sse: SSE) -> None:
-    """Somebody with two tabs is one person; anonymous visitors are told apart by browser."""
+    """A user with two tabs is one person; the cookie distinguishes anonymous browsers."""
     known = await known_browser(app)
     clients = [
         client_of(app, "ada"),
@@ -139,7 +139,7 @@ async def test_head_is_not_present(app: Quart, sse: SSE) -> None:
 
 
 async def test_who_leaves_lingers(app: Quart) -> None:
-    """A reload is no leaving: who goes still counts for a while, and coming back adds nobody."""
+    """A closed connection counts for a while, and a reload adds none."""
     app.config["QUART_SSE_PRESENCE_LINGER"] = 60
     sse = SSE(app)
     sse.identity(lambda: request.cookies.get("who"))
@@ -166,7 +166,7 @@ async def test_who_leaves_lingers(app: Quart) -> None:
 
 @pytest.mark.parametrize("where", ["own URL", "page"])
 async def test_fragment_that_shows_presence_follows_it(app: Quart, sse: SSE, where: str) -> None:
-    """It is refreshed when somebody joins or leaves the topic, without a line of the app's."""
+    """It is refreshed when a viewer joins or leaves the topic, without a line of the app's."""
     halls = sse.channel("halls", "/halls/<int:hall>", public=True)
 
     @halls.fragment("people", presence=True, debounce=0)
@@ -201,7 +201,7 @@ async def test_fragment_that_shows_presence_follows_it(app: Quart, sse: SSE, whe
 
 
 async def test_personal_fragment_that_shows_presence_is_fetched_anew(app: Quart, sse: SSE) -> None:
-    """Also a personal one: its viewers are told to fetch it."""
+    """Also a personal one: its viewers receive a loader that fetches it."""
     halls = sse.channel("halls", "/halls", public=True)
 
     @halls.fragment("others", presence=True, personal=True)

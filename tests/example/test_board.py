@@ -22,7 +22,7 @@ HTMX = {"HX-Request": "true"}
 
 @pytest.fixture
 async def cards(tmp_path: Path) -> Cards:
-    """A board with four cards to do, of which nobody has taken one."""
+    """A board with four cards to do, none of which has an owner."""
     store = Store(tmp_path / "board.sqlite3")
     store.prepare()
     await store.query("DELETE FROM card")
@@ -40,7 +40,7 @@ def app(tmp_path: Path) -> Quart:
 
 @pytest.fixture
 async def client(app: Quart) -> AsyncIterator[QuartClient]:
-    """A browser of somebody who is signed in."""
+    """The browser of a signed-in user."""
     async with app.test_app():
         client = QuartClient(app)
         await client.post("/sign-in", form={"nickname": "mira"})
@@ -271,7 +271,7 @@ async def test_guest_who_takes_a_card_is_asked_who_they_are(app: Quart) -> None:
 
 
 async def test_title_is_escaped(client: QuartClient) -> None:
-    """What somebody writes on a card is text, in the page as in what open pages are sent."""
+    """What a user writes on a card is text, in the page as in what open pages are sent."""
     (url,) = connect_urls(await page_of(client))
     async with open_stream(client, url) as stream:
         await client.post("/board/add", form={"title": '<b id="x">"bold"</b>'})

@@ -35,7 +35,7 @@ from tests.support.redis_server import running_redis
 from tests.support.servers import ROOT, Server
 from tests.support.streams import connect_urls, open_stream
 
-#: Seconds between two looks at another process, and of a lease that nobody outlives here.
+#: Interval of two looks at another process, and a lease that outlives every test, in seconds.
 POLL, LONG = 0.02, 600.0
 
 
@@ -118,7 +118,7 @@ async def test_only_one_report_is_built_at_a_time(store: Store) -> None:
 
 
 def test_state_of_a_job_is_told_as_it_is() -> None:
-    """A job waits, runs, is interrupted, done or failed; a lease in the past is nobody's."""
+    """A job waits, runs, is interrupted, done or failed; an old lease is no worker's."""
     job = Job(1, None, asked=0, worker=None, lease=None, ended=None, problem=None)
     held = replace(job, worker="worker", lease=10)
 
@@ -138,7 +138,7 @@ async def test_one_process_alone_builds_the_report_itself(store: Store) -> None:
     async with app.test_app():
         client = QuartClient(app)
         page = await (await client.get("/reports")).get_data(as_text=True)
-        assert "Nobody has asked" in page
+        assert "It has not been built yet" in page
         (url,) = connect_urls(page)
         async with open_stream(client, url) as stream:
             answer = await client.post("/reports")
@@ -191,7 +191,7 @@ async def test_worker_that_is_told_to_stop_gives_its_job_back(store: Store) -> N
 
 
 async def test_step_that_fails_ends_the_job_and_says_so(store: Store) -> None:
-    """A report that cannot be built is told as such, and can be asked for again."""
+    """A report that cannot be built is shown as failed, and can be requested again."""
     app = forum(store)
     await store.query("DROP TABLE card")
     async with app.test_app():

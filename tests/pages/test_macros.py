@@ -416,7 +416,7 @@ async def test_mistake_in_a_template_says_what_there_is(
 
 
 async def test_status_says_in_words_how_the_connection_is() -> None:
-    """Until a script shows otherwise a page is not live, and a link loads it anew."""
+    """Until a script shows otherwise a page is not live, and a link reloads it."""
     soup = await render(make_app(), '{{ sse_status(open="<On air>", refresh="Again") }}')
 
     status = soup.select_one("[data-sse-status]")

@@ -1,4 +1,4 @@
-"""Fragments: refreshed, pushed, personal and nested; shared ones see nobody's request."""
+"""Fragments: refreshed, pushed, personal and nested; shared ones see no user's request."""
 
 import asyncio
 import contextvars
@@ -102,7 +102,7 @@ async def test_refresh_reaches_only_pages_that_show_the_fragment(
 
 
 async def test_refresh_without_viewers_renders_nothing(app: Quart, board: Channel) -> None:
-    """Nobody looks, so nobody renders; who looks later sees what is then true."""
+    """Without viewers nothing is rendered; a later page shows what is then true."""
     rendered: list[str] = []
 
     @board.fragment("list")
@@ -143,7 +143,7 @@ async def test_renderer_may_be_sync_or_async(app: Quart, sse: SSE, kind: str) ->
 
 
 async def test_every_refreshes_while_there_are_viewers(app: Quart, board: Channel) -> None:
-    """A fragment with ``every`` is rendered as long as somebody looks, and no longer."""
+    """A fragment with ``every`` is rendered as long as it has viewers, and no longer."""
     renders = {"left": 0, "stays": 0}
 
     def count(name: str) -> Callable[[], str]:
@@ -322,7 +322,7 @@ async def test_pushed_template_that_is_answered_by_the_app_is_an_error(
 
 
 async def test_pushed_template_has_the_time_that_renders_have(app: Quart) -> None:
-    """A template that takes too long is given up, and the publisher is told."""
+    """A template that takes too long is cancelled, and the publisher gets an error."""
     app.config["QUART_SSE_RENDER_TIMEOUT"] = 0.05
     board = SSE(app).channel("board", "/board")
     board.fragment("list")(lambda: "list")
@@ -341,7 +341,7 @@ async def test_pushed_template_has_the_time_that_renders_have(app: Quart) -> Non
 async def test_renderer_that_returns_no_text_is_named(
     app: Quart, board: Channel, value: object, personal: bool
 ) -> None:
-    """A renderer that forgot to return its HTML is told which one it is."""
+    """The error for a renderer that returns no HTML names the fragment."""
     board.fragment("list", personal=personal)(lambda: value)
 
     async with app.test_request_context("/"):
@@ -583,7 +583,7 @@ async def test_teardown_functions_run_after_each_render(app: Quart, board: Chann
 
 
 async def test_teardown_functions_run_after_a_failing_render(app: Quart, board: Channel) -> None:
-    """They run when the renderer raises, too, and the page is told what it raised."""
+    """They run when the renderer raises, too, and the page gets its error."""
     calls: list[str] = []
 
     @board.fragment("list")

@@ -63,7 +63,7 @@ async def test_scripts_that_are_not_wanted_are_left_out(argument: str, names: li
 
 
 async def test_no_script_at_all_is_an_error() -> None:
-    """Whoever wants neither script is told so."""
+    """A page that loads neither script is an error."""
     with pytest.raises(ValueError, match="no script at all"):
         await render(make_app(), "{{ sse_scripts(shared=false, htmx=false) }}")
 

@@ -195,7 +195,7 @@ def test_keys_of_others_are_left_alone(key: str) -> None:
 
 
 def test_settings_cannot_be_changed_afterwards() -> None:
-    """Settings are read once; who changes one later is told that it has no effect."""
+    """Settings are read once; a later change is an error, for it has no effect."""
     config = Config()
 
     with pytest.raises(dataclasses.FrozenInstanceError):

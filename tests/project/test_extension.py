@@ -147,7 +147,7 @@ async def test_two_apps_render_fragments_without_a_context() -> None:
 
     for app in apps:
         async with asyncio.timeout(5), open_stream(app, url) as stream:
-            # Whoever knows nothing is sent everything, before anybody publishes.
+            # A client without a position gets all fragments, before the first message is published.
             html = [(await stream.next("message")).data for _ in range(2)]
             async with app.app_context():
                 await board.topic(number=7).refresh()

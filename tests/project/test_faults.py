@@ -132,7 +132,7 @@ def test_judge_finds_nothing_where_nothing_is_wrong() -> None:
 
 
 def test_judge_counts_what_is_lost() -> None:
-    """What was acknowledged, or found stored, and came to nobody counts."""
+    """What was acknowledged, or found stored, and reached no viewer counts."""
     outcome = judged(attempt(1), attempt(2), attempt(3, "maybe"), by=viewer(1), stored=(3,))
 
     assert outcome.lost == 2
@@ -164,7 +164,7 @@ def test_judge_knows_order_by_ids_and_not_by_numbers() -> None:
 
 
 def test_judge_finds_what_came_although_it_was_refused() -> None:
-    """A publisher who was told for certain that nothing was published may publish again."""
+    """A publisher may publish again if certainly nothing was published."""
     outcome = judged(attempt(1, "refused"), by=viewer(1))
 
     assert len(outcome.broken) == 1

@@ -166,7 +166,7 @@ async def test_json_and_keys_are_those_of_the_app(framework: Framework) -> None:
 
 
 class Client:
-    """One request of an app without a framework; leaves when it is told to."""
+    """One request of an app without a framework; leaves when the test says so."""
 
     def __init__(self, app: PlainApp, url: str, **headers: str) -> None:
         self.status = 0

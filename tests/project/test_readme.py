@@ -387,7 +387,7 @@ def test_links_lead_to_files(document: Path) -> None:
 
 
 def test_pictures_are_small() -> None:
-    """Nobody waits for the README."""
+    """The README loads quickly."""
     pictures = sorted((ROOT / "docs").glob("*.png"))
 
     assert pictures

@@ -25,8 +25,8 @@ logger = logging.getLogger(__name__)
 
 #: Rooms, and events kept of each.
 ROOMS = 8
-#: Seconds at most that somebody stays, between two rounds of publishing, and until a server that
-#: nobody uses any more has noticed all of it.
+#: Longest life of a client, interval of two rounds of publishing, and time until an unused server
+#: has freed everything, in seconds.
 STAY, PAUSE, PATIENCE = 2.0, 0.02, 20.0
 #: Bytes of memory that allocators may keep at the end of it: some, and some for each stream that
 #: there was. What a process holds of an open one is more.

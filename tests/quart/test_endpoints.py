@@ -18,7 +18,7 @@ from tests.support.streams import client_of, open_stream
 async def test_personal_fragment_is_behind_the_gate_of_the_stream(
     app: Quart, rooms: Channel, owner: str | None, thief: str | None, status: int
 ) -> None:
-    """Whoever has the URL from somebody else gets his own HTML or none, never the other's."""
+    """A client with another user's URL gets its own HTML or none, never the other user's."""
     async with viewing(client_of(app, owner)) as stream:
         await rooms.topic(room=7).refresh("mine")
         url = str(loader_of(await stream.next("message"))["hx-get"])
