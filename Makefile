@@ -29,7 +29,7 @@ test-all: ## Run the tests on each of Python 3.11, 3.12 and 3.13 that is here
 	@scripts/tools.sh
 	@scripts/test-all.sh $(ARGS)
 
-test-min: .venv-min/.stamp-dev ## Run them, but for the browser's, with the oldest dependencies allowed
+test-min: .venv-min/.stamp-dev ## Run those without a browser, with the oldest dependencies allowed
 	@scripts/tools.sh
 	.venv-min/bin/python -m pytest -m "not browser and not slow and not bench" $(ARGS)
 
@@ -61,7 +61,7 @@ bench-check: .venv/.stamp-dev ## Compare deliveries and memory with another comm
 faults: .venv/.stamp-dev ## Kill, freeze and cut what there is, and count what is lost
 	@$(RUN) faults $(ARGS)
 
-clean: ## Remove environments, caches and builds
+clean: ## Remove environments, caches and builds; the data of the demo stay
 	rm -rf .venv .venv-* .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
 	find . -name __pycache__ -prune -exec rm -rf {} +
 

@@ -1,4 +1,4 @@
-"""`make help` lists every target, and the workflows call nothing but targets."""
+"""The Makefile: help lists every target, clean keeps what people wrote, workflows call targets."""
 
 import re
 import subprocess
@@ -30,6 +30,22 @@ def test_every_target_is_phony() -> None:
     (phony,) = re.findall(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)
 
     assert set(phony.split()) == set(TARGETS)
+
+
+def test_clean_leaves_the_data_of_the_demo(tmp_path: Path) -> None:
+    """Environments, caches and builds can be made again; what people wrote into the demo cannot."""
+    kept = {"Makefile", "example", "example/instance", "quart_sse"}
+    removed = [
+        *(".venv", ".venv-3.12", ".venv-min", "build", "dist", "quart_sse.egg-info"),
+        *(".hypothesis", ".mypy_cache", ".pytest_cache", ".ruff_cache", "quart_sse/__pycache__"),
+    ]
+    (tmp_path / "Makefile").write_text(MAKEFILE, "utf-8")
+    for folder in ["example/instance", *removed]:
+        (tmp_path / folder).mkdir(parents=True)
+
+    subprocess.run(["make", "clean"], cwd=tmp_path, capture_output=True, check=True)
+
+    assert {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")} == kept
 
 
 def test_workflows_run_the_targets_that_people_run() -> None:
