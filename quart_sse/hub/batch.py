@@ -55,7 +55,7 @@ class Batch:
         data = (chunks[0] if len(chunks) == 1 else b"".join(chunks)) if shared else None
         return cls(tuple(parts), data)
 
-    def made_by(self, loader: Callable[[Personal], bytes]) -> "Batch":
+    def personalized(self, loader: Callable[[Personal], bytes]) -> "Batch":
         """Return the batch as one connection gets it, whose parts are all bytes."""
         parts = (
             part if isinstance(part.data, bytes) else part._replace(data=loader(part.data))

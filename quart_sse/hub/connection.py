@@ -138,9 +138,9 @@ class Connection:
             self._wake(waiter, batch.data)
             return
         if batch.data is None:
-            batch = batch.made_by(self.loader)
+            batch = batch.personalized(self.loader)
         for part in batch.parts:
-            self._hold(part)
+            self._buffer(part)
         # Only now: what was made above may have raised, and the stream must still be endable.
         waiter = self._waiting()
         if waiter is not None:
@@ -149,7 +149,7 @@ class Connection:
             self._pending.clear()
             self.end(Ending.OVERFLOW)
 
-    def _hold(self, part: Part) -> None:
+    def _buffer(self, part: Part) -> None:
         key, data, version = part
         assert isinstance(data, bytes)  # feed() has seen to it
         if key is None:
@@ -209,7 +209,7 @@ class Connection:
         if waiter is not None:
             self._wake(waiter, None)
 
-    def _take_back(self, waiter: "asyncio.Future[bytes | None]") -> None:
+    def _requeue(self, waiter: "asyncio.Future[bytes | None]") -> None:
         """Keep what was handed to somebody who was cancelled before he could take it."""
         if self._waiter is waiter:
             self._waiter = None
@@ -235,7 +235,7 @@ class Connection:
             try:
                 data: bytes | None = await waiter
             except asyncio.CancelledError:
-                self._take_back(waiter)
+                self._requeue(waiter)
                 raise
             if data is not None:
                 return data

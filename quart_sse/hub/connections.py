@@ -13,7 +13,7 @@ from .subscribers import Subscribers
 logger = logging.getLogger("quart_sse")
 
 #: Seconds between two log lines that say that the process is full.
-SAY_FULL = 60.0
+FULL_LOG_INTERVAL = 60.0
 
 
 class Connections:
@@ -31,7 +31,7 @@ class Connections:
         self._subscribers = subscribers
         self._by_id: dict[str, Connection] = {}
         self._by_owner: dict[tuple[str, str], dict[Connection, None]] = {}
-        self._said_full_at = float("-inf")  # by time.monotonic
+        self._warned_full_at = float("-inf")  # by time.monotonic
         self.is_closing = False  #: whether the server stops, and no further stream is opened
         self.emptied = asyncio.Event()  #: set while there are no connections
         self.emptied.set()
@@ -73,8 +73,8 @@ class Connections:
     def say_full(self, message: str, *args: object) -> None:
         """Log why streams must wait, once a minute: a flood of streams is none of log lines."""
         now = time.monotonic()
-        if now - self._said_full_at >= SAY_FULL:
-            self._said_full_at = now
+        if now - self._warned_full_at >= FULL_LOG_INTERVAL:
+            self._warned_full_at = now
             logger.warning(message, *args)
 
     def enter(self, connection: Connection, is_multiplexed: bool) -> None:

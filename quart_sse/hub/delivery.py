@@ -12,7 +12,7 @@ from .progress import Progress
 from .subscribers import Subscribers, TopicSubscribers
 
 #: Seconds for which it stays known what is inside a fragment, for clients that it sent back.
-SENT_BACK = 10.0
+RECHECK_LINGER = 10.0
 
 
 class Delivery:
@@ -32,11 +32,11 @@ class Delivery:
     def add(self, group: Group, outgoing: Outgoing) -> None:
         """Put a message into a group's next batch."""
         if outgoing.inner:
-            self._send_back(group, outgoing)
+            self._end_unjudged(group, outgoing)
         if group.add(outgoing):
             self._batcher.add(group)
 
-    def _send_back(self, group: Group, outgoing: Outgoing) -> None:
+    def _end_unjudged(self, group: Group, outgoing: Outgoing) -> None:
         """End streams whose clients were not judged for what a fragment contains.
 
         What is inside is known only now; the clients come back and are judged for it. It stays
@@ -46,7 +46,7 @@ class Delivery:
             may_see = connection.may_see
             if may_see is not None and not may_see(outgoing.key or "", outgoing.inner):
                 if outgoing.topic in self._subscribers:
-                    kept_until = asyncio.get_running_loop().time() + SENT_BACK
+                    kept_until = asyncio.get_running_loop().time() + RECHECK_LINGER
                     self._subscribers[outgoing.topic].kept_until = kept_until
                 connection.discard()
                 connection.end(Ending.RECHECK)
@@ -82,7 +82,7 @@ class Delivery:
         subscribers = self._subscribers.get(shared.topic)
         if subscribers is None or shared.rendered is None:
             return True
-        is_late = self._learn(fragments, subscribers, shared.spec.name, shared.rendered)
+        is_late = self._note_nested(fragments, subscribers, shared.spec.name, shared.rendered)
         if not is_wanted:
             return True
         if is_late:
@@ -92,7 +92,7 @@ class Delivery:
             self.add(group, outgoing)
         return True
 
-    def _learn(
+    def _note_nested(
         self, fragments: Fragments, subscribers: TopicSubscribers, outer: str, rendered: Rendered
     ) -> bool:
         """Note which fragments are inside another one.
@@ -106,6 +106,6 @@ class Delivery:
         for topic, name in rendered.nested:
             if topic == subscribers.topic and subscribers.put_inside(name, outer, fragments.root):
                 inner = fragments.known(topic, name)
-                is_owed = inner is None or inner.is_current(ZERO) or inner.floor is not None
-                is_late = is_late or not is_owed
+                is_covered = inner is None or inner.is_current(ZERO) or inner.floor is not None
+                is_late = is_late or not is_covered
         return is_late

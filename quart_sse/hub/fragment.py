@@ -137,8 +137,8 @@ class SharedFragment:
         self._floor_next: Id | None = None
         self._again = False
         self._outdated = 0  #: number up to which HTML is too old for connections that come
-        self._check = False  #: as ``_again``, but only for the sake of what is inside
-        self._doubted: Id | None = None  #: up to this version viewers may know more than we do
+        self._check_inside = False  #: as ``_again``, but only for the sake of what is inside
+        self._unknown_to: Id | None = None  #: up to this version viewers may know more than we do
         #: who waits for the next render, and for the one that runs
         self._waiters: list[asyncio.Future[Rendered]] = []
         self._answering: list[asyncio.Future[Rendered]] = []
@@ -194,23 +194,23 @@ class SharedFragment:
         """Trust nothing rendered so far: the order of ids has begun again."""
         self._generation += 1
         self._state = None, ZERO, 0, False
-        self.requested, self._doubted = ZERO, None
+        self.requested, self._unknown_to = ZERO, None
         self.mark_current()
 
     def outdate(self) -> None:
         """Render again for the next connection: changes may have been missed until now."""
         self._outdated = next_number()
 
-    def doubt(self, version: Id) -> None:
+    def mark_inside_unknown(self, version: Id) -> None:
         """Note that viewers may have another process's HTML of a version that was not made here."""
-        self._doubted = version if self._doubted is None else max(self._doubted, version)
+        self._unknown_to = version if self._unknown_to is None else max(self._unknown_to, version)
 
     @property
-    def is_doubtful(self) -> bool:
+    def has_unknown_inside(self) -> bool:
         """Whether viewers may show something inside this fragment of which nothing is known."""
-        if self._doubted is None:
+        if self._unknown_to is None:
             return False
-        return self.rendered is None or self.version < self._doubted
+        return self.rendered is None or self.version < self._unknown_to
 
     def is_current(self, needed: Id) -> bool:
         """Whether what is rendered contains the change ``needed`` and all that came since."""
@@ -227,14 +227,14 @@ class SharedFragment:
         self._again = True
         self._start()
 
-    def recheck(self, seen: Id) -> None:
+    def check_inside(self, seen: Id) -> None:
         """Render for viewers who may lack something inside it that came after ``seen``.
 
         If nothing turns out to be inside, they are sent nothing.
         """
         if self._floor_next is None:
             self._floor_next = seen
-        self._check = True
+        self._check_inside = True
         self._start()
 
     async def render_now(self, *, is_urgent: bool = True) -> Rendered:
@@ -284,7 +284,7 @@ class SharedFragment:
             self._task = asyncio.get_running_loop().create_task(self._work())
 
     def _is_wanted(self) -> bool:
-        behind = self._again or self._check or self.requested > self.version
+        behind = self._again or self._check_inside or self.requested > self.version
         return bool(self._waiters) or (behind and self.is_viewed())
 
     async def _work(self) -> None:
@@ -315,9 +315,9 @@ class SharedFragment:
         self._answering, self._waiters = self._waiters, []
         version, generation = self.requested, self._generation
         self._floor_now, self._floor_next = self.floor, None
-        number, was_asked, was_check = next_number(), self._again, self._check
+        number, was_asked, was_check = next_number(), self._again, self._check_inside
         was_wanted = was_asked or version > self.version
-        self._again = self._check = False
+        self._again = self._check_inside = False
         self._is_urgent = False
         self._not_before = loop.time() + self._debounce
         self.debounced_until = loop.time() + min(self._debounce, LONGEST_WAIT)
@@ -330,7 +330,7 @@ class SharedFragment:
             # Or the renderer cancelled itself, which is a failure like any other.
             self._fail(error)
             self._again = self._again or was_wanted
-            self._check = self._check or was_check
+            self._check_inside = self._check_inside or was_check
             return
         self._failures = 0
         for waiter in self._answering:
@@ -341,13 +341,16 @@ class SharedFragment:
             return
         if version < self.version:
             # Newer HTML was pushed, but it is not known when that was rendered.
-            self._again, self._check = self._again or was_asked, self._check or was_check
+            self._again, self._check_inside = (
+                self._again or was_asked,
+                self._check_inside or was_check,
+            )
             return
         before = self._state
         self._state = rendered, version, number, was_asked or was_check
         floors = self._floor_now, self._floor_next
         self._floor_now = None
-        if version >= self.requested and not (self._again or self._check):
+        if version >= self.requested and not (self._again or self._check_inside):
             # Nor is owed what was heard of only after this render had begun with it.
             self._floor_next = None
         is_kept = False

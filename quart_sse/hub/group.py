@@ -64,13 +64,13 @@ class Joining(Group):
         self.connection = connection
         self.members = {connection}
         self.is_holding = True
-        self.is_overtaken = False  #: something was lost that may be newer than the answer
+        self.has_gap = False  #: something was lost that may be newer than the answer
         self.missing: dict[str, Missing] = {}  #: by fragment key
-        self.claims: dict[str, Id] = {}  #: topic -> the page's fragments were current up to there
+        self.page_fragments: dict[str, Id] = {}  #: topic -> current up to here
         self._held: list[Outgoing] = []
         self._floor: Id | None = None
         self.last: Id = ZERO  #: events are delivered up to here
-        self.told: Id = ZERO  #: fragments are current up to here, as the client was told
+        self.current: Id = ZERO  #: fragments are current up to here, by the positions sent
         self._began = next_number()
 
     def add(self, outgoing: Outgoing) -> bool:
@@ -98,23 +98,23 @@ class Joining(Group):
         missing = self.missing.get(outgoing.key or "")
         if missing is not None:
             return outgoing.version >= missing.version and outgoing.begun >= missing.since
-        claim = max(self.told, self.claims.get(outgoing.topic, ZERO))
+        known = max(self.current, self.page_fragments.get(outgoing.topic, ZERO))
         # What began after the page had come shows all that the page can claim.
-        return outgoing.version > claim or (outgoing.is_extra and outgoing.begun > self._began)
+        return outgoing.version > known or (outgoing.is_extra and outgoing.begun > self._began)
 
     def _at(self, position: Position) -> Position:
         # The page's own claim stands, also where the hub lags behind it.
         current = position.fragments if self._floor is None else self._floor
-        self.told = min(max(self.told, current), self.last)
-        return Position(position.epoch, self.last, self.told, self.granted)
+        self.current = min(max(self.current, current), self.last)
+        return Position(position.epoch, self.last, self.current, self.granted)
 
-    def settle(self) -> None:
+    def mark_current(self) -> None:
         """Owe nothing: positions say what is true of everybody."""
         self._floor = None
 
     def lag(self, floor: Id) -> None:
         """Let positions say that fragments are current up to ``floor`` alone."""
-        self._floor = self.told = floor
+        self._floor = self.current = floor
 
     def replayed(self, outgoing: Outgoing) -> bytes:
         """Return a message of what is sent before all else."""
@@ -132,11 +132,11 @@ class Joining(Group):
                 self.add(outgoing)
 
     @property
-    def claim(self) -> Id:
-        """Up to where the fragments of its page are current, by what it has said or was told."""
-        return max(self.told, *self.claims.values(), ZERO)
+    def page_current(self) -> Id:
+        """Up to where the fragments of its page are current, by what it has said or was sent."""
+        return max(self.current, *self.page_fragments.values(), ZERO)
 
     @property
-    def is_settled(self) -> bool:
+    def is_caught_up(self) -> bool:
         """Whether it owes nothing and everything was sent, so that it may share bytes."""
         return not self.is_holding and not self.missing and not self.pending

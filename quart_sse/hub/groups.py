@@ -44,7 +44,7 @@ class Groups:
         self._subscribers.add(joining)
         return joining
 
-    def part(self, connection: Connection) -> Joining:
+    def separate(self, connection: Connection) -> Joining:
         """Take a connection out of its group, and put it into one of its own."""
         group = self._of[connection]
         group.members.discard(connection)
@@ -70,14 +70,14 @@ class Groups:
         if self._shared.get(_key(group)) is group:
             del self._shared[_key(group)]
         self._subscribers.remove(group, asyncio.get_running_loop().time())
-        self._progress.unwatched(frozenset(group.subscription))
+        self._progress.stop_waiting(frozenset(group.subscription))
 
-    def settle(self) -> None:
+    def share_bytes(self) -> None:
         """Let connections that owe nothing any more share bytes with others."""
-        for joining in [joining for joining in self._joining if joining.is_settled]:
+        for joining in [joining for joining in self._joining if joining.is_caught_up]:
             progress = self._progress
             # Another position than the hub's must never be followed by a smaller one.
-            if joining.last > progress.seen or joining.claim > progress.position.fragments:
+            if joining.last > progress.seen or joining.page_current > progress.position.fragments:
                 continue
             key = _key(joining)
             group = self._shared.get(key)

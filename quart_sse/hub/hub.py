@@ -68,7 +68,7 @@ class Hub:
         self._progress = Progress()
         self.subscribers = Subscribers()
         self._groups = Groups(self._progress, self.subscribers)
-        self._batcher = Batcher(self._groups.settle, errors)
+        self._batcher = Batcher(self._groups.share_bytes, errors)
         self._delivery = Delivery(self._progress, self.subscribers, self._batcher)
         self._roots = Roots(config.debounce, renderer, self._delivery, errors)
         self._replays = Replays(broker, config.replay_events, config.replay_bytes)
@@ -91,7 +91,7 @@ class Hub:
         if message.kind is Kind.CONTROL:
             self._control.take(message.name or "", message.data or "")
         elif message.kind is Kind.PROBE:
-            self._groups.settle()
+            self._groups.share_bytes()
         elif subscribers is None:
             return
         elif message.kind is Kind.EVENT:
@@ -131,10 +131,10 @@ class Hub:
         before: Id,
     ) -> None:
         """Take a change of a shared fragment, as pages below one root path show it."""
-        for other in subscribers.beside(spec.name):
+        for other in subscribers.shown_without(spec.name):
             outer = fragments.known(subscribers.topic, other)
-            if outer is not None and outer.is_doubtful:
-                outer.recheck(before)
+            if outer is not None and outer.has_unknown_inside:
+                outer.check_inside(before)
                 self._progress.wait_for(outer)
         shared, html = fragments.get(subscribers.topic, spec), message.data or ""
         is_push = message.kind is Kind.PUSH and message.origin == fragments.root
@@ -198,13 +198,13 @@ class Hub:
         try:
             async with asyncio.timeout(self._config.join_timeout):
                 await self._broker.subscribe(connection.subscription)
-                self._hear(connection.subscription)
+                self._confirm(connection.subscription)
                 replay = await self._replays.ask(starts)
         except TimeoutError:
             raise BrokerUnavailable(
                 f"The broker did not answer within {self._config.join_timeout} s."
             ) from None
-        if joining.is_overtaken:
+        if joining.has_gap:
             raise BrokerUnavailable(
                 "Messages were lost while the broker was asked what was missed."
             )
@@ -218,13 +218,13 @@ class Hub:
         }
         opening = encode_body(json.dumps(connection.introduction), "sse-open")
         self._resumer.admit(joining, starts, replay, [opening])
-        self._groups.settle()
+        self._groups.share_bytes()
 
-    def _hear(self, topics: Iterable[str]) -> None:
+    def _confirm(self, topics: Iterable[str]) -> None:
         """Note that nothing of these topics is missed any more; it may have been until now."""
-        new = [topic for topic in topics if not self.subscribers[topic].is_heard]
+        new = [topic for topic in topics if not self.subscribers[topic].is_confirmed]
         for topic in new:
-            self.subscribers[topic].is_heard = True
+            self.subscribers[topic].is_confirmed = True
         self._roots.outdate(new)
 
     # -- after a gap -----------------------------------------------------------------------------
@@ -262,7 +262,7 @@ class Hub:
             is_past = isinstance(group, Joining) and group.last >= snapshot.events and not is_other
             if not is_past and not lost.isdisjoint(connection.subscription):
                 self._restart(connection, replay)
-        self._groups.settle()
+        self._groups.share_bytes()
         for message in unrecorded(replay, starts):
             # Whenever that was: before all that is delivered now.
             if message.topic in self.subscribers:
@@ -276,9 +276,9 @@ class Hub:
         """Tell a connection that it has lost events, and bring its page up to date."""
         group = self._groups.of(connection)
         if isinstance(group, Joining) and group.is_holding:
-            group.is_overtaken = True
+            group.has_gap = True
             return
-        joining = self._groups.part(connection)
+        joining = self._groups.separate(connection)
         connection.discard()
         starts = {
             topic: Start(replay.position, fragments, self._declared.keep(topic))

@@ -27,7 +27,7 @@ class Progress:
         if shared.floor is not None:
             self._behind.add(shared)
 
-    def unwatched(self, topics: frozenset[str]) -> None:
+    def stop_waiting(self, topics: frozenset[str]) -> None:
         """Wait no longer for fragments of these topics that no page shows any more."""
         for shared in self._behind:
             if shared.topic in topics and not shared.is_viewed():

@@ -130,7 +130,7 @@ class Resumer:
         positions = [start.position for start in starts.values() if start.position is not None]
         known = not replay.unknown and not any(start.now for start in starts.values())
         joining.lag(min((p.fragments for p in positions), default=ZERO) if known else ZERO)
-        joining.claims = {
+        joining.page_fragments = {
             topic: start.position.fragments
             for topic, start in starts.items()
             if start.position is not None and topic not in replay.unknown
@@ -146,7 +146,7 @@ class Resumer:
             position = self._progress.position
             events = (Outgoing.from_event(position, each, replay.bodies) for each in replay.events)
             chunks.extend(joining.replayed(outgoing) for outgoing in events)
-        signals, ready = self._owe(joining, starts, replay)
+        signals, ready = self._note_missing(joining, starts, replay)
         # Before anything says that fragments are current.
         chunks.extend(joining.replayed(signal) for signal in signals)
         joining.connection.ahead(chunks)
@@ -156,10 +156,10 @@ class Resumer:
         if joining.pending:
             joining.connection.feed(joining.take())
         if not joining.missing:
-            joining.settle()
+            joining.mark_current()
         self._start_clocks(joining)
 
-    def _owe(
+    def _note_missing(
         self, joining: Joining, starts: Mapping[str, Start], replay: Replay
     ) -> tuple[list[Outgoing], list[Outgoing]]:
         """Note which fragments a connection lacks.
@@ -179,14 +179,16 @@ class Resumer:
                 is_lacking = lacks(spec, start, change, topic, replay)
                 if not spec.personal:
                     shared = fragments.get(topic, spec)
-                    outgoing = self._owe_html(joining, shared, change, is_lacking, is_hiding)
+                    outgoing = self._note_missing_html(
+                        joining, shared, change, is_lacking, is_hiding
+                    )
                     if outgoing is not None:
                         ready.append(outgoing)
                 elif is_lacking:
                     signals.append(Outgoing.signal(replay.position, topic, name, 1))
         return signals, ready
 
-    def _owe_html(
+    def _note_missing_html(
         self,
         joining: Joining,
         shared: SharedFragment,
@@ -208,10 +210,10 @@ class Resumer:
         is_current = shared.is_current(needed)
         if not is_lacking and (is_current or not is_hiding):
             if not is_current:
-                shared.doubt(needed)
+                shared.mark_inside_unknown(needed)
             return None
-        claim = joining.claims.get(shared.topic, ZERO)
-        is_ahead = change is None and max(self._progress.seen, shared.version) < claim
+        page_current = joining.page_fragments.get(shared.topic, ZERO)
+        is_ahead = change is None and max(self._progress.seen, shared.version) < page_current
         if is_current and not is_ahead and shared.rendered is not None:
             joining.missing[shared.key] = Missing(needed)
             return self._delivery.html(self._roots.at(joining.root), shared, shared.rendered)

@@ -14,10 +14,10 @@ class TopicSubscribers:
         self.groups: set[Group] = set()
         #: fragment -> the fragments that contain it, as far as renders have shown
         self.parents: dict[str, set[str]] = {}
-        self._learned: set[tuple[str, str, str]] = set()  #: the same, with the pages' root path
+        self._nestings: set[tuple[str, str, str]] = set()  #: the same, with the pages' root path
         self.empty_since: float | None = None
         self.kept_until = float("-inf")  #: loop time until which it is not forgotten
-        self.is_heard = False  #: whether no message of the topic can be missed any more
+        self.is_confirmed = False  #: whether no message of the topic can be missed any more
 
     def with_nested(self, names: frozenset[str]) -> frozenset[str]:
         """Return fragments and what they contain."""
@@ -27,14 +27,14 @@ class TopicSubscribers:
     def put_inside(self, fragment: str, outer: str, root: str) -> bool:
         """Note that a fragment is inside another one; returns whether that is new for a root."""
         self.parents.setdefault(fragment, set()).add(outer)
-        is_new = (fragment, outer, root) not in self._learned
-        self._learned.add((fragment, outer, root))
+        is_new = (fragment, outer, root) not in self._nestings
+        self._nestings.add((fragment, outer, root))
         return is_new
 
     def keep_roots(self, roots: Container[str]) -> None:
         """Forget what is inside what below root paths that are no longer known."""
-        if self._learned:
-            self._learned = {learned for learned in self._learned if learned[2] in roots}
+        if self._nestings:
+            self._nestings = {learned for learned in self._nestings if learned[2] in roots}
 
     def showing(self, fragment: str, root: str | None = None) -> list[Group]:
         """Return the groups whose pages show a fragment, by itself or inside another one.
@@ -49,7 +49,7 @@ class TopicSubscribers:
             if root in (None, group.root) and group.shows(self.topic, fragment, self.parents)
         ]
 
-    def beside(self, fragment: str) -> set[str]:
+    def shown_without(self, fragment: str) -> set[str]:
         """Return what those groups show that, as far as is known, do not show a fragment."""
         unaware = (
             group for group in self.groups if not group.shows(self.topic, fragment, self.parents)

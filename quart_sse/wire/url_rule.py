@@ -40,7 +40,7 @@ class UrlRule:
             given = self.parameters_of(url_map, topic)
         except Exception:  # an app's own converter may raise anything at what is not its own
             return None
-        back = self.there_and_back(url_map, given)
+        back = self.round_trip(url_map, given)
         return None if back is None or self.topic_of(url_map, back) != topic else back
 
     def parameters_of(self, url_map: Map, topic: str) -> dict[str, Any]:
@@ -60,7 +60,7 @@ class UrlRule:
         endpoint = f"sse.{self._channel}.fragment"
         return str(_adapter(url_map).build(endpoint, {**values, "fragment": fragment}))
 
-    def there_and_back(self, url_map: Map, params: Mapping[str, Any]) -> dict[str, Any] | None:
+    def round_trip(self, url_map: Map, params: Mapping[str, Any]) -> dict[str, Any] | None:
         """Build a URL and match it; returns the parameters that came back, if they did."""
         adapter, endpoint = _adapter(url_map), f"sse.{self._channel}.stream"
         try:

@@ -145,7 +145,7 @@ async def test_replay_moves_the_position() -> None:
 
     replayed = [joining.replayed(event(4)), joining.replayed(event(6))]
     joining.release(at(8))
-    joining.settle()
+    joining.mark_current()
     joining.add(heartbeat(8))
 
     assert replayed == [b"id: e.4-0~3-0\ndata: 4\n\n", b"id: e.6-0~3-0\ndata: 6\n\n"]
@@ -189,28 +189,28 @@ async def test_page_that_is_ahead_of_others_keeps_its_claim() -> None:
     joining = newcomer()
     joining.lag(at(6))
     joining.release(at(7))
-    joining.settle()
+    joining.mark_current()
 
     joining.add(event(8, 4))
 
     assert positions_of(taken(joining)) == [position(8, 6)]
 
 
-async def test_newcomer_is_settled_when_nothing_is_left() -> None:
+async def test_newcomer_is_caught_up_when_nothing_is_left() -> None:
     """Bytes are shared only after the replay, without debts, and with nothing on its way."""
     joining = newcomer()
-    assert not joining.is_settled
+    assert not joining.is_caught_up
 
     joining.missing = {LIST: Missing(at(5))}
     joining.release(at(7))
-    assert not joining.is_settled
+    assert not joining.is_caught_up
 
     joining.add(html(8, version=5))
     assert joining.missing == {}
-    assert not joining.is_settled
+    assert not joining.is_caught_up
 
     joining.take()
-    assert joining.is_settled
+    assert joining.is_caught_up
 
 
 # -- a newcomer's life, as the hub leads it --------------------------------------------------------
@@ -285,7 +285,7 @@ def lives(draw: st.DrawFn) -> tuple[Life, Position, list[str]]:
     joining.release(at(snapshot))
     life.send(joining)
     if not joining.missing:
-        joining.settle()
+        joining.mark_current()
 
     for step in draw(st.lists(STEP, max_size=8)):
         item = life.step(step)

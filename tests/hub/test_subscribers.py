@@ -129,5 +129,5 @@ def test_fragments_beside_are_those_of_pages_that_do_not_show_one() -> None:
     subscribers = TopicSubscribers("board")
     subscribers.groups.update({group("list", "count"), group("table")})
 
-    assert subscribers.beside("list") == {"table"}
-    assert subscribers.beside("item") == {"list", "count", "table"}
+    assert subscribers.shown_without("list") == {"table"}
+    assert subscribers.shown_without("item") == {"list", "count", "table"}
