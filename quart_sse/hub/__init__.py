@@ -1,4 +1,4 @@
-"""Fan-out inside one process: from the broker's messages to the bytes of each connection."""
+"""Fan-out inside one process: turns the broker's messages into the bytes of each connection."""
 
 from .batch import Batch, Part, Personal
 from .connection import Connection, Subscription, id_of
