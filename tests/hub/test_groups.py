@@ -72,7 +72,7 @@ async def test_connection_that_lacks_something_stays_alone() -> None:
 
 
 async def test_connection_that_is_ahead_waits_for_the_process() -> None:
-    """A position of others must never be smaller than what its client was told."""
+    """A position of others must never be smaller than those that its client was sent."""
     process = Process()
     joining = process.join(at_id=7)
     process.groups.share_bytes()
@@ -83,7 +83,7 @@ async def test_connection_that_is_ahead_waits_for_the_process() -> None:
     assert process.group_of(joining) is not joining
 
 
-async def test_group_with_pending_messages_takes_nobody_in() -> None:
+async def test_group_with_pending_messages_takes_no_connection_in() -> None:
     """A newcomer was sent those already."""
     process = Process()
     one = process.join()

@@ -11,8 +11,8 @@ from tests.support.house import KEEPS, TOPIC, House
 from tests.support.streams import until
 
 
-async def test_many_who_come_back_from_one_position_are_answered_together(house: House) -> None:
-    """One call is under way, one more serves all who came meanwhile, and nobody misses anything."""
+async def test_many_clients_that_resume_from_one_position_share_an_answer(house: House) -> None:
+    """One call is under way, one more serves all later requests, and no event is missed."""
     since = house.broker.known
     await house.say("1", "2")
     held = house.broker.answers = asyncio.Event()
@@ -30,8 +30,8 @@ async def test_many_who_come_back_from_one_position_are_answered_together(house:
     assert all(viewer.positions == sorted(viewer.positions) for viewer in (first, *others))
 
 
-async def test_who_waits_for_an_answer_together_fails_together_or_goes_on_alone() -> None:
-    """An asker who gives up leaves the question to the next; an error is everybody's."""
+async def test_requests_that_wait_together_fail_together_or_go_on_alone() -> None:
+    """A cancelled request leaves the call to the next one; all that share it get its error."""
     calls: list[asyncio.Future[Replay]] = []
 
     class Slow(MemoryBroker):
