@@ -21,8 +21,8 @@ from .group import Joining
 from .groups import Groups
 from .outgoing import Outgoing
 from .progress import Progress
-from .replays import Replays
-from .resume import Declared, Resumer, missed, unrecorded
+from .replays import Replays, missed, unrecorded
+from .resume import Declared, Resumer
 from .roots import Roots
 from .subscribers import Subscribers, TopicSubscribers
 

@@ -1,10 +1,10 @@
-"""Concurrent, identical replay requests share one broker call."""
+"""Replays: concurrent, identical requests share one broker call."""
 
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ..broker import Broker, Replay, Start, bound
+from ..broker import Broker, Kind, Message, Replay, Start, bound
 from ..errors import BrokerUnavailable
 
 Key = frozenset[tuple[str, Start]]
@@ -89,3 +89,29 @@ class Replays:
         except BrokerUnavailable as error:
             flight.outcome = error
         flight.ended = number
+
+
+def missed(replay: Replay) -> list[Message]:
+    """Return the messages that a process missed, in the order of ids.
+
+    Changes on record become refreshes, also those that the process has seen already.
+    """
+    changes = (
+        Message(Kind.REFRESH, change, topic, name)
+        for (topic, name), change in replay.changes.items()
+    )
+    return sorted([*replay.events, *changes], key=lambda message: message.id)
+
+
+def unrecorded(replay: Replay, starts: Mapping[str, Start]) -> list[Message]:
+    """Return refreshes for changes that are no longer on record and may have been missed.
+
+    They get the id of the replay's snapshot, because a render from now on shows them in any case.
+    """
+    return [
+        Message(Kind.REFRESH, replay.position.events, topic, name)
+        for topic, start in starts.items()
+        if topic in replay.stale
+        for name in sorted(start.fragments)
+        if (topic, name) not in replay.changes
+    ]

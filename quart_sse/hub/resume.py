@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Protocol
 
-from ..broker import Keep, Kind, Message, Replay, Start
+from ..broker import Keep, Replay, Start
 from ..wire import ZERO, Id, encode_body
 from .delivery import Delivery
 from .fragment import FragmentSpec, SharedFragment, next_number
@@ -60,32 +60,6 @@ def may_hide(start: Start, topic: str, replay: Replay) -> bool:
         for (other, name), change in replay.changes.items()
         if other == topic and name not in start.fragments
     )
-
-
-def missed(replay: Replay) -> list[Message]:
-    """Return the messages that a process missed, in the order of ids.
-
-    Changes on record become refreshes, also those that the process has seen already.
-    """
-    changes = (
-        Message(Kind.REFRESH, change, topic, name)
-        for (topic, name), change in replay.changes.items()
-    )
-    return sorted([*replay.events, *changes], key=lambda message: message.id)
-
-
-def unrecorded(replay: Replay, starts: Mapping[str, Start]) -> list[Message]:
-    """Return refreshes for changes that are no longer on record and may have been missed.
-
-    They get the id of the replay's snapshot, because a render from now on shows them in any case.
-    """
-    return [
-        Message(Kind.REFRESH, replay.position.events, topic, name)
-        for topic, start in starts.items()
-        if topic in replay.stale
-        for name in sorted(start.fragments)
-        if (topic, name) not in replay.changes
-    ]
 
 
 class Declared(Protocol):

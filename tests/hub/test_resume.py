@@ -6,11 +6,11 @@ from collections.abc import Iterable
 
 import pytest
 
-from quart_sse.broker import Kind, Message, Replay, Start
+from quart_sse.broker import Replay, Start
 from quart_sse.broker.memory import GRACE
 from quart_sse.config import Config
 from quart_sse.hub.fragment import FragmentSpec, Rendered
-from quart_sse.hub.resume import PERSONAL_AGAIN_MS, lacks, may_hide, missed, unrecorded
+from quart_sse.hub.resume import PERSONAL_AGAIN_MS, lacks, may_hide
 from quart_sse.wire.position import ZERO, Id, Position
 from tests.support.house import KEEPS, OTHER, TOPIC, House
 from tests.support.streams import until
@@ -479,27 +479,3 @@ def test_what_a_client_does_not_show_may_be_inside_what_it_shows(
     """That is any other fragment of the topic that changed since."""
     assert may_hide(start(), TOPIC, replayed(**changes)) is may_be_inside
     assert not may_hide(start(), OTHER, replayed(**changes))
-
-
-def test_process_is_given_events_and_changes_in_one_order() -> None:
-    """Changes come back as the messages that announced them."""
-    replay = replayed(list=AFTER, item=BEFORE)
-    event = Message(Kind.EVENT, POSITION, TOPIC, "said", "hello")
-    replay.events.append(event)
-
-    assert missed(replay) == [
-        Message(Kind.REFRESH, BEFORE, TOPIC, "item"),
-        event,
-        Message(Kind.REFRESH, AFTER, TOPIC, "list"),
-    ]
-
-
-def test_changes_that_are_on_record_no_more_count_as_of_now() -> None:
-    """Only a render that begins later is sure to show them."""
-    replay = replayed()
-    starts = {TOPIC: start(), OTHER: start()}
-    replay.stale.add(TOPIC)
-
-    assert unrecorded(replay, starts) == [Message(Kind.REFRESH, AFTER, TOPIC, "list")]
-    replay.changes[TOPIC, "list"] = BEFORE
-    assert unrecorded(replay, starts) == []
