@@ -3,8 +3,8 @@
 from .batch import Batch, Part, Personal
 from .connection import Connection, Subscription, id_of
 from .connections import Connections
-from .fragment import FragmentSpec, Inside, Rendered, renderer_of
 from .hub import Hub
+from .rendered import FragmentSpec, Inside, Rendered, renderer_of
 
 __all__ = [
     "Batch",

@@ -4,11 +4,12 @@ import asyncio
 
 from ..wire import ZERO, Ending
 from .batcher import Batcher
-from .fragment import Rendered, SharedFragment
+from .fragment import SharedFragment
 from .fragments import Fragments
 from .group import Group
 from .outgoing import Outgoing
 from .progress import Progress
+from .rendered import Rendered
 from .subscribers import Subscribers, TopicSubscribers
 
 #: Time in which clients reconnect after ``Ending.RECHECK`` and find the topic's state, in seconds.

@@ -7,7 +7,8 @@ from typing import NamedTuple, Protocol
 
 from ..error_log import ErrorLog
 from ..wire import ZERO, member_key
-from .fragment import FragmentSpec, Rendered, SharedFragment
+from .fragment import SharedFragment
+from .rendered import FragmentSpec, Rendered
 
 
 class Renderer(Protocol):

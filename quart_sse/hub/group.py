@@ -6,8 +6,8 @@ from typing import NamedTuple
 from ..wire import ZERO, Ending, Id, Position
 from .batch import Batch, Part
 from .connection import Connection, Subscription
-from .fragment import next_number
 from .outgoing import Outgoing
+from .rendered import next_number
 
 #: Most messages held for a connection while its replay is on the way.
 MAX_HELD = 2000

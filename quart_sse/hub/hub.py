@@ -15,12 +15,12 @@ from ..wire import Id, Position, declared_name, encode_body, has_fragments
 from .batcher import Batcher
 from .connection import Connection
 from .delivery import Delivery
-from .fragment import FragmentSpec, Rendered
 from .fragments import Fragments, Renderer
 from .group import Joining
 from .groups import Groups
 from .outgoing import Outgoing
 from .progress import Progress
+from .rendered import FragmentSpec, Rendered
 from .replays import Replays, missed, unrecorded
 from .resume import Declared, Resumer
 from .roots import Roots

@@ -7,10 +7,11 @@ from typing import Protocol
 from ..broker import Keep, Replay, Start
 from ..wire import ZERO, Id, encode_body
 from .delivery import Delivery
-from .fragment import FragmentSpec, SharedFragment, next_number
+from .fragment import SharedFragment
 from .group import Joining, Missing
 from .outgoing import Outgoing
 from .progress import Progress
+from .rendered import FragmentSpec, next_number
 from .roots import Roots
 
 #: Age of changes of personal fragments that are signalled again on resume, in milliseconds.

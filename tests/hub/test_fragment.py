@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from quart_sse.error_log import ErrorLog
 from quart_sse.hub import fragment as fragment_module
-from quart_sse.hub.fragment import FragmentSpec, Rendered, SharedFragment
+from quart_sse.hub.fragment import SharedFragment
+from quart_sse.hub.rendered import FragmentSpec, Rendered
 from quart_sse.wire.position import ZERO, Id
 from tests.support.clock import Jump, all_quiet
 from tests.support.streams import until

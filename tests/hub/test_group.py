@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from quart_sse.config import Config
 from quart_sse.hub.batch import Batch
 from quart_sse.hub.connection import Connection
-from quart_sse.hub.fragment import FragmentSpec
 from quart_sse.hub.group import MAX_HELD, Group, Joining, Missing
 from quart_sse.hub.outgoing import Outgoing
+from quart_sse.hub.rendered import FragmentSpec
 from quart_sse.wire.position import ZERO, Position
 from tests.support.house import House
 from tests.support.outgoing import LIST, at, event, heartbeat, html, position

@@ -13,7 +13,7 @@ from quart_sse.broker.memory import GRACE
 from quart_sse.config import Config
 from quart_sse.errors import BrokerUnavailable
 from quart_sse.hub import fragment as fragment_module
-from quart_sse.hub.fragment import FragmentSpec, Rendered
+from quart_sse.hub.rendered import FragmentSpec, Rendered
 from quart_sse.wire.naming import member_key
 from quart_sse.wire.position import ZERO
 from tests.support.house import CONFIG, KEEPS, LOUD, OTHER, TOPIC, House, Viewer

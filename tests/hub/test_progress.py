@@ -1,8 +1,9 @@
 """Progress: up to where a process has received messages and has rendered what they ask for."""
 
 from quart_sse.error_log import ErrorLog
-from quart_sse.hub.fragment import FragmentSpec, Rendered, SharedFragment
+from quart_sse.hub.fragment import SharedFragment
 from quart_sse.hub.progress import Progress
+from quart_sse.hub.rendered import FragmentSpec, Rendered
 from quart_sse.wire.position import Id, Position
 from tests.support.outgoing import at
 

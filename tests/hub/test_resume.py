@@ -9,7 +9,7 @@ import pytest
 from quart_sse.broker import Replay, Start
 from quart_sse.broker.memory import GRACE
 from quart_sse.config import Config
-from quart_sse.hub.fragment import FragmentSpec, Rendered
+from quart_sse.hub.rendered import FragmentSpec, Rendered
 from quart_sse.hub.resume import PERSONAL_AGAIN_MS, lacks, may_hide
 from quart_sse.wire.position import ZERO, Id, Position
 from tests.support.house import KEEPS, OTHER, TOPIC, House

@@ -18,8 +18,8 @@ from quart_sse.config import Config
 from quart_sse.error_log import ErrorLog
 from quart_sse.hub.batch import Personal
 from quart_sse.hub.connection import Connection
-from quart_sse.hub.fragment import FragmentSpec, Rendered
 from quart_sse.hub.hub import Hub
+from quart_sse.hub.rendered import FragmentSpec, Rendered
 from quart_sse.wire.naming import member_key
 from quart_sse.wire.partial import encode_loader
 from quart_sse.wire.position import ZERO, Id, Position, new_epoch
