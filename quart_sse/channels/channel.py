@@ -286,7 +286,7 @@ class Channel:
             )
         binding = self._binding()
         url_map = binding.host.url_map
-        back = self.url_rule.there_and_back(url_map, params)
+        back = self.url_rule.round_trip(url_map, params)
         for name, value in params.items():
             if back is None or not _is_same(value, back[name]):
                 got = "nothing" if back is None else repr(back[name])

@@ -1,10 +1,10 @@
-"""Fan-out inside one process: from the broker's messages to the bytes of each connection."""
+"""Fan-out inside one process: turns the broker's messages into the bytes of each connection."""
 
 from .batch import Batch, Part, Personal
 from .connection import Connection, Subscription, id_of
 from .connections import Connections
-from .fragment import FragmentSpec, Inside, Rendered, renderer_of
 from .hub import Hub
+from .rendered import FragmentSpec, Inside, Rendered, renderer_of
 
 __all__ = [
     "Batch",

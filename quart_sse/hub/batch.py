@@ -1,4 +1,4 @@
-"""What goes out in one write: messages, joined once for all connections that get the same."""
+"""Batches: messages of one write, joined once for all connections that get the same bytes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,41 +9,49 @@ from ..wire import ZERO, Id
 
 @dataclass(frozen=True, slots=True)
 class Personal:
-    """A change of a personal fragment: each connection's viewer fetches it for himself."""
+    """A change of a personal fragment, which each page fetches with its viewer's cookies.
 
-    id_line: bytes
+    Each connection encodes it by itself, because the URL carries the connection's token.
+    """
+
+    id_line: bytes  #: the ``id:`` line of the position, with its line end
     topic: str
     fragment: str
-    viewers: int  #: how many fetch it; decides over how long a time they are spread
+    viewers: int  #: connections that fetch it; the more there are, the longer the random delay
 
 
 class Part(NamedTuple):
     """One message of a batch."""
 
-    key: str | None  #: the fragment's key: a newer version takes its place; None for events
+    #: parts with the same key are conflated to the newest, such as a fragment's; None for events
+    key: str | None
     data: bytes | Personal
-    version: Id = ZERO  #: of a fragment's HTML; zero if what is newer is newer
+    version: Id = ZERO  #: version of a fragment's HTML; zero if each part replaces the one before
 
     def repeats(self, version: Id) -> bool:
-        """Whether a version that is pending already need not be replaced by this one.
+        """Whether a pending part of ``version`` keeps its place although this one is later.
 
-        It must not be, either, when a fragment that is rendered regularly comes again without a
-        change: positions that stand behind the pending one rely on its place.
+        A fragment with ``every=`` is rendered again without a change. If it moved behind later
+        events, their positions would promise HTML that the client gets only afterwards.
         """
         return ZERO < self.version <= version
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What goes to many connections in one write; the bytes are shared by all of them."""
+    """Messages of one write, whose bytes many connections share."""
 
     parts: tuple[Part, ...]
-    #: all parts joined; None if a part differs between connections
+    #: all parts joined; None if a part is personal, so that connections' bytes differ
     data: bytes | None
 
     @classmethod
     def of(cls, parts: list[Part]) -> "Batch":
-        """Join messages, with only the newest version of each fragment."""
+        """Conflate messages to the newest version of each fragment, and join their bytes.
+
+        Args:
+            parts: The messages, in the order of publishing.
+        """
         if len(parts) > 1:
             newest: dict[str, int] = {}
             for i, part in enumerate(parts):
@@ -55,8 +63,12 @@ class Batch:
         data = (chunks[0] if len(chunks) == 1 else b"".join(chunks)) if shared else None
         return cls(tuple(parts), data)
 
-    def made_by(self, loader: Callable[[Personal], bytes]) -> "Batch":
-        """Return the batch as one connection gets it, whose parts are all bytes."""
+    def personalized(self, loader: Callable[[Personal], bytes]) -> "Batch":
+        """Return the batch for one connection, with every personal part encoded.
+
+        Args:
+            loader: Encodes the message by which the connection's page fetches a fragment.
+        """
         parts = (
             part if isinstance(part.data, bytes) else part._replace(data=loader(part.data))
             for part in self.parts

@@ -1,8 +1,8 @@
-"""When messages go out: in batches, so that the cost grows with connections, not with publishing.
+"""Batching: the cost of fan-out grows with the connections, not with the rate of publishing.
 
-The first message is written at once; the next batch starts no sooner than the last one took, and
-what arrives meanwhile goes out joined: one write per connection, with only the newest version
-of each fragment.
+The first message goes out at once. The next batch begins only after a pause as long as the last
+one took; messages of the meantime are joined to one write per connection and conflated to the
+newest version of each fragment.
 """
 
 import asyncio
@@ -14,29 +14,32 @@ from .batch import Batch
 from .connection import Connection
 from .group import Group
 
-#: Connections that are fed before other callbacks of the event loop have their turn.
+#: Number of connections fed in one turn of the event loop, so that other callbacks run in between.
 SLICE = 1000
 
 
 class Batcher:
-    """Decides when what has gathered goes out.
+    """Decides when the pending messages of groups go out.
 
     Args:
-        after: Called when groups have been emptied, before the batch is fed.
-        errors: Takes what feeding a stream raises.
+        after: Callback for each batch, after groups handed over their messages and before
+            connections are fed.
+        errors: Log for exceptions of feeding a connection.
     """
 
     def __init__(self, after: Callable[[], None], errors: ErrorLog) -> None:
         self._after = after
         self._errors = errors
         self._dirty: dict[Group, None] = {}
-        self.idle = asyncio.Event()  #: set while nothing waits to be fed to a connection
+        self.idle = (
+            asyncio.Event()
+        )  #: set while no group has pending messages and no batch is on its way
         self.idle.set()
-        self._begun = 0.0
-        self._not_before = 0.0
+        self._begun = 0.0  #: loop time of the running batch's begin
+        self._not_before = 0.0  #: earliest loop time of the next batch
 
     def add(self, group: Group) -> None:
-        """Send a group's pending messages with the next batch."""
+        """Flush a group's pending messages with the next batch."""
         self._dirty[group] = None
         if self.idle.is_set():
             self.idle.clear()
@@ -68,14 +71,14 @@ class Batcher:
                 self._errors.log(
                     "feeding of streams",
                     error,
-                    "A stream could not be fed and ends; its browser comes back.",
+                    "Feeding a stream failed. The stream ends; its client reconnects and resumes.",
                 )
                 connection.end(Ending.ERROR)
         loop = asyncio.get_running_loop()
         if at + SLICE < len(feeds):
             loop.call_soon(self._feed, feeds, at + SLICE)
         else:
-            # Runs after the tasks that were just woken have written.
+            # Scheduled behind the tasks that were just woken, so that it measures their writes.
             loop.call_soon(self._finish)
 
     def _finish(self) -> None:

@@ -1,4 +1,4 @@
-"""One open stream of one browser: what it listens to, what it has still to be sent, its end."""
+"""One open stream of one client: its subscription, its pending bytes, its ending."""
 
 import asyncio
 import base64
@@ -11,30 +11,33 @@ from ..config import Config
 from ..wire import PREAMBLE, Ending, Id, Position
 from .batch import Batch, Part, Personal
 
-#: Topic -> the fragments of it that the page shows.
+#: Topic -> the fragments of the topic that the page shows.
 Subscription = Mapping[str, frozenset[str]]
 
 
 class Connection:
-    """A stream's pending buffer, and the async iterator that the server drains it by.
+    """A stream's pending buffer, and the async iterator by which the server drains it.
 
-    Facts are kept in order up to a bound; of a fragment only the newest version is kept. Over
-    the bound the stream ends, and its browser comes back and resumes from history, so a slow
-    client can never hold memory, delay another, or end up with a stale page.
+    Events are buffered in order up to a bound, fragments only in their newest version. Over the
+    bound the stream ends, and its client reconnects and resumes from history. A slow client thus
+    never holds unbounded memory, delays another one, or keeps a stale page.
 
     Args:
-        subscription: Topic -> the fragments of it that the page shows.
-        config: The bounds.
-        loader: Makes the message by which this connection's viewer fetches a personal fragment.
-        identity: Who it is, or None.
-        browser: Something that tells this browser from others, or None.
-        address: Where it comes from, or None.
-        bare: Event names go out without topic: the stream is of one topic alone.
-        root: The root path below which its pages are.
-        metadata: What the application wants to remember of it.
+        subscription: Topic -> the fragments of the topic that the page shows.
+        config: The app's settings, of which ``pending_events`` and ``pending_bytes`` are the bound.
+        loader: Encodes the message by which this connection's page fetches a personal fragment.
+        identity: The user's identity, or None.
+        browser: Id of the browser, by its cookie, or None.
+        address: The client's IP address, or None.
+        bare: Whether event names go out without their topic, as in a stream of one topic alone.
+        root: Root path of the app, as the pages' URLs begin with it.
+        metadata: The application's notes about the connection.
+
+    Example:
+        ``async for data in connection: await send(data)``
     """
 
-    # A process has thousands, and a dictionary of so many names would be shared by none of them.
+    # A process has thousands of them, and CPython shares no dictionary keys of so many names.
     __slots__ = (
         "_ahead",
         "_bytes",
@@ -85,44 +88,44 @@ class Connection:
         secret = secrets.token_urlsafe(18)
         self.id = id_of(secret)
         self.subscription = subscription
-        #: What its client is sent first: its id, the secret that the id is made of, and the
-        #: topics that each token has granted.
+        #: Data of ``sse-open``: the connection's id, the secret behind it, and the topics that
+        #: each token granted.
         self.introduction: dict[str, object] = {"id": self.id, "secret": secret}
         self.identity = identity
         self.browser = browser
         self.address = address
         self.bare = bare
         self.root = root
-        #: Whether its client may see a fragment, by its key, with fragments of these other topics
-        #: inside; None if a view of the app has decided.
+        #: (fragment key, topics of nested fragments) -> whether the client may see it; None if a
+        #: view of the app has decided.
         self.may_see: Callable[[str, frozenset[str]], bool] | None = None
-        #: Topics of which it is sent fragments inside others, and by whose rules it was let in.
+        #: Topics of nested fragments, whose access rules the client has passed, too.
         self.inside: frozenset[str] = frozenset()
-        #: Whether its request came without the cookie that its browser is known by from now on.
+        #: Whether the request brought no browser cookie, so that the answer sets one.
         self.is_browser_new = False
         self.metadata = dict(metadata or {})
         self.is_ended = False
-        #: ``time.monotonic`` before its viewer was judged: revocations since then may mean it.
+        #: ``time.monotonic`` before access was judged: later revocations apply to the connection.
         self.judged_at = time.monotonic()
-        #: Loop time at which it ends, so that it comes back and is judged anew.
+        #: Loop time at which the stream ends, so that access is judged again.
         self.ends_at = float("inf")
-        #: Loop time at which the page needs a new token, and what makes one: it returns what
-        #: writes the message that starts from a position.
+        #: Loop time at which the page needs a new token; ``renew`` signs it and returns a function
+        #: that encodes the message, given the position at which the token's stream starts.
         self.renew_at = float("inf")
         self.renew: Callable[[], Awaitable[Callable[[Position], bytes]]] | None = None
-        #: Ends the request from outside, for a client that takes nothing, and returns whether its
-        #: socket is closed, too; None if that can't be.
+        #: Cancels the request of a client that reads nothing, and returns whether the socket was
+        #: closed, too; None if the server offers no way to.
         self.kick: Callable[[], bool] | None = None
-        #: Loop time since when the server has not come back for more; None while it waits.
+        #: Loop time since which the server has been writing; None while it waits for bytes.
         self.busy_since: float | None = None
         self.loader = loader
         self._max_events = config.pending_events
         self._max_bytes = config.pending_bytes
-        # Fragment key, or a number for an event -> bytes, in the order of sending.
+        # Fragment key, or a number for an event -> its bytes, in the order of sending.
         self._pending: dict[str | int, bytes] = {}
-        self._versions: dict[str, Id] = {}  #: fragment key -> the version that is pending
-        self._events = 0  #: of those, how many are events, and their bytes
-        self._bytes = 0
+        self._versions: dict[str, Id] = {}  #: fragment key -> its pending version
+        self._events = 0  #: number of pending events
+        self._bytes = 0  #: their size
         self._number = 0
         self._ahead: list[bytes] = [PREAMBLE]
         self._farewell = b""
@@ -130,7 +133,10 @@ class Connection:
         self._loop = asyncio.get_running_loop()
 
     def feed(self, batch: Batch) -> None:
-        """Give the connection a batch: at once if the server waits for it, else into the buffer."""
+        """Hand a batch to the server if it waits for bytes, and buffer it otherwise.
+
+        A buffer over its bound ends the stream with ``Ending.OVERFLOW``.
+        """
         if self.is_ended:
             return
         waiter = self._waiting() if batch.data is not None else None
@@ -138,10 +144,10 @@ class Connection:
             self._wake(waiter, batch.data)
             return
         if batch.data is None:
-            batch = batch.made_by(self.loader)
+            batch = batch.personalized(self.loader)
         for part in batch.parts:
-            self._hold(part)
-        # Only now: what was made above may have raised, and the stream must still be endable.
+            self._buffer(part)
+        # Only now: the loader may have raised, and end() must still find the waiting server.
         waiter = self._waiting()
         if waiter is not None:
             self._wake(waiter, self._take())
@@ -149,16 +155,16 @@ class Connection:
             self._pending.clear()
             self.end(Ending.OVERFLOW)
 
-    def _hold(self, part: Part) -> None:
+    def _buffer(self, part: Part) -> None:
         key, data, version = part
-        assert isinstance(data, bytes)  # feed() has seen to it
+        assert isinstance(data, bytes)  # feed() encodes personal parts first
         if key is None:
             self._number += 1
             self._events += 1
             self._bytes += len(data)
             self._pending[self._number] = data
         else:
-            # Not counted against the bounds: there is one version of each fragment at most.
+            # Fragments do not count against the bound: the buffer has one version of each.
             if key in self._pending and part.repeats(self._versions[key]):
                 return
             self._pending.pop(key, None)
@@ -173,7 +179,7 @@ class Connection:
         return data
 
     def _waiting(self) -> "asyncio.Future[bytes | None] | None":
-        """Return who waits for bytes, once; None if nobody does, or he was cancelled."""
+        """Take the server's waiter; None if the server does not wait or was cancelled."""
         waiter, self._waiter = self._waiter, None
         return None if waiter is None or waiter.done() else waiter
 
@@ -182,12 +188,16 @@ class Connection:
         waiter.set_result(data)
 
     def discard(self) -> None:
-        """Drop what is pending: the client is about to be told that it is lost."""
+        """Drop all pending bytes, before a reset or an ending that makes up for them."""
         self._ahead.clear()
         self._take()
 
     def ahead(self, chunks: list[bytes]) -> None:
-        """Send these before all else; they do not count against the bounds."""
+        """Send encoded messages before all pending ones; they do not count against the bound.
+
+        Args:
+            chunks: Encoded messages, one write each.
+        """
         if self.is_ended:
             return
         self._ahead.extend(chunks)
@@ -196,10 +206,10 @@ class Connection:
             self._wake(waiter, self._ahead.pop(0))
 
     def end(self, ending: Ending | None = None) -> None:
-        """End the stream after what is pending; the first ending counts.
+        """End the stream after its pending bytes; further calls do nothing.
 
         Args:
-            ending: What the client is sent; None if it has gone, or takes nothing.
+            ending: Encoded as the last message; None if the client has gone or reads nothing.
         """
         if self.is_ended:
             return
@@ -209,8 +219,8 @@ class Connection:
         if waiter is not None:
             self._wake(waiter, None)
 
-    def _take_back(self, waiter: "asyncio.Future[bytes | None]") -> None:
-        """Keep what was handed to somebody who was cancelled before he could take it."""
+    def _requeue(self, waiter: "asyncio.Future[bytes | None]") -> None:
+        """Put bytes back that were handed to a waiter whose task was cancelled meanwhile."""
         if self._waiter is waiter:
             self._waiter = None
         data = None if waiter.cancelled() or not waiter.done() else waiter.result()
@@ -218,11 +228,15 @@ class Connection:
             self._ahead.insert(0, data)
 
     def __aiter__(self) -> "Connection":
-        """Return the iterator over the stream's bytes, of which there is one."""
+        """Return the only iterator over the stream's bytes."""
         return self
 
     async def __anext__(self) -> bytes:
-        """Return the next bytes to send."""
+        """Wait for the next bytes to write.
+
+        Raises:
+            StopAsyncIteration: After the bytes of the ending.
+        """
         if self._ahead:
             self.busy_since = self._loop.time()
             return self._ahead.pop(0)
@@ -235,7 +249,7 @@ class Connection:
             try:
                 data: bytes | None = await waiter
             except asyncio.CancelledError:
-                self._take_back(waiter)
+                self._requeue(waiter)
                 raise
             if data is not None:
                 return data
@@ -246,8 +260,8 @@ class Connection:
 
 
 def id_of(secret: str) -> str:
-    """Return the id of the connection whose client has a secret.
+    """Return the id of the connection whose client holds a secret.
 
-    The id is no secret: events for others show it. It does not lead back.
+    Events show the id to other clients as their ``origin``; the hash keeps the secret from them.
     """
     return base64.urlsafe_b64encode(hashlib.sha256(secret.encode()).digest())[:16].decode()

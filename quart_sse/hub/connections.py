@@ -1,4 +1,4 @@
-"""The open streams of a process, and how many there may be."""
+"""The open connections of a process, and their limits."""
 
 import asyncio
 import logging
@@ -12,8 +12,8 @@ from .subscribers import Subscribers
 
 logger = logging.getLogger("quart_sse")
 
-#: Seconds between two log lines that say that the process is full.
-SAY_FULL = 60.0
+#: Interval between two log lines about a full process, in seconds.
+FULL_LOG_INTERVAL = 60.0
 
 
 class Connections:
@@ -22,8 +22,8 @@ class Connections:
     A new connection evicts only older ones of the same identity or browser.
 
     Args:
-        config: The limits.
-        subscribers: Has the connections that listen to each topic.
+        config: The app's settings, with the limits.
+        subscribers: The connections of each topic.
     """
 
     def __init__(self, config: Config, subscribers: Subscribers) -> None:
@@ -31,25 +31,30 @@ class Connections:
         self._subscribers = subscribers
         self._by_id: dict[str, Connection] = {}
         self._by_owner: dict[tuple[str, str], dict[Connection, None]] = {}
-        self._said_full_at = float("-inf")  # by time.monotonic
-        self.is_closing = False  #: whether the server stops, and no further stream is opened
+        self._warned_full_at = float("-inf")  # by time.monotonic
+        self.is_closing = False  #: whether the server stops, so that no further stream opens
         self.emptied = asyncio.Event()  #: set while there are no connections
         self.emptied.set()
 
     def __len__(self) -> int:
-        """Return how many connections are open."""
+        """Return the number of open connections."""
         return len(self._by_id)
 
     def __iter__(self) -> Iterator[Connection]:
-        """Iterate over the open connections, which may come and go meanwhile."""
+        """Iterate over a copy of the open connections, which may enter and leave meanwhile."""
         return iter(list(self._by_id.values()))
 
     def get(self, id: str) -> Connection | None:
-        """Return a connection by its id; None if it is not open."""
+        """Return the open connection with this id, or None."""
         return self._by_id.get(id)
 
     def of(self, kind: str, value: str | None) -> list[Connection]:
-        """Return the open connections of an ``identity``, a ``browser`` or an ``address``."""
+        """Return the open connections of one identity, browser or address.
+
+        Args:
+            kind: ``identity``, ``browser`` or ``address``.
+            value: Its value; None has no connections.
+        """
         return [] if value is None else list(self._by_owner.get((kind, value), {}))
 
     def listening(self, topic: str) -> list[Connection]:
@@ -57,15 +62,20 @@ class Connections:
         subscribers = self._subscribers.get(topic)
         return [] if subscribers is None else subscribers.connections
 
-    # -- coming and going --------------------------------------------------------------------------
+    # -- entering and leaving ----------------------------------------------------------------------
 
     def is_full(self, topics: Iterable[str] = (), address: str | None = None) -> bool:
-        """Whether the process, one of the topics or the address has as many streams as it may."""
+        """Whether the process, one of the topics or the address has reached its limit.
+
+        Args:
+            topics: Names of the topics to which a new connection would listen.
+            address: The new connection's IP address, or None.
+        """
         config = self._config
         if len(self) >= config.max_connections:
             self.say_full(
                 "Connection limit reached (%d, QUART_SSE_MAX_CONNECTIONS); new streams retry in "
-                "about %g s.",
+                "about %g s. Raise the limit, or serve from more processes.",
                 config.max_connections,
                 Ending.OVERLOADED.seconds,
             )
@@ -76,19 +86,26 @@ class Connections:
         )
 
     def say_full(self, message: str, *args: object) -> None:
-        """Log why streams must wait, once a minute: a flood of streams is none of log lines."""
+        """Log why new streams are held off, at most once a minute.
+
+        The limit keeps a flood of connects from becoming a flood of log lines.
+
+        Args:
+            message: Format of the log line.
+            args: Values for the format.
+        """
         now = time.monotonic()
-        if now - self._said_full_at >= SAY_FULL:
-            self._said_full_at = now
+        if now - self._warned_full_at >= FULL_LOG_INTERVAL:
+            self._warned_full_at = now
             logger.warning(message, *args)
 
     def enter(self, connection: Connection, is_multiplexed: bool) -> None:
-        """Add a connection, and end older ones of its identity or browser that are too many.
+        """Add a connection; beyond a limit it evicts the oldest of its identity or browser.
 
         Args:
-            connection: The new one.
-            is_multiplexed: Whether its browser has many streams on one socket (HTTP/2), so that
-                they do not block its other requests.
+            connection: The new connection.
+            is_multiplexed: Whether the browser shares one socket among its requests (HTTP/2), so
+                that the limit per browser need not keep sockets free for other requests.
         """
         config = self._config
         per_browser = config.max_per_identity if is_multiplexed else config.max_per_browser
@@ -104,7 +121,7 @@ class Connections:
         self.emptied.clear()
 
     def leave(self, connection: Connection) -> None:
-        """Remove a connection; harmless if it is not here."""
+        """Remove a connection, if it has entered."""
         for owner in _owners(connection):
             held = self._by_owner.get(owner, {})
             held.pop(connection, None)
@@ -117,11 +134,11 @@ class Connections:
     # -- the server's stop -------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Let streams be opened, as the server starts, or starts again."""
+        """Allow new streams, when the server starts or starts again."""
         self.is_closing = False
 
     def close(self) -> None:
-        """End every stream and open no further one; clients return to what serves then."""
+        """End every stream and allow no further one; clients reconnect to the next server."""
         self.is_closing = True
         for connection in self:
             connection.end(Ending.SHUTDOWN)

@@ -1,80 +1,23 @@
-"""One shared fragment of one topic in this process: debounce, single flight, versions, retries."""
+"""One shared fragment in this process: its versions, and when it is rendered."""
 
 import asyncio
-import itertools
-from dataclasses import dataclass, field, replace
-from typing import NamedTuple, Protocol
+from dataclasses import replace
+from typing import Protocol
 
 from ..error_log import ErrorLog
 from ..errors import RenderError
-from ..wire import ZERO, Id, declared_name, member_key
+from ..wire import ZERO, Id, member_key
+from .rendered import FragmentSpec, Rendered, next_number, renderer_of
 
-#: Seconds until a renderer that raised is tried again; doubled each time up to the last.
+#: Retry delay of a renderer that raised, in seconds; it doubles with each failure, up to the last.
 FIRST_RETRY = 1.0
 LAST_RETRY = 30.0
-#: Seconds of a longer debounce that a request for the HTML waits for.
+#: Longest part of the debounce that a call of :meth:`SharedFragment.render_now` waits, in seconds.
 LONGEST_WAIT = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class FragmentSpec:
-    """How a fragment was declared; see ``Channel.fragment``."""
-
-    name: str
-    personal: bool = False
-    every: float | None = None
-    debounce: float | None = None  #: None: as the app's config says
-    presence: bool = False
-    includes: frozenset[str] = frozenset()
-
-
-class Inside(NamedTuple):
-    """One fragment inside another one's HTML, as it was put there."""
-
-    topic: str
-    fragment: str
-    rendered: "Rendered"
-    opening: str  #: start tag of its element
-    closing: str  #: end tag of its element
-
-    @property
-    def element(self) -> str:
-        """The element as it was put there."""
-        return self.around(self.rendered.html)
-
-    def around(self, html: str) -> str:
-        """Return the element with other content."""
-        return f"{self.opening}{html}{self.closing}"
-
-
-@dataclass(frozen=True, slots=True)
-class Rendered:
-    """The outcome of one render."""
-
-    html: str
-    #: fragments inside this one, at any depth: (topic, fragment)
-    nested: frozenset[tuple[str, str]] = frozenset()
-    #: those directly inside this one, where it is known which render of them it was
-    inside: tuple[Inside, ...] = ()
-    #: see :func:`next_number`; 0 for what a renderer returns
-    number: int = field(default=0, compare=False)
-
-
-_numbers = itertools.count(1)
-
-
-def next_number() -> int:
-    """Return a number that tells what began earlier in this process: renders, connections."""
-    return next(_numbers)
-
-
-def renderer_of(topic: str, fragment: str) -> str:
-    """Return what the errors of a fragment's renderer are counted under; see ``ErrorLog``."""
-    return f"renderer of fragment {declared_name(topic, fragment)!r}"
-
-
 class Home(Protocol):
-    """Where a fragment is kept: renders it, and takes its HTML; see ``Fragments``."""
+    """The collection of a fragment, which renders and delivers it; see ``Fragments``."""
 
     async def render(self, shared: "SharedFragment") -> Rendered:
         """Return the outcome of a render that begins now.
@@ -84,10 +27,10 @@ class Home(Protocol):
         """
 
     def deliver(self, shared: "SharedFragment", is_wanted: bool) -> bool:
-        """Take note of a fragment's new HTML, and hand it on if it is for the viewers.
+        """Note the nesting in a fragment's new HTML, and send the HTML to its pages if wanted.
 
         Returns:
-            False if it must not be handed on, and another render is needed.
+            Whether the HTML may be used; False if the fragment must be rendered once more.
         """
 
     def is_viewed(self, shared: "SharedFragment") -> bool:
@@ -95,18 +38,18 @@ class Home(Protocol):
 
 
 class SharedFragment:
-    """The current HTML of a fragment that looks the same to everybody.
+    """The current HTML of a fragment that looks the same to all viewers.
 
-    A render's version is the newest refresh that was received **before the renderer was
-    called**; one that comes while it runs causes another. Whoever needs the state of a moment
-    shares only a render begun after it.
+    The version of a render is the newest refresh received **before the renderer was called**; a
+    refresh during the render causes another one (rule 19 of ``docs/protocol.md``). Concurrent
+    calls of :meth:`render_now` share a render only if it begins after each of them.
 
     Args:
         topic: The topic's name.
         spec: How the fragment was declared.
-        debounce: Seconds in which it is rendered at most once.
-        home: Where it is kept.
-        errors: Takes what its renderer gets wrong.
+        debounce: Interval in which the fragment is rendered at most once, in seconds.
+        home: The collection of the fragment.
+        errors: Log for exceptions of the renderer.
     """
 
     def __init__(
@@ -122,63 +65,73 @@ class SharedFragment:
         self.key = member_key(topic, spec.name)
         self._errors = errors
         self.rendered: Rendered | None = None
-        self.version: Id = ZERO  #: the newest refresh that ``rendered`` contains
+        self.version: Id = ZERO  #: the newest refresh that ``rendered`` shows
         self._debounce = debounce
         self._home = home
-        #: the newest change that this process knows of
+        #: id of the newest change that this process knows
         self.requested: Id = ZERO
-        #: number at which the render of ``rendered`` began; 0 if a publisher rendered it
+        #: number at which the render of ``rendered`` began; 0 for pushed HTML
         self.begun = 0
-        #: whether that was asked for although nothing was known to have changed
+        #: whether that render was made without a known change
         self.is_extra = False
-        # Where the hub stood before the oldest refresh that the running (or failed) render
-        # answers, and before the oldest one that only the next render will answer.
+        # The hub's position before the oldest refresh that the running (or failed) render shows,
+        # and before the oldest one that only the next render will show.
         self._floor_now: Id | None = None
         self._floor_next: Id | None = None
-        self._again = False
-        self._outdated = 0  #: number up to which HTML is too old for connections that come
-        self._check = False  #: as ``_again``, but only for the sake of what is inside
-        self._doubted: Id | None = None  #: up to this version viewers may know more than we do
-        #: who waits for the next render, and for the one that runs
+        self._again = False  #: a render is needed without a known change
+        self._outdated = 0  #: HTML of renders up to this number is too old for new connections
+        self._check_inside = False  #: as ``_again``, but only to learn what is inside
+        self._unknown_to: Id | None = None  #: up to this version viewers may have other HTML
+        #: callers that wait for the next render, and for the running one
         self._waiters: list[asyncio.Future[Rendered]] = []
         self._answering: list[asyncio.Future[Rendered]] = []
         self._task: asyncio.Task[None] | None = None
         self._nudge = asyncio.Event()
-        self._is_urgent = False  #: a page waits for HTML, which must not wait for the debounce
+        self._is_urgent = False  #: a page waits for the HTML, so the debounce is skipped
         self.debounced_until = 0.0  #: loop time
-        self._not_before = 0.0  #: the debounce, or after a failure the next try
+        self._not_before = 0.0  #: loop time of the debounce's end, or of the next retry
         self._failures = 0
         self._generation = 0
         self._every: asyncio.TimerHandle | None = None
 
     @property
     def floor(self) -> Id | None:
-        """The hub's position before the oldest refresh whose HTML viewers have not been sent."""
+        """The hub's position before the oldest refresh whose HTML viewers still lack, or None."""
         floors = (self._floor_now, self._floor_next)
         return min((floor for floor in floors if floor is not None), default=None)
 
     @property
     def is_idle(self) -> bool:
-        """Whether no connection shows it or waits for it, so that it can be forgotten."""
+        """Whether no page shows the fragment and no render runs, so that it can be forgotten."""
         return self._task is None and not self.is_viewed()
 
     def is_viewed(self) -> bool:
-        """Whether a page shows it."""
+        """Whether a page shows the fragment."""
         return self._home.is_viewed(self)
 
-    # -- what asks for a render ----------------------------------------------------------------
+    # -- causes of a render ----------------------------------------------------------------------
 
     def refresh(self, id: Id, seen: Id) -> None:
-        """Note that the fragment changed at ``id``, when the hub stood at ``seen``."""
+        """Take a change, and render it if a page shows the fragment.
+
+        Args:
+            id: Id of the change.
+            seen: The hub's position before the change.
+        """
         self.requested = max(self.requested, id)
         if id <= self.version:
-            return  # rendered before it was heard of here, for somebody who knew of it
+            return  # already rendered, for a viewer that knew the change earlier
         if self.is_viewed():
             self._floor_next = seen if self._floor_next is None else self._floor_next
             self._start()
 
     def push(self, id: Id, html: str) -> None:
-        """Take HTML that a publisher rendered at ``id``, with no other fragments inside."""
+        """Take HTML that a publisher rendered, without other fragments inside.
+
+        Args:
+            id: Id of the change.
+            html: The fragment's HTML.
+        """
         self.requested = max(self.requested, id)
         if id > self.version:
             self._state = Rendered(html, number=next_number()), id, 0, False
@@ -187,87 +140,90 @@ class SharedFragment:
             self._home.deliver(self, True)
 
     def mark_current(self) -> None:
-        """Owe nobody anything: nobody looks any more, or all have been sent the newest."""
+        """Let positions advance: no page shows the fragment, or all have the newest HTML."""
         self._floor_now = self._floor_next = None
 
     def invalidate(self) -> None:
-        """Trust nothing rendered so far: the order of ids has begun again."""
+        """Drop all HTML and versions, after the broker's ids have begun again."""
         self._generation += 1
         self._state = None, ZERO, 0, False
-        self.requested, self._doubted = ZERO, None
+        self.requested, self._unknown_to = ZERO, None
         self.mark_current()
 
     def outdate(self) -> None:
-        """Render again for the next connection: changes may have been missed until now."""
+        """Render again for the next connection, as this process may have missed changes."""
         self._outdated = next_number()
 
-    def doubt(self, version: Id) -> None:
-        """Note that viewers may have another process's HTML of a version that was not made here."""
-        self._doubted = version if self._doubted is None else max(self._doubted, version)
+    def mark_inside_unknown(self, version: Id) -> None:
+        """Note that viewers may have another process's HTML of a version unknown here.
+
+        That HTML may contain fragments of which this process knows nothing (rule 31).
+        """
+        self._unknown_to = version if self._unknown_to is None else max(self._unknown_to, version)
 
     @property
-    def is_doubtful(self) -> bool:
-        """Whether viewers may show something inside this fragment of which nothing is known."""
-        if self._doubted is None:
+    def has_unknown_inside(self) -> bool:
+        """Whether viewers may show fragments inside this one that this process does not know."""
+        if self._unknown_to is None:
             return False
-        return self.rendered is None or self.version < self._doubted
+        return self.rendered is None or self.version < self._unknown_to
 
     def is_current(self, needed: Id) -> bool:
-        """Whether what is rendered contains the change ``needed`` and all that came since."""
+        """Whether the HTML shows the change ``needed`` and every later one known here."""
         is_new = self.version >= max(needed, self.requested)
         return is_new and self.rendered is not None and self.rendered.number > self._outdated
 
     def require(self, needed: Id) -> None:
-        """Render for a viewer who lacks the change ``needed``."""
+        """Render for a viewer that lacks the change ``needed``."""
         self.requested = max(self.requested, needed)
         self.rerender()
 
     def rerender(self) -> None:
-        """Render for the viewers although nothing is known to have changed."""
+        """Render for the viewers without a known change."""
         self._again = True
         self._start()
 
-    def recheck(self, seen: Id) -> None:
-        """Render for viewers who may lack something inside it that came after ``seen``.
+    def check_inside(self, seen: Id) -> None:
+        """Render for viewers that may lack a change inside the fragment, later than ``seen``.
 
-        If nothing turns out to be inside, they are sent nothing.
+        The HTML is sent only if the render shows that the fragment contains others.
         """
         if self._floor_next is None:
             self._floor_next = seen
-        self._check = True
+        self._check_inside = True
         self._start()
 
     async def render_now(self, *, is_urgent: bool = True) -> Rendered:
         """Return the outcome of a render that begins after this call.
 
         Args:
-            is_urgent: Whether it begins at once, as for a page that waits for it; otherwise when
-                the debounce is over, so that asking often does not make it render often.
+            is_urgent: Whether the render begins at once, as a page needs it. Otherwise it waits
+                for the debounce, so that frequent requests cause no frequent renders.
 
         Raises:
-            Exception: Whatever the renderer raised.
+            Exception: Any exception of the renderer.
         """
         waiter: asyncio.Future[Rendered] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         self._start()
         if is_urgent:
             self._is_urgent = True
-        # Also one that is not: it ends the longer pause after a failure.
+        # A call that is not urgent wakes the task, too: it need not wait for a retry.
         self._nudge.set()
         return await waiter
 
     def debounce_until(self, time: float) -> None:
-        """Render only after a loop time, as if the last render had been before it."""
+        """Render no earlier than a loop time, which continues a debounce of before."""
         self._not_before = self.debounced_until = time
 
     def stop_every(self) -> None:
-        """Refresh regularly no more: this state of the fragment is forgotten."""
+        """Stop the regular renders."""
         if self._every is not None:
             self._every.cancel()
             self._every = None
 
     def start_every(self) -> None:
-        """Begin to refresh regularly, if it was declared so, while there are viewers."""
+        """Start the regular renders of ``every=``, which go on while a page shows the fragment."""
         if self.spec.every is not None and self._every is None and self.is_viewed():
             self._every = asyncio.get_running_loop().call_later(self.spec.every, self._tick)
 
@@ -284,7 +240,7 @@ class SharedFragment:
             self._task = asyncio.get_running_loop().create_task(self._work())
 
     def _is_wanted(self) -> bool:
-        behind = self._again or self._check or self.requested > self.version
+        behind = self._again or self._check_inside or self.requested > self.version
         return bool(self._waiters) or (behind and self.is_viewed())
 
     async def _work(self) -> None:
@@ -297,7 +253,7 @@ class SharedFragment:
             self._task = None
 
     async def _pause(self) -> None:
-        """Wait for the debounce or the next try, at most as long as those who wait for HTML may."""
+        """Wait for the debounce or the next retry; waiting callers shorten the pause."""
         loop = asyncio.get_running_loop()
         while not self._is_urgent:
             until = self.debounced_until if self._waiters else self._not_before
@@ -315,9 +271,9 @@ class SharedFragment:
         self._answering, self._waiters = self._waiters, []
         version, generation = self.requested, self._generation
         self._floor_now, self._floor_next = self.floor, None
-        number, was_asked, was_check = next_number(), self._again, self._check
+        number, was_asked, was_check = next_number(), self._again, self._check_inside
         was_wanted = was_asked or version > self.version
-        self._again = self._check = False
+        self._again = self._check_inside = False
         self._is_urgent = False
         self._not_before = loop.time() + self._debounce
         self.debounced_until = loop.time() + min(self._debounce, LONGEST_WAIT)
@@ -327,10 +283,10 @@ class SharedFragment:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
-            # Or the renderer cancelled itself, which is a failure like any other.
+            # A renderer that was cancelled by something of its own has failed like any other.
             self._fail(error)
             self._again = self._again or was_wanted
-            self._check = self._check or was_check
+            self._check_inside = self._check_inside or was_check
             return
         self._failures = 0
         for waiter in self._answering:
@@ -340,15 +296,18 @@ class SharedFragment:
         if generation != self._generation:
             return
         if version < self.version:
-            # Newer HTML was pushed, but it is not known when that was rendered.
-            self._again, self._check = self._again or was_asked, self._check or was_check
+            # Newer HTML was pushed, but its render may be older than what asked for this one.
+            self._again, self._check_inside = (
+                self._again or was_asked,
+                self._check_inside or was_check,
+            )
             return
         before = self._state
         self._state = rendered, version, number, was_asked or was_check
         floors = self._floor_now, self._floor_next
         self._floor_now = None
-        if version >= self.requested and not (self._again or self._check):
-            # Nor is owed what was heard of only after this render had begun with it.
+        if version >= self.requested and not (self._again or self._check_inside):
+            # Refreshes that arrived during the render, but were known before, are shown, too.
             self._floor_next = None
         is_kept = False
         try:
@@ -370,7 +329,7 @@ class SharedFragment:
         self.rendered, self.version, self.begun, self.is_extra = state
 
     def _fail(self, error: BaseException) -> None:
-        # The exponent has an end, too: a float does not hold 2 to the power of any number.
+        # The exponent is bounded, because large powers of 2 overflow a float.
         delay = min(FIRST_RETRY * 2 ** min(self._failures, 16), LAST_RETRY)
         self._failures += 1
         self._not_before = asyncio.get_running_loop().time() + delay
@@ -392,7 +351,7 @@ class SharedFragment:
             )
 
     async def close(self) -> None:
-        """Stop rendering for good."""
+        """Stop rendering, and cancel the calls that wait for a render."""
         self.stop_every()
         if self._task is not None:
             self._task.cancel()

@@ -1,4 +1,4 @@
-"""The shared fragments that a process knows, and how far all of them are current."""
+"""The shared fragments of one process below one root path."""
 
 import asyncio
 import heapq
@@ -7,42 +7,43 @@ from typing import NamedTuple, Protocol
 
 from ..error_log import ErrorLog
 from ..wire import ZERO, member_key
-from .fragment import FragmentSpec, Rendered, SharedFragment
+from .fragment import SharedFragment
+from .rendered import FragmentSpec, Rendered
 
 
 class Renderer(Protocol):
-    """Renders shared fragments; ``pages/`` has the class."""
+    """Renders shared fragments; implemented in ``pages/``."""
 
     async def render(self, topic: str, fragment: str, root: str) -> Rendered:
         """Render a shared fragment for pages below a root path.
 
         Raises:
-            Exception: What the application's renderer raised.
+            Exception: Any exception of the application's renderer.
         """
 
 
 class Delivery(Protocol):
-    """Takes HTML to the pages that show it; see :class:`~quart_sse.hub.delivery.Delivery`."""
+    """Sends HTML to the pages that show it; see :class:`~quart_sse.hub.delivery.Delivery`."""
 
     def deliver(self, fragments: "Fragments", shared: SharedFragment, is_wanted: bool) -> bool:
-        """Learn what is inside a fragment's new HTML, and send it if it is for the viewers."""
+        """Note the nesting in a fragment's new HTML, and send the HTML to its pages if wanted."""
 
     def is_viewed(self, topic: str, fragment: str, root: str) -> bool:
         """Whether a page below a root path shows a fragment."""
 
 
 class Whole(NamedTuple):
-    """A fragment's HTML with the newest of all that is inside it."""
+    """A fragment's HTML with the newest HTML of all fragments inside it."""
 
     html: str
-    #: fragment key -> HTML that must be put in place after it, in this order
+    #: fragment key -> HTML that pages put in place afterwards, in this order
     behind: Mapping[str, str]
-    #: (topic, fragment) of all that is inside
+    #: (topic, fragment) of the fragments inside, at any depth
     nested: frozenset[tuple[str, str]]
 
 
 def _recorded(rendered: Rendered) -> set[tuple[str, str]]:
-    """Return what is inside, at any depth, as far as it is known which render of it is."""
+    """Return (topic, fragment) of the fragments inside, at any depth, whose render is known."""
     found = set()
     for inside in rendered.inside:
         found |= {(inside.topic, inside.fragment), *_recorded(inside.rendered)}
@@ -55,18 +56,18 @@ def _put_behind(behind: dict[str, str], key: str, html: str) -> None:
 
 
 class Fragments:
-    """Fragment key -> its current HTML, for one process and one app.
+    """The shared fragments of one process and app, as pages below one root path show them.
 
-    URLs in a fragment's HTML begin with the root path of the pages, so these are the fragments of
-    pages below one root path.
+    URLs in a fragment's HTML begin with the root path of the pages, so that each root path has
+    HTML of its own.
 
     Args:
-        root: The root path.
+        root: The root path of the pages.
         others: Root path -> the fragments below it, these among them.
-        debounce: Seconds, for fragments that declare none of their own.
-        renderer: Renders them.
-        delivery: Takes their HTML.
-        errors: Takes what their renderers get wrong.
+        debounce: Debounce of fragments that declare none, in seconds.
+        renderer: Renders the fragments.
+        delivery: Sends their HTML to pages.
+        errors: Log for exceptions of renderers.
     """
 
     def __init__(
@@ -85,19 +86,19 @@ class Fragments:
         self._delivery = delivery
         self._errors = errors
         self._shared: dict[str, SharedFragment] = {}
-        # Key -> the loop time until which a fragment that was forgotten is not rendered again.
+        # Key of a forgotten fragment -> loop time of its debounce's end.
         self._forgotten: dict[str, float] = {}
-        # The same by time: each fragment has a debounce of its own.
+        # The same as a heap: debounces differ, so that the dictionary is not in the order of time.
         self._forgotten_until: list[tuple[float, str]] = []
 
     def get(self, topic: str, spec: FragmentSpec) -> SharedFragment:
-        """Return a fragment's state, which is made if it is not known."""
+        """Return a fragment, and create it if it is unknown here."""
         key = member_key(topic, spec.name)
         shared = self._shared.get(key)
         if shared is None:
             debounce = self._debounce if spec.debounce is None else spec.debounce
             shared = SharedFragment(topic, spec, debounce, self, self._errors)
-            # What is known of its changes holds below every root path.
+            # A change holds below every root path.
             known = (each.known(topic, spec.name) for each in self._others.values())
             shared.requested = max((other.requested for other in known if other), default=ZERO)
             self._shared[key] = shared
@@ -106,16 +107,16 @@ class Fragments:
 
     @property
     def is_idle(self) -> bool:
-        """Whether no connection shows or awaits any fragment, so that all can be forgotten."""
+        """Whether every fragment is idle, so that all can be forgotten."""
         return all(shared.is_idle for shared in self._shared.values())
 
     def forget(self) -> None:
-        """Let go of all fragments, which are idle."""
+        """Forget all fragments, which must be idle."""
         for shared in list(self._shared.values()):
             self._forget(shared)
 
     def names(self) -> dict[str, set[str]]:
-        """Return topic -> the fragments of it that are known."""
+        """Return topic -> names of its known fragments."""
         found: dict[str, set[str]] = {}
         for shared in self._shared.values():
             found.setdefault(shared.topic, set()).add(shared.spec.name)
@@ -129,11 +130,11 @@ class Fragments:
         Args:
             topic: The topic's name.
             spec: How the fragment was declared.
-            is_kept: Whether its state is to be kept afterwards, since changes of it are heard.
-            is_urgent: Whether it begins at once, not when the debounce is over.
+            is_kept: Whether the process receives the topic's changes, so that the HTML is kept.
+            is_urgent: Whether the render begins at once instead of after the debounce.
 
         Raises:
-            Exception: Whatever the renderer raised.
+            Exception: Any exception of the renderer.
         """
         shared = self.get(topic, spec)
         try:
@@ -143,17 +144,17 @@ class Fragments:
                 self._forget(shared)
 
     def outdate(self, topics: Iterable[str]) -> None:
-        """Render again for the next connection: changes of these may have been missed until now."""
+        """Render topics' fragments again for the next connection, as changes may be missed."""
         names = set(topics)
         for shared in self._shared.values():
             if shared.topic in names:
                 shared.outdate()
 
     def drop(self, is_kept: Callable[[str], bool]) -> None:
-        """Forget the fragments of topics that are not heard of any more."""
+        """Forget the fragments of topics whose changes the process no longer receives."""
         for shared in list(self._shared.values()):
             if not is_kept(shared.topic):
-                shared.invalidate()  # also what a render that still runs will give
+                shared.invalidate()  # also the outcome of a running render
                 if shared.is_idle:
                     self._forget(shared)
 
@@ -161,7 +162,7 @@ class Fragments:
         shared.stop_every()
         shared.mark_current()
         self._shared.pop(shared.key, None)
-        # The debounce goes on, or asking for it again and again would render it each time.
+        # The debounce outlives the fragment, or each request for it would cause a render.
         now = asyncio.get_running_loop().time()
         while self._forgotten_until and self._forgotten_until[0][0] <= now:
             until, key = heapq.heappop(self._forgotten_until)
@@ -172,13 +173,13 @@ class Fragments:
             heapq.heappush(self._forgotten_until, (shared.debounced_until, shared.key))
 
     def whole(self, rendered: Rendered, within: frozenset[str] = frozenset()) -> Whole:
-        """Return a fragment's HTML with the newest of all that is inside it.
+        """Return a fragment's HTML with the newest HTML of all fragments inside it.
 
-        It may have been rendered from older HTML of those than viewers have been sent.
+        The render may have put older HTML of them inside than viewers have already.
 
         Args:
-            rendered: The fragment's.
-            within: Keys of the fragments that this one is inside of.
+            rendered: The outcome of the fragment's render.
+            within: Keys of the fragments around this one, against endless recursion.
         """
         html, behind, nested = rendered.html, dict[str, str](), set(rendered.nested)
         for inside in rendered.inside:
@@ -191,7 +192,7 @@ class Fragments:
             if inner.html != inside.rendered.html:
                 element = inside.around(inner.html)
                 html = html.replace(inside.element, element)
-                if element not in html:  # the renderer has changed it
+                if element not in html:  # the renderer has changed what the macros wrote
                     _put_behind(behind, key, inner.html)
             for other, content in inner.behind.items():
                 _put_behind(behind, other, content)
@@ -210,14 +211,14 @@ class Fragments:
         return rendered if kept is None or kept.number < rendered.number else kept
 
     def known(self, topic: str, name: str) -> SharedFragment | None:
-        """Return a fragment's state; None if it is not known."""
+        """Return a fragment; None if it is unknown here."""
         return self._shared.get(member_key(topic, name))
 
     def nested(self, topic: str, name: str) -> frozenset[tuple[str, str]]:
-        """Return (topic, fragment) of all that is inside a fragment, by the newest renders.
+        """Return (topic, fragment) of the fragments inside another one, by the newest renders.
 
-        What is inside may contain more by now than when the fragment was rendered, and its
-        message holds the newest.
+        A fragment inside may contain more than when the outer one was rendered, and the outer
+        one's message holds its newest HTML.
         """
         found, open_ = set[tuple[str, str]](), [(topic, name)]
         while open_:
@@ -229,18 +230,18 @@ class Fragments:
         return frozenset(found)
 
     def invalidate_all(self) -> None:
-        """Trust nothing rendered so far: the order of ids has begun again."""
+        """Drop all HTML and versions, after the broker's ids have begun again."""
         for shared in self._shared.values():
             shared.invalidate()
 
-    # -- what the fragments ask of their home ------------------------------------------------------
+    # -- the Home of the fragments -----------------------------------------------------------------
 
     async def render(self, shared: SharedFragment) -> Rendered:
         """Return the outcome of a render that begins now."""
         return await self._renderer.render(shared.topic, shared.spec.name, self.root)
 
     def deliver(self, shared: SharedFragment, is_wanted: bool) -> bool:
-        """Take note of a fragment's new HTML, and hand it on if it is for the viewers."""
+        """Note the nesting in a fragment's new HTML, and send the HTML to its pages if wanted."""
         return self._delivery.deliver(self, shared, is_wanted)
 
     def is_viewed(self, shared: SharedFragment) -> bool:

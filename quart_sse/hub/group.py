@@ -1,4 +1,4 @@
-"""Connections that get the same bytes, and the one that still has a missing of its own."""
+"""Groups of connections that share bytes, and the group of a connection that still joins."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -6,20 +6,27 @@ from typing import NamedTuple
 from ..wire import ZERO, Ending, Id, Position
 from .batch import Batch, Part
 from .connection import Connection, Subscription
-from .fragment import next_number
 from .outgoing import Outgoing
+from .rendered import next_number
 
-#: Messages that are held for a connection while the broker is asked what it missed.
+#: Most messages held for a connection while its replay is on the way.
 MAX_HELD = 2000
 
 
 class Group:
-    """Connections with the same topics and fragments: a batch is joined once for all of them."""
+    """Connections with the same subscription, which share each batch.
+
+    Args:
+        subscription: Topic -> the fragments of the topic that the pages show.
+        bare: Whether event names go out without their topic.
+        granted: Bitmask of the granted topics of the URL; None if all were.
+        root: Root path of the pages.
+    """
 
     def __init__(
         self, subscription: Subscription, bare: bool, granted: int | None, root: str = ""
     ) -> None:
-        self.root = root  #: the root path of their pages
+        self.root = root
         self.subscription = subscription
         self.bare = bare
         self.granted = granted
@@ -27,36 +34,50 @@ class Group:
         self.pending: list[Part] = []
 
     def shows(self, topic: str, fragment: str, parents: Mapping[str, set[str]]) -> bool:
-        """Whether its pages show a fragment, by itself or inside one of its parents."""
+        """Whether the pages show a fragment, by itself or inside one of its parents.
+
+        Args:
+            topic: The fragment's topic.
+            fragment: The fragment's name.
+            parents: Fragment -> the fragments of the topic that contain it.
+        """
         names = self.subscription.get(topic, frozenset())
         return fragment in names or not names.isdisjoint(parents.get(fragment, ()))
 
     def add(self, outgoing: Outgoing) -> bool:
-        """Put a message into the next batch; returns whether there is now something to send."""
+        """Put a message into the next batch.
+
+        Returns:
+            Whether the group has to be flushed.
+        """
         self.pending.append(outgoing.part(self.bare, self.granted))
         return True
 
     def take(self) -> Batch:
-        """Return what has gathered since the last batch."""
+        """Return the pending messages as a batch, and clear them."""
         batch = Batch.of(self.pending)
         self.pending = []
         return batch
 
 
 class Missing(NamedTuple):
-    """What will do for a page that lacks a fragment."""
+    """The oldest HTML that a page accepts of a fragment that it lacks."""
 
-    version: Id  #: the least version
-    since: int = 0  #: its render began after this number was given
+    version: Id  #: least version
+    since: int = 0  #: least number of the render's begin; see ``next_number``
 
 
 class Joining(Group):
-    """The group of one connection that has just come and may still owe its page something.
+    """The group of one connection that joins, until its page has caught up.
 
-    At first it only holds what comes, while the broker is asked what was missed. Then its
-    messages carry a position of their own, whose fragments stay where the page was until every
-    fragment that the page lacks has been sent. Its page may know more than this process, which
-    then has HTML that is older than what the page shows: that is not sent.
+    While the replay is on the way it holds live messages (rule 10 of ``docs/protocol.md``). Then
+    its messages carry positions of their own, whose fragments' half stays where the page was
+    until every missing fragment is sent (rule 4). A page may know newer HTML than this process;
+    older HTML is then not sent (rule 29).
+
+    Args:
+        connection: The connection, the group's only member.
+        granted: Bitmask of the granted topics of the URL; None if all were.
     """
 
     def __init__(self, connection: Connection, granted: int | None) -> None:
@@ -64,17 +85,24 @@ class Joining(Group):
         self.connection = connection
         self.members = {connection}
         self.is_holding = True
-        self.is_overtaken = False  #: something was lost that may be newer than the answer
-        self.missing: dict[str, Missing] = {}  #: by fragment key
-        self.claims: dict[str, Id] = {}  #: topic -> the page's fragments were current up to there
+        self.has_gap = False  #: messages were lost that the replay may lack
+        self.missing: dict[str, Missing] = {}  #: fragment key -> the HTML that will do
+        #: topic -> the page's fragments were current up to here when it connected
+        self.page_fragments: dict[str, Id] = {}
         self._held: list[Outgoing] = []
-        self._floor: Id | None = None
-        self.last: Id = ZERO  #: events are delivered up to here
-        self.told: Id = ZERO  #: fragments are current up to here, as the client was told
-        self._began = next_number()
+        self._floor: Id | None = None  #: bound of the positions' fragments while some are missing
+        self.last: Id = ZERO  #: events are sent up to here
+        self.current: Id = ZERO  #: fragments are current up to here, by the positions sent
+        self._began = next_number()  #: when the connection came, compared with renders
 
     def add(self, outgoing: Outgoing) -> bool:
-        """Hold a message, or put it into the next batch with this connection's position."""
+        """Hold a message, or put it into the next batch with this connection's position.
+
+        Too many held messages end the stream with ``Ending.OVERFLOW``.
+
+        Returns:
+            Whether the group has to be flushed.
+        """
         if self.is_holding:
             self._held.append(outgoing)
             if len(self._held) > MAX_HELD:
@@ -83,7 +111,7 @@ class Joining(Group):
             return False
         is_event = outgoing.fragment is None and outgoing.key is None
         if is_event and outgoing.position.events <= self.last:
-            return False  # was in the replay: the process catches up with what this one has
+            return False  # the replay had it: the process is still catching up to it
         if outgoing.version > ZERO and not self._is_wanted(outgoing):
             return False
         self.missing.pop(outgoing.key or "", None)
@@ -94,36 +122,40 @@ class Joining(Group):
         return True
 
     def _is_wanted(self, outgoing: Outgoing) -> bool:
-        """Whether HTML is not older than what the page has, or is missing."""
+        """Whether HTML is as new as the page needs it, and newer than what the page may have."""
         missing = self.missing.get(outgoing.key or "")
         if missing is not None:
             return outgoing.version >= missing.version and outgoing.begun >= missing.since
-        claim = max(self.told, self.claims.get(outgoing.topic, ZERO))
-        # What began after the page had come shows all that the page can claim.
-        return outgoing.version > claim or (outgoing.is_extra and outgoing.begun > self._began)
+        known = max(self.current, self.page_fragments.get(outgoing.topic, ZERO))
+        # A render that began after the connection came shows everything that its page knows.
+        return outgoing.version > known or (outgoing.is_extra and outgoing.begun > self._began)
 
     def _at(self, position: Position) -> Position:
-        # The page's own claim stands, also where the hub lags behind it.
+        # Positions never go back, even if the page was ahead of this process.
         current = position.fragments if self._floor is None else self._floor
-        self.told = min(max(self.told, current), self.last)
-        return Position(position.epoch, self.last, self.told, self.granted)
+        self.current = min(max(self.current, current), self.last)
+        return Position(position.epoch, self.last, self.current, self.granted)
 
-    def settle(self) -> None:
-        """Owe nothing: positions say what is true of everybody."""
+    def mark_current(self) -> None:
+        """Let positions advance: the page lacks no fragment."""
         self._floor = None
 
     def lag(self, floor: Id) -> None:
-        """Let positions say that fragments are current up to ``floor`` alone."""
-        self._floor = self.told = floor
+        """Hold positions' fragments at ``floor`` until no fragment is missing."""
+        self._floor = self.current = floor
 
     def replayed(self, outgoing: Outgoing) -> bytes:
-        """Return a message of what is sent before all else."""
+        """Return a message of the replay, encoded with this connection's position."""
         self.last = max(self.last, outgoing.position.events)
         data = outgoing.part_at(self._at(outgoing.position), self.bare).data
         return data if isinstance(data, bytes) else self.connection.loader(data)
 
     def release(self, snapshot: Id) -> None:
-        """Stop holding: go on with what came after the snapshot that the replay was made of."""
+        """Go live with the held messages that came after the replay's snapshot.
+
+        Args:
+            snapshot: The broker's newest id when it made the replay.
+        """
         self.is_holding = False
         self.last = max(self.last, snapshot)
         held, self._held = self._held, []
@@ -132,11 +164,11 @@ class Joining(Group):
                 self.add(outgoing)
 
     @property
-    def claim(self) -> Id:
-        """Up to where the fragments of its page are current, by what it has said or was told."""
-        return max(self.told, *self.claims.values(), ZERO)
+    def page_current(self) -> Id:
+        """Id up to which the page's fragments are current, by its own or a sent position."""
+        return max(self.current, *self.page_fragments.values(), ZERO)
 
     @property
-    def is_settled(self) -> bool:
-        """Whether it owes nothing and everything was sent, so that it may share bytes."""
+    def is_caught_up(self) -> bool:
+        """Whether no fragment is missing and no message pending, so that it may share bytes."""
         return not self.is_holding and not self.missing and not self.pending

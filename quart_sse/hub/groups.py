@@ -1,4 +1,4 @@
-"""Which group each connection is in: its own at first, then the one of all that get its bytes."""
+"""The groups of a process: each connection joins in one of its own, then shares a common one."""
 
 import asyncio
 from collections.abc import Iterator
@@ -13,8 +13,8 @@ class Groups:
     """The groups of one process.
 
     Args:
-        progress: How far the process has come.
-        subscribers: Which groups listen to a topic.
+        progress: The process's position.
+        subscribers: The groups of each topic.
     """
 
     def __init__(self, progress: Progress, subscribers: Subscribers) -> None:
@@ -25,7 +25,7 @@ class Groups:
         self._joining: set[Joining] = set()
 
     def of(self, connection: Connection) -> Group | None:
-        """Return the group of a connection; None if it is in none."""
+        """Return the group of a connection, or None."""
         return self._of.get(connection)
 
     def __iter__(self) -> Iterator[Group]:
@@ -37,15 +37,20 @@ class Groups:
         return list(self._of.items())
 
     def add(self, connection: Connection, granted: int | None) -> Joining:
-        """Put a connection into a group of its own."""
+        """Put a new connection into a group of its own.
+
+        Args:
+            connection: The connection.
+            granted: Bitmask of the granted topics of its URL; None if all were.
+        """
         joining = Joining(connection, granted)
         self._of[connection] = joining
         self._joining.add(joining)
         self._subscribers.add(joining)
         return joining
 
-    def part(self, connection: Connection) -> Joining:
-        """Take a connection out of its group, and put it into one of its own."""
+    def separate(self, connection: Connection) -> Joining:
+        """Move a connection from its group into one of its own."""
         group = self._of[connection]
         group.members.discard(connection)
         if not group.members:
@@ -55,7 +60,11 @@ class Groups:
         return self.add(connection, group.granted)
 
     def remove(self, connection: Connection) -> bool:
-        """Take a connection out of its group; returns whether it was in one."""
+        """Remove a connection from its group.
+
+        Returns:
+            Whether it was in one.
+        """
         group = self._of.pop(connection, None)
         if group is None:
             return False
@@ -70,14 +79,14 @@ class Groups:
         if self._shared.get(_key(group)) is group:
             del self._shared[_key(group)]
         self._subscribers.remove(group, asyncio.get_running_loop().time())
-        self._progress.unwatched(frozenset(group.subscription))
+        self._progress.stop_waiting(frozenset(group.subscription))
 
-    def settle(self) -> None:
-        """Let connections that owe nothing any more share bytes with others."""
-        for joining in [joining for joining in self._joining if joining.is_settled]:
+    def share_bytes(self) -> None:
+        """Move connections that are caught up into the groups with which they share bytes."""
+        for joining in [joining for joining in self._joining if joining.is_caught_up]:
             progress = self._progress
-            # Another position than the hub's must never be followed by a smaller one.
-            if joining.last > progress.seen or joining.claim > progress.position.fragments:
+            # Positions never go back: the hub's must have reached the connection's own first.
+            if joining.last > progress.seen or joining.page_current > progress.position.fragments:
                 continue
             key = _key(joining)
             group = self._shared.get(key)

@@ -1,4 +1,4 @@
-"""The hub of a process: takes the broker's messages and fans them out to connections."""
+"""The hub of a process: receives the broker's messages and fans them out to connections."""
 
 import asyncio
 import json
@@ -15,14 +15,14 @@ from ..wire import Id, Position, declared_name, encode_body, has_fragments
 from .batcher import Batcher
 from .connection import Connection
 from .delivery import Delivery
-from .fragment import FragmentSpec, Rendered
 from .fragments import Fragments, Renderer
 from .group import Joining
 from .groups import Groups
 from .outgoing import Outgoing
 from .progress import Progress
-from .replays import Replays
-from .resume import Declared, Resumer, missed, unrecorded
+from .rendered import FragmentSpec, Rendered
+from .replays import Replays, missed, unrecorded
+from .resume import Declared, Resumer
 from .roots import Roots
 from .subscribers import Subscribers, TopicSubscribers
 
@@ -30,25 +30,36 @@ logger = logging.getLogger("quart_sse")
 
 
 class ControlMessages(Protocol):
-    """Takes what processes tell each other; :class:`~quart_sse.broker.control.Control`."""
+    """Takes control messages; see :class:`~quart_sse.broker.control.Control`."""
 
     def take(self, name: str, text: str) -> None:
-        """Take a control message."""
+        """Take a control message.
+
+        Args:
+            name: The message's name.
+            text: The message's data, as JSON.
+        """
 
     def lose(self) -> None:
-        """Note that this process may have missed control messages for good."""
+        """Take note that control messages may be lost for this process."""
 
 
 class Hub:
-    """Topic -> connections, for one process and one app.
+    """Fans messages out to the connections of one process and app.
+
+    The hub knows no web framework: it can be tested without an app and without a socket.
 
     Args:
-        broker: Where messages come from.
+        broker: The app's broker, which calls :meth:`receive` and :meth:`catch_up`.
         config: The app's settings.
-        declared: How the app's topics and fragments were declared.
+        declared: The declarations of the app's topics and fragments.
         renderer: Renders shared fragments.
-        control: Takes what processes tell each other.
-        errors: Where errors of functions of the app are logged.
+        control: Takes control messages.
+        errors: Log for exceptions of the app's functions.
+
+    Example:
+        ``await hub.join(connection, starts)``, then ``async for data in connection``; at the end
+        ``hub.leave(connection)``.
     """
 
     def __init__(
@@ -68,7 +79,7 @@ class Hub:
         self._progress = Progress()
         self.subscribers = Subscribers()
         self._groups = Groups(self._progress, self.subscribers)
-        self._batcher = Batcher(self._groups.settle, errors)
+        self._batcher = Batcher(self._groups.share_bytes, errors)
         self._delivery = Delivery(self._progress, self.subscribers, self._batcher)
         self._roots = Roots(config.debounce, renderer, self._delivery, errors)
         self._replays = Replays(broker, config.replay_events, config.replay_bytes)
@@ -79,19 +90,22 @@ class Hub:
         """Position of a fully caught-up connection."""
         return self._progress.position
 
-    # -- what comes from the broker ------------------------------------------------------------
+    # -- messages of the broker ------------------------------------------------------------------
 
     def receive(self, message: Message) -> None:
-        """Take one message from the broker and hand it to whoever listens."""
+        """Take one message of the broker and fan it out to the topic's connections.
+
+        A message that this process has seen, by its id, changes nothing.
+        """
         progress = self._progress
         if message.id <= progress.seen:
-            return  # came by catching up
+            return  # catching up has brought it already
         before, progress.seen = progress.seen, message.id
         subscribers = self.subscribers.get(message.topic)
         if message.kind is Kind.CONTROL:
             self._control.take(message.name or "", message.data or "")
         elif message.kind is Kind.PROBE:
-            self._groups.settle()
+            self._groups.share_bytes()
         elif subscribers is None:
             return
         elif message.kind is Kind.EVENT:
@@ -107,8 +121,9 @@ class Hub:
         if spec is None:
             self._once.warn(
                 declared_name(subscribers.topic, name),
-                "Topic %r got a change of fragment %r, which this process does not declare. "
-                "Another release of the app is running beside this one. This is said once.",
+                "Topic %r got a change of fragment %r, which this process does not declare, so "
+                "its pages do not change. Another release of the app seems to run; restart this "
+                "process if it is the older one. This is logged once.",
                 subscribers.topic,
                 name,
             )
@@ -130,19 +145,27 @@ class Hub:
         message: Message,
         before: Id,
     ) -> None:
-        """Take a change of a shared fragment, as pages below one root path show it."""
-        for other in subscribers.beside(spec.name):
+        """Take a change of a shared fragment for the pages below one root path.
+
+        Args:
+            fragments: The fragments below the root path.
+            subscribers: The groups of the topic.
+            spec: How the fragment was declared.
+            message: The refresh or push.
+            before: The process's position before the message.
+        """
+        for other in subscribers.shown_without(spec.name):
             outer = fragments.known(subscribers.topic, other)
-            if outer is not None and outer.is_doubtful:
-                outer.recheck(before)
+            if outer is not None and outer.has_unknown_inside:
+                outer.check_inside(before)
                 self._progress.wait_for(outer)
         shared, html = fragments.get(subscribers.topic, spec), message.data or ""
         is_push = message.kind is Kind.PUSH and message.origin == fragments.root
         if is_push and not has_fragments(html):
             shared.push(message.id, html)
         else:
-            # It is not known how old what is inside pushed HTML is, and its URLs may begin with
-            # another root path: a render is sure.
+            # Fragments inside pushed HTML are of unknown age, and its URLs may begin with another
+            # root path. A render is right in both cases.
             shared.refresh(message.id, before)
             self._progress.wait_for(shared)
 
@@ -151,28 +174,29 @@ class Hub:
     async def render_now(
         self, topic: str, spec: FragmentSpec, *, root: str = "", is_urgent: bool = True
     ) -> Rendered:
-        """Return a fragment's HTML by a render that begins after this call.
+        """Return the outcome of a render of a shared fragment that begins after this call.
 
         Args:
             topic: The topic's name.
             spec: How the fragment was declared.
-            root: The root path of the page.
-            is_urgent: Whether it begins at once, as a page needs it, not when the debounce is over.
+            root: Root path of the page.
+            is_urgent: Whether the render begins at once, as a page needs it, instead of after the
+                debounce.
 
         Raises:
-            RenderError: If there are pages below too many root paths.
-            Exception: Whatever the renderer raised.
+            RenderError: If the process has pages below too many root paths.
+            Exception: Any exception of the renderer.
         """
         return await self._roots.at(root).render_now(
             topic, spec, is_kept=lambda: topic in self.subscribers, is_urgent=is_urgent
         )
 
     def nested(self, topic: str, fragment: str) -> frozenset[tuple[str, str]]:
-        """Return (topic, fragment) of what a shared fragment contains, as far as is known here."""
+        """Return (topic, fragment) of the fragments inside a shared one, by the renders of here."""
         return self._roots.nested(topic, fragment)
 
     def has_room(self, root: str) -> bool:
-        """Whether fragments can be shown to pages below a root path, too."""
+        """Whether the process can serve pages below a root path, in addition to those it has."""
         return self._roots.has_room(root)
 
     # -- connections -----------------------------------------------------------------------------
@@ -180,17 +204,19 @@ class Hub:
     async def join(
         self, connection: Connection, starts: Mapping[str, Start], granted: int | None = None
     ) -> None:
-        """Let a connection listen to its topics, beginning with what it has missed.
+        """Replay what a connection missed, and let it go live.
 
-        Whatever happens after this call began, :meth:`leave` must follow it.
+        Call :meth:`leave` in any case afterwards, also if this raised or was cancelled.
 
         Args:
-            connection: The connection.
-            starts: Where each of its topics starts.
-            granted: For the position, if some topics of its URL were refused.
+            connection: The new connection.
+            starts: Topic -> the position at which it starts.
+            granted: Bitmask of the granted topics of its URL, for positions; None if all were.
 
         Raises:
-            BrokerUnavailable: If the broker did not answer within ``QUART_SSE_JOIN_TIMEOUT``.
+            BrokerUnavailable: If the broker does not answer within ``QUART_SSE_JOIN_TIMEOUT``,
+                or messages or the data set were lost meanwhile.
+            RenderError: If the process has pages below too many root paths.
         """
         self._roots.at(connection.root)
         self._roots.enter(connection.root)
@@ -198,44 +224,51 @@ class Hub:
         try:
             async with asyncio.timeout(self._config.join_timeout):
                 await self._broker.subscribe(connection.subscription)
-                self._hear(connection.subscription)
+                self._confirm(connection.subscription)
                 replay = await self._replays.ask(starts)
         except TimeoutError:
             raise BrokerUnavailable(
-                f"The broker did not answer within {self._config.join_timeout} s."
+                f"The broker did not answer within {self._config.join_timeout} s "
+                "(QUART_SSE_JOIN_TIMEOUT). The client reconnects."
             ) from None
-        if joining.is_overtaken:
+        if joining.has_gap:
             raise BrokerUnavailable(
-                "Messages were lost while the broker was asked what was missed."
+                "Messages were lost while the replay was on its way. The client reconnects."
             )
         if replay.position.epoch != self._progress.epoch:
-            await self._broker.probe()  # tells every process, this one too
-            raise BrokerUnavailable("The broker's data set has just become another.")
-        # What came inside a fragment later is not in the page's own list.
+            await self._broker.probe()  # brings the new epoch to every process, this one too
+            raise BrokerUnavailable(
+                "The broker's data set was replaced, and this process has yet to catch up. "
+                "The client reconnects."
+            )
+        # A page does not list fragments that have come inside its own since its render.
         starts = {
             topic: replace(start, fragments=self.subscribers[topic].with_nested(start.fragments))
             for topic, start in starts.items()
         }
         opening = encode_body(json.dumps(connection.introduction), "sse-open")
         self._resumer.admit(joining, starts, replay, [opening])
-        self._groups.settle()
+        self._groups.share_bytes()
 
-    def _hear(self, topics: Iterable[str]) -> None:
-        """Note that nothing of these topics is missed any more; it may have been until now."""
-        new = [topic for topic in topics if not self.subscribers[topic].is_heard]
+    def _confirm(self, topics: Iterable[str]) -> None:
+        """Note that the broker has confirmed topics; changes of before may have been missed."""
+        new = [topic for topic in topics if not self.subscribers[topic].is_confirmed]
         for topic in new:
-            self.subscribers[topic].is_heard = True
+            self.subscribers[topic].is_confirmed = True
         self._roots.outdate(new)
 
     # -- after a gap -----------------------------------------------------------------------------
 
     async def catch_up(self) -> str:
-        """Ask the broker what this process has not seen, and hand it on.
+        """Replay what this process missed, and fan it out (rule 18 of ``docs/protocol.md``).
 
-        Connections whose topics' history does not reach are told so, and sent every fragment.
+        Connections whose topics lost events are reset and get every fragment.
 
         Returns:
-            The epoch in which this process stands now.
+            The broker's epoch, which is now this process's.
+
+        Raises:
+            BrokerUnavailable: If the broker cannot be asked.
         """
         progress = self._progress
         position = progress.received
@@ -247,8 +280,8 @@ class Hub:
             starts[topic] = Start(position, fragments, self._declared.keep(topic))
         replay = await self._replays.resume(starts)
         snapshot, lost = replay.position, replay.incomplete
-        # What is on its way belongs before a reset, and a reset before all that is newer: a
-        # position must never pass events of which a client was not told that they are lost.
+        # Pending batches belong before a reset, and a reset before anything newer: positions must
+        # not pass lost events before the client knows of the loss.
         await self._batcher.idle.wait()
         is_other = snapshot.epoch != progress.epoch
         if progress.epoch and (is_other or "" in lost):
@@ -258,13 +291,13 @@ class Hub:
             lost = set(starts)
             progress.epoch, progress.seen = snapshot.epoch, snapshot.events
         for connection, group in self._groups.items():
-            # Who came while we asked may have been given an answer that is newer than this one.
+            # A connection that joined meanwhile may have a replay of a later snapshot.
             is_past = isinstance(group, Joining) and group.last >= snapshot.events and not is_other
             if not is_past and not lost.isdisjoint(connection.subscription):
                 self._restart(connection, replay)
-        self._groups.settle()
+        self._groups.share_bytes()
         for message in unrecorded(replay, starts):
-            # Whenever that was: before all that is delivered now.
+            # Their ids are unknown. Taken first, no position passes them before their HTML.
             if message.topic in self.subscribers:
                 self._change(self.subscribers[message.topic], message, progress.seen)
         for message in missed(replay):
@@ -273,12 +306,12 @@ class Hub:
         return snapshot.epoch
 
     def _restart(self, connection: Connection, replay: Replay) -> None:
-        """Tell a connection that it has lost events, and bring its page up to date."""
+        """Reset a connection that lost events, and send its page every fragment."""
         group = self._groups.of(connection)
         if isinstance(group, Joining) and group.is_holding:
-            group.is_overtaken = True
+            group.has_gap = True
             return
-        joining = self._groups.part(connection)
+        joining = self._groups.separate(connection)
         connection.discard()
         starts = {
             topic: Start(replay.position, fragments, self._declared.keep(topic))
@@ -290,25 +323,33 @@ class Hub:
         self._resumer.admit(joining, starts, reset, [])
 
     def leave(self, connection: Connection) -> None:
-        """Forget a connection; harmless if it is not here."""
+        """Remove a connection, if it has joined."""
         if self._groups.remove(connection):
             self._roots.leave(connection.root)
 
-    # -- regular work, called by the sweeper -----------------------------------------------------
+    # -- regular work, called by the housekeeping ------------------------------------------------
 
     def heartbeat(self) -> None:
-        """Send every connection its position, which keeps it fresh and finds dead ones."""
+        """Send every connection its position.
+
+        Idle clients thus keep a position that the history reaches, and writes to dead sockets
+        fail (rule 17 of ``docs/protocol.md``).
+        """
         outgoing = Outgoing.heartbeat(self.position)
         for group in self._groups:
             self._delivery.add(group, outgoing)
 
     def position_of(self, connection: Connection) -> Position | None:
-        """Return what a connection was sent up to; None while that is not the same for all."""
+        """Return a connection's position; None while it joins or messages are on their way."""
         is_own = isinstance(self._groups.of(connection), Joining)
         return None if is_own or not self._batcher.idle.is_set() else self.position
 
     async def forget(self, now: float) -> None:
-        """Unsubscribe topics whose last viewer has been gone for ``QUART_SSE_LINGER``."""
+        """Unsubscribe topics without connections for ``QUART_SSE_LINGER`` seconds.
+
+        Args:
+            now: The loop's time.
+        """
         gone = self.subscribers.drop_empty(now, self._config.linger)
         if gone:
             await self._broker.unsubscribe(gone)
@@ -317,7 +358,7 @@ class Hub:
             subscribers.keep_roots(self._roots)
 
     def receivers(self, topic: str) -> int:
-        """Return how many connections of this process listen to a topic."""
+        """Return the number of this process's connections that listen to a topic."""
         return self.subscribers.count(topic)
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Messages on their way to connections: encoded once, with the position that they carry."""
+"""Messages for connections, encoded once for all that get the same bytes."""
 
 from dataclasses import dataclass, field
 
@@ -8,32 +8,37 @@ from .batch import Part, Personal
 from .fragment import SharedFragment
 from .fragments import Whole
 
-#: The part that only moves a client's position; a newer one takes its place.
+#: Key of heartbeats, by which a batch keeps the newest alone; no fragment has such a key.
 HEARTBEAT = " "
 
-#: Event -> its bytes.
+#: Id of an event -> the event, encoded.
 Bodies = dict[Id, EventBodies]
 
 
 @dataclass(slots=True)
 class Outgoing:
-    """One message on its way to connections, with the position that it carries."""
+    """One message for connections: its bytes without id, and the position of its id."""
 
-    position: Position  #: of a fully caught-up connection, once it has this message
+    position: Position  #: position of a fully caught-up connection after this message
     topic: str
     fragment: str | None  #: None for events and heartbeats
     key: str | None  #: see Part
-    body: bytes = b""  #: without id; b"" for a change of a personal fragment
-    event: EventBodies | None = None  #: in place of ``body``, for events
-    version: Id = ZERO  #: of a fragment's HTML
-    begun: int = 0  #: number at which its render began; 0 if that is not known
-    is_extra: bool = False  #: whether it was rendered although nothing was known to have changed
-    viewers: int = 0  #: of a personal fragment
-    inner: frozenset[str] = frozenset()  #: other topics, of fragments inside this one
+    body: bytes = b""  #: bytes without id; b"" for a change of a personal fragment
+    event: EventBodies | None = None  #: takes the place of ``body`` for events
+    version: Id = ZERO  #: version of a fragment's HTML
+    begun: int = 0  #: number at which the render began, by ``next_number``; 0 if unknown
+    is_extra: bool = False  #: whether the render was made without a known change
+    viewers: int = 0  #: connections that fetch a personal fragment
+    inner: frozenset[str] = frozenset()  #: other topics of the fragments inside
     _parts: dict[tuple[bool, int | None], Part] = field(default_factory=dict)
 
     def part(self, bare: bool, granted: int | None) -> Part:
-        """Return the message as all connections of a kind get it, encoded once."""
+        """Return the message for connections that share bytes, encoded once for each kind of them.
+
+        Args:
+            bare: Whether event names go out without their topic.
+            granted: Bitmask of the granted topics of the URL; None if all were.
+        """
         kind = (bare, granted)
         part = self._parts.get(kind)
         if part is None:
@@ -41,7 +46,7 @@ class Outgoing:
         return part
 
     def part_at(self, position: Position, bare: bool) -> Part:
-        """Return the message with a position of its own."""
+        """Return the message with a connection's own position."""
         line = encode_id(position)
         if self.event is not None:
             return Part(self.key, line + self.event.encoded(bare), self.version)
@@ -51,29 +56,29 @@ class Outgoing:
 
     @classmethod
     def heartbeat(cls, position: Position) -> "Outgoing":
-        """Return the message that says nothing but a position."""
+        """Return a message that carries only a position."""
         return cls(position, "", None, HEARTBEAT, b"\n")
 
     @classmethod
     def signal(cls, position: Position, topic: str, fragment: str, viewers: int) -> "Outgoing":
-        """Return the message after which viewers fetch a personal fragment.
+        """Return the message after which pages fetch a personal fragment.
 
         Args:
-            position: What it carries.
+            position: The process's position.
             topic: The fragment's topic.
-            fragment: Its name.
-            viewers: How many fetch it.
+            fragment: The fragment's name.
+            viewers: Number of connections that fetch it.
         """
         return cls(position, topic, fragment, member_key(topic, fragment), viewers=viewers)
 
     @classmethod
     def from_html(cls, position: Position, shared: SharedFragment, whole: Whole) -> "Outgoing":
-        """Return the message that brings a fragment's HTML, and the newest of what is inside.
+        """Return the message with a fragment's HTML and the newest HTML of those inside.
 
         Args:
-            position: What it carries.
+            position: The process's position.
             shared: The fragment.
-            whole: What it shows.
+            whole: The fragment's HTML, with that of the fragments inside.
         """
         topic = shared.topic
         return cls(
@@ -82,7 +87,7 @@ class Outgoing:
             shared.spec.name,
             shared.key,
             encode_fragment(shared.key, whole.html, whole.behind),
-            # Never zero, which is for what has no versions.
+            # Not zero, which means "no version".
             version=max(shared.version, Id(0, 1)),
             begun=shared.begun,
             is_extra=shared.is_extra,
@@ -93,12 +98,12 @@ class Outgoing:
     def from_event(
         cls, position: Position, message: Message, bodies: Bodies | None = None
     ) -> "Outgoing":
-        """Return an event's message.
+        """Return the message of an event.
 
         Args:
-            position: Where the process stands.
-            message: The event.
-            bodies: What was encoded already for others who are sent the same replay.
+            position: The process's position.
+            message: The event, as the broker delivers it.
+            bodies: Encoded events of a replay that several connections share; this one is added.
         """
         made = None if bodies is None else bodies.get(message.id)
         if made is None:

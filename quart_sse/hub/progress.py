@@ -1,15 +1,15 @@
-"""How far a process has come in the broker's order."""
+"""A process's position in the broker's order."""
 
 from ..wire import ZERO, Id, Position
 from .fragment import SharedFragment
 
 
 class Progress:
-    """Up to where a process has received messages, and has rendered what they ask for."""
+    """How far a process has received messages, and how far its pages' fragments are current."""
 
     def __init__(self) -> None:
         self.epoch = ""
-        self.seen: Id = ZERO  #: the newest id that came from the broker
+        self.seen: Id = ZERO  #: id of the newest message received or caught up with
         self._behind: set[SharedFragment] = set()
 
     @property
@@ -19,22 +19,22 @@ class Progress:
 
     @property
     def received(self) -> Position:
-        """The position up to which messages were received, whatever is still to be rendered."""
+        """Position up to which messages were received, whether rendered or not."""
         return Position(self.epoch, self.seen, self.seen)
 
     def wait_for(self, shared: SharedFragment) -> None:
-        """Let positions stay where they are until a fragment's viewers are sent its HTML."""
+        """Hold positions' fragments back until the viewers of a fragment have its HTML."""
         if shared.floor is not None:
             self._behind.add(shared)
 
-    def unwatched(self, topics: frozenset[str]) -> None:
-        """Wait no longer for fragments of these topics that no page shows any more."""
+    def stop_waiting(self, topics: frozenset[str]) -> None:
+        """Stop waiting for fragments of these topics that no page shows any more."""
         for shared in self._behind:
             if shared.topic in topics and not shared.is_viewed():
                 shared.mark_current()
 
     def _rendered_up_to(self) -> Id:
-        """Return up to where every fragment is current that a page shows."""
+        """Return the id up to which every fragment on a page is current."""
         if not self._behind:
             return self.seen
         self._behind = {shared for shared in self._behind if shared.floor is not None}

@@ -1,10 +1,10 @@
-"""What was missed is asked once for all who ask the same at the same time."""
+"""Replays: concurrent, identical requests share one broker call."""
 
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ..broker import Broker, Replay, Start, bound
+from ..broker import Broker, Kind, Message, Replay, Start, bound
 from ..errors import BrokerUnavailable
 
 Key = frozenset[tuple[str, Start]]
@@ -12,26 +12,26 @@ Key = frozenset[tuple[str, Start]]
 
 @dataclass(slots=True)
 class _Flight:
-    """Calls about the same starts, one after the other."""
+    """The broker calls for the same starts, one after the other."""
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    askers: int = 0
+    askers: int = 0  #: number of requests that wait
     begun: int = 0  #: number of the last call
-    ended: int = 0  #: number of the last call that has an outcome
+    ended: int = 0  #: number of the last call with an outcome
     outcome: Replay | BrokerUnavailable | None = None
 
 
 class Replays:
-    """Shares answers of the broker among connections that come back from the same position.
+    """Shares replays among connections that resume from the same positions.
 
-    When a process ends, its browsers come back to another one together, most of them from the
-    same position. Whoever asks is given only an answer whose call began afterwards: an earlier
-    one may be older than what the connection has begun to receive.
+    When a process stops, its clients reconnect together, most of them from the same position. A
+    request gets the outcome only of a call that began after it (rule 14 of ``docs/protocol.md``):
+    an earlier snapshot may miss messages that the connection has not received live, either.
 
     Args:
-        broker: What is asked.
-        max_events: Events that a replay may have; a longer one is given up for a reset.
-        max_bytes: Bytes that these may have.
+        broker: The app's broker.
+        max_events: Largest number of events in a replay; a longer replay becomes a reset.
+        max_bytes: Largest size of these events, in bytes.
     """
 
     def __init__(self, broker: Broker, max_events: int, max_bytes: int) -> None:
@@ -41,7 +41,10 @@ class Replays:
         self._flights: dict[Key, _Flight] = {}
 
     async def resume(self, starts: Mapping[str, Start]) -> Replay:
-        """Ask the broker what was missed since each topic's start.
+        """Return the bounded replay of a broker call for these starts alone.
+
+        Args:
+            starts: Topic -> the position at which it starts.
 
         Raises:
             BrokerUnavailable: If the broker cannot be asked.
@@ -51,7 +54,12 @@ class Replays:
         return replay
 
     async def ask(self, starts: Mapping[str, Start]) -> Replay:
-        """Return what was missed; the answer may be shared, so nobody may change it.
+        """Return a replay that concurrent requests for the same starts may share.
+
+        Callers must not change it.
+
+        Args:
+            starts: Topic -> the position at which it starts.
 
         Raises:
             BrokerUnavailable: If the broker cannot be asked.
@@ -81,3 +89,29 @@ class Replays:
         except BrokerUnavailable as error:
             flight.outcome = error
         flight.ended = number
+
+
+def missed(replay: Replay) -> list[Message]:
+    """Return the messages that a process missed, in the order of ids.
+
+    Changes on record become refreshes, also those that the process has seen already.
+    """
+    changes = (
+        Message(Kind.REFRESH, change, topic, name)
+        for (topic, name), change in replay.changes.items()
+    )
+    return sorted([*replay.events, *changes], key=lambda message: message.id)
+
+
+def unrecorded(replay: Replay, starts: Mapping[str, Start]) -> list[Message]:
+    """Return refreshes for changes that are no longer on record and may have been missed.
+
+    They get the id of the replay's snapshot, because a render from now on shows them in any case.
+    """
+    return [
+        Message(Kind.REFRESH, replay.position.events, topic, name)
+        for topic, start in starts.items()
+        if topic in replay.stale
+        for name in sorted(start.fragments)
+        if (topic, name) not in replay.changes
+    ]

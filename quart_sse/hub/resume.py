@@ -1,32 +1,33 @@
-"""What a connection is given when it begins: what it missed, and what it is missing."""
+"""Resuming: which events and fragments a connection lacks when it joins, and sending them."""
 
 import json
 from collections.abc import Mapping
 from typing import Protocol
 
-from ..broker import Keep, Kind, Message, Replay, Start
+from ..broker import Keep, Replay, Start
 from ..wire import ZERO, Id, encode_body
 from .delivery import Delivery
-from .fragment import FragmentSpec, SharedFragment, next_number
+from .fragment import SharedFragment
 from .group import Joining, Missing
 from .outgoing import Outgoing
 from .progress import Progress
+from .rendered import FragmentSpec, next_number
 from .roots import Roots
 
-#: A personal fragment changed this shortly before a client left is signalled again when it comes
-#: back: its fetch may have failed in the very deploy that cut the stream.
+#: Age of changes of personal fragments that are signalled again on resume, in milliseconds.
+#: The client's fetch may have failed in the same restart that cut its stream (rule 21).
 PERSONAL_AGAIN_MS = 60_000
 
 
 def lacks(spec: FragmentSpec, start: Start, change: Id | None, topic: str, replay: Replay) -> bool:
-    """Whether a client that starts there has to be sent a fragment.
+    """Whether a client lacks the current version of a fragment when it resumes.
 
     Args:
         spec: How the fragment was declared.
-        start: Where the client starts.
-        change: The fragment's last change; None if none is on record.
+        start: The client's start in the topic.
+        change: Id of the fragment's last change; None if none is on record.
         topic: The fragment's topic.
-        replay: What the broker said.
+        replay: The broker's replay.
     """
     if start.now:
         return False
@@ -40,14 +41,15 @@ def lacks(spec: FragmentSpec, start: Start, change: Id | None, topic: str, repla
 
 
 def may_hide(start: Start, topic: str, replay: Replay) -> bool:
-    """Whether something may have changed inside what a client shows, of which nothing is known.
+    """Whether a page may show an outdated fragment that is not on its list.
 
-    That is any fragment of the topic that it is not known to show.
+    HTML that another process rendered may contain any fragment of the topic, so each change of a
+    fragment that is not on the list counts (rule 31 of ``docs/protocol.md``).
 
     Args:
-        start: Where the client starts, with all that it is known to show.
-        topic: The topic.
-        replay: What the broker said.
+        start: The client's start in the topic, with the fragments on its list.
+        topic: The topic's name.
+        replay: The broker's replay.
     """
     if start.now:
         return False
@@ -61,51 +63,24 @@ def may_hide(start: Start, topic: str, replay: Replay) -> bool:
     )
 
 
-def missed(replay: Replay) -> list[Message]:
-    """Return what a process has missed, in the order of ids.
-
-    Changes of fragments come back as the messages that announced them, also those that the
-    process has seen.
-    """
-    changes = (
-        Message(Kind.REFRESH, change, topic, name)
-        for (topic, name), change in replay.changes.items()
-    )
-    return sorted([*replay.events, *changes], key=lambda message: message.id)
-
-
-def unrecorded(replay: Replay, starts: Mapping[str, Start]) -> list[Message]:
-    """Return the changes that a process may have missed, and that are on record no more.
-
-    They count as changes of the snapshot, whose render is sure to show them.
-    """
-    return [
-        Message(Kind.REFRESH, replay.position.events, topic, name)
-        for topic, start in starts.items()
-        if topic in replay.stale
-        for name in sorted(start.fragments)
-        if (topic, name) not in replay.changes
-    ]
-
-
 class Declared(Protocol):
-    """What a hub asks of the application's declarations; ``channels/`` has the class."""
+    """The application's declarations, as a hub needs them; implemented in ``channels/``."""
 
     def spec(self, topic: str, fragment: str) -> FragmentSpec | None:
-        """Return how a fragment was declared; None if this process knows no such fragment."""
+        """Return how a fragment was declared; None if this process declares none of this name."""
 
     def keep(self, topic: str) -> Keep:
         """Return how a topic's history is kept."""
 
 
 class Resumer:
-    """Admits connections of one process.
+    """Sends joining connections what they lack, and lets them go live.
 
     Args:
-        progress: How far the process has come.
-        roots: The fragments of the process.
-        declared: How they were declared.
-        delivery: Puts messages into a group's next batch.
+        progress: The process's position.
+        roots: The shared fragments of the process.
+        declared: The application's declarations.
+        delivery: Puts messages into groups' next batches.
     """
 
     def __init__(
@@ -119,25 +94,25 @@ class Resumer:
     def admit(
         self, joining: Joining, starts: Mapping[str, Start], replay: Replay, chunks: list[bytes]
     ) -> None:
-        """Send what a connection missed, note what it is owed, and let it go live.
+        """Send a connection its replay, note its missing fragments, and let it go live.
 
         Args:
-            joining: The connection.
-            starts: Where each of its topics starts.
-            replay: What the broker said; others may share it.
-            chunks: What it is sent before all else.
+            joining: The group of the connection.
+            starts: Topic -> the position at which it starts.
+            replay: The broker's replay, which other connections may share.
+            chunks: Encoded messages that go out first; the replay is appended.
         """
         positions = [start.position for start in starts.values() if start.position is not None]
         known = not replay.unknown and not any(start.now for start in starts.values())
         joining.lag(min((p.fragments for p in positions), default=ZERO) if known else ZERO)
-        joining.claims = {
+        joining.page_fragments = {
             topic: start.position.fragments
             for topic, start in starts.items()
             if start.position is not None and topic not in replay.unknown
         }
         if replay.incomplete:
-            # Nothing else before or after it: a client that is cut in between would take a
-            # position past events that it was neither sent nor told of.
+            # The reset stands alone (rule 12). Replayed events beside it would move the position
+            # of a client that is cut in between past the events that are lost.
             joining.lag(ZERO)
             topics = replay.incomplete.union(message.topic for message in replay.events)
             lost = encode_body(json.dumps(sorted(topics)), "sse-reset")
@@ -146,8 +121,8 @@ class Resumer:
             position = self._progress.position
             events = (Outgoing.from_event(position, each, replay.bodies) for each in replay.events)
             chunks.extend(joining.replayed(outgoing) for outgoing in events)
-        signals, ready = self._owe(joining, starts, replay)
-        # Before anything says that fragments are current.
+        signals, ready = self._note_missing(joining, starts, replay)
+        # Signals precede every position by which the fragments are current.
         chunks.extend(joining.replayed(signal) for signal in signals)
         joining.connection.ahead(chunks)
         joining.release(replay.position.events)
@@ -156,16 +131,16 @@ class Resumer:
         if joining.pending:
             joining.connection.feed(joining.take())
         if not joining.missing:
-            joining.settle()
+            joining.mark_current()
         self._start_clocks(joining)
 
-    def _owe(
+    def _note_missing(
         self, joining: Joining, starts: Mapping[str, Start], replay: Replay
     ) -> tuple[list[Outgoing], list[Outgoing]]:
         """Note which fragments a connection lacks.
 
         Returns:
-            The signals for personal ones, and the HTML that can be sent at once.
+            Signals for personal fragments, and messages with HTML that is already current.
         """
         signals, ready = [], []
         fragments = self._roots.at(joining.root)
@@ -179,14 +154,16 @@ class Resumer:
                 is_lacking = lacks(spec, start, change, topic, replay)
                 if not spec.personal:
                     shared = fragments.get(topic, spec)
-                    outgoing = self._owe_html(joining, shared, change, is_lacking, is_hiding)
+                    outgoing = self._note_missing_html(
+                        joining, shared, change, is_lacking, is_hiding
+                    )
                     if outgoing is not None:
                         ready.append(outgoing)
                 elif is_lacking:
                     signals.append(Outgoing.signal(replay.position, topic, name, 1))
         return signals, ready
 
-    def _owe_html(
+    def _note_missing_html(
         self,
         joining: Joining,
         shared: SharedFragment,
@@ -194,35 +171,38 @@ class Resumer:
         is_lacking: bool,
         is_hiding: bool,
     ) -> Outgoing | None:
-        """Note whether a connection lacks a shared fragment; returns what can be sent at once.
+        """Note a shared fragment as missing, and render it if its HTML is not current.
 
         Args:
-            joining: The connection.
+            joining: The group of the connection.
             shared: The fragment.
-            change: Its last change on record; None if none is.
-            is_lacking: Whether the page lacks it, by that.
-            is_hiding: Whether something may have changed inside it; see ``may_hide``.
+            change: Id of its last change; None if none is on record.
+            is_lacking: Whether the page lacks it, by that record; see ``lacks``.
+            is_hiding: Whether an unlisted fragment inside may be outdated; see ``may_hide``.
+
+        Returns:
+            The message with its HTML; None if the page lacks nothing or waits for a render.
         """
-        # The record may have expired, or be older than what this process has heard.
+        # The record may have expired, or be older than this process's last message.
         needed = max(change or ZERO, shared.requested)
         is_current = shared.is_current(needed)
         if not is_lacking and (is_current or not is_hiding):
             if not is_current:
-                shared.doubt(needed)
+                shared.mark_inside_unknown(needed)
             return None
-        claim = joining.claims.get(shared.topic, ZERO)
-        is_ahead = change is None and max(self._progress.seen, shared.version) < claim
+        page_current = joining.page_fragments.get(shared.topic, ZERO)
+        is_ahead = change is None and max(self._progress.seen, shared.version) < page_current
         if is_current and not is_ahead and shared.rendered is not None:
             joining.missing[shared.key] = Missing(needed)
             return self._delivery.html(self._roots.at(joining.root), shared, shared.rendered)
-        # A render that runs already may be older than the page, or what is inside it.
+        # A running render may be older than the page, or than a fragment inside.
         is_early = is_ahead or (is_hiding and not is_current)
         joining.missing[shared.key] = Missing(needed, next_number() if is_early else 0)
         shared.require(needed)
         return None
 
     def _start_clocks(self, joining: Joining) -> None:
-        """Begin to refresh fragments regularly that were declared so."""
+        """Start the regular renders of the connection's fragments with ``every=``."""
         for topic, names in joining.subscription.items():
             for name in names:
                 spec = self._declared.spec(topic, name)

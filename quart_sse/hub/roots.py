@@ -1,4 +1,4 @@
-"""Root path -> the shared fragments as pages below it show them; there is nearly always one."""
+"""The shared fragments of a process by root path; nearly every app has a single one."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -7,21 +7,21 @@ from ..error_log import ErrorLog
 from ..errors import RenderError
 from .fragments import Delivery, Fragments, Renderer
 
-#: Root paths below which pages of one process can be at the same time.
+#: Largest number of root paths that a process serves at the same time.
 MOST = 4
 
 
 class Roots(dict[str, Fragments]):
-    """The shared fragments of one process, apart for each root path.
+    """Root path -> the shared fragments of the pages below it.
 
-    URLs in a fragment's HTML begin with the path below which the browser sees the app, so pages
-    below ``/`` and below ``/app`` get HTML of their own. All of them hear of the same changes.
+    URLs in a fragment's HTML begin with the root path at which the browser sees the app, so that
+    pages below ``/`` and ``/app`` need HTML of their own. Changes apply below every root path.
 
     Args:
-        debounce: Seconds, for fragments that declare none of their own.
+        debounce: Debounce of fragments that declare none, in seconds.
         renderer: Renders fragments.
-        delivery: Takes their HTML to the pages that show them.
-        errors: Takes what renderers get wrong.
+        delivery: Sends their HTML to pages.
+        errors: Log for exceptions of renderers.
     """
 
     def __init__(
@@ -32,29 +32,30 @@ class Roots(dict[str, Fragments]):
         self._renderer = renderer
         self._delivery = delivery
         self._errors = errors
-        self._pages: Counter[str] = Counter()  #: open connections
+        self._pages: Counter[str] = Counter()  #: root path -> number of open connections
 
     def has_room(self, root: str) -> bool:
-        """Whether fragments can be shown below a root path, in addition to those in use."""
+        """Whether the process can serve pages below a root path, too; evicts idle root paths."""
         if root not in self and len(self) >= MOST:
             for idle in [other for other in self if not self._pages[other]]:
-                # What is kept for those who only change pages, too: a root path that a client
-                # made up would else be kept for as long as others look at the fragment.
+                # Its topics need not have expired: root paths that clients made up would otherwise
+                # stay for as long as other pages show a fragment of the topic.
                 if self[idle].is_idle:
                     self.pop(idle).forget()
         return root in self or len(self) < MOST
 
     def at(self, root: str) -> Fragments:
-        """Return the fragments of pages below a root path.
+        """Return the fragments below a root path, and create the collection if it is new.
 
         Raises:
-            RenderError: If there are pages below too many of them.
+            RenderError: If the process has pages below too many root paths.
         """
         if not self.has_room(root):
             raise RenderError(
-                f"Pages are shown below {len(self)} root paths, and now below {root!r}: "
-                f"{', '.join(map(repr, self))}. If these are made up by clients, set "
-                "QUART_SSE_BASE_URL to the app's own address, such as 'https://example.org/app'."
+                f"A page below root path {root!r} cannot be served: this process already has "
+                f"pages below {len(self)} others ({', '.join(map(repr, self))}). If clients make "
+                "them up, set QUART_SSE_BASE_URL to the app's own address, such as "
+                "'https://example.org/app'."
             )
         if root not in self:
             self[root] = Fragments(
@@ -63,22 +64,22 @@ class Roots(dict[str, Fragments]):
         return self[root]
 
     def enter(self, root: str) -> None:
-        """Note that a connection of a page below a root path is open."""
+        """Count an open connection below a root path."""
         self._pages[root] += 1
 
     def leave(self, root: str) -> None:
-        """Note that it is no longer."""
+        """Uncount a closed connection below a root path."""
         self._pages[root] -= 1
         if not self._pages[root]:
             del self._pages[root]
 
     def nested(self, topic: str, fragment: str) -> frozenset[tuple[str, str]]:
-        """Return (topic, fragment) of what a fragment contains, as far as is known here."""
+        """Return (topic, fragment) of the fragments inside another one, below any root path."""
         found = (fragments.nested(topic, fragment) for fragments in self.values())
         return frozenset[tuple[str, str]]().union(*found)
 
     def names(self) -> dict[str, set[str]]:
-        """Return topic -> the fragments of it that are known."""
+        """Return topic -> names of its known fragments."""
         found: dict[str, set[str]] = {}
         for fragments in self.values():
             for topic, names in fragments.names().items():
@@ -86,18 +87,18 @@ class Roots(dict[str, Fragments]):
         return found
 
     def outdate(self, topics: Iterable[str]) -> None:
-        """Render again for the next connection: changes of these may have been missed until now."""
+        """Render topics' fragments again for the next connection, as changes may be missed."""
         topics = list(topics)
         for fragments in self.values():
             fragments.outdate(topics)
 
     def drop(self, is_kept: Callable[[str], bool]) -> None:
-        """Forget the fragments of topics that are not heard of any more."""
+        """Forget the fragments of topics whose changes the process no longer receives."""
         for fragments in self.values():
             fragments.drop(is_kept)
 
     def invalidate_all(self) -> None:
-        """Trust nothing rendered so far: the order of ids has begun again."""
+        """Drop all HTML and versions, after the broker's ids have begun again."""
         for fragments in self.values():
             fragments.invalidate_all()
 

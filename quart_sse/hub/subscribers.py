@@ -1,4 +1,4 @@
-"""Which connections listen to a topic in this process."""
+"""The groups of connections that listen to each topic in this process."""
 
 from collections.abc import Container
 
@@ -7,41 +7,54 @@ from .group import Group
 
 
 class TopicSubscribers:
-    """One topic in this process."""
+    """The groups that listen to one topic, and the nesting of the topic's fragments.
+
+    Args:
+        topic: The topic's name.
+    """
 
     def __init__(self, topic: str) -> None:
         self.topic = topic
         self.groups: set[Group] = set()
-        #: fragment -> the fragments that contain it, as far as renders have shown
+        #: fragment -> the fragments that contain it, by the renders so far
         self.parents: dict[str, set[str]] = {}
-        self._learned: set[tuple[str, str, str]] = set()  #: the same, with the pages' root path
-        self.empty_since: float | None = None
-        self.kept_until = float("-inf")  #: loop time until which it is not forgotten
-        self.is_heard = False  #: whether no message of the topic can be missed any more
+        self._nestings: set[tuple[str, str, str]] = set()  #: (fragment, outer, root path)
+        self.empty_since: float | None = None  #: loop time; None while a group listens
+        self.kept_until = float("-inf")  #: loop time before which the topic is not forgotten
+        self.is_confirmed = False  #: whether the broker has confirmed the subscription
 
     def with_nested(self, names: frozenset[str]) -> frozenset[str]:
-        """Return fragments and what they contain."""
+        """Return the names of fragments and of those inside them."""
         inside = (name for name, parents in self.parents.items() if not parents.isdisjoint(names))
         return names.union(inside)
 
     def put_inside(self, fragment: str, outer: str, root: str) -> bool:
-        """Note that a fragment is inside another one; returns whether that is new for a root."""
+        """Note that a fragment is inside another one.
+
+        Args:
+            fragment: Name of the fragment inside.
+            outer: Name of the fragment that contains it.
+            root: Root path of the pages.
+
+        Returns:
+            Whether that is new below the root path.
+        """
         self.parents.setdefault(fragment, set()).add(outer)
-        is_new = (fragment, outer, root) not in self._learned
-        self._learned.add((fragment, outer, root))
+        is_new = (fragment, outer, root) not in self._nestings
+        self._nestings.add((fragment, outer, root))
         return is_new
 
     def keep_roots(self, roots: Container[str]) -> None:
-        """Forget what is inside what below root paths that are no longer known."""
-        if self._learned:
-            self._learned = {learned for learned in self._learned if learned[2] in roots}
+        """Forget the nesting below all other root paths."""
+        if self._nestings:
+            self._nestings = {learned for learned in self._nestings if learned[2] in roots}
 
     def showing(self, fragment: str, root: str | None = None) -> list[Group]:
         """Return the groups whose pages show a fragment, by itself or inside another one.
 
         Args:
-            fragment: Its name.
-            root: Only those of pages below this root path.
+            fragment: The fragment's name.
+            root: Root path of the pages; None for any.
         """
         return [
             group
@@ -49,8 +62,8 @@ class TopicSubscribers:
             if root in (None, group.root) and group.shows(self.topic, fragment, self.parents)
         ]
 
-    def beside(self, fragment: str) -> set[str]:
-        """Return what those groups show that, as far as is known, do not show a fragment."""
+    def shown_without(self, fragment: str) -> set[str]:
+        """Return the fragments of the groups that are not known to show a fragment."""
         unaware = (
             group for group in self.groups if not group.shows(self.topic, fragment, self.parents)
         )
@@ -63,22 +76,30 @@ class TopicSubscribers:
 
     @property
     def count(self) -> int:
-        """How many connections listen to the topic."""
+        """Number of connections that listen to the topic."""
         return sum(len(group.members) for group in self.groups)
 
 
 class Subscribers(dict[str, TopicSubscribers]):
-    """Topic -> who listens; topics without listeners linger for those who only change pages."""
+    """Topic -> the groups that listen to it.
+
+    Topics linger without groups for some seconds, because a client that changes pages comes back.
+    """
 
     def add(self, group: Group) -> None:
-        """Let a group listen to its topics."""
+        """Add a group to its topics."""
         for topic in group.subscription:
             subscribers = self.setdefault(topic, TopicSubscribers(topic))
             subscribers.groups.add(group)
             subscribers.empty_since = None
 
     def remove(self, group: Group, now: float) -> None:
-        """Let a group listen no longer."""
+        """Remove a group from its topics.
+
+        Args:
+            group: The group.
+            now: The loop's time, from which empty topics linger.
+        """
         for topic in group.subscription:
             subscribers = self.get(topic)
             if subscribers is not None:
@@ -87,17 +108,25 @@ class Subscribers(dict[str, TopicSubscribers]):
                     subscribers.empty_since = now
 
     def showing(self, topic: str, fragment: str, root: str) -> list[Group]:
-        """Return the groups whose pages, below a root path, show a fragment of a topic."""
+        """Return the groups whose pages below a root path show a fragment."""
         subscribers = self.get(topic)
         return [] if subscribers is None else subscribers.showing(fragment, root)
 
     def count(self, topic: str) -> int:
-        """Return how many connections listen to a topic."""
+        """Return the number of connections that listen to a topic."""
         subscribers = self.get(topic)
         return 0 if subscribers is None else subscribers.count
 
     def drop_empty(self, now: float, linger: float) -> list[str]:
-        """Forget topics that have had no listeners for some seconds; returns them."""
+        """Forget topics that have lingered without groups.
+
+        Args:
+            now: The loop's time.
+            linger: Time without groups after which a topic expires, in seconds.
+
+        Returns:
+            Names of the forgotten topics.
+        """
         gone = [
             topic
             for topic, subscribers in self.items()

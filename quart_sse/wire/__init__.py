@@ -1,4 +1,4 @@
-"""What clients read: events, positions, names, and how a stream ends."""
+"""What clients read: events, positions, names and the endings of streams, encoded for SSE."""
 
 from .ending import STOPPED, Ending, Refusal
 from .event import (

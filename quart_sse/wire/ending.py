@@ -1,6 +1,6 @@
-"""Every way in which a stream ends, or is refused: the one table of them.
+"""The one table of the ways in which a stream ends or is refused.
 
-``docs/protocol.md`` has the same table for the authors of clients; a test compares the two.
+``docs/protocol.md`` has the same table for authors of clients; a test compares the two.
 """
 
 import random
@@ -8,31 +8,34 @@ from enum import Enum
 
 from .event import Event
 
-#: The id of the message that tells a client to stop, by which it is known if it comes back.
+#: Id of ``sse-stop``. A client that reconnects all the same sends it as ``Last-Event-ID``.
 STOPPED = "stop"
-#: Milliseconds after which a client comes back that knows only what the standard says.
+#: Reconnect delay, in milliseconds, of clients that do not know ``sse-stop``.
 STOP_MS = 3_600_000
 
 
 class Ending(Enum):
-    """What a client is sent at the end, when it comes back, and the HTTP status that says so.
+    """How a stream ends, when its client reconnects, and the HTTP status that corresponds.
 
     Args:
-        reason: The data of ``sse-holdoff`` or ``sse-stop``.
-        seconds: After about so many the client comes back; None if it never does.
-        status: Of the answer to a client that did not ask for an event stream.
+        reason: Data of the ``sse-holdoff`` or ``sse-stop`` message.
+        seconds: Mean reconnect delay, in seconds; None if the client must not reconnect.
+        status: HTTP status for a client that did not ask for an event stream.
+
+    Example:
+        ``Ending.EVICTED.encode()`` gives ``sse-holdoff`` with a delay of 2.5 to 7.5 s.
     """
 
     SHUTDOWN = "shutdown", 1.0, 503  #: the server stops
-    MAX_AGE = "max-age", 1.0, 503  #: the client is to be judged again
+    MAX_AGE = "max-age", 1.0, 503  #: the client's access has to be judged again
     OVERFLOW = "overflow", 1.0, 503  #: more was pending than a connection may hold
-    EVICTED = "evicted", 5.0, 503  #: a newer stream of the same identity or browser
+    EVICTED = "evicted", 5.0, 503  #: a newer stream of the same identity or browser took its place
     DISCONNECT = "disconnect", 0.5, 503  #: the app has ended the user's streams
-    RECHECK = "recheck", 0.5, 503  #: the app has ended the topic's streams
+    RECHECK = "recheck", 0.5, 503  #: the app or a nested fragment requires another judgement
     OVERLOADED = "overloaded", 10.0, 503  #: the process, a topic or an address is full
-    BROKER_AWAY = "broker-away", 3.0, 503
+    BROKER_AWAY = "broker-away", 3.0, 503  #: the broker cannot be asked for the replay
     ERROR = "error", 5.0, 500  #: a function of the app has failed
-    REFUSED = "refused", None, 403
+    REFUSED = "refused", None, 403  #: the client may not listen
     EXPIRED = "expired", None, 403  #: as REFUSED, because the page's signature is too old
     TOO_LONG = "too-long", None, 400  #: the URL asks for too much
 
@@ -43,18 +46,18 @@ class Ending(Enum):
 
     @property
     def is_final(self) -> bool:
-        """Whether the client must not come back."""
+        """Whether the client must not reconnect."""
         return self.seconds is None
 
     def encode(self) -> bytes:
-        """Return the message with which the stream ends.
+        """Return the last message of the stream, encoded.
 
-        The delay of ``sse-holdoff`` is random between half and one and a half of ``seconds``, so
-        that clients that were sent away together do not return together. It stands in the same
-        block as an event with data: htmx 4 ignores a lone ``retry:``.
+        The delay of ``sse-holdoff`` is drawn from 0.5 to 1.5 times ``seconds``, so that clients
+        of one server do not all reconnect at the same moment. ``retry:`` shares its block with
+        an event that has data, because htmx 4 ignores a block of ``retry:`` alone.
 
-        ``sse-stop`` has an id. A client that does not know the message comes back once, an hour
-        later, and says by its ``Last-Event-ID`` that it was told to stop.
+        ``sse-stop`` has an id. A client that does not know the message reconnects once, after
+        an hour, and its ``Last-Event-ID`` then shows that the stream had stopped for good.
         """
         if self.seconds is None:
             return Event(self.reason, "sse-stop", id=STOPPED, retry_ms=STOP_MS).encode()
@@ -63,11 +66,13 @@ class Ending(Enum):
 
 
 class Refusal(Exception):  # noqa: N818 - an answer, not an error
-    """Raised instead of giving a client a stream or a fragment.
+    """Raised when a request for a stream or a fragment is refused.
+
+    A client that asked for an event stream gets the ending with status 200. Any other status
+    makes htmx 2 lose its position, and htmx 4 swap the answer into the page.
 
     Args:
-        ending: What the client is sent, with status 200 if it asked for an event stream: any
-            other status makes htmx 2 lose its position, and htmx 4 show the answer in the page.
+        ending: Reason, reconnect delay and status of the refusal.
     """
 
     def __init__(self, ending: Ending) -> None:

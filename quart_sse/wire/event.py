@@ -1,8 +1,9 @@
-"""One message of an event stream and its wire form.
+"""One message of an event stream, and its encoding.
 
-See https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
-for the format: fields end at CRLF, CR or LF and at nothing else, so ``str.splitlines`` (which
-also splits at U+2028, form feed and others) must not be used.
+The format is the WHATWG's:
+https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
+Fields end at CRLF, CR or LF only. ``str.splitlines`` also splits at U+2028, form feed and
+others, so it must not be used here.
 """
 
 import re
@@ -15,7 +16,7 @@ _LINE_END = re.compile(r"\r\n|\r|\n")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _BREAKS_FIELD = re.compile(r"[\r\n\0]")
 
-#: Bytes that a client ignores; sent first so that headers leave every proxy at once.
+#: An empty comment, which clients ignore; sent first, so that proxies forward the headers at once.
 PREAMBLE = b":\n\n"
 
 
@@ -24,17 +25,16 @@ class Event:
     r"""A message of an event stream.
 
     Args:
-        data: What the client gets; None sends no data field, and a client then dispatches
-            nothing. It may have several lines.
-        name: The event's type; None is an unnamed message, which clients call ``message``.
-        id: What the client sends back as ``Last-Event-ID`` when it reconnects; "" makes it
-            forget the last one.
-        retry_ms: Milliseconds that the client shall wait before it reconnects.
+        data: Text of one or more lines. None sends no data field, so that clients dispatch
+            nothing.
+        name: The event's type. None sends an unnamed event, whose type is ``message``.
+        id: Value of ``Last-Event-ID`` when the client reconnects. "" clears the last one.
+        retry_ms: Reconnect delay of the client from now on, in milliseconds.
         comment: Text that clients ignore.
 
     Raises:
-        EventError: On encoding, if ``name`` or ``id`` contains CR, LF or NUL, ``retry_ms`` is
-            negative, or a text is not valid Unicode.
+        EventError: By :meth:`encode`, if ``name`` or ``id`` contains CR, LF or NUL, if
+            ``retry_ms`` is negative, or if a text is not valid Unicode.
 
     Example:
         ``Event("a\nb", name="x").encode() == b"event: x\ndata: a\ndata: b\n\n"``
@@ -47,7 +47,11 @@ class Event:
     comment: str | None = None
 
     def encode(self) -> bytes:
-        """Return the bytes of this message, with the blank line that ends it."""
+        """Return the message as bytes, with the blank line that ends it.
+
+        Raises:
+            EventError: See :class:`Event`.
+        """
         identity = "" if self.id is None else f"id: {_field('id', self.id)}\n"
         comment = "" if self.comment is None else _lines(":", self.comment)
         return _utf8(comment + identity) + encode_body(self.data, self.name, self.retry_ms)
@@ -56,9 +60,17 @@ class Event:
 def encode_body(
     data: str | None, name: str | None = None, retry_ms: int | None = None, origin: str = ""
 ) -> bytes:
-    """Return a message without its id, which differs between streams while this does not.
+    """Encode a message without its id: connections share these bytes and differ in the id.
 
-    The page of ``origin`` leaves it out; other clients ignore a field that they do not know.
+    Args:
+        data: Text of the ``data`` fields; None sends none.
+        name: The event's type; None for an unnamed one.
+        retry_ms: Reconnect delay of the client, in milliseconds.
+        origin: ``<id>.<page>`` of the page that caused the event and drops it. ``origin`` is no
+            field of the standard, by which other clients ignore it.
+
+    Raises:
+        EventError: See :class:`Event`.
     """
     _check_retry(retry_ms)
     text = "" if retry_ms is None else f"retry: {retry_ms:d}\n"
@@ -72,21 +84,21 @@ def encode_body(
 
 
 def check_event(data: str, name: str, retry_ms: int | None, most: int) -> None:
-    """Refuse what cannot be sent, before it is published; nothing is encoded for it.
+    """Raise for an event that could not be sent, before it is published.
 
     Args:
         data: The event's data.
-        name: Its name.
-        retry_ms: Milliseconds, or None.
-        most: Bytes that one message may have.
+        name: The event's name.
+        retry_ms: Reconnect delay of the client, in milliseconds, or None.
+        most: Largest size of a message, in bytes.
 
     Raises:
-        EventError: If the data is too long or not valid Unicode, or ``retry_ms`` is no number of
-            milliseconds.
+        EventError: If the message is larger than ``most``, ``data`` is not valid Unicode, or
+            ``retry_ms`` is not a whole number of 0 or more.
     """
     _check_retry(retry_ms)
     lines = data.count("\n") + data.count("\r") + 1
-    # Four bytes for a character at most; only where that is not enough to know is it counted.
+    # UTF-8 takes at most four bytes a character: only data near the bound has to be encoded.
     size = 4 * len(data) + 7 * lines + len(name) + 64
     if size > most:
         size += len(data.encode(errors="replace")) - 4 * len(data)
@@ -100,14 +112,14 @@ def check_event(data: str, name: str, retry_ms: int | None, most: int) -> None:
 
 @dataclass(slots=True)
 class EventBodies:
-    """The bytes of one event without its id: each form is encoded once, when it is needed.
+    """One event without its id, encoded at most once for each of its two names.
 
     Args:
-        key: Its full name, for streams of several topics.
-        name: Its bare name, for streams of its topic alone.
-        data: Its data.
-        retry_ms: Milliseconds that clients wait from now on, or None.
-        origin: The page that leaves it out.
+        key: Full wire name, for streams of several topics; see ``member_key``.
+        name: Bare name, for streams of this topic alone.
+        data: The event's data, or None.
+        retry_ms: Reconnect delay of clients, in milliseconds, or None.
+        origin: ``<id>.<page>`` of the page that drops the event, or "".
     """
 
     key: str
@@ -119,7 +131,7 @@ class EventBodies:
     _bare: bytes | None = None
 
     def encoded(self, bare: bool) -> bytes:
-        """Return the bytes with the bare or with the full name."""
+        """Return the event's bytes under its bare or its full name."""
         if bare:
             if self._bare is None:
                 self._bare = encode_body(self.data, self.name, self.retry_ms, self.origin)
@@ -130,13 +142,15 @@ class EventBodies:
 
 
 def encode_id(position: Position) -> bytes:
-    """Return the id line that tells a client its position."""
+    """Return the ``id:`` line of a position, with its line end."""
     return f"id: {position}\n".encode()
 
 
 def _check_retry(retry_ms: int | None) -> None:
     if retry_ms is not None and (isinstance(retry_ms, bool) or retry_ms < 0):
-        raise EventError(f"retry_ms is {retry_ms!r}. It must be a whole number, 0 or more.")
+        raise EventError(
+            f"retry_ms is {retry_ms!r}. Pass a whole number of milliseconds, 0 or more."
+        )
 
 
 def _field(field: str, value: str) -> str:
@@ -153,15 +167,17 @@ def _lines(field: str, text: str) -> str:
 
 
 def check_unicode(text: str) -> None:
-    """Refuse what UTF-8 cannot say, without encoding the rest: that is done once, when it is sent.
+    """Raise for text that UTF-8 cannot encode.
+
+    The text is searched, not encoded: encoding happens once, for the message.
 
     Raises:
-        EventError: If a half of a surrogate pair stands alone.
+        EventError: If the text contains a lone surrogate.
     """
     alone = None if text.isascii() else _SURROGATE.search(text)
     if alone is not None:
         raise EventError(
-            f"A text cannot be sent as UTF-8 (surrogates not allowed, at {alone.start()}). Repair "
+            f"The text is not valid UTF-8 (surrogates not allowed, at {alone.start()}). Repair "
             "it before publishing, for example with text.encode('utf-8', 'replace').decode()."
         )
 

@@ -1,9 +1,9 @@
-"""Encode what htmx would take for tags of its own in a fragment's HTML.
+"""Encode text in a fragment's HTML that htmx would mistake for its own tags.
 
-htmx 2 and 4 look for ``<hx-partial>`` and other ``<hx-...>`` tags, and for ``<head>...</head>``, in
-the *text* of an answer, before any parser sees it. So such a tag inside an attribute, a comment or
-a text area is taken for one as well, and cuts the HTML in two. Written as ``&lt;`` it means the
-same to a browser, and nothing to htmx. Only scripts and styles have no such way of writing it.
+htmx 2 and 4 search the *text* of an answer for ``<hx-...>`` tags and ``<head>...</head>`` before
+a parser sees it. A tag inside an attribute, a comment or a text area is a match, too, and cuts
+the HTML in two. Written as ``&lt;`` it means the same to a browser and nothing to htmx. Scripts
+and styles decode no entities, so there the match is an error.
 """
 
 import re
@@ -11,33 +11,37 @@ from collections.abc import Iterator
 
 from ..errors import FragmentError
 
-#: What htmx replaces or removes, wherever it stands.
+#: Start of what htmx replaces or removes, wherever it stands.
 _TAKEN = re.compile(r"<(?=/?hx-[a-z]|/?head[\s>])", re.IGNORECASE)
-#: A tag that becomes text. A <head> inside a page is one that browsers ignore, and htmx removes.
+#: Tags that become text. A real <head> tag is kept: browsers ignore it inside a page.
 _HTMX_TAG = re.compile(r"</?hx-[a-z]", re.IGNORECASE)
 
 _TAG = re.compile(r"</?([a-z][^\s/>]*)", re.IGNORECASE)
-# One attribute, as https://html.spec.whatwg.org/multipage/parsing.html#before-attribute-name-state
-# reads it: a name may begin with "=", and only a value may be quoted.
+# One attribute, by https://html.spec.whatwg.org/multipage/parsing.html#before-attribute-name-state:
+# a name may begin with "=", and only a value may be quoted.
 _ATTRIBUTE = re.compile(r"""=?[^\s/>=]*(?:\s*=\s*(?:"[^"]*"?|'[^']*'?|[^\s>"'][^\s>]*|))?""")
-#: Also of one that is over at once, as <!--> and <!---> are.
+#: <!--> and <!---> are whole comments by the WHATWG's rules.
 _END_OF_COMMENT = re.compile(r"<!---?>|--!?>")
 _SPACE = re.compile(r"[\s/]*")
 
-#: Elements whose text has no entities, and those in which a browser sees no tags but decodes them.
+#: Elements whose text has no tags and no entities.
 _RAW = frozenset({"script", "style", "xmp", "iframe", "noembed", "noframes", "plaintext"})
+#: Elements whose text has no tags, but entities.
 _RCDATA = frozenset({"textarea", "title"})
 
 
 def encode_tags(key: str, html: str) -> str:
-    """Return HTML in which htmx finds no tag of its own; nearly always the very same object.
+    """Return HTML in which htmx finds no tag of its own.
 
     Args:
-        key: The fragment's key, for the error.
-        html: The HTML.
+        key: The fragment's key, which the error names.
+        html: The fragment's HTML.
+
+    Returns:
+        Equivalent HTML; ``html`` itself if it has nothing to encode, as nearly all has not.
 
     Raises:
-        FragmentError: If a script or a style contains what htmx would take for a tag.
+        FragmentError: If a script or style contains text that htmx would mistake for a tag.
 
     Example:
         ``encode_tags("a.b", '<i title="</hx-partial>">') == '<i title="&lt;/hx-partial>">'``
@@ -48,20 +52,20 @@ def encode_tags(key: str, html: str) -> str:
     for text, is_raw, is_tag in _parse(html):
         if is_raw and _TAKEN.search(text):
             raise FragmentError(
-                f"The HTML of fragment {key!r} has a script or style that contains a tag which "
-                "htmx takes for its own (<hx-...> or <head>). Write it in two parts, such as "
+                f"A script or style in the HTML of fragment {key!r} contains <hx-...> or <head>, "
+                "which htmx would take for a tag of its own. Write it in two parts, such as "
                 "'<' + 'hx-partial>', or load the script from a file."
             )
-        # The "<" that begins a tag stays, unless the tag is one of htmx's.
+        # The "<" of a real tag stays, unless htmx would act on that tag.
         own = 1 if is_tag and not _HTMX_TAG.match(text) else 0
         parts.append(text[:own] + _TAKEN.sub("&lt;", text[own:]))
     return "".join(parts)
 
 
 def _parse(html: str) -> Iterator[tuple[str, bool, bool]]:
-    """Yield HTML in pieces: the text, whether it is a raw one, whether it is a tag.
+    """Yield HTML in pieces: (text, whether entities mean nothing in it, whether it is a tag).
 
-    Each character is looked at once, so that no text can make this slow.
+    The scan is linear, because the text may be a user's.
     """
     at = 0
     while at < len(html):
@@ -85,7 +89,7 @@ def _parse(html: str) -> Iterator[tuple[str, bool, bool]]:
 
 
 def _end_of_tag(html: str, at: int) -> int:
-    """Return where a tag ends whose name ends here."""
+    """Return the end of the tag whose name ends at ``at``."""
     while True:
         space = _SPACE.match(html, at)
         at = space.end() if space else at
@@ -98,7 +102,7 @@ def _end_of_tag(html: str, at: int) -> int:
 
 
 def _end_of_other(html: str, at: int) -> int:
-    """Return where a comment or a declaration ends, or a ``<`` that begins nothing."""
+    """Return the end of a comment, a declaration, or a ``<`` that begins nothing."""
     if html.startswith("<!--", at):
         end = _END_OF_COMMENT.match(html, at) or _END_OF_COMMENT.search(html, at + 4)
         return end.end() if end else len(html)
@@ -108,7 +112,7 @@ def _end_of_other(html: str, at: int) -> int:
 
 
 def _end_of_text(html: str, at: int, element: str) -> int:
-    """Return where the text of an element ends, in which no tag but its own end counts."""
+    """Return the end of an element's text, in which only its own end tag counts."""
     if element == "plaintext":
         return len(html)
     end = re.compile(rf"</{element}(?=[\s/>])", re.IGNORECASE).search(html, at)

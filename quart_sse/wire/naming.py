@@ -1,9 +1,9 @@
-"""The one function each for topic name, fragment key, DOM selector and wire name.
+"""Names of topics, keys of fragments, wire names of events, selectors: one function each.
 
-A topic's name is its channel and its parameters in the order of their names, each value
-percent-encoded: ``comments?discussion_id=7``. A fragment's key puts the fragment behind the
-channel: ``comments.list?discussion_id=7``; an event's wire name is built in the same way.
-No quote, space, comma or colon can appear in any of them.
+A topic's name is its channel and its parameters, sorted by name, with percent-encoded values:
+``comments?discussion_id=7``. A fragment's key and an event's wire name add the fragment or the
+event to the channel: ``comments.list?discussion_id=7``. None of them contains a quote, a space,
+a comma or a colon, so they need no escaping in selectors, attributes and lists.
 """
 
 import re
@@ -19,10 +19,14 @@ _RESERVED_EVENT = re.compile(r"(message|open|error)|(sse-|htmx).*")
 
 
 def check_name(kind: str, name: str) -> str:
-    """Return the name of a channel or fragment if it can be one.
+    """Return a valid name of a channel or fragment as it is.
+
+    Args:
+        kind: ``channel`` or ``fragment``, for the error.
+        name: The name to check.
 
     Raises:
-        DeclarationError: If it is not a letter followed by letters, digits, ``_`` or ``-``.
+        DeclarationError: If it is not an ASCII letter followed by letters, digits, ``_`` or ``-``.
     """
     if not _NAME.fullmatch(name):
         raise DeclarationError(
@@ -32,14 +36,14 @@ def check_name(kind: str, name: str) -> str:
 
 
 def check_event_name(name: str) -> str:
-    """Return an application's event name if it can be one.
+    """Return a valid name of an application's event as it is.
 
-    ``message`` would be swapped into the page as HTML, ``open`` and ``error`` are events of
-    ``EventSource`` itself, ``sse-*`` are ours and ``htmx*`` belong to htmx.
+    Reserved are ``message``, which htmx swaps into the page; ``open`` and ``error``, which
+    ``EventSource`` dispatches itself; ``sse-*``, our own; and ``htmx*``, htmx's own.
 
     Raises:
-        EventError: If the name is reserved, or not a letter followed by letters, digits,
-            ``_``, ``.`` or ``-``.
+        EventError: If the name is reserved, or is not an ASCII letter followed by letters,
+            digits, ``_``, ``.`` or ``-``.
     """
     if not _EVENT_NAME.fullmatch(name):
         raise EventError(
@@ -58,7 +62,7 @@ def topic_name(channel: str, values: Mapping[str, str]) -> str:
 
     Args:
         channel: The channel's name.
-        values: Parameter name -> value as text, not encoded.
+        values: Parameter name -> its value as text, not percent-encoded.
 
     Example:
         ``topic_name("comments", {"discussion_id": "7"}) == "comments?discussion_id=7"``
@@ -70,14 +74,17 @@ def topic_name(channel: str, values: Mapping[str, str]) -> str:
 
 
 def parse_topic(topic: str) -> tuple[str, dict[str, str]]:
-    """Return the channel's name and the parameters (decoded text) of a topic's name."""
+    """Split a topic's name into the channel's name and the parameters, percent-decoded.
+
+    Text that is no topic's name gives a channel that does not exist, never an error.
+    """
     channel, _, query = topic.partition("?")
     pairs = (pair.partition("=") for pair in query.split("&")) if query else ()
     return channel, {name: unquote(value) for name, _, value in pairs}
 
 
 def member_key(topic: str, member: str) -> str:
-    """Return the key of a fragment, or the full wire name of an event, of a topic.
+    """Return the key of a topic's fragment, or the wire name of a topic's event.
 
     Example:
         ``member_key("comments?discussion_id=7", "list") == "comments.list?discussion_id=7"``
@@ -87,12 +94,12 @@ def member_key(topic: str, member: str) -> str:
 
 
 def has_fragments(html: str) -> bool:
-    """Whether elements of fragments stand in HTML; harmless text may look like one."""
+    """Whether HTML may contain elements of fragments; text that looks like one counts, too."""
     return _ELEMENT.search(html) is not None
 
 
 def declared_name(topic: str, fragment: str) -> str:
-    """Return how a fragment of a topic is named in code and templates, whatever the parameters.
+    """Return a fragment's name as code and templates write it, without the topic's parameters.
 
     Example:
         ``declared_name("comments?discussion_id=7", "list") == "comments.list"``
@@ -101,5 +108,5 @@ def declared_name(topic: str, fragment: str) -> str:
 
 
 def selector(key: str) -> str:
-    """Return the CSS selector of the elements that show a fragment."""
+    """Return the CSS selector of the elements that show the fragment with this key."""
     return f"[data-sse='{key}']"

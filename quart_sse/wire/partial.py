@@ -1,4 +1,4 @@
-"""Messages that put HTML into a page: htmx partials, which name the elements that they change."""
+"""Messages that put HTML into a page: htmx partials, which name their target elements."""
 
 from collections.abc import Mapping
 from html import escape
@@ -9,18 +9,18 @@ from .naming import selector
 
 
 def encode_fragment(key: str, html: str, behind: Mapping[str, str] | None = None) -> bytes:
-    """Return the message that puts HTML into every element of a fragment, without its id.
+    """Encode the message that puts HTML into every element of a fragment, without its id.
 
-    An unnamed message that holds an htmx partial: the same bytes work in htmx 2.0.11 (which
-    takes ``innerMorph`` for ``innerHTML``) and in htmx 4.
+    The message is unnamed and holds ``<hx-partial>``. htmx 2.0.11 (which reads ``innerMorph`` as
+    ``innerHTML``) and htmx 4 put the same bytes into the same place.
 
     Args:
         key: The fragment's key.
-        html: Its HTML.
-        behind: Key -> HTML of other fragments that are put in place after it, in this order.
+        html: The fragment's HTML.
+        behind: Key -> HTML of other fragments, which htmx puts in place afterwards, in this order.
 
     Raises:
-        FragmentError: If the HTML cannot be carried; see :func:`check_html`.
+        FragmentError, EventError: If a partial cannot carry the HTML; see :func:`check_html`.
     """
     parts = {key: html, **(behind or {})}
     return encode_body(
@@ -29,9 +29,14 @@ def encode_fragment(key: str, html: str, behind: Mapping[str, str] | None = None
 
 
 def encode_loader(key: str, url: str, delay_ms: int) -> bytes:
-    """Return the message that makes a viewer fetch a personal fragment with its own cookies.
+    """Encode the message that makes a page fetch a personal fragment with its viewer's cookies.
 
-    The element is put beside what is shown, which stays until the answer has come.
+    The loading element is appended, so that the old HTML stays until the answer has arrived.
+
+    Args:
+        key: The fragment's key.
+        url: The fragment's URL.
+        delay_ms: Time that the page waits before it fetches, in milliseconds.
     """
     target = escape(f"closest {selector(key)}")
     loader = (
@@ -42,23 +47,23 @@ def encode_loader(key: str, url: str, delay_ms: int) -> bytes:
 
 
 def encode_replacement(element_id: str, html: str) -> bytes:
-    """Return the message that replaces one element by another."""
+    """Encode the message that replaces the element with an id by other HTML."""
     partial = f'<hx-partial hx-target="#{element_id}" hx-swap="outerHTML">{html}</hx-partial>'
     return encode_body(partial)
 
 
 def check_html(key: str, html: str) -> str:
-    """Return a fragment's HTML as a partial can carry it.
+    """Return a fragment's HTML in a form that a partial can carry.
 
     Raises:
-        FragmentError: If a script or style in it contains what htmx takes for a tag of its own.
-        EventError: If it cannot be sent as UTF-8.
+        FragmentError: If a script or style contains text that htmx would mistake for a tag.
+        EventError: If the HTML is not valid Unicode.
     """
     check_unicode(html)
     return encode_tags(key, html)
 
 
 def _partial(key: str, swap: str, html: str) -> str:
-    # The selector's own quotes are single ones, so only "&" and the like need escaping.
+    # A key has no quotes and the selector's are single, so that only "&" needs escaping.
     target = selector(key).replace("&", "&amp;")
     return f'<hx-partial hx-target="{target}" hx-swap="{swap}">{html}</hx-partial>'

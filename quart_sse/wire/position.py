@@ -1,16 +1,16 @@
-"""Ids and positions: the one order of a broker's messages, and where a stream stands in it.
+"""Ids and positions: the order of a broker's messages, and a stream's place in it.
 
-An id is a hybrid logical clock ``<ms>-<n>``: the broker's clock in milliseconds, and a counter
-for messages of the same millisecond or of a clock that was set back. Ids are compared as two
-numbers and give one order over all topics of a broker, so one position serves a connection of
-many topics.
+An id ``<ms>-<n>`` is a hybrid logical clock: the broker's clock in milliseconds, and a counter
+for messages of the same millisecond or of a clock that was set back. Ids compare as two numbers
+and order the messages of all topics, so that one position serves a connection of many topics.
+See rules 1 to 4 of ``docs/protocol.md``.
 """
 
 import re
 import secrets
 from typing import NamedTuple
 
-#: Milliseconds that a position may lie ahead of the broker's clock before it is disbelieved.
+#: Largest lead of a position over the broker's clock, in milliseconds; beyond, it is not trusted.
 MAX_AHEAD_MS = 1000
 
 _ID = re.compile(r"(\d{1,15})-(\d{1,9})", re.ASCII)
@@ -28,45 +28,53 @@ class Id(NamedTuple):
     n: int  #: counter within the millisecond
 
     def __str__(self) -> str:
-        """Write the id as it goes over the wire: ``1795302000123-0``."""
+        """Return the wire form, such as ``1795302000123-0``."""
         return f"{self.ms}-{self.n}"
 
     @classmethod
     def parse(cls, text: str) -> "Id":
-        """Read ``<ms>-<n>``.
+        """Parse the wire form ``<ms>-<n>``.
 
         Raises:
-            ValueError: If the text is anything else.
+            ValueError: If the text has another form.
         """
         found = _ID.fullmatch(text)
         if found is None:
-            raise ValueError(f"{text!r} is no id such as '1795302000123-0'.")
+            raise ValueError(f"{text!r} is not an id such as '1795302000123-0'.")
         return cls(int(found[1]), int(found[2]))
 
     def next(self, now_ms: int) -> "Id":
-        """Return the id that follows this one at the time ``now_ms``, never a smaller one."""
+        """Return the id of the next message; it is larger even if the clock was set back.
+
+        Args:
+            now_ms: The broker's clock, in milliseconds since 1970.
+        """
         return Id(now_ms, 0) if now_ms > self.ms else Id(self.ms, self.n + 1)
 
 
+#: Before every id of a broker.
 ZERO = Id(0, 0)
-#: After every id that a broker gives.
+#: After every id of a broker.
 LAST = Id(10**15 - 1, 0)
 
 
 class Position(NamedTuple):
-    """Where a stream, a page or a process stands: what it has of facts and of state.
+    """How far a stream, a page or a process has come: in events, and in fragments.
 
-    Two ids, because HTML is ready later than the refresh that asked for it.
+    It has two ids because HTML is ready later than the refresh that asked for it.
     """
 
-    epoch: str  #: which data set of the broker the ids belong to
-    events: Id  #: events are delivered up to here
-    fragments: Id  #: fragments are current up to here, never after ``events``
-    #: bit i is set if topic i of the URL was granted; None when all were
+    epoch: str  #: name of the broker's data set, without which ids mean nothing
+    events: Id  #: all events up to here are delivered
+    fragments: Id  #: all fragments are current up to here; never after ``events``
+    #: bit i is set if topic i of the URL was granted; None if all were
     granted: int | None = None
 
     def __str__(self) -> str:
-        """Write ``epoch.e``, ``epoch.e~s`` where they differ, and ``@granted`` where refused."""
+        """Return ``<epoch>.<events>``, with ``~<fragments>`` if older, ``@<granted>`` if not None.
+
+        The bitmask is hexadecimal, and ``~0`` means that no fragment is known to be current.
+        """
         text = f"{self.epoch}.{self.events}"
         if self.fragments != self.events:
             text += "~0" if self.fragments == ZERO else f"~{self.fragments}"
@@ -74,11 +82,11 @@ class Position(NamedTuple):
 
     @classmethod
     def parse(cls, text: str | None) -> "Position | None":
-        """Read a position that a client sent; it may be anything.
+        """Parse the position that a client sent, which may be any text.
 
         Returns:
-            The position, or None for whatever is not one. A caller treats None as "knows
-            nothing" (which is told to the client), never as "now" (which would lose events).
+            The position; None if the text has another form. Callers treat None as "knows
+            nothing", which leads to a reset, never as "now", which would lose events silently.
         """
         found = _POSITION.fullmatch(text) if text else None
         if found is None:
@@ -93,5 +101,5 @@ class Position(NamedTuple):
 
 
 def new_epoch() -> str:
-    """Return a random name for a new data set of a broker."""
+    """Return a random name for a broker's new data set."""
     return secrets.token_hex(4)

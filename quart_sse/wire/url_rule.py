@@ -1,4 +1,4 @@
-"""A channel's URL rule: from parameters to URLs and names of topics, and back."""
+"""A channel's URL rule: converts parameters to URLs and names of topics, and back."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,22 +9,22 @@ from werkzeug.routing import BaseConverter, Map, MapAdapter, Rule
 from ..errors import DeclarationError
 from .naming import parse_topic, topic_name
 
-#: Parameters that would be taken for something else in a URL or a macro.
+#: Names with another meaning in the extension's URLs or macros.
 _RESERVED_PARAMETERS = frozenset({"fragment", "t", "since", "tag", "attrs", "caller", "self"})
 
 
 class UrlRule:
     """The URL rule of one channel, whose parameters pick a topic.
 
-    Whatever comes from outside or is published to goes through the app's own URL map and back, so
-    that one topic never has two names.
+    Parameters of clients and of publishers make a round trip through the app's URL map. Its
+    converters thus normalize both in the same way, and a topic never has two names.
 
     Args:
         channel: The channel's name.
-        rule: The rule as it was declared.
+        rule: The rule as it was declared, such as ``/comments/<int:discussion_id>``.
 
     Raises:
-        DeclarationError: If a channel cannot be reached by it.
+        DeclarationError: If the rule is invalid, begins with ``/~``, or has a reserved parameter.
     """
 
     def __init__(self, channel: str, rule: str) -> None:
@@ -32,41 +32,45 @@ class UrlRule:
         self.parameters = _check_rule(channel, rule)
 
     def values(self, url_map: Map, topic: str) -> dict[str, Any] | None:
-        """Return the parameters of a topic by its name; None if there can be no such topic."""
+        """Return the parameters of a topic; None if the channel can have no topic of this name."""
         name, texts = parse_topic(topic)
         if name != self._channel or texts.keys() != self.parameters:
             return None
         try:
             given = self.parameters_of(url_map, topic)
-        except Exception:  # an app's own converter may raise anything at what is not its own
+        except Exception:  # an app's converter may raise anything for text that it rejects
             return None
-        back = self.there_and_back(url_map, given)
+        back = self.round_trip(url_map, given)
         return None if back is None or self.topic_of(url_map, back) != topic else back
 
     def parameters_of(self, url_map: Map, topic: str) -> dict[str, Any]:
-        """Return the parameters of a topic that is known to be one, without building its URL."""
+        """Return the parameters of a topic whose name is valid, without a round trip."""
         converters = self._converters(url_map)
         _, texts = parse_topic(topic)
         return {name: converters[name].to_python(text) for name, text in texts.items()}
 
     def topic_of(self, url_map: Map, values: Mapping[str, Any]) -> str:
-        """Return the name of the topic that parameters pick."""
+        """Return the name of the topic that the parameters pick."""
         converters = self._converters(url_map) if values else {}
         texts = {name: unquote(converters[name].to_url(value)) for name, value in values.items()}
         return topic_name(self._channel, texts)
 
     def fragment_path(self, url_map: Map, values: Mapping[str, Any], fragment: str) -> str:
-        """Return the path of a fragment, without the app's root path."""
+        """Return the path of a fragment's URL, without the app's root path."""
         endpoint = f"sse.{self._channel}.fragment"
         return str(_adapter(url_map).build(endpoint, {**values, "fragment": fragment}))
 
-    def there_and_back(self, url_map: Map, params: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Build a URL and match it; returns the parameters that came back, if they did."""
+    def round_trip(self, url_map: Map, params: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Build the stream's URL from parameters and match it again.
+
+        Returns:
+            The parameters that the match gives; None if the URL cannot be built or leads elsewhere.
+        """
         adapter, endpoint = _adapter(url_map), f"sse.{self._channel}.stream"
         try:
             path = adapter.build(endpoint, dict(params))
             matched, values = adapter.match(unquote(path.partition("?")[0]), method="GET")
-        except Exception:  # an app's own converter may raise anything at what is not its own
+        except Exception:  # an app's converter may raise anything for a value that it rejects
             return None
         if matched != endpoint or values.keys() != self.parameters:
             return None
@@ -78,23 +82,23 @@ class UrlRule:
 
 
 class _DeclaredRule(Rule):
-    """A rule whose converters are not known yet: the app may bring its own."""
+    """A rule that parses before the app's own converters are known."""
 
     def get_converter(self, *args: Any, **kwargs: Any) -> BaseConverter:
-        """Return a converter that takes anything."""
+        """Return a converter that accepts any text."""
         return BaseConverter(self.map)
 
 
 def _check_rule(channel: str, rule: str) -> frozenset[str]:
-    """Return the parameters of a URL rule.
+    """Return the names of a URL rule's parameters.
 
     Raises:
-        DeclarationError: If a channel cannot be reached by it.
+        DeclarationError: See :class:`UrlRule`.
     """
     if not rule.startswith("/") or rule.startswith("/~"):
         raise DeclarationError(
-            f"The rule {rule!r} of channel {channel!r} must begin with '/' and not with '/~', "
-            "which begins the URLs of fragments."
+            f"The rule {rule!r} of channel {channel!r} must begin with '/', and not with '/~', "
+            "with which the URLs of fragments begin."
         )
     parsed = _DeclaredRule(rule, endpoint=channel)
     try:

@@ -20,7 +20,7 @@ PERSONAL = Personal(b"id: e.1-0\n", "notes", "mine", viewers=2)
         ([Part(" ", b"1"), Part("a", b"2"), Part(" ", b"3")], [b"2", b"3"]),
     ],
 )
-def test_wave_has_the_newest_of_each_fragment(parts: list[Part], kept: list[bytes]) -> None:
+def test_batch_has_the_newest_of_each_fragment(parts: list[Part], kept: list[bytes]) -> None:
     """Joined are all events and of each fragment the newest version, where that one stood."""
     batch = Batch.of(parts)
 
@@ -30,7 +30,7 @@ def test_wave_has_the_newest_of_each_fragment(parts: list[Part], kept: list[byte
 
 @settings(deadline=None)
 @given(keys=st.lists(st.sampled_from([None, "a", "b", " "]), max_size=12))
-def test_wave_drops_nothing_but_what_is_outdated(keys: list[str | None]) -> None:
+def test_batch_drops_nothing_but_what_is_outdated(keys: list[str | None]) -> None:
     """A message is left out exactly if a later one is of the same fragment; order stays."""
     parts = [Part(key, b"%d;" % number) for number, key in enumerate(keys)]
 
@@ -42,7 +42,7 @@ def test_wave_drops_nothing_but_what_is_outdated(keys: list[str | None]) -> None
     assert list(batch.parts) == expected
 
 
-def test_wave_of_one_message_copies_nothing() -> None:
+def test_batch_of_one_message_copies_nothing() -> None:
     """The bytes of a lone message are the very object that was encoded."""
     data = b"data: a\n\n" * 100
 
@@ -50,7 +50,7 @@ def test_wave_of_one_message_copies_nothing() -> None:
     assert Batch.of([Part("a", b"old"), Part("a", data)]).data is data
 
 
-def test_wave_with_a_personal_part_is_not_shared() -> None:
+def test_batch_with_a_personal_part_is_not_shared() -> None:
     """Where each connection needs bytes of its own, there are none for all."""
     batch = Batch.of([Part(None, b"1"), Part("a", PERSONAL)])
 

@@ -97,7 +97,7 @@ async def test_burst_is_one_write() -> None:
     assert client.writes == [b"data: 2\n\ndata: v3\n\ndata: 4\n\n"]
 
 
-async def test_next_wave_starts_no_sooner_than_the_last_one_took(jump: Jump) -> None:
+async def test_next_batch_starts_no_sooner_than_the_last_one_took(jump: Jump) -> None:
     """What comes while a batch is on its way, and for as long again, is one more write."""
     (client,) = await clients(1)
     pauses = iter([1000.0, 0.0, 0.0])
@@ -120,7 +120,7 @@ async def test_next_wave_starts_no_sooner_than_the_last_one_took(jump: Jump) -> 
     assert batches.idle.is_set()
 
 
-async def test_quick_wave_holds_nothing_up(jump: Jump) -> None:
+async def test_quick_batch_holds_nothing_up(jump: Jump) -> None:
     """Once the time that a batch took has passed, the next message goes out at once again."""
     (client,) = await clients(1)
     pauses = iter([1000.0, 0.0])
@@ -135,7 +135,7 @@ async def test_quick_wave_holds_nothing_up(jump: Jump) -> None:
     assert client.writes == [b"data: 1\n\n", b"data: 2\n\n"]
 
 
-async def test_message_during_a_wave_goes_out_with_the_next() -> None:
+async def test_message_during_a_batch_goes_out_with_the_next() -> None:
     """What is added while a batch is being fed is neither lost nor sent too early."""
     client, other = await clients(2)
     late = [event(2), event(3)]
@@ -155,7 +155,7 @@ async def test_message_during_a_wave_goes_out_with_the_next() -> None:
     assert other.writes == [b"data: 3\n\n"]
 
 
-async def test_groups_of_one_wave_each_get_their_own() -> None:
+async def test_groups_of_one_batch_each_get_their_own() -> None:
     """All groups that something was added to are sent it, and no others."""
     first, second, third = await clients(3)
     batches, one, other = (
@@ -196,11 +196,11 @@ async def test_hub_may_move_connections_between_taking_and_feeding() -> None:
     group, another = group_of(client), group_of(other)
     seen: list[tuple[bool, bool, bool]] = []
 
-    def settle() -> None:
+    def after() -> None:
         seen.append((bool(group.pending), bool(another.pending), client.is_fed))
         group.members.clear()
 
-    batches = Batcher(settle, ErrorLog())
+    batches = Batcher(after, ErrorLog())
     send(batches, group, event(1))
     send(batches, another, event(2))
     await until(lambda: client.writes and other.writes)
@@ -229,8 +229,8 @@ async def test_connections_are_fed_in_slices(monkeypatch: pytest.MonkeyPatch) ->
     assert {2, 4} <= set(fed)
 
 
-async def test_wave_is_not_over_before_its_last_slice(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody is given a later message before an earlier one, however many there are."""
+async def test_batch_is_not_over_before_its_last_slice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No connection gets a later message before an earlier one, however many there are."""
     monkeypatch.setattr(batcher_module, "SLICE", 1)
     members = await clients(4)
     batches, group = Batcher(lambda: None, ErrorLog()), group_of(*members)
@@ -278,7 +278,7 @@ async def test_connection_that_has_ended_is_passed_over() -> None:
     assert gone.writes == []
 
 
-async def test_connection_that_cannot_be_fed_stops_nobody_else(
+async def test_connection_that_cannot_be_fed_stops_no_other(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """If one connection's own message cannot be made, that one ends, and all others go on."""

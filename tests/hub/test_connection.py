@@ -83,7 +83,7 @@ async def test_first_bytes_come_at_once() -> None:
     assert await take(connection) == PREAMBLE
 
 
-async def test_waiting_server_is_given_the_wave() -> None:
+async def test_waiting_server_is_given_the_batch() -> None:
     """What is fed while the server waits for more is what it gets."""
     connection = await begin(connect())
     waiting = await wait_for_more(connection)
@@ -195,7 +195,7 @@ async def test_chunks_ahead_wake_a_waiting_server() -> None:
     assert await take(connection) == b"live"
 
 
-async def test_nothing_ahead_wakes_nobody() -> None:
+async def test_nothing_ahead_wakes_no_waiter() -> None:
     """An empty replay sends nothing."""
     connection = await begin(connect())
     waiting = await wait_for_more(connection)
@@ -241,7 +241,7 @@ async def test_too_many_bytes_end_the_stream() -> None:
 
 
 async def test_fragments_do_not_count_against_the_bounds() -> None:
-    """However large fragments are, and however often they change, nobody is cut off for them."""
+    """However large fragments are, and however often they change, they end no stream."""
     connection = await begin(connect(pending_events=1))
     connection.feed(events(b"1"))
 
@@ -264,7 +264,7 @@ async def test_chunks_ahead_do_not_count_against_the_bounds() -> None:
     assert [await take(connection) for _ in range(21)] == [b"x" * 1000] * 20 + [b"1"]
 
 
-async def test_bounds_count_anew_after_everything_was_taken() -> None:
+async def test_bounds_start_again_after_everything_was_taken() -> None:
     """A connection that keeps up may be sent any number of events."""
     connection = await begin(connect(pending_events=2))
 
@@ -369,7 +369,7 @@ async def test_feed_after_the_end_is_ignored(pending_events: int) -> None:
 
 @pytest.mark.parametrize("is_over", [False, True])
 @pytest.mark.parametrize("call", ["feed", "ahead", "end"])
-async def test_cancelled_wait_disturbs_nobody(call: str, is_over: bool) -> None:
+async def test_cancelled_wait_disturbs_no_other(call: str, is_over: bool) -> None:
     """When a server stops waiting, feeding and ending the connection are harmless."""
     connection = await begin(connect())
     waiting = await wait_for_more(connection)
@@ -390,7 +390,7 @@ async def test_cancelled_wait_disturbs_nobody(call: str, is_over: bool) -> None:
 
 @pytest.mark.parametrize("fed", ["before", "during", "after"])
 async def test_cancelled_wait_loses_nothing(fed: str) -> None:
-    """Who stops waiting, as by a timeout, and comes back gets what was fed meanwhile."""
+    """A server that stops waiting, as by a timeout, gets what was fed meanwhile when it returns."""
     connection = await begin(connect())
     waiting = await wait_for_more(connection)
 

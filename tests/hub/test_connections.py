@@ -1,4 +1,4 @@
-"""Limits: who has too many connections loses the oldest one, and nobody else loses any."""
+"""Limits: a new connection evicts only older ones of the same identity or browser."""
 
 import asyncio
 
@@ -14,7 +14,7 @@ from quart_sse.wire.ending import Ending
 def connect(
     identity: str | None = None, browser: str | None = None, address: str | None = None
 ) -> Connection:
-    """Return a connection of somebody."""
+    """Return a connection of an identity, a browser and an address."""
     return Connection(
         {}, Config(), loader=lambda _: b"", identity=identity, browser=browser, address=address
     )
@@ -81,16 +81,16 @@ async def test_identity_may_have_as_many_as_the_limit_says(limit: int) -> None:
     assert ended(*connections, further) == [True] + [False] * limit
 
 
-async def test_evicted_connection_is_told_to_come_back() -> None:
-    """Who makes room is told to come back after a while, for its tab may outlive the newer."""
+async def test_evicted_connection_reconnects_later() -> None:
+    """An evicted client reconnects after a while, because its tab may outlive the newer one."""
     open_ = limited(max_per_browser=1)
     old, new = connect(browser="b"), connect(browser="b")
 
     fill(open_, old, new)
 
-    told = await sent_by(old)
-    assert b"retry: " in told
-    assert told.endswith(b"event: sse-holdoff\ndata: evicted\n\n")
+    sent = await sent_by(old)
+    assert b"retry: " in sent
+    assert sent.endswith(b"event: sse-holdoff\ndata: evicted\n\n")
 
 
 async def test_others_are_never_evicted() -> None:
@@ -134,7 +134,7 @@ async def test_browser_with_one_socket_for_all_may_have_more() -> None:
 
 
 async def test_connection_that_left_counts_no_longer() -> None:
-    """A closed tab makes room, so that nobody is evicted for the next one."""
+    """A closed tab makes room, so that the next one evicts no other."""
     open_ = limited(max_per_browser=2)
     first, second, third = (connect(browser="b") for _ in range(3))
     fill(open_, first, second)
@@ -160,7 +160,7 @@ async def test_connection_that_has_ended_counts_no_longer() -> None:
 
 
 async def test_leaving_is_harmless_at_any_time() -> None:
-    """Who never entered, or has left already, can leave."""
+    """A connection that never entered, or has left already, can leave."""
     open_ = limited()
     stranger, one = connect("i", "b", "a"), connect("i", "b", "a")
     fill(open_, one)

@@ -34,8 +34,8 @@ async def test_event_has_its_full_name_unless_the_stream_is_of_one_topic(house: 
     assert bare.named == [("said", "a")]
 
 
-async def test_events_reach_those_who_listen_and_no_others(house: House) -> None:
-    """Each connection is told what belongs to its topics, in the order of publishing."""
+async def test_events_reach_the_subscribers_and_no_others(house: House) -> None:
+    """Each connection gets the events of its topics, in the order of publishing."""
     both = await house.viewing(topics=(TOPIC, OTHER))
     one = await house.viewing(topics=(OTHER,))
     await house.say("a")
@@ -46,7 +46,7 @@ async def test_events_reach_those_who_listen_and_no_others(house: House) -> None
 
     assert house.hub.receivers(TOPIC) == 1
     assert house.hub.receivers(OTHER) == 2
-    assert house.hub.receivers("nobody") == 0
+    assert house.hub.receivers("unknown") == 0
     assert set(house.hub.subscribers[OTHER].connections) == {both.connection, one.connection}
 
 
@@ -62,7 +62,7 @@ async def test_refresh_renders_once_for_all_viewers(house: House) -> None:
 
 
 async def test_process_without_viewers_renders_nothing(house: House) -> None:
-    """Not for a topic that nobody ever looked at, nor for a fragment that nobody shows."""
+    """Not for a topic that no page ever showed, nor for a fragment that no page shows."""
     await house.viewing("count")
     await house.paint("count")
     await house.change("list", "1")
@@ -73,10 +73,10 @@ async def test_process_without_viewers_renders_nothing(house: House) -> None:
 
 
 @pytest.mark.parametrize("viewers", [1, 2, 3, 5])
-async def test_wave_in_slices_reaches_all_in_order(
+async def test_batch_in_slices_reaches_all_in_order(
     house: House, viewers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A batch that is fed in several turns of the loop overtakes nothing and forgets nobody."""
+    """A batch that is fed in several turns of the loop overtakes nothing and skips none."""
     monkeypatch.setattr(batcher_module, "SLICE", 2)
     streams = [await house.viewing("list") for _ in range(viewers)]
     for number in range(8):

@@ -1,4 +1,4 @@
-"""One shared fragment: when it is rendered, for whom, what it owes, and what failure does."""
+"""One shared fragment: when it is rendered, for which viewers, and what failure does."""
 
 import asyncio
 import logging
@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from quart_sse.error_log import ErrorLog
 from quart_sse.hub import fragment as fragment_module
-from quart_sse.hub.fragment import FragmentSpec, Rendered, SharedFragment
+from quart_sse.hub.fragment import SharedFragment
+from quart_sse.hub.rendered import FragmentSpec, Rendered
 from quart_sse.wire.position import ZERO, Id
 from tests.support.clock import Jump, all_quiet
 from tests.support.streams import until
@@ -79,7 +80,7 @@ class Stage:
         return at(self.now)
 
     def push(self) -> None:
-        """Change the data and publish HTML of it that somebody else rendered."""
+        """Change the data and publish HTML of it that the publisher rendered."""
         self.now += 1
         self.data = self.now
         self.fragment.push(at(self.now), f"<p>{self.data}</p>")
@@ -98,7 +99,7 @@ class Stage:
 
 
 async def outcome(task: "asyncio.Task[Rendered]") -> str:
-    """Return the HTML that somebody was given who asked for it."""
+    """Return the HTML of a call of ``render_now``."""
     async with asyncio.timeout(5):
         return (await task).html
 
@@ -209,7 +210,7 @@ async def test_without_viewers_nothing_is_rendered() -> None:
 
 
 async def test_viewers_that_leave_during_the_pause_are_not_rendered_for(jump: Jump) -> None:
-    """The last render of a storm is not made if nobody is there any more to see it."""
+    """The last render of a storm is not made if no viewer is left."""
     stage = Stage(debounce=LONG)
     stage.change()
     stage.change()
@@ -225,8 +226,8 @@ async def test_viewers_that_leave_during_the_pause_are_not_rendered_for(jump: Ju
     assert stage.begun == [2]
 
 
-async def test_viewer_who_lacks_a_change_is_rendered_for() -> None:
-    """A viewer who comes back is sent a render that contains what was missed, once."""
+async def test_viewer_that_lacks_a_change_is_rendered_for() -> None:
+    """A viewer that resumes is sent a render that contains what it missed, once."""
     stage = Stage()
     stage.data = 5
 
@@ -254,7 +255,7 @@ async def test_rerender_is_delivered_although_nothing_changed() -> None:
 
 
 async def test_every_refreshes_while_there_are_viewers(jump: Jump) -> None:
-    """A fragment declared with every= is rendered in that interval, until nobody looks."""
+    """A fragment declared with every= is rendered in that interval, until no page shows it."""
     stage = Stage(every=LONG)
 
     stage.fragment.start_every()
@@ -299,11 +300,11 @@ async def test_every_is_not_begun_without_reason(jump: Jump) -> None:
     assert plain.begun == unseen.begun == []
 
 
-# -- who shares a render ---------------------------------------------------------------------------
+# -- sharing a render ------------------------------------------------------------------------------
 
 
 async def test_page_views_share_one_render() -> None:
-    """All who ask before a render begins are given its outcome, and viewers are not bothered."""
+    """All calls before a render begins get its outcome, and viewers are sent nothing."""
     stage = Stage()
     stage.data = 8
 
@@ -315,7 +316,7 @@ async def test_page_views_share_one_render() -> None:
 
 
 async def test_page_view_is_given_a_render_begun_after_it() -> None:
-    """Who asks while a render runs does not get that one: it may lack what the asker has done."""
+    """A call while a render runs does not get that one: it may lack what the caller has done."""
     stage = Stage()
     stage.gate.clear()
     early = stage.ask()
@@ -352,7 +353,7 @@ async def test_page_view_does_not_wait_for_the_debounce() -> None:
 
 @pytest.mark.parametrize("is_running", [False, True])
 async def test_cancelled_page_view_does_not_cancel_the_render(is_running: bool) -> None:
-    """A browser that goes away takes nothing from the others who wait for the same render."""
+    """A browser that goes away takes nothing from the others that wait for the same render."""
     stage = Stage()
     stage.gate.clear()
     one, other = stage.ask(), stage.ask()
@@ -370,8 +371,8 @@ async def test_cancelled_page_view_does_not_cancel_the_render(is_running: bool) 
     assert (len(stage.begun), stage.ended) == (1, 1)
 
 
-async def test_render_that_nobody_waits_for_any_more_is_finished() -> None:
-    """The only one who asked may leave: the render goes on, and its HTML is kept."""
+async def test_render_without_callers_is_finished() -> None:
+    """The only caller may leave: the render goes on, and its HTML is kept."""
     stage = Stage()
     stage.gate.clear()
     asked = stage.ask()
@@ -385,8 +386,8 @@ async def test_render_that_nobody_waits_for_any_more_is_finished() -> None:
     assert stage.ended == 1
 
 
-async def test_fragment_is_idle_when_nobody_needs_it() -> None:
-    """A fragment can be forgotten when nobody looks at it and nobody waits for it."""
+async def test_fragment_is_idle_when_it_is_not_needed() -> None:
+    """A fragment can be forgotten when no page shows it and no call waits for it."""
     stage = Stage()
     assert not stage.fragment.is_idle
 
@@ -431,7 +432,7 @@ async def test_newest_push_wins() -> None:
 
 
 async def test_push_during_a_render_wins_over_its_outcome() -> None:
-    """A render begun before a push is not shown after it, but is still given to who asked."""
+    """A render begun before a push is not shown after it, but its callers still get it."""
     stage = Stage()
     stage.gate.clear()
     asked = stage.ask()
@@ -463,7 +464,7 @@ async def test_refresh_after_a_push_renders_again() -> None:
 
 
 async def test_what_was_rendered_is_forgotten_with_the_order_of_ids() -> None:
-    """After a broker has lost its data nothing is current, nothing owed, and small ids are new."""
+    """After a broker has lost its data nothing is current or missing, and small ids are new."""
     stage = Stage()
     stage.now = 900
     stage.push()
@@ -503,7 +504,7 @@ async def test_html_is_outdated_until_a_render_that_began_later_has_ended() -> N
 
 
 async def test_render_begun_in_another_order_of_ids_is_not_kept() -> None:
-    """A render that was running meanwhile is given to who asked, but has no version any more."""
+    """A render that was running meanwhile is given to its callers, but has no version any more."""
     stage = Stage()
     stage.gate.clear()
     asked = stage.ask()
@@ -522,7 +523,7 @@ async def test_render_begun_in_another_order_of_ids_is_not_kept() -> None:
     assert stage.begun == [1, 1]
 
 
-# -- what viewers are owed -------------------------------------------------------------------------
+# -- what viewers still lack -----------------------------------------------------------------------
 
 
 async def test_floor_stays_below_the_oldest_refresh_until_it_was_answered() -> None:
@@ -551,7 +552,7 @@ async def test_floor_stays_below_the_oldest_refresh_until_it_was_answered() -> N
 
 
 async def test_refresh_that_comes_after_the_render_that_answers_it_owes_nothing() -> None:
-    """A viewer who joined knew of the change before its message arrived."""
+    """A viewer that joined knew of the change before its message arrived."""
     stage = Stage()
     stage.data = stage.now = 1
     stage.gate.clear()
@@ -593,7 +594,7 @@ async def test_push_older_than_a_refresh_answers_nothing() -> None:
     assert stage.fragment.floor == at(6)
 
 
-async def test_nothing_is_owed_to_nobody() -> None:
+async def test_no_viewer_lacks_anything_when_there_is_none() -> None:
     """When the last viewer has gone, no refresh holds positions back."""
     stage = Stage()
     stage.gate.clear()
@@ -753,7 +754,7 @@ async def test_failure_without_viewers_is_not_tried_again(
 async def test_page_view_tries_a_failing_renderer_at_once(
     jump: Jump, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who asks during the wait after a failure gets a try of his own, and viewers its HTML."""
+    """A call during the wait after a failure causes a retry at once, and viewers get its HTML."""
     monkeypatch.setattr(fragment_module, "FIRST_RETRY", LONG)
     stage = Stage()
     stage.error = RuntimeError("no database")
@@ -770,8 +771,8 @@ async def test_page_view_tries_a_failing_renderer_at_once(
     assert stage.fragment.floor is None
 
 
-async def test_all_who_wait_learn_of_a_failure() -> None:
-    """Everybody who shared a render that failed is given its error, and the next one is fresh."""
+async def test_all_waiting_calls_get_a_failure() -> None:
+    """All calls that shared a failed render get its error, and the next one is fresh."""
     stage = Stage()
     stage.has_viewers = False
     stage.error = RuntimeError("no database")
@@ -801,7 +802,7 @@ async def test_renderer_that_fails_very_often_is_still_answered_for() -> None:
 async def test_renderer_that_cancels_itself_has_failed(
     jump: Jump, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A renderer that awaited something cancelled leaves nobody waiting and is tried again."""
+    """A renderer that awaited something cancelled leaves no call waiting and is retried."""
     monkeypatch.setattr(fragment_module, "FIRST_RETRY", LONG)
     stage = Stage()
     stage.error = asyncio.CancelledError()
@@ -820,7 +821,7 @@ async def test_renderer_that_cancels_itself_has_failed(
 
 
 async def test_html_that_cannot_be_delivered_keeps_no_page_waiting() -> None:
-    """If HTML cannot be sent to viewers, who asked for it for a page is answered all the same."""
+    """If HTML cannot be sent to viewers, a page that asked for it gets it all the same."""
     stage = Stage()
     stage.refusal = ValueError("cannot be encoded")
     asked = stage.ask()
@@ -834,7 +835,7 @@ async def test_html_that_cannot_be_delivered_keeps_no_page_waiting() -> None:
 async def test_html_that_cannot_be_delivered_is_a_failure(
     jump: Jump, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """HTML that viewers cannot be sent is logged by name, still owed, and tried again."""
+    """HTML that viewers cannot be sent is logged by name, still missing, and rendered again."""
     monkeypatch.setattr(fragment_module, "FIRST_RETRY", LONG)
     stage = Stage()
     stage.refusal = ValueError("cannot be encoded")
@@ -877,7 +878,7 @@ async def test_close_stops_rendering(jump: Jump) -> None:
 
 @pytest.mark.parametrize("is_running", [False, True])
 async def test_close_keeps_no_page_waiting(is_running: bool) -> None:
-    """Whoever waits for a render when the server stops is not left waiting."""
+    """A call that waits for a render when the server stops is not left waiting."""
     stage = Stage()
     stage.gate.clear()
     asked = [stage.ask()]

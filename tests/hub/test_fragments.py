@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator, Mapping
 import pytest
 
 from quart_sse.error_log import ErrorLog
-from quart_sse.hub.fragment import FragmentSpec, Inside, Rendered, SharedFragment
+from quart_sse.hub.fragment import SharedFragment
 from quart_sse.hub.fragments import Fragments, Whole
+from quart_sse.hub.rendered import FragmentSpec, Inside, Rendered
 from quart_sse.wire.naming import member_key
 
 TOPIC, OTHER = "news?room=1", "users"

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from quart_sse.config import Config
 from quart_sse.hub.batch import Batch
 from quart_sse.hub.connection import Connection
-from quart_sse.hub.fragment import FragmentSpec
 from quart_sse.hub.group import MAX_HELD, Group, Joining, Missing
 from quart_sse.hub.outgoing import Outgoing
+from quart_sse.hub.rendered import FragmentSpec
 from quart_sse.wire.position import ZERO, Position
 from tests.support.house import House
 from tests.support.outgoing import LIST, at, event, heartbeat, html, position
@@ -145,7 +145,7 @@ async def test_replay_moves_the_position() -> None:
 
     replayed = [joining.replayed(event(4)), joining.replayed(event(6))]
     joining.release(at(8))
-    joining.settle()
+    joining.mark_current()
     joining.add(heartbeat(8))
 
     assert replayed == [b"id: e.4-0~3-0\ndata: 4\n\n", b"id: e.6-0~3-0\ndata: 6\n\n"]
@@ -169,7 +169,7 @@ async def test_position_stays_where_the_page_was_until_all_was_sent() -> None:
     assert positions_of(wire) == [position(8, 3), position(9, 3), position(10), position(11)]
 
 
-async def test_older_version_does_not_pay_what_is_owed() -> None:
+async def test_older_version_does_not_make_up_for_a_missing_one() -> None:
     """HTML that lacks the change which the page lacks is sent, and the missing stays."""
     joining = newcomer()
     joining.lag(at(3))
@@ -184,33 +184,33 @@ async def test_older_version_does_not_pay_what_is_owed() -> None:
     assert bodies_of(taken(joining)) == ["v5"]
 
 
-async def test_page_that_is_ahead_of_others_keeps_its_claim() -> None:
+async def test_page_that_is_ahead_of_others_keeps_its_position() -> None:
     """A render that others wait for does not hold back a page that was made after the change."""
     joining = newcomer()
     joining.lag(at(6))
     joining.release(at(7))
-    joining.settle()
+    joining.mark_current()
 
     joining.add(event(8, 4))
 
     assert positions_of(taken(joining)) == [position(8, 6)]
 
 
-async def test_newcomer_is_settled_when_nothing_is_left() -> None:
-    """Bytes are shared only after the replay, without debts, and with nothing on its way."""
+async def test_newcomer_is_caught_up_when_nothing_is_left() -> None:
+    """Bytes are shared only after the replay, with nothing missing, and with nothing on its way."""
     joining = newcomer()
-    assert not joining.is_settled
+    assert not joining.is_caught_up
 
     joining.missing = {LIST: Missing(at(5))}
     joining.release(at(7))
-    assert not joining.is_settled
+    assert not joining.is_caught_up
 
     joining.add(html(8, version=5))
     assert joining.missing == {}
-    assert not joining.is_settled
+    assert not joining.is_caught_up
 
     joining.take()
-    assert joining.is_settled
+    assert joining.is_caught_up
 
 
 # -- a newcomer's life, as the hub leads it --------------------------------------------------------
@@ -230,7 +230,7 @@ class Life:
 
     @property
     def fragments(self) -> int:
-        """Up to where all fragments were sent to those who are here."""
+        """Up to where all connections were sent all fragments."""
         return self.seen if self.floor is None else self.floor
 
     def step(self, step: str) -> Outgoing | None:
@@ -285,7 +285,7 @@ def lives(draw: st.DrawFn) -> tuple[Life, Position, list[str]]:
     joining.release(at(snapshot))
     life.send(joining)
     if not joining.missing:
-        joining.settle()
+        joining.mark_current()
 
     for step in draw(st.lists(STEP, max_size=8)):
         item = life.step(step)
@@ -302,8 +302,8 @@ async def test_newcomer_is_sent_each_event_once_and_says_so(data: st.DataObject)
 
     expected = [str(number) for number in life.history if number > page.events.ms]
     assert [body for body in bodies if body.isdecimal()] == expected
-    told = [found.events for found in positions_of(life.wire)]
-    assert told == sorted(told)
+    sent = [found.events for found in positions_of(life.wire)]
+    assert sent == sorted(sent)
     for message in life.wire.split(b"\n\n"):
         for where, body in zip(positions_of(message), bodies_of(message), strict=False):
             assert not body.isdecimal() or where.events == at(int(body))
@@ -311,7 +311,7 @@ async def test_newcomer_is_sent_each_event_once_and_says_so(data: st.DataObject)
 
 @settings(deadline=None)
 @given(data=st.data())
-async def test_newcomer_is_never_told_that_it_has_what_it_lacks(data: st.DataObject) -> None:
+async def test_position_is_never_past_what_a_newcomer_lacks(data: st.DataObject) -> None:
     """A position is past a change only if HTML that contains the change was sent before it."""
     life, page, _ = data.draw(lives())
 
@@ -328,13 +328,13 @@ async def test_newcomer_is_never_told_that_it_has_what_it_lacks(data: st.DataObj
 @settings(deadline=None)
 @given(data=st.data())
 async def test_position_of_a_newcomer_never_goes_back(data: st.DataObject) -> None:
-    """What a newcomer was told to have, of events and of fragments, it is not told to lack."""
+    """Both ids of the positions that a newcomer was sent only grow."""
     life, _, _ = data.draw(lives())
 
-    told = positions_of(life.wire)
+    sent = positions_of(life.wire)
 
-    assert [found.events for found in told] == sorted(found.events for found in told)
-    assert [found.fragments for found in told] == sorted(found.fragments for found in told)
+    assert [found.events for found in sent] == sorted(found.events for found in sent)
+    assert [found.fragments for found in sent] == sorted(found.fragments for found in sent)
 
 
 # -- HTML that is sent again although nothing changed ----------------------------------------------
@@ -366,7 +366,7 @@ async def test_html_is_not_promised_before_it_is_sent(house: House) -> None:
 
 
 async def test_newcomer_holds_a_bounded_number_of_messages() -> None:
-    """Who waits too long for the broker's answer is sent away before it fills the memory."""
+    """A connection that waits too long for its replay ends before it fills the memory."""
     joining = newcomer()
 
     for number in range(MAX_HELD + 1):

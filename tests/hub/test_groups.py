@@ -27,7 +27,7 @@ class Process:
         connection = Connection(SHOWN, Config(), loader=lambda _: b"", bare=bare)
         joining = self.groups.add(connection, granted)
         joining.release(at(at_id))
-        joining.settle()
+        joining.mark_current()
         return joining
 
     def group_of(self, joining: Joining) -> Group | None:
@@ -40,7 +40,7 @@ async def test_connections_of_one_kind_come_to_share_a_group() -> None:
     process = Process()
     one, other = process.join(), process.join()
     assert process.group_of(one) is one
-    process.groups.settle()
+    process.groups.share_bytes()
 
     shared = process.group_of(one)
     assert shared is process.group_of(other)
@@ -53,7 +53,7 @@ async def test_connections_of_other_kinds_do_not(kind: dict[str, bool]) -> None:
     """Their id lines or event names differ."""
     process = Process()
     one, other = process.join(), process.join(**kind)
-    process.groups.settle()
+    process.groups.share_bytes()
 
     assert process.group_of(one) is not process.group_of(other)
 
@@ -63,40 +63,40 @@ async def test_connection_that_lacks_something_stays_alone() -> None:
     process = Process()
     joining = process.join()
     joining.missing["board.list"] = Missing(at(4))
-    process.groups.settle()
+    process.groups.share_bytes()
     assert process.group_of(joining) is joining
 
     joining.missing.clear()
-    process.groups.settle()
+    process.groups.share_bytes()
     assert process.group_of(joining) is not joining
 
 
 async def test_connection_that_is_ahead_waits_for_the_process() -> None:
-    """A position of others must never be smaller than what its client was told."""
+    """A position of others must never be smaller than those that its client was sent."""
     process = Process()
     joining = process.join(at_id=7)
-    process.groups.settle()
+    process.groups.share_bytes()
     assert process.group_of(joining) is joining
 
     process.progress.seen = at(7)
-    process.groups.settle()
+    process.groups.share_bytes()
     assert process.group_of(joining) is not joining
 
 
-async def test_group_with_pending_messages_takes_nobody_in() -> None:
+async def test_group_with_pending_messages_takes_no_connection_in() -> None:
     """A newcomer was sent those already."""
     process = Process()
     one = process.join()
-    process.groups.settle()
+    process.groups.share_bytes()
     shared = process.group_of(one)
     assert shared is not None
     shared.add(event(5))
     other = process.join()
-    process.groups.settle()
+    process.groups.share_bytes()
     assert process.group_of(other) is other
 
     shared.take()
-    process.groups.settle()
+    process.groups.share_bytes()
     assert process.group_of(other) is shared
 
 
@@ -104,10 +104,10 @@ async def test_connection_can_be_parted_from_its_group() -> None:
     """It is reset alone; the last one that leaves takes the group with it."""
     process = Process()
     one, other = process.join(granted=3), process.join(granted=3)
-    process.groups.settle()
+    process.groups.share_bytes()
     shared = process.group_of(one)
 
-    alone = process.groups.part(one.connection)
+    alone = process.groups.separate(one.connection)
     assert process.groups.of(one.connection) is alone
     assert alone.granted == 3
     assert process.subscribers["board"].groups == {shared, alone}

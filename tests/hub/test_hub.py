@@ -13,7 +13,7 @@ from quart_sse.broker.memory import GRACE
 from quart_sse.config import Config
 from quart_sse.errors import BrokerUnavailable
 from quart_sse.hub import fragment as fragment_module
-from quart_sse.hub.fragment import FragmentSpec, Rendered
+from quart_sse.hub.rendered import FragmentSpec, Rendered
 from quart_sse.wire.naming import member_key
 from quart_sse.wire.position import ZERO
 from tests.support.house import CONFIG, KEEPS, LOUD, OTHER, TOPIC, House, Viewer
@@ -57,11 +57,11 @@ async def test_control_messages_are_handed_on(house: House) -> None:
     order = Message(Kind.CONTROL, ZERO, "", "disconnect", "{}")
     await house.broker.publish(order, Keep(0, 60.0))
 
-    assert house.pages.told == [("disconnect", "{}")]
+    assert house.pages.controls == [("disconnect", "{}")]
 
 
 async def test_heartbeat_moves_the_position_and_dispatches_nothing(house: House) -> None:
-    """An idle stream is told where it stands, so that it never grows too old."""
+    """An idle stream is sent its position, which thus never grows too old."""
     viewer = await house.viewing("list")
     await house.broker.probe()
     house.hub.heartbeat()
@@ -97,7 +97,7 @@ async def test_renderer_that_raised_is_tried_again(
 
 
 async def test_pushed_html_is_sent_and_kept_without_a_render(house: House) -> None:
-    """Viewers get it, and so does who comes later."""
+    """Viewers get it, and so do those that connect later."""
     since = house.broker.known
     viewer = await house.viewing("list")
     await house.push("list", "1")
@@ -211,7 +211,7 @@ async def test_what_repairs_an_outer_fragment_is_in_its_own_message(
     assert last_nested(viewer, "outer", "count") == "2"
 
 
-async def test_what_repairs_an_outer_fragment_survives_a_wave(
+async def test_what_repairs_an_outer_fragment_survives_a_batch(
     house: House, slow_outer: asyncio.Event
 ) -> None:
     """The newest version of each fragment is sent: in one batch, too, the inner one comes last."""
@@ -434,7 +434,7 @@ async def test_regular_fragment_has_one_clock(
 
 
 async def test_pages_share_a_render_that_begins_after_both_asked(house: House) -> None:
-    """Whoever asks while a render runs waits for the next one, together with all who do."""
+    """Calls while a render runs share the next one."""
     house.pages.gate.clear()
     first = asyncio.create_task(house.paint("list"))
     await until(lambda: house.pages.rendered)
@@ -449,7 +449,7 @@ async def test_pages_share_a_render_that_begins_after_both_asked(house: House) -
 
 
 async def test_page_that_is_given_up_does_not_stop_the_render(house: House) -> None:
-    """A visitor who leaves takes nothing from the others who wait for the same HTML."""
+    """A visitor that leaves takes nothing from the others that wait for the same HTML."""
     house.pages.gate.clear()
     one, two = (asyncio.create_task(house.paint("list")) for _ in range(2))
     await until(lambda: house.pages.rendered)
@@ -461,7 +461,7 @@ async def test_page_that_is_given_up_does_not_stop_the_render(house: House) -> N
     assert house.pages.rendered == ["list"]
 
 
-async def test_page_whose_renderer_raises_is_told(house: House) -> None:
+async def test_page_whose_renderer_raises_gets_the_error(house: House) -> None:
     """The error is the page's own; without viewers nothing is tried again."""
     house.pages.error = RuntimeError("the database is away")
     with pytest.raises(RuntimeError, match="the database is away"):
@@ -513,8 +513,8 @@ async def test_leaving_frees_everything(house: House) -> None:
     )
 
 
-async def test_topic_lingers_for_those_who_only_change_pages(house: House) -> None:
-    """Before the time is over a topic is kept, and a viewer who comes back keeps it for longer."""
+async def test_topic_lingers_while_a_client_changes_pages(house: House) -> None:
+    """Before the time is over a topic is kept, and a viewer that comes back keeps it for longer."""
     loop = asyncio.get_running_loop()
     viewer = await house.viewing("list")
     await house.leave(viewer)
@@ -536,8 +536,8 @@ async def test_connection_may_leave_twice_or_never_have_come(house: House) -> No
     assert house.hub.receivers(TOPIC) == 0
 
 
-async def test_who_leaves_takes_his_debts_along(house: House) -> None:
-    """A slow render that nobody waits for any more holds no other connection's position back."""
+async def test_leaving_connection_takes_what_it_lacked_along(house: House) -> None:
+    """A slow render without viewers left holds no other connection's position back."""
     one, two = await house.viewing("list"), await house.viewing("count")
     await house.paint("count")
     house.pages.gate.clear()
@@ -551,7 +551,7 @@ async def test_who_leaves_takes_his_debts_along(house: House) -> None:
     house.pages.gate.set()
 
 
-async def test_newcomer_who_leaves_does_not_part_the_others(house: House) -> None:
+async def test_newcomer_that_leaves_does_not_separate_the_others(house: House) -> None:
     """The same page in other browsers still shares its bytes."""
     one, two = await house.viewing("list"), await house.viewing("list")
     house.broker.answers.clear()
@@ -585,7 +585,7 @@ async def test_join_that_is_not_answered_gives_up() -> None:
 
 
 async def test_catching_up_delivers_what_was_missed(house: House) -> None:
-    """After a gap within history nobody is told of anything but what happened."""
+    """After a gap within history connections are sent what happened, and no reset."""
     viewer = await house.viewing("list", "mine")
     house.broker.is_deaf = True
     await house.say("a", "b")
@@ -600,8 +600,8 @@ async def test_catching_up_delivers_what_was_missed(house: House) -> None:
     assert viewer.positions == sorted(viewer.positions)
 
 
-async def test_gap_that_is_too_large_is_told_before_anything_else(house: House) -> None:
-    """Who lost events is reset first, and sent every fragment; others just go on."""
+async def test_gap_that_is_too_large_resets_before_anything_else(house: House) -> None:
+    """A connection that lost events is reset first, then sent every fragment; others go on."""
     loser = await house.viewing("list", topics=(TOPIC, OTHER))
     other = await house.viewing("list")
     before = house.broker.known
@@ -626,7 +626,7 @@ async def test_gap_that_is_too_large_is_told_before_anything_else(house: House) 
 
 
 async def test_reset_after_a_gap_does_not_overtake_what_is_pending(house: House) -> None:
-    """A slow client is not told old events, or an older position, after its reset."""
+    """A slow client is sent no old events, and no older position, after its reset."""
     slow = await house.viewing("list", topics=(TOPIC, OTHER))
     slow.flows.clear()
     for text in "ab":
@@ -647,7 +647,7 @@ async def test_reset_after_a_gap_does_not_overtake_what_is_pending(house: House)
 
 
 async def test_another_epoch_trusts_nothing_of_before(house: House) -> None:
-    """When the broker's data is gone every page is reset and sent what is rendered anew."""
+    """When the broker's data is gone every page is reset and sent new renders."""
     viewer = await house.viewing("list", topics=(TOPIC, LOUD))
     await house.change("list", "1")
     await viewer.sees("list", "1")
@@ -664,7 +664,7 @@ async def test_another_epoch_trusts_nothing_of_before(house: House) -> None:
 
 
 async def test_gap_during_a_join_is_no_silent_loss(house: House) -> None:
-    """What is lost after the snapshot, while its answer is on the way, is told or comes."""
+    """A message lost after the snapshot, before its answer, arrives or leads to a reset."""
     answer = house.broker.answers = asyncio.Event()
     viewer = house.view(topics=(OTHER,))
     await until(lambda: house.broker.asked)
@@ -687,7 +687,7 @@ async def test_gap_during_a_join_is_no_silent_loss(house: House) -> None:
 
 
 async def test_topic_that_aged_without_a_record_is_rendered(house: House) -> None:
-    """Who was away for longer than changes are remembered is sent what is current."""
+    """A client that was away for longer than changes are on record is sent what is current."""
     since = house.broker.known
     await house.change("list", "1")
     house.broker.now += KEEPS[TOPIC].ttl + GRACE + 1
@@ -697,7 +697,7 @@ async def test_topic_that_aged_without_a_record_is_rendered(house: House) -> Non
     assert [name for name, _ in viewer.named] == ["sse-reset"]
 
 
-async def test_changes_that_aged_during_a_gap_are_all_owed(house: House) -> None:
+async def test_changes_that_aged_during_a_gap_are_all_rendered(house: House) -> None:
     """Of a gap that was longer than changes are remembered nothing shown is trusted."""
     viewer = await house.viewing("list", "count", topics=(LOUD,))
     house.hub.heartbeat()
@@ -719,7 +719,7 @@ async def test_changes_that_aged_during_a_gap_are_all_owed(house: House) -> None
     await until(lambda: set(viewer.shown) == {(key, "1") for key in keys})
 
 
-async def test_who_came_while_a_process_caught_up_is_not_reset(house: House) -> None:
+async def test_connection_that_joined_while_a_process_caught_up_is_not_reset(house: House) -> None:
     """A newcomer's own snapshot is newer than that of the process, which knows of a loss."""
     await house.viewing(topics=(OTHER,))
     house.broker.is_deaf = True
@@ -743,14 +743,14 @@ async def test_who_came_while_a_process_caught_up_is_not_reset(house: House) -> 
 
 
 async def test_render_that_outlasts_its_topic_is_not_trusted(house: House) -> None:
-    """While a topic is forgotten nobody hears of changes, so what was rendered before is old."""
+    """The process misses the changes of a forgotten topic, so that earlier renders are old."""
     viewer = await house.viewing("list")
     house.pages.gate.clear()
     await house.change("list", "1")
     await until(lambda: house.pages.rendered == ["list"])
     await house.leave(viewer)
     await house.hub.forget(asyncio.get_running_loop().time() + CONFIG.linger + 1)
-    house.pages.data["list"] = "2"  # told before anybody listens again
+    house.pages.data["list"] = "2"  # changed before a client listens again
     await house.refresh("list")
     house.broker.now += KEEPS[TOPIC].ttl + GRACE + 1
     house.pages.gate.set()
@@ -769,20 +769,20 @@ async def test_control_messages_are_caught_up_with(house: House) -> None:
     await house.catch_up()
     await house.catch_up()
 
-    assert house.pages.told == [("disconnect", "{}")]
+    assert house.pages.controls == [("disconnect", "{}")]
 
 
-async def test_loss_of_control_messages_is_told(house: House) -> None:
-    """Neither a gap that is too long nor other data leaves it unsaid."""
+async def test_loss_of_control_messages_is_noted(house: House) -> None:
+    """Neither a gap that is too long nor other data loses them silently."""
     house.broker.is_deaf = True
     await house.catch_up()
-    assert house.pages.told == []
+    assert house.pages.controls == []
     house.broker.is_deaf = True
     await house.broker.publish(Message(Kind.CONTROL, ZERO, "", "disconnect", "{}"), CONTROL_HISTORY)
     house.broker.now += CONTROL_HISTORY.ttl + GRACE + 1
     await house.catch_up()
-    assert house.pages.told == [("lost", "")]
+    assert house.pages.controls == [("lost", "")]
     house.broker.lose_data()
     await house.catch_up()
 
-    assert house.pages.told == [("lost", "")] * 2
+    assert house.pages.controls == [("lost", "")] * 2

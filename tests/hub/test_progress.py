@@ -1,8 +1,9 @@
 """Progress: up to where a process has received messages and has rendered what they ask for."""
 
 from quart_sse.error_log import ErrorLog
-from quart_sse.hub.fragment import FragmentSpec, Rendered, SharedFragment
+from quart_sse.hub.fragment import SharedFragment
 from quart_sse.hub.progress import Progress
+from quart_sse.hub.rendered import FragmentSpec, Rendered
 from quart_sse.wire.position import Id, Position
 from tests.support.outgoing import at
 
@@ -64,12 +65,12 @@ async def test_fragment_that_no_page_shows_is_not_waited_for() -> None:
     progress, shelf = Progress(), Shelf()
     progress.epoch, progress.seen = "e", at(9)
     shared = behind(progress, "list", at(3), shelf)
-    progress.unwatched(frozenset({"board"}))
+    progress.stop_waiting(frozenset({"board"}))
     assert progress.position.fragments == at(3), "a page still shows it"
 
     shelf.has_viewers = False
-    progress.unwatched(frozenset({"other"}))
+    progress.stop_waiting(frozenset({"other"}))
     assert progress.position.fragments == at(3), "the topic was another one"
-    progress.unwatched(frozenset({"board"}))
+    progress.stop_waiting(frozenset({"board"}))
     assert progress.position.fragments == at(9)
     await shared.close()

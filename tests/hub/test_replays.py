@@ -3,16 +3,19 @@
 import asyncio
 from collections.abc import Mapping
 
-from quart_sse.broker import Replay, Start
+from quart_sse.broker import Kind, Message, Replay, Start
 from quart_sse.broker.memory import MemoryBroker
 from quart_sse.errors import BrokerUnavailable
-from quart_sse.hub.replays import Replays
-from tests.support.house import KEEPS, TOPIC, House
+from quart_sse.hub.replays import Replays, missed, unrecorded
+from quart_sse.wire.position import Id, Position
+from tests.support.house import KEEPS, OTHER, TOPIC, House
 from tests.support.streams import until
 
+BEFORE, BETWEEN, AFTER = Id(1_000_000, 0), Id(1_500_000, 0), Id(2_000_000, 0)
 
-async def test_many_who_come_back_from_one_position_are_answered_together(house: House) -> None:
-    """One call is under way, one more serves all who came meanwhile, and nobody misses anything."""
+
+async def test_many_clients_that_resume_from_one_position_share_an_answer(house: House) -> None:
+    """One call is under way, one more serves all later requests, and no event is missed."""
     since = house.broker.known
     await house.say("1", "2")
     held = house.broker.answers = asyncio.Event()
@@ -30,8 +33,8 @@ async def test_many_who_come_back_from_one_position_are_answered_together(house:
     assert all(viewer.positions == sorted(viewer.positions) for viewer in (first, *others))
 
 
-async def test_who_waits_for_an_answer_together_fails_together_or_goes_on_alone() -> None:
-    """An asker who gives up leaves the question to the next; an error is everybody's."""
+async def test_requests_that_wait_together_fail_together_or_go_on_alone() -> None:
+    """A cancelled request leaves the call to the next one; all that share it get its error."""
     calls: list[asyncio.Future[Replay]] = []
 
     class Slow(MemoryBroker):
@@ -51,3 +54,29 @@ async def test_who_waits_for_an_answer_together_fails_together_or_goes_on_alone(
     assert [str(outcome) for outcome in outcomes] == ["Redis is away."] * 3
     assert len(calls) == 2
     assert not replays._flights
+
+
+def test_process_is_given_events_and_changes_in_one_order() -> None:
+    """Changes come back as the messages that announced them."""
+    replay = Replay(Position("e", AFTER, AFTER))
+    replay.changes = {(TOPIC, "list"): AFTER, (TOPIC, "item"): BEFORE}
+    event = Message(Kind.EVENT, BETWEEN, TOPIC, "said", "hello")
+    replay.events.append(event)
+
+    assert missed(replay) == [
+        Message(Kind.REFRESH, BEFORE, TOPIC, "item"),
+        event,
+        Message(Kind.REFRESH, AFTER, TOPIC, "list"),
+    ]
+
+
+def test_changes_that_are_on_record_no_more_count_as_of_now() -> None:
+    """Only a render that begins later is sure to show them."""
+    replay = Replay(Position("e", AFTER, AFTER))
+    start = Start(Position("e", BETWEEN, BETWEEN), frozenset({"list"}), KEEPS[TOPIC])
+    starts = {TOPIC: start, OTHER: start}
+    replay.stale.add(TOPIC)
+
+    assert unrecorded(replay, starts) == [Message(Kind.REFRESH, AFTER, TOPIC, "list")]
+    replay.changes[TOPIC, "list"] = BEFORE
+    assert unrecorded(replay, starts) == []

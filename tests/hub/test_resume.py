@@ -6,11 +6,11 @@ from collections.abc import Iterable
 
 import pytest
 
-from quart_sse.broker import Kind, Message, Replay, Start
+from quart_sse.broker import Replay, Start
 from quart_sse.broker.memory import GRACE
 from quart_sse.config import Config
-from quart_sse.hub.fragment import FragmentSpec, Rendered
-from quart_sse.hub.resume import PERSONAL_AGAIN_MS, lacks, may_hide, missed, unrecorded
+from quart_sse.hub.rendered import FragmentSpec, Rendered
+from quart_sse.hub.resume import PERSONAL_AGAIN_MS, lacks, may_hide
 from quart_sse.wire.position import ZERO, Id, Position
 from tests.support.house import KEEPS, OTHER, TOPIC, House
 from tests.support.streams import until
@@ -43,7 +43,7 @@ async def test_joiner_uses_html_that_is_new_enough(house: House) -> None:
 
 
 async def test_joiner_is_not_sent_html_that_is_too_old(house: House) -> None:
-    """While nobody looked, the fragment changed: its HTML has aged, and is rendered anew."""
+    """The fragment changed without viewers: its HTML has aged, and is rendered again."""
     since = house.broker.known
     first = await house.viewing("list")
     await house.change("list", "1")
@@ -58,7 +58,7 @@ async def test_joiner_is_not_sent_html_that_is_too_old(house: House) -> None:
 
 
 async def test_joiner_shares_a_render_that_began_after_the_change(house: House) -> None:
-    """A render in flight that contains the change serves who comes while it runs."""
+    """A render in flight that contains the change serves clients that join while it runs."""
     since = house.broker.known
     first = await house.viewing("list")
     house.pages.gate.clear()
@@ -111,7 +111,7 @@ async def test_join_while_messages_flow_misses_none_and_repeats_none(house: Hous
 
 
 async def test_answer_may_overtake_the_messages_that_it_contains(house: House) -> None:
-    """What the replay told is not told again when it arrives by the other way."""
+    """An event of the replay is not sent again when it arrives live."""
     since = house.broker.known
     house.broker.late = []
     await house.say("a")
@@ -124,8 +124,8 @@ async def test_answer_may_overtake_the_messages_that_it_contains(house: House) -
     assert viewer.positions == sorted(viewer.positions)
 
 
-async def test_change_known_before_it_is_heard_holds_nobody_back(house: House) -> None:
-    """Its HTML was sent to who asked for it; the refresh that comes after leaves no missing."""
+async def test_change_known_before_it_is_heard_holds_no_position_back(house: House) -> None:
+    """Viewers have its HTML already; the refresh that arrives later leaves nothing missing."""
     since = house.broker.known
     house.broker.late = []
     await house.change("list", "1")
@@ -152,7 +152,7 @@ async def test_replay_is_in_order_over_topics_and_kept_apart_from_the_bound(hous
     await small.leave(viewer)
 
 
-async def test_reset_is_told_with_a_position_that_knows_no_fragments(house: House) -> None:
+async def test_reset_comes_with_a_position_that_knows_no_fragments(house: House) -> None:
     """Then every fragment is sent once, and the position says that all are current."""
     await house.say("a")
     viewer = house.view("list", "count", since=None)
@@ -171,7 +171,7 @@ async def test_reset_is_told_with_a_position_that_knows_no_fragments(house: Hous
 
 
 async def test_reset_stands_alone(house: House) -> None:
-    """No position goes past events that were lost before the client is told of the loss."""
+    """No position goes past events that were lost before the client is reset."""
     since = house.broker.known
     await house.say("a", "b", "c", topic=OTHER)
     lost = await house.say("d")
@@ -248,7 +248,7 @@ async def test_page_that_is_ahead_joins_no_group_before_the_process_has_caught_u
     assert viewer.shown == []
 
 
-async def test_slow_render_does_not_pay_what_a_process_knows_to_be_owed(house: House) -> None:
+async def test_slow_render_does_not_make_up_for_a_newer_change(house: House) -> None:
     """The record of a change has expired, but the process has heard of it."""
     since = house.broker.known
     await house.viewing("list")
@@ -312,7 +312,7 @@ async def test_html_from_before_a_topic_was_heard_is_rendered_again(house: House
     assert second.shown == [("news.list?room=1", "1")]
 
 
-async def test_regular_fragment_goes_on_while_another_one_is_owed(house: House) -> None:
+async def test_regular_fragment_goes_on_while_another_one_is_missing(house: House) -> None:
     """What was rendered since a page came is not older than the page, whatever its version."""
     viewer = house.view("clock", "list", since=house.broker.known)
     await house.viewing("clock")
@@ -365,8 +365,8 @@ async def test_position_never_goes_back(house: House) -> None:
         assert [p.fragments for p in positions] == sorted(p.fragments for p in positions)
 
 
-async def test_position_of_a_page_is_not_told_back_to_it(house: House) -> None:
-    """Who comes with current fragments while others wait for theirs keeps what he has."""
+async def test_position_of_a_page_is_not_sent_back_to_it(house: House) -> None:
+    """A page with current fragments keeps its position while others wait for theirs."""
     await house.viewing("list")
     house.pages.gate.clear()
     await house.change("list", "1")
@@ -396,10 +396,10 @@ async def test_position_lags_behind_a_fragment_that_is_not_sent(house: House) ->
 
 
 @pytest.mark.parametrize(("seconds", "is_again"), [(0, True), (59, True), (61, False)])
-async def test_personal_fragment_is_signalled_again_to_who_comes_back(
+async def test_personal_fragment_is_signalled_again_on_resume(
     house: House, seconds: int, is_again: bool
 ) -> None:
-    """Who had the signal may have been cut off before he could fetch: for a minute, it repeats."""
+    """A client may have been cut off before its fetch: for a minute, the signal repeats."""
     await house.refresh("mine")
     house.broker.now += seconds
     await house.broker.probe()
@@ -479,27 +479,3 @@ def test_what_a_client_does_not_show_may_be_inside_what_it_shows(
     """That is any other fragment of the topic that changed since."""
     assert may_hide(start(), TOPIC, replayed(**changes)) is may_be_inside
     assert not may_hide(start(), OTHER, replayed(**changes))
-
-
-def test_process_is_given_events_and_changes_in_one_order() -> None:
-    """Changes come back as the messages that announced them."""
-    replay = replayed(list=AFTER, item=BEFORE)
-    event = Message(Kind.EVENT, POSITION, TOPIC, "said", "hello")
-    replay.events.append(event)
-
-    assert missed(replay) == [
-        Message(Kind.REFRESH, BEFORE, TOPIC, "item"),
-        event,
-        Message(Kind.REFRESH, AFTER, TOPIC, "list"),
-    ]
-
-
-def test_changes_that_are_on_record_no_more_count_as_of_now() -> None:
-    """Only a render that begins later is sure to show them."""
-    replay = replayed()
-    starts = {TOPIC: start(), OTHER: start()}
-    replay.stale.add(TOPIC)
-
-    assert unrecorded(replay, starts) == [Message(Kind.REFRESH, AFTER, TOPIC, "list")]
-    replay.changes[TOPIC, "list"] = BEFORE
-    assert unrecorded(replay, starts) == []

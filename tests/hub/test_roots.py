@@ -207,7 +207,7 @@ async def test_error_of_too_many_root_paths_names_the_remedy() -> None:
 
 
 async def test_change_is_known_below_a_root_path_that_comes_later() -> None:
-    """A page that is the first below its root path is shown what others were told before."""
+    """A page that is the first below its root path shows what others were sent before."""
     house = House()
     (url,) = connect_urls(await house.page(""))
     (other,) = connect_urls(await house.page("/-app"))

@@ -19,7 +19,7 @@ def group(*fragments: str, topic: str = "board", root: str = "", members: int = 
 
 
 def test_topic_is_known_while_a_group_listens_and_a_while_longer() -> None:
-    """A user who goes from page to page leaves no topic, so that nothing is subscribed twice."""
+    """A client that goes from page to page leaves no topic, so that none is subscribed twice."""
     subscribers, one, other = Subscribers(), group("list"), group("count")
     subscribers.add(one)
     subscribers.add(other)
@@ -101,7 +101,7 @@ def test_topic_that_has_no_listeners_has_no_pages() -> None:
     assert Subscribers().showing("board", "list", "") == []
 
 
-def test_what_a_fragment_contains_is_learned_once_for_each_root_path() -> None:
+def test_what_a_fragment_contains_is_new_once_for_each_root_path() -> None:
     """The first render below a root path that shows it may come too late for a change inside."""
     subscribers = TopicSubscribers("board")
 
@@ -113,7 +113,7 @@ def test_what_a_fragment_contains_is_learned_once_for_each_root_path() -> None:
     assert subscribers.with_nested(frozenset({"count"})) == {"count"}
 
 
-def test_what_was_learned_below_a_root_path_goes_with_it() -> None:
+def test_nesting_below_a_root_path_goes_with_it() -> None:
     """A root path comes from requests, so what is known of it must have an end."""
     subscribers = TopicSubscribers("board")
     for root in ("", "/app"):
@@ -124,10 +124,10 @@ def test_what_was_learned_below_a_root_path_goes_with_it() -> None:
     assert subscribers.put_inside("item", "list", "/app")
 
 
-def test_fragments_beside_are_those_of_pages_that_do_not_show_one() -> None:
+def test_shown_without_gives_fragments_of_pages_that_do_not_show_one() -> None:
     """One of them may turn out to contain it."""
     subscribers = TopicSubscribers("board")
     subscribers.groups.update({group("list", "count"), group("table")})
 
-    assert subscribers.beside("list") == {"table"}
-    assert subscribers.beside("item") == {"list", "count", "table"}
+    assert subscribers.shown_without("list") == {"table"}
+    assert subscribers.shown_without("item") == {"list", "count", "table"}

@@ -37,7 +37,8 @@ ORDER = [
 ]
 #: The floors inside the hub, lowest first: a module imports from lower floors only.
 HUB_FLOORS = [
-    {"batch", "fragment"},
+    {"batch", "rendered"},
+    {"fragment"},
     {"connection", "fragments", "progress"},
     {"outgoing", "roots"},
     {"group", "replays"},

@@ -1,4 +1,4 @@
-"""A process without an app: its broker, its hub, what the hub asks, and those who look on.
+"""A process without an app: its broker, its hub, what the hub asks, and its viewers.
 
 ``Process`` is what every harness of hubs has in common; ``House`` is the one for single tests, with
 a broker, renderers and viewers that a test can hold up.
@@ -18,8 +18,8 @@ from quart_sse.config import Config
 from quart_sse.error_log import ErrorLog
 from quart_sse.hub.batch import Personal
 from quart_sse.hub.connection import Connection
-from quart_sse.hub.fragment import FragmentSpec, Rendered
 from quart_sse.hub.hub import Hub
+from quart_sse.hub.rendered import FragmentSpec, Rendered
 from quart_sse.wire.naming import member_key
 from quart_sse.wire.partial import encode_loader
 from quart_sse.wire.position import ZERO, Id, Position, new_epoch
@@ -91,16 +91,16 @@ class Pages(Process):
         self.gate = asyncio.Event()  #: renders wait while it is not set
         self.gate.set()
         self.error: Exception | None = None
-        self.told: list[tuple[str, str]] = []
+        self.controls: list[tuple[str, str]] = []
 
     def spec(self, topic: str, fragment: str) -> FragmentSpec | None:
         return self.specs.get(fragment)
 
     def take(self, name: str, text: str) -> None:
-        self.told.append((name, text))
+        self.controls.append((name, text))
 
     def lose(self) -> None:
-        self.told.append(("lost", ""))
+        self.controls.append(("lost", ""))
 
     async def render(self, topic: str, fragment: str, root: str = "") -> Rendered:
         self.rendered.append(fragment)
@@ -210,7 +210,7 @@ class Viewer:
 
     @property
     def positions(self) -> list[Position]:
-        """What it was told of its position, message for message."""
+        """The position of each message, in the order of arrival."""
         lines = b"".join(self.writes).decode().split("\n")
         positions = [Position.parse(line[4:]) for line in lines if line.startswith("id: ")]
         assert None not in positions
@@ -226,7 +226,7 @@ class Viewer:
         await until(lambda: dict(self.shown).get(key) == html)
 
     async def hears(self, *texts: str) -> None:
-        """Wait until it was told so many events, and see that they are these."""
+        """Wait for as many events, and check that they are these."""
         await until(lambda: len(self.said) >= len(texts))
         assert self.said == list(texts)
 

@@ -40,7 +40,7 @@ from quart_sse.broker import CONTROL_HISTORY, Keep, Kind, Message, Past, Receive
 from quart_sse.broker.memory import MemoryBroker
 from quart_sse.config import Config
 from quart_sse.errors import BrokerUnavailable
-from quart_sse.hub.fragment import FragmentSpec, Inside, Rendered
+from quart_sse.hub.rendered import FragmentSpec, Inside, Rendered
 from quart_sse.wire.ending import Ending
 from quart_sse.wire.naming import member_key
 from quart_sse.wire.position import ZERO, Id, Position, new_epoch

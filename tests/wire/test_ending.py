@@ -22,12 +22,12 @@ def read(message: bytes) -> ServerSentEvent:
 @pytest.mark.parametrize("ending", [ending for ending in Ending if not ending.is_final])
 def test_holdoff_comes_with_a_random_delay(ending: Ending) -> None:
     """Clients that are sent away together come back at different times around the one meant."""
-    told = [read(ending.encode()) for _ in range(200)]
+    sent = [read(ending.encode()) for _ in range(200)]
 
-    assert {(event.event, event.data, event.id) for event in told} == {
+    assert {(event.event, event.data, event.id) for event in sent} == {
         ("sse-holdoff", ending.reason, "")
     }
-    delays = [(event.retry or 0) / 1000 for event in told]
+    delays = [(event.retry or 0) / 1000 for event in sent]
     assert ending.seconds is not None
     assert 0.5 * ending.seconds <= min(delays) + 0.001 < 0.8 * ending.seconds
     assert 1.2 * ending.seconds < max(delays) <= 1.5 * ending.seconds

@@ -108,7 +108,7 @@ def test_topics_differ_if_their_values_do(
 @settings(deadline=None)
 @given(text=st.text())
 def test_any_text_is_read_without_an_error(text: str) -> None:
-    """A topic's name from anybody is read without an error; whether it exists is asked later."""
+    """Any text parses as a topic's name; whether the topic exists is judged later."""
     channel, values = parse_topic(text)
 
     assert text.startswith(channel)

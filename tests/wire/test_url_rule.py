@@ -103,7 +103,7 @@ def test_topic_survives_its_url(
 async def test_topic_is_reached_at_its_url(
     app: Quart, sse: SSE, rule: str, params: dict[str, Any], name: str
 ) -> None:
-    """Who subscribes at the URL that ``url_for`` gives hears what is published to the topic."""
+    """A client of the URL that ``url_for`` gives gets what is published to the topic."""
     rooms = sse.channel("rooms", rule, public=True)
     rooms.fragment("list")(lambda **values: repr(sorted(values.items())))
     async with app.test_request_context("/"):
@@ -190,7 +190,7 @@ def test_topic_that_another_channel_owns_raises(sse: SSE) -> None:
 def test_topic_that_the_app_s_own_route_hides_raises(
     app: Quart, sse: SSE, rule: str, params: dict[str, Any]
 ) -> None:
-    """A channel that the app hides behind a route of its own could never be connected."""
+    """A channel that the app hides behind a rule of its own could never be connected."""
     app.add_url_rule(f"/sse{rule}", "own", lambda **_: "")
     news = sse.channel("news", rule)
 
@@ -239,7 +239,7 @@ def test_values_of_what_is_no_topic_is_none(app: Quart, sse: SSE, name: str) -> 
 @pytest.mark.parametrize("rule", ["/<day:room>", "/<words:room>", "/<uuid:room>", "/<float:room>"])
 @pytest.mark.parametrize("text", ["x", "-", "2026-13-99", "nan", "a--b", "%", "\ud800"])
 def test_values_of_hostile_text_is_none(app: Quart, sse: SSE, rule: str, text: str) -> None:
-    """Text that a converter does not take never raises, for it comes from anybody."""
+    """Text that a converter does not take never raises, because any client may send it."""
     rooms = sse.channel("rooms", rule)
 
     found = rooms.url_rule.values(app.url_map, f"rooms?room={text}")

@@ -1,0 +1,64 @@
+"""How fragments are declared, and what their renders give."""
+
+import itertools
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from ..wire import declared_name
+
+
+@dataclass(frozen=True, slots=True)
+class FragmentSpec:
+    """How a fragment was declared; see ``Channel.fragment``."""
+
+    name: str
+    personal: bool = False
+    every: float | None = None  #: interval of regular renders, in seconds
+    debounce: float | None = None  #: in seconds; None for ``QUART_SSE_DEBOUNCE``
+    presence: bool = False
+    includes: frozenset[str] = frozenset()
+
+
+class Inside(NamedTuple):
+    """One fragment inside another one's HTML, with the render and the tags that were put there."""
+
+    topic: str
+    fragment: str
+    rendered: "Rendered"
+    opening: str  #: start tag of its element
+    closing: str  #: end tag of its element
+
+    @property
+    def element(self) -> str:
+        """The element as the macros wrote it."""
+        return self.around(self.rendered.html)
+
+    def around(self, html: str) -> str:
+        """Return the element with other content."""
+        return f"{self.opening}{html}{self.closing}"
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """The outcome of one render."""
+
+    html: str
+    #: (topic, fragment) of the fragments inside, at any depth
+    nested: frozenset[tuple[str, str]] = frozenset()
+    #: fragments directly inside whose render is known
+    inside: tuple[Inside, ...] = ()
+    #: when the render began, by :func:`next_number`; 0 as the renderer returns it
+    number: int = field(default=0, compare=False)
+
+
+_numbers = itertools.count(1)
+
+
+def next_number() -> int:
+    """Return the next number of a count by which renders and connections compare their begin."""
+    return next(_numbers)
+
+
+def renderer_of(topic: str, fragment: str) -> str:
+    """Return the name under which ``ErrorLog`` counts the errors of a fragment's renderer."""
+    return f"renderer of fragment {declared_name(topic, fragment)!r}"
