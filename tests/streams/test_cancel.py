@@ -252,7 +252,7 @@ async def check_nothing_is_left(state: Services, where: str) -> None:
         "connections": state.connections,
         "groups of connections": hub._groups.items(),
         "groups": hub._groups._shared,
-        "debts": hub._groups._joining,
+        "joining": hub._groups._joining,
         "limits": state.connections._by_owner,
     }
     assert not any(left.values()), (where, left)

@@ -614,7 +614,7 @@ async def settled(server: Server, before: dict[str, int] | None = None) -> dict[
     loop = asyncio.get_running_loop()
     end, held, last = loop.time() + PATIENCE, await look(server), {"": 0}
     while loop.time() < end:
-        is_idle = not (held["connections"] or held["subscribers"] or held["departed"])
+        is_idle = not (held["connections"] or held["topics"] or held["departed"])
         if is_idle and (
             held == last if before is None else all(held[n] <= before[n] for n in EXACT)
         ):
