@@ -33,8 +33,7 @@ class ConfigError(SSEError, ValueError):
 class SetupError(SSEError, RuntimeError):
     """The extension is not initialised for the app, or is initialised twice.
 
-    Raised by ``init_app``; by the use of a topic or of the ``SSE`` object without an app; and if a
-    package of the broker is not installed.
+    Raised by ``init_app``, and by the use of a topic or of the ``SSE`` object without an app.
 
     Example:
         ``SSE().broker``, before any ``init_app``

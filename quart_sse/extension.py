@@ -84,8 +84,7 @@ class SSE:
             app: The app.
 
         Raises:
-            SetupError: If the app was initialised before, or its broker needs a package that is
-                not installed.
+            SetupError: If the app was initialised before.
             ConfigError: If a key is unknown or its value is invalid.
 
         Example:

@@ -141,11 +141,7 @@ def wire(
 
 
 def make_broker(config: Config) -> Broker:
-    """Return the broker that ``QUART_SSE_BROKER_URL`` selects.
-
-    Raises:
-        SetupError: If it needs a package that is not installed.
-    """
+    """Return the broker that ``QUART_SSE_BROKER_URL`` selects."""
     if config.broker_url == "memory://":
         return MemoryBroker()
     # Imported here, so that apps with one process do not load the Redis client.

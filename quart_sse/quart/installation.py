@@ -25,9 +25,6 @@ class Installation:
         channels: Channel name -> declared channel.
         identify: Returns the current request's identity.
         config: The app's settings.
-
-    Raises:
-        SetupError: If the broker needs a package that is not installed.
     """
 
     def __init__(
