@@ -225,7 +225,7 @@ class Signer:
             logger.warning(
                 "A page's token has a signature that does not verify; the token is refused. If "
                 "app.secret_key differs between processes or restarts, give all of them the same "
-                "key; otherwise a client has changed a URL. This is said once."
+                "key; otherwise a client has changed a URL. This is logged once."
             )
 
     def sign_browser(self, browser: str) -> str:

@@ -197,7 +197,7 @@ class Control:
             self._once.warn(
                 name,
                 "Another release of the app sent the control message %r, unknown here; skipped. "
-                "This is said once.",
+                "This is logged once.",
                 name,
             )
             return
@@ -220,7 +220,7 @@ class Control:
             self._once.warn(
                 f"{name}.{key}",
                 "Another release of the app sent %r in the control message %r, unknown here; "
-                "left out. This is said once.",
+                "left out. This is logged once.",
                 key,
                 name,
             )

@@ -155,6 +155,6 @@ class Pages:
             self._warned.add(names)
             logger.warning(
                 "A page shows the fragments %s without a connect element, so they will not change. "
-                "Put {{ sse_connect() }} after them, or use sse_live. This is said once.",
+                "Put {{ sse_connect() }} after them, or use sse_live. This is logged once.",
                 ", ".join(sorted(names)),
             )

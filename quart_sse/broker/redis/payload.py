@@ -140,7 +140,7 @@ class Reader:
         self._once.warn(
             f"{what} {name}",
             "Another release of the app sends messages with the %s %r, unknown here; skipped. This "
-            "is said once.",
+            "is logged once.",
             what,
             name,
         )
