@@ -65,7 +65,7 @@ class Connections:
         if len(self) >= config.max_connections:
             self.say_full(
                 "Connection limit reached (%d, QUART_SSE_MAX_CONNECTIONS); new streams retry in "
-                "about %g s.",
+                "about %g s. Raise the limit, or serve from more processes.",
                 config.max_connections,
                 Ending.OVERLOADED.seconds,
             )
