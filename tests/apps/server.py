@@ -68,7 +68,7 @@ async def state() -> dict[str, object]:
     now = asyncio.get_running_loop().time()
     stalled = [
         connection
-        for connection in connections.values()
+        for connection in connections
         if connection.busy_since is not None and now - connection.busy_since > STALLED
     ]
     return {

@@ -195,6 +195,8 @@ async def test_full_process_logs_its_limit_and_the_delay_once(
     fill(open_, connect())
 
     assert [open_.is_full() for _ in range(3)] == [True] * 3
-    assert [record.getMessage() for record in caplog.records] == [
-        "Connection limit reached (1, QUART_SSE_MAX_CONNECTIONS); new streams retry in about 10 s."
-    ]
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        "Connection limit reached (1, QUART_SSE_MAX_CONNECTIONS); new streams retry in about 10 s. "
+        "Raise the limit, or serve from more processes."
+    )
