@@ -5,6 +5,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -193,7 +194,13 @@ class Config:
         fields = {PREFIX + field.name.upper(): field for field in dataclasses.fields(cls)}
         for key in config:
             if key.startswith(PREFIX) and key not in fields:
-                raise ConfigError(key, config[key], f"removed: the keys are {', '.join(fields)}")
+                # Without the prefix, which makes all of them alike.
+                names = [name.removeprefix(PREFIX) for name in fields]
+                near = get_close_matches(key.removeprefix(PREFIX), names, 1)
+                keys = f"The keys are {', '.join(fields)}"
+                if near:
+                    keys = f"Did you mean {PREFIX}{near[0]}?"
+                raise ConfigError(key, config[key], f"removed, for there is no such key. {keys}")
 
         values = {}
         for key, field in fields.items():

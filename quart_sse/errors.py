@@ -27,7 +27,8 @@ class ConfigError(SSEError, ValueError):
     def __init__(self, key: str, value: object, expected: str) -> None:
         # A URL may contain a password, and error messages are logged.
         shown = re.sub(r"//[^/@]*@", "//...@", repr(value))
-        super().__init__(f"{key} is {shown}. It must be {expected}.")
+        end = "" if expected.endswith("?") else "."
+        super().__init__(f"{key} is {shown}. It must be {expected}{end}")
 
 
 class SetupError(SSEError, RuntimeError):
@@ -110,6 +111,14 @@ class FragmentError(SSEError, ValueError):
 
     Example:
         ``await topic.push("greeting", html="Hello")``, a personal fragment
+    """
+
+
+class MacroError(SSEError, ValueError):
+    """Raised when a macro is called with an argument that it cannot use.
+
+    Example:
+        ``{{ sse_fragment("comments.list", tag="script") }}`` raises it.
     """
 
 

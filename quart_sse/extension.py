@@ -305,7 +305,8 @@ class SSE:
 
                 @app.get("/ticker")
                 async def ticker() -> Response:
-                    return await sse.stream(prices.topic(), initial=[Event("hello", "welcome")])
+                    hello = Event("hello", name="welcome")
+                    return await sse.stream(prices.topic(), initial=[hello])
         """
         for topic in topics:
             _check_topic("sse.stream()", topic)

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from ..access import ConnectElements, Gate
 from ..channels import AppChannels, Channel, Topic
-from ..errors import FragmentError, UnknownChannelError
+from ..errors import FragmentError, MacroError, UnknownChannelError
 from ..host import Host
 from ..hub import Hub, Inside, Rendered
 from ..wire import check_event_name, member_key
@@ -91,7 +91,7 @@ class Macros:
             ParameterError: If the parameters are not those of the channel's rule.
             FragmentError: If the HTML cannot be sent, or the fragment may not stand inside the
                 fragment that is being rendered.
-            ValueError: If ``tag``, ``attrs`` or ``aria_live`` cannot be written as HTML.
+            MacroError: If ``tag``, ``attrs`` or ``aria_live`` cannot be written as HTML.
         """
         topic, fragment = self._find(name, params)
         page = self._pages.current()
@@ -202,9 +202,9 @@ class Macros:
         aria_live: str | None,
     ) -> Markup:
         if aria_live not in _ARIA_LIVE:
-            raise ValueError(f"aria_live is {aria_live!r}. Write 'polite', 'assertive' or 'off'.")
+            raise MacroError(f"aria_live is {aria_live!r}. Write 'polite', 'assertive' or 'off'.")
         if not _TAG_NAME.fullmatch(tag) or tag.lower() in _RAW_TEXT:
-            raise ValueError(
+            raise MacroError(
                 f"tag is {tag!r}. Write the name of an element that shows HTML, such as 'div'."
             )
         attributes = _attributes({"aria-live": aria_live, **(attrs or {})})
@@ -273,12 +273,12 @@ def _attributes(values: Mapping[str, Any]) -> Markup:
     """Return the attributes of a tag, without those whose value is None.
 
     Raises:
-        ValueError: If a name has a character that ends it, so that a user who chose the name could
+        MacroError: If a name has a character that ends it, so that a user who chose the name could
             add attributes. Jinja's ``xmlattr`` filter refuses the same names.
     """
     for name in values:
         if not name or _BREAKS_NAME.search(name):
-            raise ValueError(
+            raise MacroError(
                 f"{name!r} in attrs cannot name an attribute: it is empty, or has a space, a "
                 "quote, '/', '<', '>' or '='. Write the name yourself; values may have these."
             )

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from markupsafe import Markup
 
 from ..config import Config, read_origins
+from ..errors import MacroError
 from ..host import Host
 from .assets import ASSETS
 
@@ -81,13 +82,13 @@ class Scripts:
                 typed nothing, for pages on a wall display.
 
         Raises:
-            ValueError: If ``shared`` and ``htmx`` are both false, ``origins`` or ``reload`` is
+            MacroError: If ``shared`` and ``htmx`` are both false, ``origins`` or ``reload`` is
                 given with ``shared=False``, or an origin is malformed.
         """
         names: tuple[str, ...] = (_SHARED if shared else _PLAIN)[self._config.htmx]
         if not htmx:
             if not shared:
-                raise ValueError(
+                raise MacroError(
                     "sse_scripts(shared=false, htmx=false) loads no script at all. Remove the call "
                     "from the template, or one of the two arguments."
                 )
@@ -116,14 +117,14 @@ class Scripts:
 def _options(shared: bool, origins: Iterable[str], reload: bool) -> Markup:
     """Return the attributes from which quart-sse.js reads its options."""
     if (origins or reload) and not shared:
-        raise ValueError(
+        raise MacroError(
             "sse_scripts(shared=false) does not load quart-sse.js, to which origins= and reload= "
             "apply. Remove shared=false, or these."
         )
     try:
         listed = read_origins(origins)
     except (TypeError, ValueError):
-        raise ValueError(
+        raise MacroError(
             f"origins is {origins!r}. List origins such as 'https://live.example.org', without a "
             "path, in sse_scripts(origins=[...])."
         ) from None

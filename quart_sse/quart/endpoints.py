@@ -86,7 +86,7 @@ class Endpoints:
             try:
                 return respond(await self._streams.channel(request, topic, fragments))
             except Refusal as refusal:
-                abort(refusal.ending.status)
+                abort(refusal.ending.status, f"The stream was refused: {refusal.ending.reason}.")
 
         async def fragment(fragment: str, **params: Any) -> Response:
             if fragment not in channel.fragments:
@@ -103,7 +103,7 @@ class Endpoints:
         try:
             return respond(await self._streams.connect(request))
         except Refusal as refusal:
-            abort(refusal.ending.status)
+            abort(refusal.ending.status, f"The stream was refused: {refusal.ending.reason}.")
 
     async def _fragment(self, topic: Topic, name: str) -> Response:
         """Respond with a fragment's HTML; the gate judges the client as for a stream."""

@@ -72,7 +72,7 @@ class StreamEndpoints:
                 of another origin.
         """
         texts = request.args.getlist("t")
-        too_much = len(texts) > self._config.max_tokens or not texts
+        too_much = len(texts) > self._config.max_tokens
         return await self._answer(request, texts, bare=False, too_much=too_much)
 
     async def channel(
@@ -150,6 +150,8 @@ class StreamEndpoints:
             return no_stream()
         self._refuse_foreign(request)
         try:
+            if not texts and topic is None:
+                raise Refusal(Ending.NO_TOKEN)
             self._check_request(request, too_much)
             identity = await self._gate.identify()
             tokens = await self._verified(texts, identity)
@@ -264,7 +266,7 @@ class StreamEndpoints:
             "topics": admission.refused_topics,
             "fragments": admission.refused_fragments,
         }
-        return Event(self._host.dumps(data), "sse-refused").encode()
+        return Event(self._host.dumps(data), name="sse-refused").encode()
 
     def _notice_others(self, tokens: list[Token | None], starts: Mapping[str, Start]) -> None:
         """Warn once if several processes serve the app without a shared broker.

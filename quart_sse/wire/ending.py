@@ -37,6 +37,7 @@ class Ending(Enum):
     ERROR = "error", 5.0, 500  #: a function of the app has failed
     REFUSED = "refused", None, 403  #: the client may not listen
     EXPIRED = "expired", None, 403  #: as REFUSED, because the page's signature is too old
+    NO_TOKEN = "no-token", None, 400  #: the URL has no parameter ``t``
     TOO_LONG = "too-long", None, 400  #: the URL asks for too much
 
     def __init__(self, reason: str, seconds: float | None, status: int) -> None:
@@ -60,9 +61,9 @@ class Ending(Enum):
         an hour, and its ``Last-Event-ID`` then shows that the stream had stopped for good.
         """
         if self.seconds is None:
-            return Event(self.reason, "sse-stop", id=STOPPED, retry_ms=STOP_MS).encode()
+            return Event(self.reason, name="sse-stop", id=STOPPED, retry_ms=STOP_MS).encode()
         retry_ms = int(self.seconds * random.uniform(500, 1500))
-        return Event(self.reason, "sse-holdoff", retry_ms=retry_ms).encode()
+        return Event(self.reason, name="sse-holdoff", retry_ms=retry_ms).encode()
 
 
 class Refusal(Exception):  # noqa: N818 - an answer, not an error

@@ -7,7 +7,7 @@ others, so it must not be used here.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 from ..errors import EventError
 from .position import Position
@@ -41,6 +41,7 @@ class Event:
     """
 
     data: str | None = None
+    _: KW_ONLY
     name: str | None = None
     id: str | None = None
     retry_ms: int | None = None

@@ -195,7 +195,7 @@ async def test_view_s_stream_leaves_out_personal_fragments(app: Quart, sse: SSE)
 
 async def test_view_s_stream_begins_with_its_initial_events(app: Quart, sse: SSE) -> None:
     """What the view wants sent first is sent before all else."""
-    initial = [Event("hello", "welcome"), Event("two\nlines", "more", retry_ms=5)]
+    initial = [Event("hello", name="welcome"), Event("two\nlines", name="more", retry_ms=5)]
 
     @app.get("/ticker")
     async def ticker() -> Response:

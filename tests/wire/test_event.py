@@ -144,4 +144,10 @@ def test_body_and_id_line_make_the_whole_message() -> None:
     joined = encode_id(position) + encode_body("a\nb", "x", 5)
 
     assert joined == b"id: b3k9.1795302000123-4\nretry: 5\nevent: x\ndata: a\ndata: b\n\n"
-    assert joined == Event("a\nb", "x", str(position), 5).encode()
+    assert joined == Event("a\nb", name="x", id=str(position), retry_ms=5).encode()
+
+
+def test_only_data_is_given_without_its_name() -> None:
+    """``Event("price", "42")`` would be read as either, so it is an error."""
+    with pytest.raises(TypeError, match="positional"):
+        Event("price", "42")  # type: ignore[call-arg]
