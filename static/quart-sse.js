@@ -231,6 +231,7 @@
 
   const append = (list, entry) => list.push(entry) > MAX_MESSAGES && list.shift();
 
+  // The worker holds a subscription as long as messages with its spec come, and drops it without one.
   const send = (subscription, spec) =>
     subscription.port.postMessage({ spec, interval: api.interval || interval });
   const subscribe = (subscription) =>
