@@ -27,7 +27,7 @@ from .quart import Installation, respond
 from .wire import Event, Refusal
 from .wiring import Services
 
-logger = logging.getLogger("quart_sse")
+logger: logging.Logger = logging.getLogger("quart_sse")
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

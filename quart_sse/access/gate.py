@@ -14,7 +14,7 @@ from ..wire import Ending, Refusal
 from .answers import is_refusal
 from .tokens import Signer, Token, read_topics
 
-logger = logging.getLogger("quart_sse")
+logger: logging.Logger = logging.getLogger("quart_sse")
 
 
 class Renders(Protocol):

@@ -12,7 +12,7 @@ from itsdangerous import BadSignature, URLSafeSerializer, URLSafeTimedSerializer
 
 from ..errors import MissingSecretKeyError
 
-logger = logging.getLogger("quart_sse")
+logger: logging.Logger = logging.getLogger("quart_sse")
 
 #: Prefix of a token without a signature.
 UNSIGNED = "~"

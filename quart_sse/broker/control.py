@@ -20,7 +20,7 @@ from .base import Broker
 from .messages import CONTROL_HISTORY, Keep, Kind, Message
 from .processes import Process, Processes
 
-logger = logging.getLogger("quart_sse")
+logger: logging.Logger = logging.getLogger("quart_sse")
 
 #: Names of the messages that ask and answer.
 ASK, ANSWER = "ask", "answer"
@@ -72,7 +72,7 @@ class Control:
     """
 
     def __init__(self, broker: Broker, errors: ErrorLog) -> None:
-        self.processes = Processes(broker)
+        self.processes: Processes = Processes(broker)
         self._broker = broker
         self._errors = errors
         self._handlers: dict[str, tuple[Handler, Set[str]]] = {}

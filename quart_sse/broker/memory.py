@@ -35,7 +35,7 @@ class MemoryBroker(Broker):
         clock: Returns the time in seconds since 1970; tests replace it.
     """
 
-    state = State.STARTING
+    state: State = State.STARTING
     is_shared = False
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:

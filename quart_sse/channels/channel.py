@@ -109,9 +109,9 @@ class Channel:
         history_ttl: float | None,
         binding: Callable[[], Binding],
     ) -> None:
-        self.name = check_name("channel", name)
+        self.name: str = check_name("channel", name)
         self.rule = rule
-        self.url_rule = UrlRule(self.name, rule)
+        self.url_rule: UrlRule = UrlRule(self.name, rule)
         self.public = public
         self.authorizer: Callable[..., Any] | None = None
         self.fragments: dict[str, Fragment] = {}

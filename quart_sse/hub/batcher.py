@@ -31,7 +31,7 @@ class Batcher:
         self._after = after
         self._errors = errors
         self._dirty: dict[Group, None] = {}
-        self.idle = (
+        self.idle: asyncio.Event = (
             asyncio.Event()
         )  #: set while no group has pending messages and no batch is on its way
         self.idle.set()

@@ -86,39 +86,39 @@ class Connection:
         metadata: Mapping[str, object] | None = None,
     ) -> None:
         secret = secrets.token_urlsafe(18)
-        self.id = id_of(secret)
-        self.subscription = subscription
+        self.id: str = id_of(secret)
+        self.subscription: Subscription = subscription
         #: Data of ``sse-open``: the connection's id, the secret behind it, and the topics that
         #: each token granted.
         self.introduction: dict[str, object] = {"id": self.id, "secret": secret}
-        self.identity = identity
-        self.browser = browser
-        self.address = address
-        self.bare = bare
-        self.root = root
+        self.identity: str | None = identity
+        self.browser: str | None = browser
+        self.address: str | None = address
+        self.bare: bool = bare
+        self.root: str = root
         #: (fragment key, topics of nested fragments) -> whether the client may see it; None if a
         #: view of the app has decided.
         self.may_see: Callable[[str, frozenset[str]], bool] | None = None
         #: Topics of nested fragments, whose access rules the client has passed, too.
         self.inside: frozenset[str] = frozenset()
         #: Whether the request brought no browser cookie, so that the answer sets one.
-        self.is_browser_new = False
-        self.metadata = dict(metadata or {})
-        self.is_ended = False
+        self.is_browser_new: bool = False
+        self.metadata: dict[str, object] = dict(metadata or {})
+        self.is_ended: bool = False
         #: ``time.monotonic`` before access was judged: later revocations apply to the connection.
-        self.judged_at = time.monotonic()
+        self.judged_at: float = time.monotonic()
         #: Loop time at which the stream ends, so that access is judged again.
-        self.ends_at = float("inf")
+        self.ends_at: float = float("inf")
         #: Loop time at which the page needs a new token; ``renew`` signs it and returns a function
         #: that encodes the message, given the position at which the token's stream starts.
-        self.renew_at = float("inf")
+        self.renew_at: float = float("inf")
         self.renew: Callable[[], Awaitable[Callable[[Position], bytes]]] | None = None
         #: Cancels the request of a client that reads nothing, and returns whether the socket was
         #: closed, too; None if the server offers no way to.
         self.kick: Callable[[], bool] | None = None
         #: Loop time since which the server has been writing; None while it waits for bytes.
         self.busy_since: float | None = None
-        self.loader = loader
+        self.loader: Callable[[Personal], bytes] = loader
         self._max_events = config.pending_events
         self._max_bytes = config.pending_bytes
         # Fragment key, or a number for an event -> its bytes, in the order of sending.

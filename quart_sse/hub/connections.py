@@ -10,7 +10,7 @@ from ..wire import Ending
 from .connection import Connection
 from .subscribers import Subscribers
 
-logger = logging.getLogger("quart_sse")
+logger: logging.Logger = logging.getLogger("quart_sse")
 
 #: Interval between two log lines about a full process, in seconds.
 FULL_LOG_INTERVAL = 60.0
@@ -32,8 +32,8 @@ class Connections:
         self._by_id: dict[str, Connection] = {}
         self._by_owner: dict[tuple[str, str], dict[Connection, None]] = {}
         self._warned_full_at = float("-inf")  # by time.monotonic
-        self.is_closing = False  #: whether the server stops, so that no further stream opens
-        self.emptied = asyncio.Event()  #: set while there are no connections
+        self.is_closing: bool = False  #: whether the server stops, so that no further stream opens
+        self.emptied: asyncio.Event = asyncio.Event()  #: set while there are no connections
         self.emptied.set()
 
     def __len__(self) -> int:

@@ -62,7 +62,7 @@ class SharedFragment:
     ) -> None:
         self.topic = topic
         self.spec = spec
-        self.key = member_key(topic, spec.name)
+        self.key: str = member_key(topic, spec.name)
         self._errors = errors
         self.rendered: Rendered | None = None
         self.version: Id = ZERO  #: the newest refresh that ``rendered`` shows
@@ -71,9 +71,9 @@ class SharedFragment:
         #: id of the newest change that this process knows
         self.requested: Id = ZERO
         #: number at which the render of ``rendered`` began; 0 for pushed HTML
-        self.begun = 0
+        self.begun: int = 0
         #: whether that render was made without a known change
-        self.is_extra = False
+        self.is_extra: bool = False
         # The hub's position before the oldest refresh that the running (or failed) render shows,
         # and before the oldest one that only the next render will show.
         self._floor_now: Id | None = None
@@ -88,7 +88,7 @@ class SharedFragment:
         self._task: asyncio.Task[None] | None = None
         self._nudge = asyncio.Event()
         self._is_urgent = False  #: a page waits for the HTML, so the debounce is skipped
-        self.debounced_until = 0.0  #: loop time
+        self.debounced_until: float = 0.0  #: loop time
         self._not_before = 0.0  #: loop time of the debounce's end, or of the next retry
         self._failures = 0
         self._generation = 0

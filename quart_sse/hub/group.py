@@ -83,8 +83,8 @@ class Joining(Group):
     def __init__(self, connection: Connection, granted: int | None) -> None:
         super().__init__(connection.subscription, connection.bare, granted, connection.root)
         self.connection = connection
-        self.members = {connection}
-        self.is_holding = True
+        self.members: set[Connection] = {connection}
+        self.is_holding: bool = True
         self.has_gap = False  #: messages were lost that the replay may lack
         self.missing: dict[str, Missing] = {}  #: fragment key -> the HTML that will do
         #: topic -> the page's fragments were current up to here when it connected

@@ -26,7 +26,7 @@ from .resume import Declared, Resumer
 from .roots import Roots
 from .subscribers import Subscribers, TopicSubscribers
 
-logger = logging.getLogger("quart_sse")
+logger: logging.Logger = logging.getLogger("quart_sse")
 
 
 class ControlMessages(Protocol):
@@ -77,7 +77,7 @@ class Hub:
         self._control = control
         self._once = OnceLog()
         self._progress = Progress()
-        self.subscribers = Subscribers()
+        self.subscribers: Subscribers = Subscribers()
         self._groups = Groups(self._progress, self.subscribers)
         self._batcher = Batcher(self._groups.share_bytes, errors)
         self._delivery = Delivery(self._progress, self.subscribers, self._batcher)

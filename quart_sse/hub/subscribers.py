@@ -20,7 +20,7 @@ class TopicSubscribers:
         self.parents: dict[str, set[str]] = {}
         self._nestings: set[tuple[str, str, str]] = set()  #: (fragment, outer, root path)
         self.empty_since: float | None = None  #: loop time; None while a group listens
-        self.kept_until = float("-inf")  #: loop time before which the topic is not forgotten
+        self.kept_until: float = float("-inf")  #: loop time before which the topic is not forgotten
         self.is_confirmed = False  #: whether the broker has confirmed the subscription
 
     def with_nested(self, names: frozenset[str]) -> frozenset[str]:

@@ -1,7 +1,7 @@
 """The functions behind the macros: the markup of scripts, fragments and connect elements."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from markupsafe import Markup
@@ -64,7 +64,7 @@ class Macros:
         self._elements = elements
         self._pages = pages
         #: ``sse_scripts``; see :meth:`Scripts.elements`.
-        self.scripts = scripts.elements
+        self.scripts: Callable[..., Markup] = scripts.elements
         # (topic, fragment) -> the fragments whose renders its own render waits for
         self._waiting: dict[tuple[str, str], set[tuple[str, str]]] = {}
 

@@ -9,7 +9,7 @@ from ..host import Exchange, Host
 from ..hub import Inside
 from ..wire import Position, declared_name
 
-logger = logging.getLogger("quart_sse")
+logger: logging.Logger = logging.getLogger("quart_sse")
 
 #: (topic, fragment)
 Pair = tuple[str, str]

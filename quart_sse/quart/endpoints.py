@@ -31,12 +31,12 @@ class EventStream(Response):
         answer: Status, headers and body of the stream.
     """
 
-    automatically_set_content_length = False
+    automatically_set_content_length: bool = False
 
     def __init__(self, answer: StreamAnswer) -> None:
         super().__init__(answer.body, answer.status, answer.headers)  # type: ignore[arg-type]
         # Quart cancels a response after RESPONSE_TIMEOUT; Quart 0.23 leaves it open and silent.
-        self.timeout = None
+        self.timeout: Any = None
 
 
 def respond(answer: StreamAnswer) -> Response:

@@ -6,7 +6,7 @@ from quart import Quart, utils
 
 from ..channels import Channel
 from ..config import Config
-from ..wiring import Identify, make_broker, wire
+from ..wiring import Identify, Services, make_broker, wire
 from .endpoints import Endpoints
 from .host import QuartHost
 
@@ -32,7 +32,7 @@ class Installation:
     ) -> None:
         broker = make_broker(config)
         host = QuartHost(app, config, lambda: broker.known)
-        self.services = wire(host, broker, channels, identify, config, reloader())
+        self.services: Services = wire(host, broker, channels, identify, config, reloader())
         self._app = app
         self._endpoints = Endpoints(self.services)
 

@@ -12,7 +12,7 @@ from ..hub import Batch, Connection, Connections, Hub, Part
 from ..wire import Ending
 from .shutdown import Shutdown
 
-logger = logging.getLogger("quart_sse")
+logger: logging.Logger = logging.getLogger("quart_sse")
 
 #: Interval between two sweeps, in seconds.
 TICK = 0.25

@@ -20,7 +20,7 @@ class Lifecycle:
         self._broker = broker
         self._control = control
         self._hub = hub
-        self.is_started = False
+        self.is_started: bool = False
 
     async def start(self) -> None:
         """Begin to receive from the broker; harmless if this process has started already.

@@ -22,7 +22,7 @@ from ..wire import STOPPED, Ending
 from .lifecycle import Lifecycle
 from .shutdown import Shutdown
 
-logger = logging.getLogger("quart_sse")
+logger: logging.Logger = logging.getLogger("quart_sse")
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]

@@ -19,7 +19,7 @@ from .request import Viewers, wants_stream, was_stopped
 from .response import StreamAnswer, Streams, no_stream
 from .starts import find_starts
 
-logger = logging.getLogger("quart_sse")
+logger: logging.Logger = logging.getLogger("quart_sse")
 
 
 class StreamEndpoints:

@@ -16,7 +16,7 @@ from ..hub import Connection, Connections, Hub, Personal, Subscription
 from ..wire import Ending
 from .request import Viewer
 
-logger = logging.getLogger("quart_sse")
+logger: logging.Logger = logging.getLogger("quart_sse")
 
 #: Headers of an event stream. ``no-transform`` (RFC 9111) keeps proxies from compressing it, which
 #: would buffer messages; ``X-Accel-Buffering`` turns off the buffer of nginx.

@@ -29,7 +29,7 @@ class UrlRule:
 
     def __init__(self, channel: str, rule: str) -> None:
         self._channel = channel
-        self.parameters = _check_rule(channel, rule)
+        self.parameters: frozenset[str] = _check_rule(channel, rule)
 
     def values(self, url_map: Map, topic: str) -> dict[str, Any] | None:
         """Return the parameters of a topic; None if the channel can have no topic of this name."""

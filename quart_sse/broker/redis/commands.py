@@ -35,7 +35,7 @@ class Names:
         self._keys = f"{{{prefix}:{payload.FORMAT}}}"
         channels = f"{self._keys}{database}" if database else self._keys
         self._channels = f"{channels}:"
-        self.service = f"{channels}!"  #: the channel of messages to every process
+        self.service: str = f"{channels}!"  #: the channel of messages to every process
 
     def key(self, kind: str, topic: str = "") -> str:
         """Return the name of a key.

@@ -44,7 +44,7 @@ class Link:
             asyncio.AbstractEventLoop, BlockingConnectionPool
         ] = weakref.WeakKeyDictionary()
         #: number of the database, which has its own keys but shares all pub/sub channels
-        self.database = int(self._new_pool().connection_kwargs.get("db") or 0)
+        self.database: int = int(self._new_pool().connection_kwargs.get("db") or 0)
 
     def _new_pool(self) -> BlockingConnectionPool:
         pool = BlockingConnectionPool.from_url(

@@ -17,7 +17,7 @@ from .order import Order
 from .payload import Reader
 from .subscription import Subscription
 
-logger = logging.getLogger("quart_sse")
+logger: logging.Logger = logging.getLogger("quart_sse")
 
 #: First and longest delay between attempts to connect, in seconds; it doubles each time.
 FIRST_RETRY, LAST_RETRY = 0.05, 2.0
@@ -49,7 +49,7 @@ class Listener:
         *,
         probe: float,
     ) -> None:
-        self.state = State.STARTING
+        self.state: State = State.STARTING
         self._link = link
         self._names = names
         self._order = order

@@ -14,8 +14,8 @@ class Script:
 
     def __init__(self, *names: str) -> None:
         folder = files("quart_sse.broker.redis") / "scripts"
-        self.source = "".join((folder / f"{name}.lua").read_text("utf-8") for name in names)
-        self.sha = hashlib.sha1(self.source.encode()).hexdigest()
+        self.source: str = "".join((folder / f"{name}.lua").read_text("utf-8") for name in names)
+        self.sha: str = hashlib.sha1(self.source.encode()).hexdigest()
 
 
 class ScriptCall(NamedTuple):
