@@ -38,6 +38,7 @@ check: .venv/.stamp-dev ## Check format, lint, spelling and types
 	$(RUN) ruff check
 	.venv/bin/codespell
 	$(RUN) mypy
+	@PATH="$(CURDIR)/.venv/bin:$$PATH" pyright --verifytypes quart_sse --ignoreexternal
 
 format: .venv/.stamp-dev ## Format the code, and fix what ruff can fix
 	$(RUN) ruff check --fix-only
