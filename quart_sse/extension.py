@@ -40,6 +40,7 @@ class SSE:
 
     Args:
         app: The app to initialise; None to call :meth:`init_app` later.
+        broker: As for :meth:`init_app`; only with an app.
 
     Attributes:
         channels: Channel name -> declared channel.
@@ -65,14 +66,16 @@ class SSE:
                 return app
     """
 
-    def __init__(self, app: Quart | None = None) -> None:
+    def __init__(self, app: Quart | None = None, *, broker: Broker | None = None) -> None:
         self.channels: dict[str, Channel] = {}
         self._installations: list[Installation] = []
         self._identity: Callable[..., Any] | None = None
         if app is not None:
-            self.init_app(app)
+            self.init_app(app, broker=broker)
+        elif broker is not None:
+            raise SetupError("SSE(broker=...) has no app. Give it to init_app(app, broker=...).")
 
-    def init_app(self, app: Quart) -> None:
+    def init_app(self, app: Quart, *, broker: Broker | None = None) -> None:
         """Initialise the extension for an app: endpoints, hooks, macros and middleware.
 
         Call it once per app, before the app serves. The ``QUART_SSE_*`` keys of ``app.config`` are
@@ -82,9 +85,12 @@ class SSE:
 
         Args:
             app: The app.
+            broker: A broker of the app's own, for this app alone; None for the one that
+                ``QUART_SSE_BROKER_URL`` selects. What a :class:`Broker` has to do may still change
+                until version 1.0.
 
         Raises:
-            SetupError: If the app was initialised before.
+            SetupError: If the app was initialised before, or the broker serves another app.
             ConfigError: If a key is unknown or its value is invalid.
 
         Example:
@@ -96,7 +102,9 @@ class SSE:
                 "SSE() without the app where you call init_app(app) later."
             )
         config = Config.read(app.config, os.environ)
-        installation = Installation(app, self.channels, self._identify, config)
+        if any(broker is each.services.broker for each in self._installations):
+            raise SetupError("This broker serves another app. Make one for each app.")
+        installation = Installation(app, self.channels, self._identify, config, broker)
         app.extensions[KEY] = installation.services
         self._installations.append(installation)
         installation.install()

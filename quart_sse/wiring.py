@@ -140,10 +140,11 @@ def wire(
     )
 
 
-def make_broker(config: Config) -> Broker:
-    """Return the broker that ``QUART_SSE_BROKER_URL`` selects."""
-    if config.broker_url == "memory://":
-        return MemoryBroker()
+def _memory(config: Config) -> Broker:
+    return MemoryBroker()
+
+
+def _redis(config: Config) -> Broker:
     # Imported here, so that apps with one process do not load the Redis client.
     from .broker.redis import RedisBroker
 
@@ -154,3 +155,17 @@ def make_broker(config: Config) -> Broker:
         probe=config.probe,
         most=config.replay_events,
     )
+
+
+#: Scheme of ``QUART_SSE_BROKER_URL`` -> what makes the broker.
+BROKERS: dict[str, Callable[[Config], Broker]] = {
+    "memory": _memory,
+    "redis": _redis,
+    "rediss": _redis,
+    "unix": _redis,
+}
+
+
+def make_broker(config: Config) -> Broker:
+    """Return the broker that ``QUART_SSE_BROKER_URL`` selects."""
+    return BROKERS[config.broker_url.partition("://")[0]](config)

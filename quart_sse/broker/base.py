@@ -48,7 +48,12 @@ class Receiver(Protocol):
 
 
 class Broker(ABC):
-    """Carries messages between processes and keeps their history."""
+    """Carries messages between processes and keeps their history.
+
+    An app can bring a broker of its own, by ``SSE(app, broker=...)``. It keeps the promises of
+    ``docs/protocol.md``, and passes the tests in ``tests/broker/test_base.py``. This class is
+    provisional: its methods may change in any release before 1.0.
+    """
 
     #: whether other processes receive its messages
     is_shared: bool = True

@@ -4,6 +4,7 @@ from types import CodeType
 
 from quart import Quart, utils
 
+from ..broker import Broker
 from ..channels import Channel
 from ..config import Config
 from ..wiring import Identify, Services, make_broker, wire
@@ -25,14 +26,20 @@ class Installation:
         channels: Channel name -> declared channel.
         identify: Returns the current request's identity.
         config: The app's settings.
+        broker: The app's broker; None for the one that the settings select.
     """
 
     def __init__(
-        self, app: Quart, channels: dict[str, Channel], identify: Identify, config: Config
+        self,
+        app: Quart,
+        channels: dict[str, Channel],
+        identify: Identify,
+        config: Config,
+        broker: Broker | None = None,
     ) -> None:
-        broker = make_broker(config)
-        host = QuartHost(app, config, lambda: broker.known)
-        self.services: Services = wire(host, broker, channels, identify, config, reloader())
+        used = broker or make_broker(config)
+        host = QuartHost(app, config, lambda: used.known)
+        self.services: Services = wire(host, used, channels, identify, config, reloader())
         self._app = app
         self._endpoints = Endpoints(self.services)
 

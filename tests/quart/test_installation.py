@@ -3,12 +3,14 @@
 import pytest
 from quart import Quart, utils
 
-from quart_sse import SSE
+from quart_sse import SSE, SetupError
+from quart_sse.broker import MemoryBroker
 from quart_sse.channels import Channel
 from quart_sse.config import Config
 from quart_sse.host import Host
 from quart_sse.quart.installation import Installation, reloader
 from quart_sse.server import Middleware
+from quart_sse.wire import Id
 
 
 async def identify(host: Host) -> str | None:
@@ -78,3 +80,32 @@ def test_reloader_of_quart_is_known_by_its_code(monkeypatch: pytest.MonkeyPatch)
     assert reloader() is utils.observe_changes.__code__
     monkeypatch.delattr(utils, "observe_changes")
     assert reloader() is None
+
+
+async def test_broker_of_the_app_s_own_is_used(app: Quart) -> None:
+    """It carries what the app publishes, whatever the settings say."""
+    broker = MemoryBroker()
+    app.config["QUART_SSE_BROKER_URL"] = "redis://localhost:1"
+    sse = SSE(app, broker=broker)
+    news = sse.channel("news", "/news", public=True)
+
+    async with app.test_app():
+        assert sse.broker is broker
+        published = await news.topic().publish("said", "x")
+
+    assert broker.known.events == Id.parse(published.id)
+
+
+def test_broker_serves_one_app() -> None:
+    """Two hubs at one broker would each miss what the other receives."""
+    sse, broker = SSE(), MemoryBroker()
+    sse.init_app(Quart("one"), broker=broker)
+
+    with pytest.raises(SetupError, match="Make one for each app"):
+        sse.init_app(Quart("two"), broker=broker)
+
+
+def test_broker_without_an_app_is_an_error() -> None:
+    """It would be kept by none, and a broker of the settings be used instead."""
+    with pytest.raises(SetupError, match="init_app"):
+        SSE(broker=MemoryBroker())
