@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 
-from ..channels import AppChannels, Channel
+from ..channels import AppChannels, Declaration
 from ..hub import FragmentSpec
 from ..wire import Ending, Refusal, declared_name, member_key
 from .answers import decide
@@ -108,7 +108,7 @@ class Sight:
             for channel in channels
         )
 
-    def _is_open(self, channel: Channel | None, key: str) -> bool:
+    def _is_open(self, channel: Declaration | None, key: str) -> bool:
         return channel is None or channel.public or key in self.signed
 
 
@@ -248,7 +248,7 @@ class Judgement:
         declared = {name.partition(".")[0] for name in spec.includes}
         return self.sight()(member_key(topic, spec.name), inner, declared)
 
-    async def _ask(self, channel: Channel, topic: str) -> bool:
+    async def _ask(self, channel: Declaration, topic: str) -> bool:
         """Call a channel's ``authorize``, once per topic of this request."""
         if topic not in self._asked:
             name = f"authorize of channel {channel.name!r}"
@@ -288,7 +288,7 @@ class Judgement:
         )
 
     @staticmethod
-    def _has_expired(channel: Channel | None, token: Token) -> bool:
+    def _has_expired(channel: Declaration | None, token: Token) -> bool:
         """Whether a topic was refused for no other reason than its token's expired signature."""
         stands_alone = channel is not None and channel.authorizer is None
         return stands_alone and token.is_signed and token.is_expired

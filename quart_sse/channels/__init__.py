@@ -6,12 +6,14 @@ need of the declared channels.
 
 from .app_channels import AppChannels
 from .channel import Binding, Channel, Published, Topic
+from .declaration import Declaration
 from .presence import Presence, PresenceTracker
 
 __all__ = [
     "AppChannels",
     "Binding",
     "Channel",
+    "Declaration",
     "Presence",
     "PresenceTracker",
     "Published",

@@ -8,6 +8,7 @@ from ..config import Config
 from ..host import Host
 from ..hub import FragmentSpec
 from .channel import Channel
+from .declaration import Declaration
 
 
 class AppChannels:
@@ -28,17 +29,18 @@ class AppChannels:
         self._config = config
         self._host = host
 
-    def get(self, name: str) -> Channel | None:
-        """Return the channel of this name, or None."""
-        return self.declared.get(name)
+    def get(self, name: str) -> Declaration | None:
+        """Return what is declared of the channel of this name, or None."""
+        channel = self.declared.get(name)
+        return None if channel is None else channel._declaration
 
-    def of(self, topic: str) -> Channel | None:
-        """Return the channel of a topic, or None if no such channel is declared."""
-        return self.declared.get(topic.partition("?")[0])
+    def of(self, topic: str) -> Declaration | None:
+        """Return what is declared of a topic's channel, or None if there is no such channel."""
+        return self.get(topic.partition("?")[0])
 
-    def known(self, topic: str) -> Channel:
-        """Return the channel of a topic whose channel is declared."""
-        return self.declared[topic.partition("?")[0]]
+    def known(self, topic: str) -> Declaration:
+        """Return what is declared of a topic's channel, which is known to be declared."""
+        return self.declared[topic.partition("?")[0]]._declaration
 
     def spec(self, topic: str, fragment: str) -> FragmentSpec | None:
         """Return a fragment's declared options, or None if it is not declared."""
@@ -66,7 +68,7 @@ class AppChannels:
         """Whether any channel needs tokens or has a personal fragment."""
         return any(
             not channel.public or channel.shared != channel.specs.keys()
-            for channel in self.declared.values()
+            for channel in map(self.known, self.declared)
         )
 
     def values(self, topic: str) -> dict[str, Any] | None:

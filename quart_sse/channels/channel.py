@@ -9,11 +9,11 @@ from markupsafe import escape
 
 from ..broker import Keep
 from ..config import Config
-from ..errors import DeclarationError, FragmentError, ParameterError, UnknownFragmentError
+from ..errors import FragmentError
 from ..host import Host
 from ..hub import FragmentSpec, Hub, id_of
 from ..publisher import AsyncPublisher
-from ..wire import UrlRule, check_name
+from .declaration import Declaration, Fragment
 from .presence import Presence, PresenceTracker
 
 #: Request header in which the script names the page that sends an htmx request.
@@ -40,14 +40,6 @@ class Published:
 
     id: str
     local_receivers: int
-
-
-@dataclass(frozen=True, slots=True)
-class Fragment:
-    """A declared fragment: its options and its renderer."""
-
-    spec: FragmentSpec
-    renderer: Callable[..., Any]
 
 
 class Pushes(Protocol):
@@ -81,12 +73,6 @@ class Channel:
     fragments (:meth:`fragment`), authorizes clients (:meth:`authorize`) and returns topics
     (:meth:`topic`).
 
-    Attributes:
-        name: The channel's name, such as ``"comments"``.
-        rule: Its URL rule below ``QUART_SSE_URL_PREFIX``.
-        public: Whether clients may listen without a token and without ``authorize``.
-        fragments: Fragment name -> declared fragment.
-
     Example:
         .. code-block:: python
 
@@ -109,36 +95,25 @@ class Channel:
         history_ttl: float | None,
         binding: Callable[[], Binding],
     ) -> None:
-        self.name: str = check_name("channel", name)
-        self.rule = rule
-        self.url_rule: UrlRule = UrlRule(self.name, rule)
-        self.public = public
-        self.authorizer: Callable[..., Any] | None = None
-        self.fragments: dict[str, Fragment] = {}
-        self._history = history
-        self._history_ttl = history_ttl
+        self._declaration = Declaration(
+            name, rule, public=public, history=history, history_ttl=history_ttl
+        )
         self._binding = binding
 
     @property
-    def specs(self) -> Mapping[str, FragmentSpec]:
-        """Fragment name -> declared options."""
-        return {name: fragment.spec for name, fragment in self.fragments.items()}
+    def name(self) -> str:
+        """The channel's name, such as ``"comments"``."""
+        return self._declaration.name
 
     @property
-    def shared(self) -> frozenset[str]:
-        """Names of the fragments that are the same for all viewers."""
-        return frozenset(name for name, spec in self.specs.items() if not spec.personal)
+    def rule(self) -> str:
+        """The URL rule, below ``QUART_SSE_URL_PREFIX``."""
+        return self._declaration.rule
 
-    def keep(self, config: Config) -> Keep:
-        """Return how much history the topics of this channel keep.
-
-        Args:
-            config: The app's settings, which apply where the channel declares none.
-        """
-        return Keep(
-            config.history if self._history is None else self._history,
-            config.history_ttl if self._history_ttl is None else self._history_ttl,
-        )
+    @property
+    def public(self) -> bool:
+        """Whether clients may listen without a token and without ``authorize``."""
+        return self._declaration.public
 
     # -- declaring -------------------------------------------------------------------------------
 
@@ -168,16 +143,7 @@ class Channel:
                 async def may_read(discussion_id: int) -> bool:
                     return await is_member(current_user.auth_id, discussion_id)
         """
-        if self.public:
-            raise DeclarationError(
-                f"Channel {self.name!r} is public=True, so its authorize function would never be "
-                "called. Remove one of the two."
-            )
-        if self.authorizer is not None:
-            raise DeclarationError(
-                f"Channel {self.name!r} has an authorize function already. Combine the two."
-            )
-        self.authorizer = function
+        self._declaration.set_authorizer(function)
         return function
 
     def fragment(
@@ -223,37 +189,14 @@ class Channel:
                 async def chart() -> str:
                     return await render_template("_chart.svg", points=await load_points())
         """
-        check_name("fragment", name)
-        if name in self.fragments:
-            raise DeclarationError(
-                f"Channel {self.name!r} has a fragment {name!r} already. Choose another name."
-            )
-        for option, seconds in (("every", every), ("debounce", debounce)):
-            if seconds is not None and not 0 <= seconds < float("inf"):
-                raise DeclarationError(f"{option} is {seconds!r}. It must be a number of seconds.")
-        if every == 0 or (every is not None and personal):
-            raise DeclarationError(
-                f"every={every!r} cannot be used for fragment {name!r}: it must be more than 0, "
-                "and a personal fragment is refreshed by topic.refresh() alone."
-            )
+        spec = FragmentSpec(name, personal, every, debounce, presence, frozenset(includes))
+        self._declaration.check(spec)
 
         def declare(function: Function) -> Function:
-            spec = FragmentSpec(name, personal, every, debounce, presence, frozenset(includes))
-            self.fragments[name] = Fragment(spec, function)
+            self._declaration.fragments[name] = Fragment(spec, function)
             return function
 
         return declare
-
-    def find(self, fragment: str) -> Fragment:
-        """Return a declared fragment.
-
-        Raises:
-            UnknownFragmentError: If the channel declares no fragment of this name.
-        """
-        try:
-            return self.fragments[fragment]
-        except KeyError:
-            raise UnknownFragmentError(self.name, fragment, self.fragments) from None
 
     # -- topics ----------------------------------------------------------------------------------
 
@@ -277,29 +220,9 @@ class Channel:
         Example:
             ``comments.topic(discussion_id=7).name == "comments?discussion_id=7"``
         """
-        parameters = self.url_rule.parameters
-        if params.keys() != parameters:
-            wanted = ", ".join(sorted(parameters)) or "no parameters"
-            raise ParameterError(
-                f"A topic of channel {self.name!r} takes {wanted}, not "
-                f"{', '.join(sorted(params)) or 'none'}. Its rule is {self.rule!r}."
-            )
         binding = self._binding()
-        url_map = binding.host.url_map
-        back = self.url_rule.round_trip(url_map, params)
-        for name, value in params.items():
-            if back is None or not _is_same(value, back[name]):
-                got = "nothing" if back is None else repr(back[name])
-                raise ParameterError(
-                    f"The parameter {name}={value!r} of channel {self.name!r} comes back from "
-                    f"its URL as {got}. Pass a value that the converter in {self.rule!r} takes."
-                )
-        if back is None:
-            raise ParameterError(
-                f"The URL of channel {self.name!r} does not lead to it: a route of the app, or of "
-                f"another channel, hides its rule {self.rule!r}. Change one of the two rules."
-            )
-        return Topic(self, binding, self.url_rule.topic_of(url_map, back), back)
+        name, values = self._declaration.select(binding.host.url_map, params)
+        return Topic(self, binding, name, values)
 
 
 class Topic:
@@ -383,7 +306,7 @@ class Topic:
 
     @property
     def _keep(self) -> Keep:
-        return self.channel.keep(self._binding.config)
+        return self.channel._declaration.keep(self._binding.config)
 
     async def refresh(self, *fragments: str) -> None:
         """Render fragments again for their viewers, in every process.
@@ -402,8 +325,8 @@ class Topic:
             ``await comments.topic(discussion_id=7).refresh("list", "count")``
         """
         for name in fragments:
-            self.channel.find(name)
-        names = fragments or tuple(self.channel.fragments)
+            self.channel._declaration.find(name)
+        names = fragments or tuple(self.channel._declaration.fragments)
         await self._binding.publisher.refresh(self.name, names, self._keep)
 
     async def push(
@@ -439,7 +362,7 @@ class Topic:
         Example:
             ``await topic.push("count", html=Markup("<b>3</b>"))``
         """
-        if self.channel.find(fragment).spec.personal:
+        if self.channel._declaration.find(fragment).spec.personal:
             raise FragmentError(
                 f"Fragment {fragment!r} of channel {self.channel.name!r} is personal: its HTML "
                 f"differs between viewers. Use topic.refresh({fragment!r})."
@@ -475,10 +398,3 @@ def _page_that_asks(host: Host) -> str:
     """
     match = _PAGE.fullmatch(host.header(PAGE_HEADER))
     return "" if match is None else f"{id_of(match[1])}.{match[2]}"
-
-
-def _is_same(given: Any, back: Any) -> bool:
-    """Whether a parameter came back unchanged; True and 1.0 are not 1."""
-    if isinstance(given, bool) is not isinstance(back, bool):
-        return False
-    return bool(given == back) and isinstance(given, type(back))

@@ -158,7 +158,7 @@ class Macros:
     # -- inner -------------------------------------------------------------------------------------
 
     def _channel(self, name: str) -> Channel:
-        channel = self._channels.get(name)
+        channel = self._channels.declared.get(name)
         if channel is None:
             raise UnknownChannelError(name, self._channels.declared)
         return channel
@@ -171,7 +171,7 @@ class Macros:
                 "'comments.list'."
             )
         channel = self._channel(channel_name)
-        channel.find(fragment)
+        self._channels.known(channel_name).find(fragment)
         return channel.topic(**params), fragment
 
     def _topic(self, topic: Any) -> Topic:
@@ -217,7 +217,7 @@ class Macros:
         return opening + Markup(rendered.html) + closing
 
     async def _render(self, page: PageRequest, topic: Topic, fragment: str) -> Rendered:
-        declared = topic.channel.find(fragment)
+        declared = self._channels.known(topic.name).find(fragment)
         self._check_nesting(page, topic, fragment)
         page.shown.add([(topic.name, fragment)])
         if declared.spec.personal:
@@ -242,12 +242,12 @@ class Macros:
             return
         outer_topic, outer = page.rendering
         name = f"{topic.channel.name}.{fragment}"
-        if topic.channel.find(fragment).spec.personal:
+        if self._channels.known(topic.name).find(fragment).spec.personal:
             raise FragmentError(
                 f"The shared fragment {outer!r} contains the personal fragment {name!r}, whose "
                 "HTML is for one viewer. Put it beside, not inside."
             )
-        outer_channel = self._channel(outer_topic.partition("?")[0])
+        outer_channel = self._channels.known(outer_topic)
         if topic.name != outer_topic and name not in outer_channel.find(outer).spec.includes:
             raise FragmentError(
                 f"Fragment {outer!r} contains {name!r} of another topic. Declare it: "

@@ -80,16 +80,17 @@ class Endpoints:
 
         async def stream(**params: Any) -> Response:
             topic = _topic(channel, params).name
+            declared = self._channels.known(topic).fragments
             shown = request.args.get("fragments")
-            names = channel.fragments if shown is None else shown.split(",")
-            fragments = frozenset(names) & channel.fragments.keys()
+            names = declared if shown is None else shown.split(",")
+            fragments = frozenset(names) & declared.keys()
             try:
                 return respond(await self._streams.channel(request, topic, fragments))
             except Refusal as refusal:
                 abort(refusal.ending.status, f"The stream was refused: {refusal.ending.reason}.")
 
         async def fragment(fragment: str, **params: Any) -> Response:
-            if fragment not in channel.fragments:
+            if fragment not in self._channels.known(channel.name).fragments:
                 abort(404)
             return await self._fragment(_topic(channel, params), fragment)
 
@@ -136,7 +137,7 @@ class Endpoints:
         Raises:
             Refusal: If the gate refuses the client, or ``@sse.identity`` or ``authorize`` failed.
         """
-        gate, spec = self._gate, topic.channel.find(name).spec
+        gate, spec = self._gate, self._channels.known(topic.name).find(name).spec
         text = request.args.get("t")
         token = await gate.verify(text, await gate.identify()) if text else None
         judgement = Judgement(gate, [token])

@@ -126,7 +126,7 @@ class StreamEndpoints:
             return StreamAnswer(Ending.SHUTDOWN.encode())
         if not self._streams.has_room(viewer.root):
             return StreamAnswer(Ending.OVERLOADED.encode())
-        shown = {topic.name: topic.channel.shared for topic in topics}
+        shown = {topic.name: self._channels.known(topic.name).shared for topic in topics}
         bits = {(0, name): 1 << place for place, name in enumerate(shown)}
         admission = Admission(shown, {name: [0] for name in shown}, bits=bits)
         starts, _ = find_starts(self._channels, admission, request)

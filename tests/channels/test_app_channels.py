@@ -22,8 +22,8 @@ def test_topic_finds_its_channel_and_fragments(app: Quart, sse: SSE) -> None:
     rooms.fragment("list", every=5.0)(lambda room: "")
     channels = channels_of(app, sse)
 
-    assert channels.of("rooms?room=7") is channels.known("rooms?room=7") is rooms
-    assert channels.get("rooms") is rooms
+    assert channels.of("rooms?room=7") is channels.known("rooms?room=7") is rooms._declaration
+    assert channels.get("rooms") is rooms._declaration
     assert [spec.every for spec in channels.specs("rooms?room=7")] == [5.0]
     spec = channels.spec("rooms?room=7", "list")
     assert spec is not None
@@ -40,7 +40,7 @@ def test_channel_declared_later_is_known_at_once(app: Quart, sse: SSE) -> None:
 
     late = sse.channel("late", "/late")
 
-    assert channels.of("late") is late
+    assert channels.of("late") is late._declaration
 
 
 def test_history_is_the_channel_s_or_the_app_s(app: Quart, sse: SSE) -> None:

@@ -107,7 +107,7 @@ def test_fragment_declared_badly_raises(
     with pytest.raises(DeclarationError, match=message):
         rooms.fragment(name, **options)
 
-    assert set(rooms.fragments) == {"taken"}
+    assert set(rooms._declaration.fragments) == {"taken"}
 
 
 def test_decorators_return_the_function(sse: SSE) -> None:

@@ -67,9 +67,13 @@ def test_every_class_that_wings_offer_is_a_word_or_a_part_of_one() -> None:
 #: Classes in rooms of their own that are parts of a thing whose word stands elsewhere.
 PARTS = {
     "AppChannels",  # channels, as one app has them
+    "Declaration",  # a channel, as other wings work with it
+    "FragmentSpec",  # parts of a fragment
+    "Inside",
     "MemoryBroker",
     "Process",
     "Processes",  # part of control
+    "Rendered",
     "Renderer",
     "Scripts",  # part of macros
     "StreamAnswer",

@@ -184,7 +184,7 @@ class PlainApp:
                 return await self.services.streams.connect(request)
             channel = self.channels[endpoint.split(".")[1]]
             topic = channel.topic(**values).name
-            fragments = frozenset(channel.fragments)
+            fragments = frozenset(self.services.channels.known(topic).fragments)
             return await self.services.streams.channel(request, topic, fragments)
         except Refusal as refusal:
             return StreamAnswer(status=refusal.ending.status, headers={})

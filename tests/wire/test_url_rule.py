@@ -93,7 +93,7 @@ def test_topic_survives_its_url(
     assert {key: type(value) for key, value in topic.params.items()} == {
         key: type(value) for key, value in params.items()
     }
-    assert rooms.url_rule.values(app.url_map, name) == params
+    assert rooms._declaration.url_rule.values(app.url_map, name) == params
     assert sse.topic("rooms", **params).name == name
 
 
@@ -232,8 +232,8 @@ def test_values_of_what_is_no_topic_is_none(app: Quart, sse: SSE, name: str) -> 
     """A topic has one name only: any other spelling, which a client may send, is nothing."""
     rooms = sse.channel("rooms", "/rooms/<int:room>")
 
-    assert rooms.url_rule.values(app.url_map, "rooms?room=7") == {"room": 7}
-    assert rooms.url_rule.values(app.url_map, name) is None
+    assert rooms._declaration.url_rule.values(app.url_map, "rooms?room=7") == {"room": 7}
+    assert rooms._declaration.url_rule.values(app.url_map, name) is None
 
 
 @pytest.mark.parametrize("rule", ["/<day:room>", "/<words:room>", "/<uuid:room>", "/<float:room>"])
@@ -242,6 +242,6 @@ def test_values_of_hostile_text_is_none(app: Quart, sse: SSE, rule: str, text: s
     """Text that a converter does not take never raises, because any client may send it."""
     rooms = sse.channel("rooms", rule)
 
-    found = rooms.url_rule.values(app.url_map, f"rooms?room={text}")
+    found = rooms._declaration.url_rule.values(app.url_map, f"rooms?room={text}")
 
     assert found is None or found == {"room": text.split("-")}

@@ -1,0 +1,160 @@
+"""What an application has declared of a channel: the part of it that is no user's business."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from werkzeug.routing import Map
+
+from ..broker import Keep
+from ..config import Config
+from ..errors import DeclarationError, ParameterError, UnknownFragmentError
+from ..hub import FragmentSpec
+from ..wire import UrlRule, check_name
+
+
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """A declared fragment: its options and its renderer."""
+
+    spec: FragmentSpec
+    renderer: Callable[..., Any]
+
+
+class Declaration:
+    """A channel as the wings above work with it; :class:`Channel` is what applications call.
+
+    Args:
+        name: The channel's name.
+        rule: Its URL rule below ``QUART_SSE_URL_PREFIX``.
+        public: Whether clients may listen without a token and without ``authorize``.
+        history: Number of events kept per topic; None for the app's setting.
+        history_ttl: Lifetime of a topic's history, in seconds; None for the app's setting.
+
+    Raises:
+        DeclarationError: If the name is invalid, or the rule cannot be a channel's.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        rule: str,
+        *,
+        public: bool,
+        history: int | None,
+        history_ttl: float | None,
+    ) -> None:
+        self.name: str = check_name("channel", name)
+        self.rule = rule
+        self.url_rule: UrlRule = UrlRule(self.name, rule)
+        self.public = public
+        self.authorizer: Callable[..., Any] | None = None
+        self.fragments: dict[str, Fragment] = {}
+        self._history = history
+        self._history_ttl = history_ttl
+
+    @property
+    def specs(self) -> Mapping[str, FragmentSpec]:
+        """Fragment name -> declared options."""
+        return {name: fragment.spec for name, fragment in self.fragments.items()}
+
+    @property
+    def shared(self) -> frozenset[str]:
+        """Names of the fragments that are the same for all viewers."""
+        return frozenset(name for name, spec in self.specs.items() if not spec.personal)
+
+    def keep(self, config: Config) -> Keep:
+        """Return how much history the topics of this channel keep.
+
+        Args:
+            config: The app's settings, which apply where the channel declares none.
+        """
+        return Keep(
+            config.history if self._history is None else self._history,
+            config.history_ttl if self._history_ttl is None else self._history_ttl,
+        )
+
+    def set_authorizer(self, function: Callable[..., Any]) -> None:
+        """Register the function that authorizes clients.
+
+        Raises:
+            DeclarationError: If the channel is public, or has such a function already.
+        """
+        if self.public:
+            raise DeclarationError(
+                f"Channel {self.name!r} is public=True, so its authorize function would never be "
+                "called. Remove one of the two."
+            )
+        if self.authorizer is not None:
+            raise DeclarationError(
+                f"Channel {self.name!r} has an authorize function already. Combine the two."
+            )
+        self.authorizer = function
+
+    def check(self, spec: FragmentSpec) -> None:
+        """Refuse a fragment that cannot be declared.
+
+        Raises:
+            DeclarationError: If the name is invalid or taken, ``every`` or ``debounce`` is no
+                number of seconds, or a personal fragment has ``every``.
+        """
+        name, every = check_name("fragment", spec.name), spec.every
+        if name in self.fragments:
+            raise DeclarationError(
+                f"Channel {self.name!r} has a fragment {name!r} already. Choose another name."
+            )
+        for option, seconds in (("every", every), ("debounce", spec.debounce)):
+            if seconds is not None and not 0 <= seconds < float("inf"):
+                raise DeclarationError(f"{option} is {seconds!r}. It must be a number of seconds.")
+        if every == 0 or (every is not None and spec.personal):
+            raise DeclarationError(
+                f"every={every!r} cannot be used for fragment {name!r}: it must be more than 0, "
+                "and a personal fragment is refreshed by topic.refresh() alone."
+            )
+
+    def find(self, fragment: str) -> Fragment:
+        """Return a declared fragment.
+
+        Raises:
+            UnknownFragmentError: If the channel declares no fragment of this name.
+        """
+        try:
+            return self.fragments[fragment]
+        except KeyError:
+            raise UnknownFragmentError(self.name, fragment, self.fragments) from None
+
+    def select(self, url_map: Map, params: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Return the name of the topic that parameters select, and what its URL says of them.
+
+        Raises:
+            ParameterError: If a parameter is missing or unknown, or its URL leads back to another
+                value.
+        """
+        parameters = self.url_rule.parameters
+        if params.keys() != parameters:
+            wanted = ", ".join(sorted(parameters)) or "no parameters"
+            raise ParameterError(
+                f"A topic of channel {self.name!r} takes {wanted}, not "
+                f"{', '.join(sorted(params)) or 'none'}. Its rule is {self.rule!r}."
+            )
+        back = self.url_rule.round_trip(url_map, params)
+        for name, value in params.items():
+            if back is None or not _is_same(value, back[name]):
+                got = "nothing" if back is None else repr(back[name])
+                raise ParameterError(
+                    f"The parameter {name}={value!r} of channel {self.name!r} comes back from "
+                    f"its URL as {got}. Pass a value that the converter in {self.rule!r} takes."
+                )
+        if back is None:
+            raise ParameterError(
+                f"The URL of channel {self.name!r} does not lead to it: a route of the app, or of "
+                f"another channel, hides its rule {self.rule!r}. Change one of the two rules."
+            )
+        return self.url_rule.topic_of(url_map, back), back
+
+
+def _is_same(given: Any, back: Any) -> bool:
+    """Whether a parameter came back unchanged; True and 1.0 are not 1."""
+    if isinstance(given, bool) is not isinstance(back, bool):
+        return False
+    return bool(given == back) and isinstance(given, type(back))
