@@ -63,6 +63,10 @@ class Host(Protocol):
     def url_map(self) -> Map:
         """The app's URL map, with an endpoint ``sse.<channel>.stream`` for each channel."""
 
+    @property
+    def is_debug(self) -> bool:
+        """Whether the app is under development, so that pages may say what is wrong."""
+
     def keys(self) -> list[bytes]:
         """Return the app's secret keys, the signing key first; an empty list without any."""
 

@@ -143,6 +143,12 @@ class Fragments:
             if not is_kept() and shared.is_idle:
                 self._forget(shared)
 
+    def render_all(self) -> None:
+        """Render every fragment that a page shows, although none is known to have changed."""
+        for shared in list(self._shared.values()):
+            if shared.is_viewed():
+                shared.rerender()
+
     def outdate(self, topics: Iterable[str]) -> None:
         """Render topics' fragments again for the next connection, as changes may be missed."""
         names = set(topics)

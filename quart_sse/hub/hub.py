@@ -128,14 +128,18 @@ class Hub:
                 name,
             )
         elif spec.personal:
-            showing = subscribers.showing(name)
-            viewers = sum(len(group.members) for group in showing)
-            outgoing = Outgoing.signal(self.position, subscribers.topic, name, viewers)
-            for group in showing:
-                self._delivery.add(group, outgoing)
+            self._signal(subscribers, name)
         else:
             for fragments in list(self._roots.values()):
                 self._change_at(fragments, subscribers, spec, message, before)
+
+    def _signal(self, subscribers: TopicSubscribers, name: str) -> None:
+        """Let the viewers of a personal fragment fetch it."""
+        showing = subscribers.showing(name)
+        viewers = sum(len(group.members) for group in showing)
+        outgoing = Outgoing.signal(self.position, subscribers.topic, name, viewers)
+        for group in showing:
+            self._delivery.add(group, outgoing)
 
     def _change_at(
         self,
@@ -326,6 +330,17 @@ class Hub:
         """Remove a connection, if it has joined."""
         if self._groups.remove(connection):
             self._roots.leave(connection.root)
+
+    def render_all(self) -> None:
+        """Render every fragment that a page shows again, as after a change of its template."""
+        for fragments in self._roots.values():
+            fragments.render_all()
+        for topic, subscribers in self.subscribers.items():
+            shown = {name for group in subscribers.groups for name in group.subscription[topic]}
+            for name in shown:
+                spec = self._declared.spec(topic, name)
+                if spec is not None and spec.personal:
+                    self._signal(subscribers, name)
 
     # -- regular work, called by the housekeeping ------------------------------------------------
 

@@ -29,7 +29,11 @@ STATIC: Mapping[str, str] = {
 
 
 #: Name -> file of the scripts that are not third-party.
-_OWN = {"shared": "quart-sse.min.js", "glue": "quart-sse-htmx.min.js"}
+_OWN = {
+    "shared": "quart-sse.min.js",
+    "glue": "quart-sse-htmx.min.js",
+    "debug": "quart-sse-debug.js",  # says in the browser's console why a page is not live
+}
 
 
 def _digest(file: str) -> str:
@@ -93,6 +97,8 @@ class Scripts:
                     "from the template, or one of the two arguments."
                 )
             names = ("shared",)
+        if shared and self._host.is_debug:
+            names = ("debug", *names)
         with_nonce = Markup(' nonce="{}"').format(nonce) if nonce else Markup()
         options = {"shared": _options(shared, origins, reload)}
         elements = [

@@ -37,6 +37,11 @@ class QuartHost:
         """The app's URL map."""
         return self._app.url_map
 
+    @property
+    def is_debug(self) -> bool:
+        """Whether ``app.debug`` is set."""
+        return bool(self._app.debug)
+
     def keys(self) -> list[bytes]:
         """Return ``SECRET_KEY``, then ``SECRET_KEY_FALLBACKS``; empty without a secret key."""
         if not self._app.secret_key:

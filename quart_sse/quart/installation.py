@@ -8,6 +8,7 @@ from ..broker import Broker
 from ..channels import Channel
 from ..config import Config
 from ..wiring import Identify, Services, make_broker, wire
+from .development import TemplateWatcher
 from .endpoints import Endpoints
 from .host import QuartHost
 
@@ -52,6 +53,7 @@ class Installation:
         for channel in services.channels.declared.values():
             self.add_channel(channel)
         app.after_request(self._endpoints.finish)
+        app.before_serving(self._watch_templates)
         app.before_serving(services.start)
         app.after_serving(services.stop)
 
@@ -61,6 +63,11 @@ class Installation:
 
         # Quart documents this assignment as the way to add ASGI middleware; its types forbid it.
         app.asgi_app = services.wrap(app.asgi_app)  # type: ignore[method-assign, assignment]
+
+    async def _watch_templates(self) -> None:
+        if self._app.debug:
+            watcher = TemplateWatcher(self._app, self.services.hub)
+            self.services.housekeeping.add(watcher.poll)
 
     def add_channel(self, channel: Channel) -> None:
         """Register the endpoints of a channel, also of one declared after :meth:`install`."""

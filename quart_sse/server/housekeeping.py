@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from ..broker import Broker, Processes
 from ..channels import PresenceTracker
@@ -62,14 +63,18 @@ class Housekeeping:
         self._hub = hub
         self._connections = connections
         self._presence = presence
-        self._shutdown = shutdown
         self._config = config
         self._errors = errors
+        self._chores: list[Callable[[], None]] = [shutdown.poll]
         self._task: asyncio.Task[None] | None = None
         self._is_serving = False
         self._probe_at = 0.0
         self._heartbeat_at = 0.0
         self._announce_at = 0.0
+
+    def add(self, chore: Callable[[], None]) -> None:
+        """Call a function with the regular work, four times a second; it must not wait."""
+        self._chores.append(chore)
 
     def start(self) -> None:
         """Sweep until :meth:`stop`, in the running event loop."""
@@ -108,7 +113,8 @@ class Housekeeping:
 
     async def _sweep(self, now: float) -> None:
         config = self._config
-        self._shutdown.poll()
+        for chore in self._chores:
+            chore()
         self._errors.flush()
         await self._end_old(now)
         if now >= self._heartbeat_at:

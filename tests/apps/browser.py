@@ -11,6 +11,7 @@ from quart_sse import SSE, Event
 from quart_sse.wire import ending
 
 app = Quart(__name__)
+app.debug = "DEBUG" in os.environ
 app.secret_key = "for tests only"
 sse = SSE(app)
 ending.STOP_MS = int(os.environ.get("STOP_MS", ending.STOP_MS))

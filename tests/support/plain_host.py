@@ -49,6 +49,7 @@ class PlainHost:
 
     def __init__(self, known: Callable[[], Position | None]) -> None:
         self.url_map = Map()
+        self.is_debug = False
         self.secrets = [b"for tests only"]
         self.templates: dict[str, str] = {}
         #: Called before each request; what it returns is the answer.

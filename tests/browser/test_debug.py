@@ -1,0 +1,57 @@
+"""Under development the browser's console says why a page is not live, and what to do."""
+
+import asyncio
+
+import pytest
+from playwright.async_api import Browser, BrowserContext, Page
+
+from tests.support.browsers import OPEN
+from tests.support.servers import Server, serve_pages
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+
+
+def hear(text: str, said: list[str]) -> None:
+    """Note what the extension says; Chromium says more, such as that there is no icon."""
+    if text.startswith("quart_sse: "):
+        said.append(text)
+
+
+async def show(context: BrowserContext, server: Server, path: str) -> tuple[Page, list[str]]:
+    """Open a page; returns it with what the extension says in its console."""
+    page, said = await context.new_page(), list[str]()
+    page.on("console", lambda message: hear(message.text, said))
+    await page.goto(f"http://127.0.0.1:{server.port}{path}")
+    return page, said
+
+
+async def until_said(page: Page, said: list[str], text: str) -> None:
+    """Wait until the console says something."""
+    async with asyncio.timeout(20):
+        while not any(text in each for each in said):
+            await page.wait_for_event("console")
+
+
+async def test_console_says_why_a_page_is_stopped(browser: Browser) -> None:
+    """The reason, what it means, and the remedy; nothing as long as all is well."""
+    async with serve_pages("browser", 2, {"DEBUG": "1"}) as server:
+        context = await browser.new_context()
+        page, said = await show(context, server, "/wall/none")
+        await page.wait_for_function(OPEN)
+        assert said == []
+
+        await server.post("/stop/refused")
+        await until_said(page, said, "@channel.authorize said no")
+        assert said[-1].startswith("quart_sse: this page is not live any more")
+        await context.close()
+
+
+async def test_console_is_silent_where_nothing_is_developed(browser: Browser) -> None:
+    """Users are told by the page's status, and load no further script."""
+    async with serve_pages("browser", 2) as server:
+        context = await browser.new_context()
+        page, said = await show(context, server, "/wall/none")
+        await page.wait_for_function(OPEN)
+        assert await page.locator("script[src*=debug]").count() == 0
+        assert said == []
+        await context.close()
