@@ -13,7 +13,7 @@ PAGE = (
 
 
 @pytest.fixture
-def sse(app: Quart) -> SSE:
+def asking(app: Quart) -> SSE:
     """An extension that takes identities from a cookie, and a page that signs what a test wants."""
     sse = SSE(app)
 
@@ -31,6 +31,6 @@ def sse(app: Quart) -> SSE:
 
 
 @pytest.fixture
-def secrets(sse: SSE) -> Channel:
+def secrets(asking: SSE) -> Channel:
     """A channel that is not public and has no authorize: only pages admit to it."""
-    return sse.channel("secrets", "/secrets/<int:number>")
+    return asking.channel("secrets", "/secrets/<int:number>")

@@ -15,6 +15,12 @@ from tests.support.verdicts import signed, verdict
 DAY = 86_400.0
 
 
+@pytest.fixture
+def sse(asking: SSE) -> SSE:
+    """The extension of the app whose page signs what a test wants."""
+    return asking
+
+
 @pytest.mark.parametrize("own", [False, True], ids=["sse.connect", "own URL"])
 @pytest.mark.parametrize(
     ("signer", "listener", "expected"),

@@ -26,6 +26,12 @@ Authorizer = Callable[..., Any]
 # -- public, signed, authorized --------------------------------------------------------------------
 
 
+@pytest.fixture
+def sse(asking: SSE) -> SSE:
+    """The extension of the app whose page signs what a test wants."""
+    return asking
+
+
 @pytest.mark.parametrize("url", ["/sse/news", "/sse?t=~news", "/sse?t=~news:list,nothing"])
 async def test_public_channel_is_open_to_every_client(app: Quart, sse: SSE, url: str) -> None:
     """A client with the URL of a public topic may listen, with no page and no key."""
