@@ -1,4 +1,7 @@
-"""Access: which clients may listen to what, by tokens and by the app's own rules."""
+"""Access: which clients may listen to what, by tokens and by the app's own rules.
+
+This package is private: it may change in any release.
+"""
 
 from .answers import check_identity
 from .connect_element import ConnectElement, ConnectElements

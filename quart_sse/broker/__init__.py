@@ -3,6 +3,8 @@
 ``MemoryBroker`` serves one process, ``RedisBroker`` many. Both keep the promises of
 ``docs/protocol.md``, and one test suite runs against both. ``RedisBroker`` is imported from
 ``quart_sse.broker.redis``, so that apps with one process do not load the Redis client.
+
+This package is provisional: it may change in any release before 1.0.
 """
 
 from .base import Broker, Receiver, State, reference_of

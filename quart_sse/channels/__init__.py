@@ -2,6 +2,8 @@
 
 An app reaches all of it through ``sse.channel(...)``; the names below are also what the other wings
 need of the declared channels.
+
+This package is private: it may change in any release.
 """
 
 from .app_channels import AppChannels

@@ -1,4 +1,7 @@
-"""Fan-out inside one process: turns the broker's messages into the bytes of each connection."""
+"""Fan-out inside one process: turns the broker's messages into the bytes of each connection.
+
+This package is private: it may change in any release.
+"""
 
 from .batch import Batch, Part, Personal
 from .connection import Connection, Subscription, id_of

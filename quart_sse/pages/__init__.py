@@ -1,6 +1,8 @@
 """Pages: the macros that templates call, and the rendering of fragments.
 
 This wing and ``quart/`` alone may import Jinja.
+
+This package is private: it may change in any release.
 """
 
 from .assets import ASSETS

@@ -1,4 +1,7 @@
-"""Publish events, refreshes and pushes without an app; topics and workers use it."""
+"""Publish events, refreshes and pushes without an app; topics and workers use it.
+
+This package is private: it may change in any release.
+"""
 
 from .publisher import AsyncPublisher
 

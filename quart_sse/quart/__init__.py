@@ -1,4 +1,7 @@
-"""The Quart host: rendering, endpoints and installation in a Quart app."""
+"""The Quart host: rendering, endpoints and installation in a Quart app.
+
+This package is private: it may change in any release.
+"""
 
 from .endpoints import respond
 from .installation import Installation

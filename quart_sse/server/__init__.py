@@ -1,4 +1,7 @@
-"""The server process: the middleware, its start and stop, and its regular work."""
+"""The server process: the middleware, its start and stop, and its regular work.
+
+This package is private: it may change in any release.
+"""
 
 from .housekeeping import Housekeeping
 from .lifecycle import Lifecycle

@@ -1,4 +1,7 @@
-"""Streams: how a request becomes a stream, whatever the web framework."""
+"""Streams: how a request becomes a stream, whatever the web framework.
+
+This package is private: it may change in any release.
+"""
 
 from .connect import StreamEndpoints
 from .renewal import Renewal

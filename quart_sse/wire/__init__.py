@@ -1,4 +1,7 @@
-"""What clients read: events, positions, names and the endings of streams, encoded for SSE."""
+"""What clients read: events, positions, names and the endings of streams, encoded for SSE.
+
+This package is private: it may change in any release.
+"""
 
 from .ending import STOPPED, Ending, Refusal
 from .event import (

@@ -1,14 +1,17 @@
 """The public face: what ``quart_sse`` offers, and when it is loaded."""
 
 import ast
+import re
 import subprocess
 import sys
+from importlib import import_module
 
 import pytest
 
 import quart_sse
 from tests.support.servers import ROOT
 
+PACKAGE = ROOT / "quart_sse"
 #: Refuses to import a package, as where it is not installed.
 WITHOUT = """
 import sys
@@ -71,3 +74,11 @@ def test_import_loads_neither_quart_nor_redis() -> None:
     done = run("import sys, quart_sse; print([m for m in ('quart', 'redis') if m in sys.modules])")
 
     assert done.stdout.strip() == "[]", done.stderr
+
+
+@pytest.mark.parametrize("wing", sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py")))
+def test_package_that_is_not_public_says_so(wing: str) -> None:
+    """What can be imported is not thereby promised; docs/stability.md says what is."""
+    text = import_module(f"quart_sse.{wing}").__doc__ or ""
+
+    assert re.search(r"This package is (private|provisional): it may change in any release", text)
