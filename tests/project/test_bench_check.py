@@ -16,14 +16,14 @@ from tests.support.servers import ROOT
 #: Enough to see what is several times as slow.
 SMALL = Load(streams=20, rounds=2, paced=10, rate=100, bursts=1, burst=50, patience=5)
 
-#: Appended to a copy of the package: what it does to each message of a stream. It stands outside
+#: Appended to a copy of the extension: what it does to each message of a stream. It stands outside
 #: of all that the package does, and so holds whatever becomes of the inside.
 MEDDLE = """
 import time
 _init_app = SSE.init_app
 
-def init_app(self, app):
-    _init_app(self, app)
+def init_app(self, app, **options):
+    _init_app(self, app, **options)
     inner = app.asgi_app
 
     async def outer(scope, receive, send):
@@ -58,7 +58,7 @@ def meddled(folder: Path, meddling: str) -> Path:
     shutil.copytree(ROOT / "quart_sse", folder / "quart_sse")
     for name in ("templates", "static"):
         (folder / name).symlink_to(ROOT / name)
-    with (folder / "quart_sse/__init__.py").open("a") as source:
+    with (folder / "quart_sse/extension.py").open("a") as source:
         source.write(MEDDLE.format(meddling=meddling.strip()))
     return folder
 
