@@ -4,7 +4,7 @@ How a document is run:
 
 - ``python`` blocks run in their order, in one namespace for the whole document, with the app's
   context where there is an app; they may ``await`` on top level, as in a view. Only what stands
-  under "A whole app" is an app of its own.
+  under "A whole app" is an app of its own, and so is every block of the recipes.
 - ``expression  # => value`` is compared.
 - A ``jinja`` block that begins with ``{# templates/NAME #}`` is that template; the others are
   rendered, with all macros imported.
@@ -33,13 +33,18 @@ from tests.support.streams import connect_urls, open_stream
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
+GUIDE = ROOT / "docs" / "guide.md"
+RECIPES = ROOT / "docs" / "recipes.md"
+REFERENCE = ROOT / "docs" / "reference.md"
 CONFIGURATION = ROOT / "docs" / "configuration.md"
 DOCUMENTS = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
     *sorted((ROOT / "docs").glob("*.md")),
 ]
 WHOLE_APP = "A whole app"
+APP_OF_THE_GUIDE = "The app of this page"
 MOST_BYTES = 250_000  # of a picture
+MOST_LINES = 200  # of the README
 
 IMPORT = (
     '{% from "quart_sse/macros.html" import'
@@ -80,7 +85,8 @@ def blocks(document: Path, language: str, *, whole: bool = False) -> list[Block]
     return [
         block
         for block in blocks_of(document)
-        if block.language == language and (block.heading == WHOLE_APP) is whole
+        if block.language == language
+        and (block.heading == WHOLE_APP or document == RECIPES) is whole
     ]
 
 
@@ -113,6 +119,16 @@ def write_templates(document: Path, folder: Path) -> None:
             (templates / template[0]).write_text(template[1], "utf-8")
 
 
+async def run_whole(document: Path, heading: str) -> dict[str, Any]:
+    """Run the app that is printed in one block under a heading; returns its namespace."""
+    (block,) = (
+        block for block in blocks(document, "python", whole=True) if block.heading == heading
+    )
+    namespace: dict[str, Any] = {"__name__": "app_of_the_reader"}
+    await run(block, namespace)
+    return namespace
+
+
 async def run_document(document: Path) -> dict[str, Any]:
     """Run a document in the current folder; returns its namespace."""
     write_templates(document, Path.cwd())
@@ -132,8 +148,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 async def reader(folder: Path) -> AsyncIterator[dict[str, Any]]:
-    """What the reader of the README has in the end, served."""
-    namespace = await run_document(README)
+    """What the reader of the guide has in the end, served."""
+    namespace = await run_document(GUIDE)
     async with namespace["app"].test_app():
         yield namespace
 
@@ -151,9 +167,7 @@ async def test_document_runs_from_top_to_bottom(document: Path, folder: Path) ->
 
 async def test_whole_app_shows_in_the_other_window(folder: Path) -> None:
     """The app that is printed first works as printed: what one posts, another one is sent."""
-    (block,) = blocks(README, "python", whole=True)
-    namespace: dict[str, Any] = {"__name__": "app_of_the_reader"}
-    await run(block, namespace)
+    namespace = await run_whole(README, WHOLE_APP)
 
     async with namespace["app"].test_app() as served:
         one, other = served.test_client(), served.test_client()
@@ -169,8 +183,8 @@ async def test_whole_app_shows_in_the_other_window(folder: Path) -> None:
             assert "<li>Hello &lt;b&gt;you&lt;/b&gt;</li>" in told.data
 
 
-async def test_test_of_the_readme_passes(reader: dict[str, Any]) -> None:
-    """The test that the README prints passes, and its app shows what was posted."""
+async def test_test_of_the_guide_passes(reader: dict[str, Any]) -> None:
+    """The test that the guide prints passes, and its app shows what was posted."""
     await reader["test_a_comment_reaches_open_pages"]()
 
     page = await reader["app"].test_client().get("/discussion/7")
@@ -180,7 +194,7 @@ async def test_test_of_the_readme_passes(reader: dict[str, Any]) -> None:
 async def test_channel_can_be_listened_to_as_the_curl_line_does(reader: dict[str, Any]) -> None:
     """The URL of the curl line streams the channel's events, by their bare names."""
     (line,) = (
-        block.code for block in blocks(README, "console") if block.code.startswith("curl -N")
+        block.code for block in blocks(GUIDE, "console") if block.code.startswith("curl -N")
     )
     path = line.split()[-1].partition(":8000")[2]
 
@@ -211,7 +225,12 @@ async def test_personal_fragment_greets_its_viewer(reader: dict[str, Any]) -> No
 
 async def test_templates_render(reader: dict[str, Any]) -> None:
     """Every piece of a template that is shown renders in the app that it is shown for."""
-    pieces = [block for block in blocks(README, "jinja") if template_of(block) is None]
+    pieces = [
+        block
+        for document in (README, GUIDE)
+        for block in blocks(document, "jinja")
+        if template_of(block) is None
+    ]
     async with reader["app"].test_request_context("/"):
         rendered = [await render_template_string(IMPORT + piece.code) for piece in pieces]
 
@@ -224,9 +243,9 @@ async def test_templates_render(reader: dict[str, Any]) -> None:
 @pytest.mark.parametrize("htmx", [2, 4])
 async def test_script_hears_events(browser: Browser, folder: Path, htmx: int) -> None:
     """The script for events hears them with either htmx, each once, also after a reconnect."""
-    steps = [block.code for block in blocks(README, "python") if block.heading == "Three steps"]
-    (script,) = (block.code for block in blocks(README, "jinja") if "<script>" in block.code)
-    write_templates(README, folder)
+    steps = [block.code for block in blocks(GUIDE, "python") if block.heading == APP_OF_THE_GUIDE]
+    (script,) = (block.code for block in blocks(GUIDE, "jinja") if "<script>" in block.code)
+    write_templates(GUIDE, folder)
     (folder / "templates" / "listen.html").write_text(
         f"{IMPORT}<!doctype html><head>{{{{ sse_scripts() }}}}</head><body>"
         "<title></title><script>window.titles = [];"
@@ -301,7 +320,7 @@ def test_every_key_is_documented() -> None:
     }
 
 
-@pytest.mark.parametrize("document", [README, CONFIGURATION], ids=lambda path: path.name)
+@pytest.mark.parametrize("document", [REFERENCE, CONFIGURATION], ids=lambda path: path.name)
 def test_defaults_of_keys_are_as_documented(document: Path) -> None:
     """A default that is documented is the one that is used."""
     for key, shown in keys_of(document).items():
@@ -336,19 +355,25 @@ def exported() -> dict[str, list[str]]:
 
 
 def test_reference_names_everything_public() -> None:
-    """Every macro, and every method that users call, is in the README."""
-    text = README.read_text("utf-8")
+    """Every macro, and every method that users call, is in the reference and in the guide."""
     names = set(exported())
     for owner in (SSE, Topic):
         names |= {name for name in vars(owner) if not name.startswith("_")}
     names |= {"authorize", "fragment"} & set(vars(Channel))
 
-    assert {name for name in names if not re.search(rf"\b{name}\b", text)} == set()
+    for document in (REFERENCE, GUIDE):
+        text = document.read_text("utf-8")
+        assert {name for name in names if not re.search(rf"\b{name}\b", text)} == set(), document
+
+
+def test_readme_is_a_front_page() -> None:
+    """The README can be read in five minutes; what it would hold beyond that is in the guide."""
+    assert len(README.read_text("utf-8").splitlines()) <= MOST_LINES
 
 
 def test_macros_take_what_the_reference_says() -> None:
-    """The arguments of macros are the ones that the README lists."""
-    listed = dict(re.findall(r"^\| `(sse_\w+)\((.*?)\)` \|", README.read_text("utf-8"), re.M))
+    """The arguments of macros are the ones that the reference lists."""
+    listed = dict(re.findall(r"^\| `(sse_\w+)\((.*?)\)` \|", REFERENCE.read_text("utf-8"), re.M))
     taken = exported()
 
     assert listed.keys() == taken.keys()
@@ -406,7 +431,7 @@ def test_make_targets_that_are_named_exist(document: Path) -> None:
 @pytest.mark.parametrize("server", ["hypercorn", "uvicorn", "granian"])
 async def test_servers_know_the_options_that_are_recommended(server: str) -> None:
     """Every option in the table of servers is one of that server's."""
-    (command,) = re.findall(rf"^\| \w+ \| `({server} .*?)` \|$", README.read_text("utf-8"), re.M)
+    (command,) = re.findall(rf"^\| \w+ \| `({server} .*?)` \|$", GUIDE.read_text("utf-8"), re.M)
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", server, "--help"),
         stdout=asyncio.subprocess.PIPE,

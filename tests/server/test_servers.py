@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.servers, pytest.mark.timeout(90)]
 TERM, INT = signal.SIGTERM, signal.SIGINT
 #: One of each kind.
 KINDS = ("hypercorn", "uvicorn", "granian")
-DOCUMENTS = ("README.md", "docs/servers.md")
+DOCUMENTS = ("docs/guide.md", "docs/servers.md")
 #: Seconds from the signal until a server is gone. It takes 0.1 to 0.9 on two cores with little
 #: else to do; this is for machines that have more. A server that waits for its streams would take
 #: for ever, and Hypercorn is configured to wait for 30 s.
@@ -381,7 +381,7 @@ async def test_two_processes_without_redis_are_noticed() -> None:
 
 
 def test_documents_recommend_the_same_commands() -> None:
-    """The README and the page about servers start each server alike."""
+    """The guide and the page about servers start each server alike."""
     row = re.compile(r"^\| \w+ \| `((?:hypercorn|uvicorn|granian) .*)` \|$", re.M)
     short, long = (row.findall((ROOT / name).read_text("utf-8")) for name in DOCUMENTS)
 
