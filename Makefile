@@ -6,7 +6,7 @@
 #   make clean test PYTHON=/path/to/python3.12
 # PYTHON counts when the environment is made; without it the scripts look for one that runs.
 
-.PHONY: help demo demo-redis test test-all test-min check format hooks script bench bench-check soak faults clean
+.PHONY: help demo demo-redis test test-all test-min check format docs hooks script bench bench-check soak faults clean
 .DEFAULT_GOAL := help
 
 RUN := .venv/bin/python -m
@@ -43,6 +43,9 @@ check: .venv/.stamp-dev ## Check format, lint, spelling and types
 format: .venv/.stamp-dev ## Format the code, and fix what ruff can fix
 	$(RUN) ruff check --fix-only
 	$(RUN) ruff format
+
+docs: .venv/.stamp-dev ## Write docs/reference.md from the docstrings
+	@.venv/bin/python scripts/reference.py
 
 hooks: .venv/.stamp-dev ## Let git check what is committed, by .pre-commit-config.yaml
 	$(RUN) pre_commit install

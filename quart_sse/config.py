@@ -113,9 +113,10 @@ class Config:
     history: int = _key(256, "a whole number, 0 or more", _int(0))
     #: Lifetime of a topic's history after its last message, in seconds.
     history_ttl: float = _key(300.0, "a number of seconds, at least 1", _seconds(1))
-    #: Size limits of one replay, in events and in bytes, over all topics of the connection. A
-    #: client that missed more is reset (``sse-reset``).
+    #: Size limit of one replay, in events, over all topics of the connection. A client that missed
+    #: more is reset (``sse-reset``).
     replay_events: int = _key(1000, "a whole number, 1 or more", _int(1))
+    #: Size limit of one replay, in bytes.
     replay_bytes: int = _key(1 << 20, "a number of bytes, at least 1024", _int(1024))
 
     #: Shortest interval between two renders of a fragment, in seconds.
@@ -146,29 +147,34 @@ class Config:
     #: leave and join.
     presence_linger: float = _key(3.0, "a number of seconds, 0 or more", _seconds(0))
 
-    #: Size limits of the messages that wait for one slow client, in events and in bytes. Over them
-    #: the stream ends, and the client resumes from history.
+    #: Size limit of the messages that wait for one slow client, in events. Over it the stream ends,
+    #: and the client resumes from history.
     pending_events: int = _key(1000, "a whole number, 1 or more", _int(1))
+    #: Size limit of the messages that wait for one slow client, in bytes. No event may be larger.
     pending_bytes: int = _key(1 << 20, "a number of bytes, at least 1024", _int(1024))
 
     #: Lifetime of a page's token, in seconds; an open stream renews it.
     token_lifetime: float = _key(86400.0, "a number of seconds, at least 1", _seconds(1))
     #: Lifetime of a token over all its renewals, in seconds.
     token_max_lifetime: float = _key(604800.0, "a number of seconds, at least 1", _seconds(1))
-    #: Limits of topics per connect element, of tokens per URL, and of bytes per query string.
+    #: Limit of topics per connect element. A page that shows more is an error.
     max_topics: int = _key(128, "a whole number, 1 or more", _int(1))
+    #: Limit of tokens per URL; tabs that share a connection have one token each.
     max_tokens: int = _key(16, "a whole number, 1 or more", _int(1))
+    #: Limit of a query string, in bytes. The broker keeps lists of topics that are too long for it.
     max_query: int = _key(6144, "a number of bytes, at least 256", _int(256))
 
-    #: Limits of open connections in one process: in total, per topic, per identity and per browser.
+    #: Limit of open connections in one process; further clients must retry.
     max_connections: int = _key(10_000, "a whole number, 1 or more", _int(1))
+    #: Limit of open connections per topic in one process; further clients must retry.
     max_per_topic: int = _key(10_000, "a whole number, 1 or more", _int(1))
+    #: Limit of open connections per identity in one process. A new one evicts the oldest.
     max_per_identity: int = _key(64, "a whole number, 1 or more", _int(1))
-    #: Browsers open 6 connections per host over HTTP/1. A new stream over the limit evicts the
-    #: browser's oldest.
+    #: Limit of open connections per browser in one process over HTTP/1, where browsers open 6 per
+    #: host. A new one evicts the browser's oldest.
     max_per_browser: int = _key(4, "a whole number, 1 or more", _int(1))
-    #: Limit of connections without a browser cookie per address; further clients must retry. As
-    #: high as the limit of the process, because all browsers behind a proxy may share one address.
+    #: Limit of open connections without a browser cookie per address; further clients must retry.
+    #: As high as that of the process, because all browsers behind a proxy may share one address.
     max_per_address: int = _key(10_000, "a whole number, 1 or more", _int(1))
     #: Name of the signed random cookie that identifies a browser; "" sets no cookie.
     browser_cookie: str = _key("sse_browser", "a cookie name, or ''", _text(r"[\w-]*"))

@@ -109,7 +109,7 @@ class Macros:
     ) -> Markup:
         """Return a fragment with a connect element of its own; ``sse_live``.
 
-        The arguments and errors are those of :meth:`fragment`.
+        The arguments and errors are those of ``sse_fragment``.
         """
         topic, fragment = self._find(name, params)
         page = self._pages.current()

@@ -1,47 +1,40 @@
-"""What the documents say is run: their code, their templates, their keys and their links.
+"""What the documents say is run: their code, their templates, their keys and their links."""
 
-How a document is run:
-
-- ``python`` blocks run in their order, in one namespace for the whole document, with the app's
-  context where there is an app; they may ``await`` on top level, as in a view. Only what stands
-  under "A whole app" is an app of its own, and so is every block of the recipes.
-- ``expression  # => value`` is compared.
-- A ``jinja`` block that begins with ``{# templates/NAME #}`` is that template; the others are
-  rendered, with all macros imported.
-"""
-
-import ast
 import asyncio
-import inspect
 import re
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, fields
+from collections.abc import AsyncIterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.async_api import Browser, expect
-from quart import Quart, render_template_string
+from quart import render_template_string
 
 from quart_sse import SSE, Channel, Topic
 from quart_sse.config import PREFIX, Config
 from tests.support.browsers import visit
+from tests.support.documents import (
+    GUIDE,
+    README,
+    REFERENCE,
+    ROOT,
+    WHOLE_APP,
+    blocks,
+    run_document,
+    run_whole,
+    template_of,
+    write_templates,
+)
 from tests.support.servers import serve
 from tests.support.streams import connect_urls, open_stream
 
-ROOT = Path(__file__).parents[2]
-README = ROOT / "README.md"
-GUIDE = ROOT / "docs" / "guide.md"
-RECIPES = ROOT / "docs" / "recipes.md"
-REFERENCE = ROOT / "docs" / "reference.md"
 CONFIGURATION = ROOT / "docs" / "configuration.md"
 DOCUMENTS = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
     *sorted((ROOT / "docs").glob("*.md")),
 ]
-WHOLE_APP = "A whole app"
 APP_OF_THE_GUIDE = "The app of this page"
 MOST_BYTES = 250_000  # of a picture
 MOST_LINES = 200  # of the README
@@ -50,93 +43,6 @@ IMPORT = (
     '{% from "quart_sse/macros.html" import'
     " sse_scripts, sse_fragment, sse_connect, sse_live, sse_event, sse_status %}"
 )
-
-
-@dataclass(frozen=True)
-class Block:
-    """A fenced piece of a document."""
-
-    place: str  #: such as "README.md:12"
-    heading: str
-    language: str
-    code: str
-
-
-def blocks_of(document: Path) -> Iterator[Block]:
-    """Yield the fenced blocks of a document."""
-    heading, language, first, code = "", "", 0, list[str]()
-    for number, line in enumerate(document.read_text("utf-8").splitlines(), 1):
-        fence = re.fullmatch(r" *```(\w*)", line)
-        if fence is None:
-            if language:
-                code.append(line)
-            elif line.startswith("## "):
-                heading = line.removeprefix("## ")
-        elif language:
-            place = f"{document.relative_to(ROOT)}:{first}"
-            yield Block(place, heading, language, "\n".join(code) + "\n")
-            language, code = "", []
-        else:
-            language, first = fence[1] or "text", number + 1
-
-
-def blocks(document: Path, language: str, *, whole: bool = False) -> list[Block]:
-    """Return the blocks of a language; those of the whole app, or all others."""
-    return [
-        block
-        for block in blocks_of(document)
-        if block.language == language
-        and (block.heading == WHOLE_APP or document == RECIPES) is whole
-    ]
-
-
-async def run(block: Block, namespace: dict[str, Any]) -> None:
-    """Run a block of Python as its reader would, and compare what it says about values."""
-    compiled = compile(block.code, block.place, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-    async with AsyncExitStack() as stack:
-        if isinstance(namespace.get("app"), Quart):
-            await stack.enter_async_context(namespace["app"].app_context())
-        waiting = eval(compiled, namespace)
-        if inspect.iscoroutine(waiting):
-            await waiting
-        for expression, value in re.findall(r"^(\S.*?)  # => (.*)$", block.code, re.MULTILINE):
-            assert eval(expression, namespace) == eval(value), f"{block.place}: {expression}"
-
-
-def template_of(block: Block) -> tuple[str, str] | None:
-    """Return name and text of a template that is shown; None for any other block."""
-    found = re.match(r"\{# templates/(\S+) #\}\n", block.code)
-    return None if found is None else (found[1], block.code[found.end() :])
-
-
-def write_templates(document: Path, folder: Path) -> None:
-    """Write the templates that a document shows to where an app in that folder finds them."""
-    templates = folder / "templates"
-    templates.mkdir(exist_ok=True)
-    for block in blocks(document, "jinja"):
-        template = template_of(block)
-        if template is not None:
-            (templates / template[0]).write_text(template[1], "utf-8")
-
-
-async def run_whole(document: Path, heading: str) -> dict[str, Any]:
-    """Run the app that is printed in one block under a heading; returns its namespace."""
-    (block,) = (
-        block for block in blocks(document, "python", whole=True) if block.heading == heading
-    )
-    namespace: dict[str, Any] = {"__name__": "app_of_the_reader"}
-    await run(block, namespace)
-    return namespace
-
-
-async def run_document(document: Path) -> dict[str, Any]:
-    """Run a document in the current folder; returns its namespace."""
-    write_templates(document, Path.cwd())
-    # No module is called so, and Quart then takes the current folder for the app's.
-    namespace: dict[str, Any] = {"__name__": "app_of_the_reader"}
-    for block in blocks(document, "python"):
-        await run(block, namespace)
-    return namespace
 
 
 @pytest.fixture
@@ -158,7 +64,9 @@ async def reader(folder: Path) -> AsyncIterator[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    "document", [d for d in DOCUMENTS if blocks(d, "python")], ids=lambda path: path.name
+    "document",
+    [d for d in DOCUMENTS if blocks(d, "python") and d != REFERENCE],
+    ids=lambda path: path.name,
 )
 async def test_document_runs_from_top_to_bottom(document: Path, folder: Path) -> None:
     """Every block of Python runs after those before it, and values are as it says."""
@@ -193,9 +101,7 @@ async def test_test_of_the_guide_passes(reader: dict[str, Any]) -> None:
 
 async def test_channel_can_be_listened_to_as_the_curl_line_does(reader: dict[str, Any]) -> None:
     """The URL of the curl line streams the channel's events, by their bare names."""
-    (line,) = (
-        block.code for block in blocks(GUIDE, "console") if block.code.startswith("curl -N")
-    )
+    (line,) = (block.code for block in blocks(GUIDE, "console") if block.code.startswith("curl -N"))
     path = line.split()[-1].partition(":8000")[2]
 
     async with open_stream(reader["app"], path) as stream:

@@ -1,0 +1,166 @@
+"""docs/recipes.md: each app runs as printed, shows its page, and sends what changes."""
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, expect
+from quart import Quart
+from quart.testing import QuartClient
+
+from tests.support.browsers import OPEN, visit
+from tests.support.documents import RECIPES, blocks, run_whole
+from tests.support.servers import serve
+from tests.support.streams import Stream, connect_urls, open_stream
+
+HEADINGS = [block.heading for block in blocks(RECIPES, "python", whole=True)]
+
+
+@asynccontextmanager
+async def served(heading: str) -> AsyncIterator[dict[str, Any]]:
+    """Run the app of a recipe; yields its names."""
+    namespace = await run_whole(RECIPES, heading)
+    async with namespace["app"].test_app():
+        yield namespace
+
+
+@asynccontextmanager
+async def look_at(
+    app: Quart, path: str, client: QuartClient | None = None
+) -> AsyncIterator[tuple[str, Stream]]:
+    """Open a page and its stream, as a browser does; yields the page's HTML and the stream."""
+    browser = app.test_client() if client is None else client
+    page = await (await browser.get(path)).get_data(as_text=True)
+    (url,) = connect_urls(page)
+    async with open_stream(browser, url) as stream:
+        yield page, stream
+
+
+async def signed_in(app: Quart, name: str) -> QuartClient:
+    """Return the browser of a user who has signed in by the form."""
+    client = app.test_client()
+    assert (await client.post("/login", form={"user": name})).status_code == 302
+    return client
+
+
+def test_every_recipe_is_tried_here() -> None:
+    """A recipe without a test may be wrong."""
+    assert [
+        *("Chat", "Dashboard", "Admin page", "Login gate", "Kicked page to login"),
+    ] == HEADINGS
+
+
+async def test_chat_shows_what_others_say() -> None:
+    """A message reaches the other page of its room, and the room knows who is there."""
+    async with served("Chat") as names, look_at(names["app"], "/lobby") as (page, stream):
+        assert "<h1>lobby</h1>" in page
+        answer = (
+            await names["app"].test_client().post("/lobby", form={"name": "Mira", "text": "<Hi>"})
+        )
+
+        assert answer.status_code == 204
+        received = ""
+        while "Mira" not in received or "1 here" not in received:
+            received += (await stream.next("message")).data
+        assert "<b>Mira</b> &lt;Hi&gt;" in received
+
+
+async def test_dashboard_counts_orders_and_time() -> None:
+    """An order is counted at once, and the clock goes on without one."""
+    async with served("Dashboard") as names, look_at(names["app"], "/") as (page, stream):
+        assert "<dt>Orders</dt><dd>0</dd>" in page
+        await names["app"].test_client().post("/sold")
+        assert "<dt>Orders</dt><dd>1</dd>" in (await stream.next("message")).data
+        assert "<dt>Orders</dt><dd>1</dd>" in (await stream.next("message")).data
+
+
+async def test_admin_page_is_for_admins_while_they_are() -> None:
+    """Admins see an order go; who is dismissed has the stream ended, and gets no other."""
+    async with served("Admin page") as names:
+        app = names["app"]
+        ada, bob = app.test_client(), app.test_client()
+        await ada.get("/login/ada")
+        await bob.get("/login/bob")
+        assert (await app.test_client().get("/")).status_code == 403
+        async with look_at(app, "/", bob) as (page, stream):
+            (url,) = connect_urls(page)
+            assert "Cake" in page
+            await ada.post("/ship/2")
+            assert "Cake" not in (await stream.next("message")).data
+            await ada.post("/dismiss/bob")
+            assert (await stream.next("sse-holdoff")).data == "recheck"
+        async with open_stream(bob, url) as again:
+            assert (await again.next("sse-stop")).data == "refused"
+        async with look_at(app, "/", ada) as (_, stream):
+            assert await stream.next("sse-open")
+
+
+async def test_login_gate_lets_streams_through_and_ends_them() -> None:
+    """The gate is for pages; a letter reaches its reader alone, until that one signs out."""
+    async with served("Login gate") as names:
+        app = names["app"]
+        turned_away = await app.test_client().get("/")
+        assert (turned_away.status_code, turned_away.location) == (302, "/login")
+        mira, kip = await signed_in(app, "mira"), await signed_in(app, "kip")
+        async with look_at(app, "/", mira) as (page, stream):
+            assert "Inbox of mira" in page
+            await kip.post("/send", form={"to": "mira", "text": "Hello"})
+            assert "<li>kip: Hello</li>" in (await stream.next("message")).data
+            await mira.post("/logout")
+            assert (await stream.next("sse-holdoff")).data == "disconnect"
+        async with open_stream(app, "/sse/inbox/mira") as stream:
+            assert (await stream.next("sse-stop")).data == "refused"
+
+
+async def test_kicked_user_has_no_stream() -> None:
+    """The room is live until its user is kicked; then the page's token is good no more."""
+    async with served("Kicked page to login") as names:
+        app = names["app"]
+        mira, kip = await signed_in(app, "mira"), await signed_in(app, "kip")
+        async with look_at(app, "/", kip) as (page, stream):
+            (url,) = connect_urls(page)
+            await mira.post("/say", form={"text": "Good bye"})
+            assert "<li>Good bye</li>" in (await stream.next("message")).data
+            await mira.post("/kick", form={"user": "kip"})
+            assert (await stream.next("sse-holdoff")).data == "disconnect"
+        async with open_stream(kip, url) as again:
+            assert (await again.next("sse-stop")).data == "refused"
+        assert (await kip.get("/")).location == "/login"
+
+
+@pytest.mark.browser
+@pytest.mark.timeout(90)
+@pytest.mark.parametrize("htmx", [2, 4])
+async def test_kicked_page_goes_to_the_login(browser: Browser, tmp_path: Path, htmx: int) -> None:
+    """In a browser the kicked user's page becomes the login page; the other one stays."""
+    (block,) = (
+        block
+        for block in blocks(RECIPES, "python", whole=True)
+        if block.heading == "Kicked page to login"
+    )
+    (tmp_path / "kicked_app.py").write_text(block.code, "utf-8")
+    command = [
+        *("-m", "uvicorn", "--app-dir", str(tmp_path), "kicked_app:app", "--log-level", "warning"),
+        *("--timeout-graceful-shutdown", "5", "--port"),
+    ]
+    signed_in = "() => document.querySelector('input[name=user]') !== null"
+    async with (
+        serve(lambda port: [*command, str(port)], {"QUART_SSE_HTMX": str(htmx)}) as server,
+        visit(browser, server, "/login", signed_in) as mira,
+        visit(browser, server, "/login", signed_in) as kip,
+    ):
+        for page, name in ((mira, "mira"), (kip, "kip")):
+            await page.locator("input[name=user]").fill(name)
+            await page.get_by_role("button", name="Sign in").click()
+            await page.wait_for_function(OPEN)
+        await mira.locator("input[name=user]").fill("kip")
+        await mira.get_by_role("button", name="Kick").click()
+
+        await expect(kip).to_have_url(re.compile(r"/login$"))
+        await expect(kip.get_by_role("button", name="Sign in")).to_be_visible()
+        await mira.locator("input[name=text]").fill("Still here")
+        await mira.get_by_role("button", name="Say").click()
+        await expect(mira.get_by_text("Still here")).to_be_visible()

@@ -1,0 +1,111 @@
+"""docs/reference.md: it says what the docstrings say, and its examples run."""
+
+import ast
+import inspect
+import re
+import subprocess
+import sys
+from contextlib import AsyncExitStack
+from dataclasses import fields
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import quart
+from markupsafe import Markup
+
+import quart_sse
+from quart_sse import SSE
+from quart_sse.config import PREFIX, Config
+from tests.support.servers import ROOT
+
+SCRIPT = ROOT / "scripts" / "reference.py"
+REFERENCE = ROOT / "docs" / "reference.md"
+COMMENTS = "/discussion/<int:discussion_id>/comments"
+TEXT = REFERENCE.read_text("utf-8")
+EXAMPLES = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+
+
+def test_reference_is_what_the_docstrings_say() -> None:
+    """`make docs` would change nothing."""
+    command = [sys.executable, SCRIPT, "--print"]
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+    assert printed == TEXT, "run `make docs`, and commit docs/reference.md"
+
+
+def test_every_public_name_has_a_section() -> None:
+    """What can be imported from the package can be looked up; Config is the table of settings."""
+    sections = set(re.findall(r"^### (\w+)$", TEXT, re.MULTILINE))
+
+    assert set(quart_sse.__all__) - sections == {"Config"}
+
+
+def test_public_methods_have_a_section() -> None:
+    """A method that can be called can be looked up, but for those of other modules' use."""
+    sections = set(re.findall(r"^#### (\w+\.\w+)$", TEXT, re.MULTILINE))
+    methods = {
+        f"{owner.__name__}.{name}"
+        for owner in (SSE, quart_sse.Topic, quart_sse.Channel, quart_sse.Event, quart_sse.Broker)
+        for name, member in vars(owner).items()
+        if (inspect.isfunction(member) or isinstance(member, property)) and name[0] != "_"
+    }
+
+    assert methods - sections == {f"Channel.{name}" for name in ("find", "keep", "shared", "specs")}
+    assert sections <= methods
+
+
+def test_every_key_has_its_default_and_unit() -> None:
+    """Times are seconds and sizes bytes on this page and on that about configuration."""
+    row = re.compile(rf"^\| `({PREFIX}\w+)` \| [^|]+ \| (seconds|bytes)? ?", re.MULTILINE)
+    units, other = (
+        dict(row.findall((ROOT / "docs" / name).read_text("utf-8")))
+        for name in ("reference.md", "configuration.md")
+    )
+
+    assert units.keys() == {PREFIX + field.name.upper() for field in fields(Config)}
+    assert units == other
+
+
+def namespace_for(example: str) -> dict[str, Any]:
+    """Return what an example finds: an app with channels, but for what it makes itself."""
+    app = quart.Quart("app_of_the_reader")
+    app.secret_key = "secret"
+    found: dict[str, Any] = {name: getattr(quart_sse, name) for name in quart_sse.__all__}
+    for name in ("Quart", "Response", "redirect", "render_template", "session", "url_for"):
+        found[name] = getattr(quart, name)
+    found |= {"app": app, "Markup": Markup, "user": SimpleNamespace(id=7), "sse": SSE()}
+    if makes_the_extension(example):
+        return found
+    sse = found["sse"] = SSE(app)
+    for name, rule in (("prices", "/prices"), ("board", "/board"), ("comments", COMMENTS)):
+        if f'sse.channel("{name}"' not in example:
+            found[name] = sse.channel(name, rule)
+    if "comments" in found:
+        for name in ("list", "count"):
+            found["comments"].fragment(name)(lambda discussion_id: "")
+    return found
+
+
+def makes_the_extension(example: str) -> bool:
+    """Whether an example initialises an app, which must not serve yet."""
+    return "SSE(" in example or "init_app(" in example
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+async def test_example_runs(example: str) -> None:
+    """What a docstring shows can be typed, and a comparison is true."""
+    found = namespace_for(example)
+    compiled = compile(example, str(REFERENCE), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+
+    async with AsyncExitStack() as stack:
+        if not makes_the_extension(example):
+            await stack.enter_async_context(found["app"].test_app())
+            await stack.enter_async_context(found["app"].test_request_context("/"))
+            if "comments" in found:
+                found["topic"] = found["comments"].topic(discussion_id=7)
+        running = eval(compiled, found)
+        if inspect.iscoroutine(running):
+            await running
+        if re.fullmatch(r"[^\n]* == [^\n]*\n", example):
+            assert eval(example, found)
