@@ -132,7 +132,11 @@ def example(text: str, *, runs: bool) -> Iterator[str]:
     # A block ends at the first line that is not indented.
     for part in re.split(r"\.\. code-block:: python\n((?:\n| .*(?:\n|$))+)", text):
         if part.startswith((" ", "\n")) and part.strip():
-            yield "```python\n" + textwrap.dedent(part).strip() + "\n```"
+            # Two blank lines around a function, as ruff formats code in Markdown, too.
+            code = textwrap.dedent(part).strip()
+            code = re.sub(r"\n\n(?=@|def |async def |class )", "\n\n\n", code)
+            code = re.sub(r"(\n +[^\n]*\n\n)(?=\w)", r"\1\n", code)
+            yield f"```python\n{code}\n```"
         elif part.strip():
             yield from paragraphs(part.strip() if runs else f"Example: {part.strip()}")
 

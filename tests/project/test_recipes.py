@@ -14,7 +14,7 @@ from quart.testing import QuartClient
 from tests.support.browsers import OPEN, visit
 from tests.support.documents import RECIPES, blocks, run_whole
 from tests.support.servers import serve
-from tests.support.streams import Stream, connect_urls, open_stream
+from tests.support.streams import Stream, client_of, connect_urls, open_stream
 
 HEADINGS = [block.heading for block in blocks(RECIPES, "python", whole=True)]
 
@@ -32,7 +32,7 @@ async def look_at(
     app: Quart, path: str, client: QuartClient | None = None
 ) -> AsyncIterator[tuple[str, Stream]]:
     """Open a page and its stream, as a browser does; yields the page's HTML and the stream."""
-    browser = app.test_client() if client is None else client
+    browser = client_of(app) if client is None else client
     page = await (await browser.get(path)).get_data(as_text=True)
     (url,) = connect_urls(page)
     async with open_stream(browser, url) as stream:
@@ -41,7 +41,7 @@ async def look_at(
 
 async def signed_in(app: Quart, name: str) -> QuartClient:
     """Return the browser of a user who has signed in by the form."""
-    client = app.test_client()
+    client = client_of(app)
     assert (await client.post("/login", form={"user": name})).status_code == 302
     return client
 
@@ -81,7 +81,7 @@ async def test_admin_page_is_for_admins_while_they_are() -> None:
     """Admins see an order go; who is dismissed has the stream ended, and gets no other."""
     async with served("Admin page") as names:
         app = names["app"]
-        ada, bob = app.test_client(), app.test_client()
+        ada, bob = client_of(app), client_of(app)
         await ada.get("/login/ada")
         await bob.get("/login/bob")
         assert (await app.test_client().get("/")).status_code == 403

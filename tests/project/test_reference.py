@@ -28,7 +28,7 @@ EXAMPLES = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 
 def test_reference_is_what_the_docstrings_say() -> None:
     """`make docs` would change nothing."""
-    command = [sys.executable, SCRIPT, "--print"]
+    command = [sys.executable, str(SCRIPT), "--print"]
     printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
     assert printed == TEXT, "run `make docs`, and commit docs/reference.md"
