@@ -37,8 +37,6 @@ GROUPS = {
 }
 #: Listed elsewhere on the page.
 ELSEWHERE = {"Broker", "Config"}
-#: Methods without an underscore that only other modules of the package call.
-INTERNAL = {"Channel": {"find", "keep", "shared", "specs"}}
 #: Macro -> the function behind it, whose docstring has the arguments.
 BEHIND: dict[str, Callable[..., Any]] = {
     "sse_scripts": Scripts.elements,
@@ -190,10 +188,9 @@ def fitted(start: str, arguments: str, end: str) -> str:
 
 def members(owner: type) -> Iterator[tuple[str, Any]]:
     """Yield the public methods and properties of a class, in the order of its source."""
-    hidden = INTERNAL.get(owner.__name__, set())
     for name, member in vars(owner).items():
         is_method = inspect.isfunction(member) or isinstance(member, property)
-        if is_method and not name.startswith("_") and name not in hidden:
+        if is_method and not name.startswith("_"):
             yield name, member
 
 
