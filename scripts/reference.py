@@ -56,7 +56,7 @@ change.
 """
 FUNCTIONS = """\
 Functions that you register (renderers, `authorize`, `@sse.identity`) may be sync or async; sync
-ones run in a thread.
+ones run in a thread. The [gate](security.md#the-gate) is what decides whether a client may listen.
 """
 ERRORS = """\
 All errors are `SSEError`s, and each message names the faulty thing and the remedy.
