@@ -4,9 +4,10 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../static"
 
-# Names of properties that never leave the scripts, nor come from the server. The option builtins=true
-# shortens those as well that some object of the browser has, such as "key".
-private='url|token|shareKey|position|admitted|spec|post|leave|failures|missed|isStopped|key|stream'
+# Names of properties that never leave the scripts, nor come from the server; so none of the stream's
+# fields, such as "key" and "token". The option builtins=true shortens those as well that some object
+# of the browser has, such as "url".
+private='url|shareKey|position|admitted|spec|post|leave|failures|missed|isStopped|stream'
 
 for script in quart-sse quart-sse-htmx; do
     npx --yes terser@5.44.0 "$script.js" --compress passes=3,unsafe_arrows=true,ecma=2020 \

@@ -128,8 +128,8 @@
         });
       }
       if (event === "sse-stop") shares.forEach((share) => stop(share, data));
-      // The key of an event is its name, that of a fragment is in its target; without one it is for all.
-      const key = (message.key = event || /data-sse='([^']*)/.exec(data)?.[1].replace(/&amp;/g, "&") || "");
+      // The key of an event is its name; what has none is for all.
+      const key = event || message.key || "";
       const topic = /\./.test(key) && key.replace(/\.[^?]*/, "");
       shares.flat().forEach((subscription) => {
         const order = compare(id, subscription.position);
@@ -214,6 +214,7 @@
   const { dataset } = document.documentElement;
   const allowedOrigins = [origin, ...(script.dataset.origins || origin).split(" ")];
   // The script ignores what is inside of these. With htmx 4 hx-disable="selector" is something else.
+  const OPEN = "<hx-partial "; // the tag itself, wherever it stands: the server lets no HTML have it
   const MARKS = ["hx-ignore", "data-hx-ignore", "hx-disable", "data-hx-disable"];
   const marks = MARKS.flatMap((name, i) =>
     i > 1 && htmx && !htmx.defineExtension ? [`[${name}='']`, `[${name}=true]`] : `[${name}]`
@@ -363,7 +364,7 @@
   const put = (key, html) =>
     isShown(key) &&
     // One at a time: htmx 4 looks for the targets of all before it changes anything.
-    html.split(/(?=<hx-partial )/).forEach((one) => swap(one.replace(`']"`, `']${outside}"`)));
+    html.split(OPEN).forEach((one, i) => i && swap(OPEN + one.replace(`']"`, `']${outside}"`)));
   const isShown = (key) => document.querySelector(`[data-sse='${key}']${outside}`);
 
   /** Fetch a personal fragment, and again if it has changed, or has not come, meanwhile. */
@@ -395,7 +396,7 @@
     if (!isDirty && dataset.sseState === "stopped") location.reload();
   };
 
-  const receive = (element, subscription, { state, key, event, data, id, origin, stream }) => {
+  const receive = (element, subscription, { state, key, event, data, id, origin, load, token, stream }) => {
     const { spec } = subscription;
     if (id) spec.position = id;
     if (stream) {
@@ -410,14 +411,15 @@
       if (subscription.failures > (api.reconnect ? api.attempts : 0)) api.disconnect();
       if (data === "expired" && "reload" in script.dataset) reload();
     } else if (!event) {
-      const [, token, shareKey] = /^<hx-partial hx-target="#sse-.*\?t=([^&]+)&amp;k=(\w+)/s.exec(data) || [];
-      if (shareKey === spec.shareKey) {
-        spec.token = decodeURIComponent(token); // the page's own expires soon
+      if (token) {
+        const [shareKey, next] = token.split(" ");
+        if (shareKey !== spec.shareKey) return;
+        spec.token = next; // the page's own expires soon
         subscribe(subscription);
-      }
-      const [, url, delay] = /^[^>]+beforeend"><span hidden hx-get="([^"]+).*?delay:(\d+)/.exec(data) || [];
-      if (url) fetchPersonal(key, new URL(url.replace(/&amp;/g, "&"), spec.url), +delay);
-      else {
+      } else if (load) {
+        const [delay, url] = load.split(" ");
+        fetchPersonal(key, new URL(url, spec.url), +delay);
+      } else {
         received.delete(key);
         received.set(key, data);
         put(key, data);
@@ -459,8 +461,8 @@
   const swapPlainly = (html) =>
     document
       .createRange()
-      .createContextualFragment(html.replace(/(<\/?)hx-partial/g, "$1template")) // which keeps rows of tables
-      .querySelectorAll("[hx-swap=innerMorph]")
+      .createContextualFragment(html.replaceAll(OPEN, "<template ").replaceAll("</hx-partial", "</template")) // which keeps rows of tables
+      .querySelectorAll("template")
       .forEach((partial) =>
         document.querySelectorAll(partial.getAttribute("hx-target")).forEach((element) => {
           element.innerHTML = partial.innerHTML;
