@@ -162,7 +162,7 @@ def test_fields_of_the_protocol_are_read_by_no_other_client() -> None:
 def test_field_of_the_protocol_that_would_end_its_line_raises(field: str, bad: str) -> None:
     """What would begin another field is refused in these fields too, by their names."""
     with pytest.raises(EventError, match=rf"^The {field} .* contains CR, LF or NUL"):
-        encode_body("data", **{field: bad})
+        encode_body("data", None, None, **{field: bad})
 
 
 def test_only_data_is_given_without_its_name() -> None:
