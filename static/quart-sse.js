@@ -301,6 +301,9 @@
   // The script ignores what is inside of these. With htmx 4 hx-disable="selector" is something else.
   const OPEN = "<hx-partial "; // the tag itself, wherever it stands: the server lets no HTML have it
   const MARKS = ["hx-ignore", "data-hx-ignore", "hx-disable", "data-hx-disable"];
+  const CONNECT_NAMES = ["sse-connect", "hx-sse:connect"];
+  const CONNECT = "[sse-connect],[hx-sse\\:connect]";
+  const TEXTS = "[data-sse-status] > *";
   const marks = MARKS.flatMap((name, i) =>
     i > 1 && htmx && !htmx.defineExtension ? [`[${name}='']`, `[${name}=true]`] : `[${name}]`
   );
@@ -398,7 +401,7 @@
     target.dispatchEvent(new CustomEvent(name, { bubbles: true, detail }));
 
   const paintStatus = () =>
-    document.querySelectorAll("[data-sse-status] > *").forEach((/** @type {any} */ text) => {
+    document.querySelectorAll(TEXTS).forEach((/** @type {any} */ text) => {
       text.hidden = text.dataset.state !== dataset.sseState;
     });
 
@@ -423,9 +426,7 @@
 
   /** Subscribe connect elements that are new in the document, and unsubscribe those that have gone. */
   const scan = () => {
-    const elements = [
-      ...document.querySelectorAll(`:is([sse-connect],[hx-sse\\:connect]):not(${marks})${outside}`),
-    ];
+    const elements = [...document.querySelectorAll(`:is(${CONNECT}):not(${marks})${outside}`)];
     subscriptions.forEach((subscription, element) => {
       if (elements.includes(element)) return;
       subscriptions.delete(element);
@@ -589,7 +590,13 @@
     );
     subscribeAll();
   }, PING);
-  new MutationObserver(scan).observe(document, { childList: true, subtree: true, attributeFilter: MARKS });
+  // Most changes have nothing to do with it, and the document may be large.
+  const WATCHED = `${CONNECT},${TEXTS}`;
+  new MutationObserver((records) => {
+    const isMeant = (/** @type {any} */ node) => node.matches?.(WATCHED) || node.querySelector?.(WATCHED);
+    records.some((each) => each.attributeName || [...each.addedNodes, ...each.removedNodes].some(isMeant)) &&
+      scan();
+  }).observe(document, { childList: true, subtree: true, attributeFilter: [...MARKS, ...CONNECT_NAMES] });
   scan();
 
   addEventListener("online", resubscribeAll);
