@@ -33,24 +33,27 @@ test-min: .venv-min/.stamp-dev ## Run those without a browser, with the oldest d
 	@scripts/tools.sh
 	.venv-min/bin/python -m pytest -m "not browser and not slow and not bench" $(ARGS)
 
-check: .venv/.stamp-dev ## Check format, lint, spelling and types
+check: .venv/.stamp-dev node_modules/.stamp ## Check format, lint, spelling and types
 	$(RUN) ruff format --check
 	$(RUN) ruff check
 	.venv/bin/codespell
 	$(RUN) mypy
 	@PATH="$(CURDIR)/.venv/bin:$$PATH" pyright --verifytypes quart_sse --ignoreexternal
+	@scripts/node.sh biome check
+	@scripts/node.sh tsc --project jsconfig.json
 
-format: .venv/.stamp-dev ## Format the code, and fix what ruff can fix
+format: .venv/.stamp-dev node_modules/.stamp ## Format the code, and fix what the linters can fix
 	$(RUN) ruff check --fix-only
 	$(RUN) ruff format
+	@scripts/node.sh biome check --write
 
 docs: .venv/.stamp-dev ## Write docs/reference.md from the docstrings
 	@.venv/bin/python scripts/reference.py
 
-hooks: .venv/.stamp-dev ## Let git check what is committed, by .pre-commit-config.yaml
+hooks: .venv/.stamp-dev node_modules/.stamp ## Let git check what is committed, by .pre-commit-config.yaml
 	$(RUN) pre_commit install
 
-script: ## Minify static/quart-sse.js, after a change of it
+script: node_modules/.stamp ## Minify the scripts of static/, after a change of them
 	@scripts/minify.sh
 
 soak: .venv/.stamp-dev ## Let a thousand streams come and go for two minutes
@@ -66,7 +69,7 @@ faults: .venv/.stamp-dev ## Kill, freeze and cut what there is, and count what i
 	@$(RUN) faults $(ARGS)
 
 clean: ## Remove environments, caches and builds; the data of the demo stay
-	rm -rf .venv .venv-* .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf .venv .venv-* node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # What the demo needs. The development environment has all of it, so making that one settles this
@@ -78,6 +81,11 @@ clean: ## Remove environments, caches and builds; the data of the demo stay
 .venv/.stamp-dev: pyproject.toml
 	@scripts/venv.sh .venv dev
 	@touch .venv/.stamp-run $@
+
+# What formats, checks and minifies the scripts. It runs on the Node.js of the development environment.
+node_modules/.stamp: package.json package-lock.json | .venv/.stamp-dev
+	@scripts/node.sh npm ci --no-audit --no-fund --no-update-notifier --silent
+	@touch $@
 
 .venv-min/.stamp-dev: pyproject.toml
 	@scripts/venv.sh .venv-min min

@@ -7,15 +7,21 @@
 (() => {
   "use strict";
 
-  /** Reason of `sse-stop` or `sse-holdoff` (docs/protocol.md) -> what it means and what to do. */
+  /**
+   * Reason of `sse-stop` or `sse-holdoff` (docs/protocol.md) -> what it means and what to do.
+   * @type {Object<string, string>}
+   */
   const REASONS = {
     refused:
       "the server refuses the page's topics. Either @channel.authorize said no, or the page was made for another user. " +
       "Reload the page; if it happens again, look at authorize and @sse.identity.",
     expired: "the page's token has expired (QUART_SSE_TOKEN_LIFETIME). Reload the page.",
-    "no-token": "the stream's URL has no parameter t. Put {{ sse_connect() }} into the page instead of writing it.",
-    "too-long": "the page shows more topics than one stream may have (QUART_SSE_MAX_TOPICS, QUART_SSE_MAX_QUERY).",
-    error: "a function of the app has failed: @sse.identity or @channel.authorize. The server's log has the traceback.",
+    "no-token":
+      "the stream's URL has no parameter t. Put {{ sse_connect() }} into the page instead of writing it.",
+    "too-long":
+      "the page shows more topics than one stream may have (QUART_SSE_MAX_TOPICS, QUART_SSE_MAX_QUERY).",
+    error:
+      "a function of the app has failed: @sse.identity or @channel.authorize. The server's log has the traceback.",
     overloaded: "the process, a topic or the address has as many streams as it may (QUART_SSE_MAX_*).",
     "broker-away": "the broker is away. The server's log says since when.",
     evicted: "a newer stream of the same user or browser took this one's place (QUART_SSE_MAX_PER_BROWSER).",
@@ -26,15 +32,20 @@
     recheck: "the app wants the user's access judged again (sse.recheck).",
   };
 
+  /** @param {string} text */
   const say = (text) => console.warn(`quart_sse: ${text}`);
+  /** @param {string} error */
   const why = (error) => REASONS[error] || (error ? `the answer was ${error}.` : "there was no answer.");
 
-  document.addEventListener("sse:stopped", ({ detail: { error } }) =>
+  document.addEventListener("sse:stopped", (/** @type {any} */ { detail: { error } }) =>
     say(`this page is not live any more: ${error ? why(error) : "QuartSSE.disconnect() was called."}`)
   );
-  document.addEventListener("sse:retry", ({ detail: { error } }) => say(`reconnecting: ${why(error)}`));
+  document.addEventListener("sse:retry", (/** @type {any} */ { detail: { error } }) =>
+    say(`reconnecting: ${why(error)}`)
+  );
 
   addEventListener("load", () => {
+    /** @type {NodeListOf<HTMLElement>} */
     const fragments = document.querySelectorAll("[data-sse]");
     const elements = document.querySelectorAll("[sse-connect], [hx-sse\\:connect]");
     if (fragments.length && !elements.length) {
@@ -42,7 +53,9 @@
       say(`nothing connects the fragments of this page (${keys}). Put {{ sse_connect() }} after them.`);
     }
     if (elements.length && !document.documentElement.dataset.sseState) {
-      say("quart-sse.js takes no connect element of this page: its origin is not listed in sse_scripts(origins=[...]).");
+      say(
+        "quart-sse.js takes no connect element of this page: its origin is not listed in sse_scripts(origins=[...])."
+      );
     }
   });
 })();

@@ -9,7 +9,7 @@
   // Name the page in its requests, so that the server can leave it out. The name holds a secret, so
   // no other origin gets it.
   for (const name of ["htmx:configRequest", "htmx:config:request"]) {
-    addEventListener(name, ({ detail }) => {
+    addEventListener(name, (/** @type {any} */ { detail }) => {
       const { headers, path, action } = detail.ctx?.request || detail;
       const link = document.createElement("a");
       link.href = path || action;
@@ -19,12 +19,18 @@
 
   // What the user has changed stays, until the form is reset to what the server has sent last.
   const dirty = new WeakSet();
+  /** @param {Element} field */
   const isDirty = (field) => dirty.has(field.closest("select") || field);
+  /**
+   * @param {string} type
+   * @param {(target: any) => void} listen
+   */
   const onUser = (type, listen) => addEventListener(type, ({ target }) => listen(target), true);
 
   onUser("input", (field) => {
     if (field.type !== "radio") return dirty.add(field);
-    for (const each of document.getElementsByName(field.name)) if (each.form === field.form) dirty.add(each);
+    for (const each of /** @type {Iterable<any>} */ (document.getElementsByName(field.name)))
+      if (each.form === field.form) dirty.add(each);
   });
   onUser("click", (target) => {
     const summary = target.closest?.("summary");
@@ -32,7 +38,11 @@
   });
   onUser("reset", (form) => [...form.elements].forEach((field) => dirty.delete(field)));
 
-  /** Preserve what the user has changed in an element, before the next one is morphed into it. */
+  /**
+   * Preserve what the user has changed in an element, before the next one is morphed into it.
+   * @param {any} old
+   * @param {any} next
+   */
   const preserve = (old, next) => {
     if (old.nodeType !== 1) return;
     if (old.matches("dialog")) next.open = old.open;
@@ -45,7 +55,8 @@
       if (old.innerHTML !== next.innerHTML) old.innerHTML = next.innerHTML;
       [...old.options].forEach((option) => (option.selected = chosen.includes(option.value)));
     } else if (!old.matches("option")) {
-      old.checked = old.checked; // from now on a default does not change it
+      // biome-ignore lint/correctness/noSelfAssign: from now on a default does not change it
+      old.checked = old.checked;
       old.defaultChecked = next.defaultChecked;
       old.defaultValue = next.defaultValue;
     }
@@ -53,16 +64,22 @@
 
   if (!htmx.defineExtension) {
     htmx.registerExtension("quart-sse", {
-      htmx_before_morph_node: (old, { newNode }) => void (old.closest?.("[data-sse]") && preserve(old, newNode)),
+      htmx_before_morph_node: (/** @type {any} */ old, /** @type {any} */ { newNode }) =>
+        void (old.closest?.("[data-sse]") && preserve(old, newNode)),
     });
     return;
   }
   htmx.defineExtension("quart-sse", {
-    handleSwap: (style, target, { childNodes }) => {
+    handleSwap: (
+      /** @type {string} */ style,
+      /** @type {Element} */ target,
+      /** @type {Element} */ { childNodes }
+    ) => {
       if (style !== "innerMorph") return;
       const callbacks = {
         beforeNodeMorphed: preserve,
-        beforeAttributeUpdated: (name, element) => !/^(value|checked|selected)$/.test(name) || !isDirty(element),
+        beforeAttributeUpdated: (/** @type {string} */ name, /** @type {Element} */ element) =>
+          !/^(value|checked|selected)$/.test(name) || !isDirty(element),
       };
       const nodes = Idiomorph.morph(target, childNodes, { morphStyle: "innerHTML", callbacks });
       htmx.process(target); // at once, not when it settles: users may be quick

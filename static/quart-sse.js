@@ -10,6 +10,43 @@
  * one token. A *connection* keeps one stream open for some shares. A *run* is a series of attempts
  * to open that stream; it goes on until a newer run replaces it.
  */
+
+/**
+ * What a page asks the worker for.
+ * @typedef {{url: string, token: string, shareKey: string, position: string}} Spec
+ */
+/**
+ * What the worker tells a page: a message of the stream by its fields, a state of the connection, or
+ * nothing, as a sign of life. Those of type any are texts that the others call for.
+ * @typedef {object} Message
+ * @property {string} [state]
+ * @property {string[]} [stream] id and secret of an open stream
+ * @property {string} [event]
+ * @property {any} [data]
+ * @property {any} [id]
+ * @property {any} [origin]
+ * @property {any} [key]
+ * @property {string} [load] ms and URL of a personal fragment
+ * @property {string} [token] key and token of a renewed connect element
+ */
+/**
+ * A subscription as the worker has it.
+ * @typedef {object} Held
+ * @property {(message: Message) => void} post
+ * @property {() => void} leave
+ * @property {string[]} admitted topics
+ */
+/** @typedef {Spec & Held} Subscription */
+/**
+ * A subscription as the page has it.
+ * @typedef {object} Own
+ * @property {Spec} spec
+ * @property {number} failures in a row
+ * @property {number} missed signs of life of the worker
+ * @property {boolean} [isStopped]
+ * @property {MessagePort} port
+ */
+
 (() => {
   const MAX_SHARES = 12; // on one connection, and bytes of its query; the server takes a few more
   const MAX_BYTES = 5000;
@@ -21,26 +58,44 @@
   const TAB_TIMEOUT = 150000; // ms without one; browsers let hidden tabs run once a minute
   const HOUR = 3600000; // ms
 
+  /** @type {((subscription: Subscription) => boolean)[]} */
   const connections = []; // functions that take a subscription, if there is room
   let interval = 1000; // ms before the first retry
 
+  /** @param {number} ms */
   const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-  /** Compare two positions ("epoch.ms-n..."): below, at or above 0; NaN if they have no order. */
+  /**
+   * Compare two positions ("epoch.ms-n..."): below, at or above 0; NaN if they have no order.
+   * @param {string[]} positions
+   */
   const compare = (...positions) => {
+    /** @type {any[][]} */
     const [a, b] = positions.map((text) => /^(\w+)\.(\d+)-(\d+)/.exec(text) || []);
     return a[1] === b[1] ? a[2] - b[2] || a[3] - b[3] : NaN;
   };
 
   // -- the connection ------------------------------------------------------------------------------
 
+  /** @param {string} url */
   const createConnection = (url) => {
+    /** @type {Set<Subscription>} */
     const subscriptions = new Set();
+    /** @type {?Message | undefined} */
     let status; // the last message about the connection itself
     let attempts = 0; // that have failed in a row
-    let newest, open; // the run that will deliver, and the one that does
-    let lastReceived, retry, debounce; // ms
+    /** @type {?AbortController | undefined} */
+    let newest; // the run that will deliver
+    /** @type {?AbortController | undefined} */
+    let open; // the one that does
+    /** @type {number} */
+    let lastReceived; // ms
+    /** @type {number} */
+    let retry; // ms
+    /** @type {number | undefined} */
+    let debounce; // a timer
 
+    /** @param {Message} message */
     const broadcast = (message) => {
       status = message;
       subscriptions.forEach((subscription) => subscription.post(message));
@@ -52,11 +107,14 @@
       return [...keys].map((key) => all.filter((each) => each.shareKey === key));
     };
 
-    // The newest token lives longest; the server finds the lowest position of each share.
+    /**
+     * The newest token lives longest; the server finds the lowest position of each share.
+     * @param {Subscription[][]} shares
+     */
     const query = (shares) =>
       `${new URLSearchParams(
         shares.flatMap((share) => [
-          ["t", share.at(-1).token],
+          ["t", /** @type {Subscription} */ (share.at(-1)).token],
           ["since", [...new Set(share.map((each) => each.position))].join()],
         ])
       )}`;
@@ -76,10 +134,12 @@
       if (!subscriptions.size) start();
     };
 
+    /** @param {AbortController} run */
     const keepOpen = async (run) => {
       while (newest === run) {
         retry = 0;
         lastReceived = Date.now();
+        /** @type {string | void} */
         const data = await read(run).catch(String); // undefined after a regular end
         if (open === run) open = null;
         if (newest !== run) return;
@@ -90,29 +150,39 @@
       }
     };
 
+    /** @param {AbortController} run */
     const read = async (run) => {
       const shares = getShares();
       const type = "text/event-stream";
       // A redirect may lead to another origin, and what is no stream may be a file of users.
+      /** @type {RequestInit} */
       const options = { headers: { Accept: type }, signal: run.signal, redirect: "error" };
       const response = await fetch(`${url}?${query(shares)}`, options);
-      if (!response.ok || !response.headers.get("Content-Type")?.startsWith(type)) throw `status ${response.status}`;
-      const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+      if (!response.ok || !response.headers.get("Content-Type")?.startsWith(type))
+        throw `status ${response.status}`;
+      const body = /** @type {ReadableStream} */ (response.body);
+      const reader = body.pipeThrough(new TextDecoderStream()).getReader();
       for (let rest = ""; ; ) {
         const { done, value } = await reader.read();
         if (done) return;
         if (newest === run) lastReceived = Date.now();
         const blocks = (rest + value).split("\n\n");
-        rest = blocks.pop();
+        rest = /** @type {string} */ (blocks.pop());
         blocks.forEach((block) => deliver(run, shares, block));
       }
     };
 
+    /**
+     * @param {AbortController} run
+     * @param {Subscription[][]} shares
+     * @param {string} block
+     */
     const deliver = (run, shares, block) => {
+      /** @type {any} */
       const message = { __proto__: null, event: "", id: "" };
       block.split("\n").forEach((line) => {
         const [, name, value] = /^(\w+): ?(.*)/s.exec(line) || [];
-        message[name] = name === "data" && name in message ? message.data + "\n" + value : value;
+        message[name] = name === "data" && name in message ? `${message.data}\n${value}` : value;
       });
       const { event, data, id } = message;
       retry = +message.retry || retry;
@@ -122,14 +192,14 @@
         attempts = 0;
         const opened = JSON.parse(data);
         broadcast({ state: "open", stream: [opened.id, opened.secret] });
-        opened.topics.forEach((topics, i) => {
+        opened.topics.forEach((/** @type {string[]} */ topics, /** @type {number} */ i) => {
           shares[i].forEach((subscription) => (subscription.admitted = topics));
           if (!topics[0]) stop(shares[i], opened.expired?.includes(i) ? "expired" : "refused");
         });
       }
       if (event === "sse-stop") shares.forEach((share) => stop(share, data));
-      // The key of an event is its name, that of a fragment is in its target; without one it is for all.
-      const key = (message.key = event || /data-sse='([^']*)/.exec(data)?.[1].replace(/&amp;/g, "&") || "");
+      // The key of an event is its name; what has none is for all.
+      const key = event || message.key;
       const topic = /\./.test(key) && key.replace(/\.[^?]*/, "");
       shares.flat().forEach((subscription) => {
         const order = compare(id, subscription.position);
@@ -143,22 +213,30 @@
       });
     };
 
-    /** Stop a share; its tabs that have another token go on, for the server may accept that one. */
+    /**
+     * Stop a share; its tabs that have another token go on, for the server may accept that one.
+     * @param {Subscription[]} share
+     * @param {string} data reason
+     */
     const stop = (share, data) => {
       share.forEach((subscription) => {
-        if (subscription.token !== share.at(-1).token) return;
+        if (subscription.token !== /** @type {Subscription} */ (share.at(-1)).token) return;
         subscription.post({ state: "stopped", data });
         subscription.leave();
       });
       replace();
     };
 
-    /** Add a subscription if there is room for it, and return whether there is. */
+    /**
+     * Add a subscription if there is room for it, and return whether there is.
+     * @param {Subscription} subscription
+     */
     const add = (subscription) => {
       if (subscription.url !== url) return false;
       subscriptions.add(subscription);
       const shares = getShares();
-      if (shares[1] && (shares[MAX_SHARES] || query(shares)[MAX_BYTES])) return !subscriptions.delete(subscription);
+      if (shares[1] && (shares[MAX_SHARES] || query(shares)[MAX_BYTES]))
+        return !subscriptions.delete(subscription);
       subscription.leave = () => {
         subscription.post = () => {};
         // The rest of its share needs no other stream.
@@ -183,13 +261,19 @@
     return add;
   };
 
-  /** Hold the subscription that the tab at the other end of a port asks for, until the tab is silent. */
+  /**
+   * Hold the subscription that the tab at the other end of a port asks for, until the tab is silent.
+   * @param {MessagePort} port
+   */
   const serve = (port) => {
-    let subscription, timeout;
-    const hold = (spec) => {
+    /** @type {any} */
+    let subscription; // a Subscription
+    /** @type {number | undefined} */
+    let timeout;
+    const hold = (/** @type {?Spec=} */ spec) => {
       if (subscription && subscription.token !== spec?.token) subscription = subscription.leave();
       if (!spec || subscription) return;
-      subscription = { ...spec, post: (message) => port.postMessage(message) };
+      subscription = { ...spec, post: (/** @type {Message} */ message) => port.postMessage(message) };
       connections.some((add) => add(subscription)) || createConnection(subscription.url)(subscription);
     };
     port.onmessage = ({ data }) => {
@@ -202,7 +286,7 @@
   };
 
   if (!self.document) {
-    self.onconnect = ({ ports }) => serve(ports[0]);
+    /** @type {any} */ (self).onconnect = (/** @type {MessageEvent} */ { ports }) => serve(ports[0]);
     return;
   }
 
@@ -210,30 +294,50 @@
 
   // Neither may be an element to which users gave that name.
   const htmx = window.htmx?.swap?.call && window.htmx;
+  /** @type {any} */
   const script = Reflect.get(Document.prototype, "currentScript", document);
   const { dataset } = document.documentElement;
   const allowedOrigins = [origin, ...(script.dataset.origins || origin).split(" ")];
   // The script ignores what is inside of these. With htmx 4 hx-disable="selector" is something else.
+  const OPEN = "<hx-partial "; // the tag itself, wherever it stands: the server lets no HTML have it
   const MARKS = ["hx-ignore", "data-hx-ignore", "hx-disable", "data-hx-disable"];
+  const CONNECT_NAMES = ["sse-connect", "hx-sse:connect"];
+  const CONNECT = "[sse-connect],[hx-sse\\:connect]";
+  const TEXTS = "[data-sse-status] > *";
   const marks = MARKS.flatMap((name, i) =>
     i > 1 && htmx && !htmx.defineExtension ? [`[${name}='']`, `[${name}=true]`] : `[${name}]`
   );
   const outside = marks.map((mark) => `:not(${mark} *)`).join("");
+  /** @type {Map<Element, Own>} */
   const subscriptions = new Map(); // connect element -> subscription
+  /** @type {Map<string, string>} */
   const received = new Map(); // key -> HTML that came for it since fetches of personal fragments began
+  /** @type {Map<string, boolean>} */
   const fetches = new Map(); // key of a personal fragment during its fetch -> whether it has changed since
+  /** @type {string[]} */
   const seenIds = []; // of the last events
   const page = `${Math.random()}`.slice(2);
+  /** @type {string[]} */
   const ownOrigins = []; // of events that this page has caused, one for each of its streams
+  /** @type {string | undefined} */
   let secret; // by which the server knows a stream of this page
   let isOff = false;
   let isDirty = false; // whether the user has changed a field
 
+  /**
+   * @param {any[]} list
+   * @param {any} entry
+   */
   const append = (list, entry) => list.push(entry) > MAX_MESSAGES && list.shift();
 
-  // The worker holds a subscription as long as messages with its spec come, and drops it without one.
+  /**
+   * The worker holds a subscription as long as messages with its spec come, and drops it without one.
+   * @param {Own} subscription
+   * @param {?Spec} [spec]
+   */
   const send = (subscription, spec) =>
     subscription.port.postMessage({ spec, interval: api.interval || interval });
+  /** @param {Own} subscription */
   const subscribe = (subscription) =>
     send(subscription, isOff || subscription.isStopped ? null : subscription.spec);
   const subscribeAll = () => subscriptions.forEach(subscribe);
@@ -243,6 +347,7 @@
     subscribeAll();
   };
 
+  /** @type {any} */
   const api = (window.QuartSSE = {
     /** Value of the header X-SSE-Page: the page that sends a request. */
     get page() {
@@ -254,11 +359,17 @@
     reconnect: true,
     interval,
     attempts: Infinity,
-    /** Call back for an event of a topic: on("comments", "added", {discussion_id: 7}, callback). */
+    /**
+     * Call back for an event of a topic: on("comments", "added", {discussion_id: 7}, callback).
+     * @param {string} channel
+     * @param {any} event
+     * @param {any} params
+     * @param {(data: any, message: any) => void} callback
+     */
     on(channel, event, params, callback = event) {
       const expected = new URLSearchParams(params);
       expected.sort();
-      const listen = ({ detail }) => {
+      const listen = (/** @type {any} */ { detail }) => {
         const [name, query] = detail.event.split("?");
         const isMatch = name === `${channel}.${event}` && `${new URLSearchParams(query)}` === `${expected}`;
         if (isMatch || channel === "*") callback(detail.data, detail);
@@ -281,14 +392,24 @@
     },
   });
 
-  const emit = (target, name, detail) => target.dispatchEvent(new CustomEvent(name, { bubbles: true, detail }));
+  /**
+   * @param {EventTarget} target
+   * @param {string} name
+   * @param {object} [detail]
+   */
+  const emit = (target, name, detail) =>
+    target.dispatchEvent(new CustomEvent(name, { bubbles: true, detail }));
 
   const paintStatus = () =>
-    document.querySelectorAll("[data-sse-status] > *").forEach((text) => {
+    document.querySelectorAll(TEXTS).forEach((/** @type {any} */ text) => {
       text.hidden = text.dataset.state !== dataset.sseState;
     });
 
-  /** Show the state of the connection to users and scripts. */
+  /**
+   * Show the state of the connection to users and scripts.
+   * @param {string} state
+   * @param {?string} error
+   */
   const showState = (state, error = null) => {
     const before = dataset.sseState;
     dataset.sseState = state;
@@ -305,9 +426,7 @@
 
   /** Subscribe connect elements that are new in the document, and unsubscribe those that have gone. */
   const scan = () => {
-    const elements = [
-      ...document.querySelectorAll(`:is([sse-connect],[hx-sse\\:connect]):not(${marks})${outside}`),
-    ];
+    const elements = [...document.querySelectorAll(`:is(${CONNECT}):not(${marks})${outside}`)];
     subscriptions.forEach((subscription, element) => {
       if (elements.includes(element)) return;
       subscriptions.delete(element);
@@ -315,7 +434,9 @@
     });
     elements.forEach((element) => {
       const link = document.createElement("a"); // whose href is the whole URL, and never raises
-      link.href = element.getAttribute("sse-connect") || element.getAttribute("hx-sse:connect");
+      link.href = /** @type {string} */ (
+        element.getAttribute("sse-connect") || element.getAttribute("hx-sse:connect")
+      );
       const [url, query] = link.href.split("?");
       const { t: token, k: shareKey, since: position } = Object.fromEntries(new URLSearchParams(query));
       if (
@@ -324,7 +445,7 @@
         !allowedOrigins.some((each) => url.startsWith(`${each}/`))
       )
         return;
-      const subscription = { spec: { url, token, shareKey, position }, failures: 0 };
+      const subscription = /** @type {Own} */ ({ spec: { url, token, shareKey, position }, failures: 0 });
       subscriptions.set(element, subscription);
       showState(dataset.sseState || "connecting");
       attach(subscription, element);
@@ -333,8 +454,13 @@
     paintStatus();
   };
 
-  /** Attach a subscription to the worker, or where there is none to the same code in the page. */
+  /**
+   * Attach a subscription to the worker, or where there is none to the same code in the page.
+   * @param {Own} subscription
+   * @param {Element} element
+   */
   const attach = (subscription, element) => {
+    /** @param {MessagePort} port */
     const listen = (port) => {
       if (subscription.port) send(subscription);
       subscription.port = port;
@@ -359,14 +485,24 @@
     }
   };
 
-  /** Put in a fragment, if the page shows it: other subscriptions have other fragments of the topic. */
+  /**
+   * Put in a fragment, if the page shows it: other subscriptions have other fragments of the topic.
+   * @param {string} key
+   * @param {string} html
+   */
   const put = (key, html) =>
     isShown(key) &&
     // One at a time: htmx 4 looks for the targets of all before it changes anything.
-    html.split(/(?=<hx-partial )/).forEach((one) => swap(one.replace(`']"`, `']${outside}"`)));
+    html.split(OPEN).forEach((one, i) => i && swap(OPEN + one.replace(`']"`, `']${outside}"`)));
+  /** @param {string} key */
   const isShown = (key) => document.querySelector(`[data-sse='${key}']${outside}`);
 
-  /** Fetch a personal fragment, and again if it has changed, or has not come, meanwhile. */
+  /**
+   * Fetch a personal fragment, and again if it has changed, or has not come, meanwhile.
+   * @param {string} key
+   * @param {URL} url
+   * @param {number} delay ms
+   */
   const fetchPersonal = async (key, url, delay) => {
     const isFetching = fetches.has(key);
     fetches.size || received.clear();
@@ -378,7 +514,8 @@
       try {
         const response = await fetch(url, { headers: { "HX-Request": "true" } });
         const html = await response.text();
-        if (response.ok && !response.redirected) put(key, `<hx-partial hx-target="[data-sse='${key}']" hx-swap="innerMorph">${html}</hx-partial>`);
+        if (response.ok && !response.redirected)
+          put(key, `<hx-partial hx-target="[data-sse='${key}']" hx-swap="innerMorph">${html}</hx-partial>`);
         received.forEach((html, key) => put(key, html)); // it may be newer than what is inside
         if (response.status > 499) throw 0;
       } catch {
@@ -395,7 +532,12 @@
     if (!isDirty && dataset.sseState === "stopped") location.reload();
   };
 
-  const receive = (element, subscription, { state, key, event, data, id, origin, stream }) => {
+  /**
+   * @param {Element} element
+   * @param {Own} subscription
+   * @param {Message} message
+   */
+  const receive = (element, subscription, { state, key, event, data, id, origin, load, token, stream }) => {
     const { spec } = subscription;
     if (id) spec.position = id;
     if (stream) {
@@ -410,14 +552,15 @@
       if (subscription.failures > (api.reconnect ? api.attempts : 0)) api.disconnect();
       if (data === "expired" && "reload" in script.dataset) reload();
     } else if (!event) {
-      const [, token, shareKey] = /^<hx-partial hx-target="#sse-.*\?t=([^&]+)&amp;k=(\w+)/s.exec(data) || [];
-      if (shareKey === spec.shareKey) {
-        spec.token = decodeURIComponent(token); // the page's own expires soon
+      if (token) {
+        const [shareKey, next] = token.split(" ");
+        if (shareKey !== spec.shareKey) return;
+        spec.token = next; // the page's own expires soon
         subscribe(subscription);
-      }
-      const [, url, delay] = /^[^>]+beforeend"><span hidden hx-get="([^"]+).*?delay:(\d+)/.exec(data) || [];
-      if (url) fetchPersonal(key, new URL(url.replace(/&amp;/g, "&"), spec.url), +delay);
-      else {
+      } else if (load) {
+        const [delay, url] = load.split(" ");
+        fetchPersonal(key, new URL(url, spec.url), +delay);
+      } else {
         received.delete(key);
         received.set(key, data);
         put(key, data);
@@ -442,10 +585,18 @@
 
   setInterval(() => {
     // A worker that does not answer was killed.
-    subscriptions.forEach((subscription, element) => subscription.missed++ > 1 && attach(subscription, element));
+    subscriptions.forEach(
+      (subscription, element) => subscription.missed++ > 1 && attach(subscription, element)
+    );
     subscribeAll();
   }, PING);
-  new MutationObserver(scan).observe(document, { childList: true, subtree: true, attributeFilter: MARKS });
+  // Most changes have nothing to do with it, and the document may be large.
+  const WATCHED = `${CONNECT},${TEXTS}`;
+  new MutationObserver((records) => {
+    const isMeant = (/** @type {any} */ node) => node.matches?.(WATCHED) || node.querySelector?.(WATCHED);
+    records.some((each) => each.attributeName || [...each.addedNodes, ...each.removedNodes].some(isMeant)) &&
+      scan();
+  }).observe(document, { childList: true, subtree: true, attributeFilter: [...MARKS, ...CONNECT_NAMES] });
   scan();
 
   addEventListener("online", resubscribeAll);
@@ -456,17 +607,21 @@
 
   // -- htmx ------------------------------------------------------------------------------------------
 
+  /** @param {string} html */
   const swapPlainly = (html) =>
     document
       .createRange()
-      .createContextualFragment(html.replace(/(<\/?)hx-partial/g, "$1template")) // which keeps rows of tables
-      .querySelectorAll("[hx-swap=innerMorph]")
+      .createContextualFragment(html.replaceAll(OPEN, "<template ").replaceAll("</hx-partial", "</template")) // which keeps rows of tables
+      .querySelectorAll("template")
       .forEach((partial) =>
-        document.querySelectorAll(partial.getAttribute("hx-target")).forEach((element) => {
-          element.innerHTML = partial.innerHTML;
-        })
+        document
+          .querySelectorAll(/** @type {string} */ (partial.getAttribute("hx-target")))
+          .forEach((element) => {
+            element.innerHTML = partial.innerHTML;
+          })
       );
 
+  /** @type {(html: string) => void} */
   const swap = !htmx
     ? swapPlainly
     : htmx.defineExtension

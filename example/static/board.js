@@ -50,12 +50,15 @@
       const { top, height } = card.getBoundingClientRect();
       return event.clientY < top + height / 2;
     };
-    const others = [...column.querySelectorAll("[data-card]")].filter((card) => card.dataset.card !== dragged);
+    const others = [...column.querySelectorAll("[data-card]")].filter(
+      (card) => card.dataset.card !== dragged
+    );
     return { column, before: others.find(isBelow) };
   }
 
   function unmark() {
-    for (const marked of board.querySelectorAll(".is-before, .is-end")) marked.classList.remove("is-before", "is-end");
+    for (const marked of board.querySelectorAll(".is-before, .is-end"))
+      marked.classList.remove("is-before", "is-end");
   }
 
   function end() {

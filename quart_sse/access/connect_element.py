@@ -43,12 +43,16 @@ class ConnectElement(NamedTuple):
         id: Random id of the page, which is a part of the element's ``id``.
         template: The element's HTML with the fields ``id`` and ``url``, for one version of htmx.
         url: URL of the stream without ``since``.
+        key: Key by which the tabs of one browser share a stream, from :meth:`ConnectElements.key`.
+        token: The token in the URL.
         is_signed: Whether the token is signed; no shared cache may keep such a page.
     """
 
     id: str
     template: Markup
     url: str
+    key: str
+    token: str
     is_signed: bool
 
     def element(self, since: Position | None) -> Markup:
@@ -145,4 +149,4 @@ class ConnectElements:
         template = _HTMX_4 if config.htmx == 4 else _HTMX_2
         key = key or self.key(shown, identity if is_signed else None)
         url = f"{root}{config.url_prefix}?t={quote(token, safe='~')}&k={key}"
-        return ConnectElement(page, template, url, is_signed)
+        return ConnectElement(page, template, url, key, token, is_signed)

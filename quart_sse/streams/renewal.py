@@ -7,7 +7,7 @@ from collections.abc import Callable
 from ..access import Admission, ConnectElement, ConnectElements, Grant, Signer, Token
 from ..config import Config
 from ..hub import Connection
-from ..wire import Position, encode_replacement, member_key
+from ..wire import Position, encode_renewal, member_key
 
 #: Age at which a token is renewed, as a part of its lifetime.
 RENEW = 0.8
@@ -73,7 +73,7 @@ class Renewal:
         async def renew() -> Callable[[Position], bytes]:
             made = [(token.page, await renew_one(token, granted)) for token, granted in signed]
             return lambda since: b"".join(
-                encode_replacement(f"sse-{page}", str(element.element(since)))
+                encode_renewal(page, str(element.element(since)), element.key, element.token)
                 for page, element in made
             )
 

@@ -13,7 +13,7 @@ from .event import (
     encode_id,
 )
 from .naming import check_event_name, check_name, declared_name, has_fragments, member_key
-from .partial import check_html, encode_fragment, encode_loader, encode_replacement
+from .partial import check_html, encode_fragment, encode_loader, encode_renewal
 from .position import LAST, MAX_AHEAD_MS, ZERO, Id, Position, new_epoch
 from .url_rule import UrlRule
 
@@ -39,7 +39,7 @@ __all__ = [
     "encode_fragment",
     "encode_id",
     "encode_loader",
-    "encode_replacement",
+    "encode_renewal",
     "has_fragments",
     "member_key",
     "new_epoch",

@@ -59,7 +59,7 @@ class Event:
 
 
 def encode_body(
-    data: str | None, name: str | None = None, retry_ms: int | None = None, origin: str = ""
+    data: str | None, name: str | None = None, retry_ms: int | None = None, **own: str
 ) -> bytes:
     """Encode a message without its id: connections share these bytes and differ in the id.
 
@@ -67,8 +67,8 @@ def encode_body(
         data: Text of the ``data`` fields; None sends none.
         name: The event's type; None for an unnamed one.
         retry_ms: Reconnect delay of the client, in milliseconds.
-        origin: ``<id>.<page>`` of the page that caused the event and drops it. ``origin`` is no
-            field of the standard, by which other clients ignore it.
+        own: Fields of the protocol by name, such as ``origin`` and ``key``; an empty value sends
+            none. The standard does not have them, by which other clients ignore them.
 
     Raises:
         EventError: See :class:`Event`.
@@ -77,8 +77,9 @@ def encode_body(
     text = "" if retry_ms is None else f"retry: {retry_ms:d}\n"
     if name is not None:
         text += f"event: {_field('name', name)}\n"
-    if origin:
-        text += f"origin: {_field('origin', origin)}\n"
+    for field, value in own.items():
+        if value:
+            text += f"{field}: {_field(field, value)}\n"
     if data is not None:
         text += _lines("data:", data)
     return _utf8(text + "\n")
@@ -135,10 +136,10 @@ class EventBodies:
         """Return the event's bytes under its bare or its full name."""
         if bare:
             if self._bare is None:
-                self._bare = encode_body(self.data, self.name, self.retry_ms, self.origin)
+                self._bare = encode_body(self.data, self.name, self.retry_ms, origin=self.origin)
             return self._bare
         if self._full is None:
-            self._full = encode_body(self.data, self.key, self.retry_ms, self.origin)
+            self._full = encode_body(self.data, self.key, self.retry_ms, origin=self.origin)
         return self._full
 
 

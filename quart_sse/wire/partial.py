@@ -1,4 +1,7 @@
-"""Messages that put HTML into a page: htmx partials, which name their target elements."""
+"""Messages that put HTML into a page: htmx partials, which name their target elements.
+
+Fields beside the data tell our script what a message is, so that it does not parse the HTML.
+"""
 
 from collections.abc import Mapping
 from html import escape
@@ -24,7 +27,8 @@ def encode_fragment(key: str, html: str, behind: Mapping[str, str] | None = None
     """
     parts = {key: html, **(behind or {})}
     return encode_body(
-        "".join(_partial(key, "innerMorph", check_html(key, html)) for key, html in parts.items())
+        "".join(_partial(key, "innerMorph", check_html(key, html)) for key, html in parts.items()),
+        key=key,
     )
 
 
@@ -43,13 +47,20 @@ def encode_loader(key: str, url: str, delay_ms: int) -> bytes:
         f'<span hidden hx-get="{escape(url)}" hx-trigger="load delay:{delay_ms}ms"'
         f' hx-target="{target}" hx-swap="innerMorph"></span>'
     )
-    return encode_body(_partial(key, "beforeend", loader))
+    return encode_body(_partial(key, "beforeend", loader), key=key, load=f"{delay_ms} {url}")
 
 
-def encode_replacement(element_id: str, html: str) -> bytes:
-    """Encode the message that replaces the element with an id by other HTML."""
-    partial = f'<hx-partial hx-target="#{element_id}" hx-swap="outerHTML">{html}</hx-partial>'
-    return encode_body(partial)
+def encode_renewal(page: str, html: str, key: str, token: str) -> bytes:
+    """Encode the message that replaces a page's connect element by one with a new token.
+
+    Args:
+        page: Random id of the page.
+        html: HTML of the new connect element.
+        key: The connect element's key, which stays the same.
+        token: The new token.
+    """
+    partial = f'<hx-partial hx-target="#sse-{page}" hx-swap="outerHTML">{html}</hx-partial>'
+    return encode_body(partial, token=f"{key} {token}")
 
 
 def check_html(key: str, html: str) -> str:

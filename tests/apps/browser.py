@@ -33,6 +33,7 @@ POLICY, NONCE = os.environ.get("CSP"), os.environ.get("NONCE")
 WRITTEN = """<p title="</hx-partial>hx-partial<head>a</head>">hx-partial &lt;hx-partial&gt;</p>
 <!-- <hx-partial> --><textarea></hx-partial></textarea><b>last</b>"""
 EVIL = (
+    "key: board.number?name=a\n"
     """data: <hx-partial hx-target="[data-sse='board.number?name=a']" hx-swap="innerMorph">"""
     "evil</hx-partial>\n\n"
 )

@@ -252,6 +252,42 @@ async def test_status_is_right_wherever_it_comes_from(
     await expect(page.get_by_text("Live", exact=True).last).to_be_hidden()
 
 
+async def test_changes_elsewhere_do_not_make_the_script_search_the_page(
+    context: BrowserContext, pages: Server
+) -> None:
+    """Only what contains a connect element or a status does, and an attribute that makes one."""
+    page = await open_tab(context, pages, "/number/a")
+    searches = """change => {
+        const original = document.querySelectorAll;
+        let searches = 0;
+        document.querySelectorAll = (selector) => {
+            searches += selector.includes("sse-connect");
+            return original.call(document, selector);
+        };
+        eval(change);
+        return new Promise((resolve) => setTimeout(() => {
+            delete document.querySelectorAll;
+            resolve(searches);
+        }));
+    }"""
+    element = "document.querySelector('[sse-connect], [hx-sse\\\\:connect]')"
+    status = "document.querySelector('[data-sse-status]')"
+    other = "document.body.append('text', document.createElement('p'), document.createComment(''))"
+
+    assert await page.evaluate(searches, other) == 0
+    assert await page.evaluate(searches, f"document.body.append({status}.cloneNode(true))") == 1
+    assert await page.evaluate(searches, f"window.element = {element}; element.remove()") == 1
+    await page.wait_for_function("() => !('sseState' in document.documentElement.dataset)")
+    await page.evaluate("""() => {
+        const place = document.createElement("div");
+        document.body.append(place);
+        setTimeout(() => {
+            for (const { name, value } of element.attributes) place.setAttribute(name, value);
+        });
+    }""")
+    await page.wait_for_function(f"() => ({STATE})() === 'open'")
+
+
 async def test_tabs_with_very_many_topics_share_a_connection(context: BrowserContext) -> None:
     """What each page may show, all of them may show together."""
     async with serving(2) as server:

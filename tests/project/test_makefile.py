@@ -36,7 +36,15 @@ def test_clean_leaves_the_data_of_the_demo(tmp_path: Path) -> None:
     """Environments, caches and builds can be made again; what people wrote into the demo cannot."""
     kept = {"Makefile", "example", "example/instance", "quart_sse"}
     removed = [
-        *(".venv", ".venv-3.12", ".venv-min", "build", "dist", "quart_sse.egg-info"),
+        *(
+            ".venv",
+            ".venv-3.12",
+            ".venv-min",
+            "node_modules",
+            "build",
+            "dist",
+            "quart_sse.egg-info",
+        ),
         *(".hypothesis", ".mypy_cache", ".pytest_cache", ".ruff_cache", "quart_sse/__pycache__"),
     ]
     (tmp_path / "Makefile").write_text(MAKEFILE, "utf-8")

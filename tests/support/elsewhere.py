@@ -43,6 +43,7 @@ class Elsewhere:
 
 
 LOADER = (
+    "key: board.mine?name=a\nload: 1 /sse/~/mine\n"
     """data: <hx-partial hx-target="[data-sse='board.mine?name=a']" hx-swap="beforeend">"""
     """<span hidden hx-get="/sse/~/mine" hx-trigger="load delay:1ms"></span></hx-partial>\n\n"""
 )

@@ -147,6 +147,24 @@ def test_body_and_id_line_make_the_whole_message() -> None:
     assert joined == Event("a\nb", name="x", id=str(position), retry_ms=5).encode()
 
 
+def test_fields_of_the_protocol_are_read_by_no_other_client() -> None:
+    """Fields that the standard does not have change nothing for others; empty ones are not sent."""
+    encoded = encode_body("a", "x", 5, origin="o", key="notes.list?a=1&b=2", load="", token=" t")
+
+    assert encoded == (
+        b"retry: 5\nevent: x\norigin: o\nkey: notes.list?a=1&b=2\ntoken:  t\ndata: a\n\n"
+    )
+    assert parse(encoded) == parse(encode_body("a", "x", 5)) == [Read("a", "x", "", 5)]
+
+
+@pytest.mark.parametrize("bad", ["\n", "\r", "\r\n", "a\ndata: b", "a\0"])
+@pytest.mark.parametrize("field", ["origin", "key", "load", "token"])
+def test_field_of_the_protocol_that_would_end_its_line_raises(field: str, bad: str) -> None:
+    """What would begin another field is refused in these fields too, by their names."""
+    with pytest.raises(EventError, match=rf"^The {field} .* contains CR, LF or NUL"):
+        encode_body("data", None, None, **{field: bad})
+
+
 def test_only_data_is_given_without_its_name() -> None:
     """``Event("price", "42")`` would be read as either, so it is an error."""
     with pytest.raises(TypeError, match="positional"):

@@ -8,7 +8,7 @@ from bs4.element import Tag
 
 from quart_sse.errors import EventError, FragmentError
 from quart_sse.wire.naming import selector
-from quart_sse.wire.partial import check_html, encode_fragment, encode_loader
+from quart_sse.wire.partial import check_html, encode_fragment, encode_loader, encode_renewal
 from tests.support.streams import parse
 
 KEY = "notes.list?room=a%26b&user=7"
@@ -24,11 +24,20 @@ def partial_of(message: bytes) -> Tag:
     return partial
 
 
+def fields_of(message: bytes) -> dict[str, str]:
+    """Return the fields of a message but its data, as a client of ours has them."""
+    (block, rest) = message.decode().split("\n\n")
+    assert rest == ""
+    lines = [line.split(": ", 1) for line in block.split("\n") if not line.startswith("data:")]
+    return dict(lines)
+
+
 def test_fragment_is_an_unnamed_partial_over_its_elements() -> None:
-    """A fragment goes out as one hx-partial that morphs every element of its key."""
+    """A fragment goes out as one hx-partial that morphs every element of its key, with that key."""
     encoded = encode_fragment("comments.list?discussion_id=7", "<p>a</p>\n<p>b</p>")
 
     assert encoded == (
+        b"key: comments.list?discussion_id=7\n"
         b"data: <hx-partial hx-target=\"[data-sse='comments.list?discussion_id=7']\""
         b' hx-swap="innerMorph"><p>a</p>\ndata: <p>b</p></hx-partial>\n\n'
     )
@@ -82,6 +91,32 @@ def test_fragment_that_only_speaks_of_partials_is_sent(html: str) -> None:
     assert partial.decode_contents() == html
 
 
+def test_fragment_with_others_behind_has_its_own_key() -> None:
+    """Of several partials the field says the key of the first, which the others repair."""
+    encoded = encode_fragment(KEY, "outer", {"notes.inner": "inner"})
+
+    assert encoded.count(b"<hx-partial") == 2
+    assert fields_of(encoded) == {"key": KEY}
+
+
+def test_fragment_without_html_has_its_key() -> None:
+    """What empties a fragment is told apart as well."""
+    assert fields_of(encode_fragment(KEY, "")) == {"key": KEY}
+
+
+@pytest.mark.parametrize("bad", ["\r", "\n", "\r\n", "\0"])
+def test_field_that_would_end_its_line_raises(bad: str) -> None:
+    """CR, LF and NUL are refused in a key, a URL and a token: they would begin another field."""
+    broken = f"a{bad}data: <script>"
+
+    with pytest.raises(EventError, match=r"^The key .* contains CR, LF or NUL"):
+        encode_fragment(broken, "html")
+    with pytest.raises(EventError, match=r"^The load .* contains CR, LF or NUL"):
+        encode_loader(KEY, broken, 0)
+    with pytest.raises(EventError, match=r"^The token .* contains CR, LF or NUL"):
+        encode_renewal("page", "html", "00", broken)
+
+
 def test_fragment_of_a_lone_surrogate_raises() -> None:
     """HTML that is not valid Unicode raises before anything is sent."""
     with pytest.raises(EventError, match="UTF-8"):
@@ -107,3 +142,16 @@ def test_loader_fetches_beside_what_is_shown() -> None:
         "hx-swap": "innerMorph",
     }
     assert loader.contents == []
+    assert fields_of(encoded) == {"key": KEY, "load": f"250 {url}"}
+
+
+def test_renewal_replaces_the_connect_element_and_says_its_token() -> None:
+    """A page's connect element is replaced whole; the token and its key stand beside it."""
+    html = '<div id="sse-b" sse-connect="/sse?t=new%20token&amp;k=0a&amp;since=0"></div>'
+
+    encoded = encode_renewal("a", html, "0a", "new token")
+
+    partial = partial_of(encoded)
+    assert (partial["hx-target"], partial["hx-swap"]) == ("#sse-a", "outerHTML")
+    assert partial.decode_contents() == html
+    assert fields_of(encoded) == {"token": "0a new token"}
