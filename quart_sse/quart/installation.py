@@ -43,6 +43,7 @@ class Installation:
         self.services: Services = wire(host, used, channels, identify, config, reloader())
         self._app = app
         self._endpoints = Endpoints(self.services)
+        self._watcher: TemplateWatcher | None = None
 
     def install(self) -> None:
         """Register the endpoints, hooks and middleware."""
@@ -65,9 +66,10 @@ class Installation:
         app.asgi_app = services.wrap(app.asgi_app)  # type: ignore[method-assign, assignment]
 
     async def _watch_templates(self) -> None:
-        if self._app.debug:
-            watcher = TemplateWatcher(self._app, self.services.hub)
-            self.services.housekeeping.add(watcher.poll)
+        # Some apps are served more than once, such as by test_app() in each of several tests.
+        if self._app.debug and self._watcher is None:
+            self._watcher = TemplateWatcher(self._app, self.services.hub)
+            self.services.housekeeping.add(self._watcher.poll)
 
     def add_channel(self, channel: Channel) -> None:
         """Register the endpoints of a channel, also of one declared after :meth:`install`."""

@@ -82,3 +82,12 @@ async def test_app_that_is_not_developed_watches_nothing(app: Quart, folder: Pat
     app.debug = False
     async with app.test_app():
         assert len(app.extensions[KEY].housekeeping._chores) == 1
+
+
+async def test_app_that_is_served_again_is_watched_once(app: Quart) -> None:
+    """Tests serve one app many times; a watcher for each would look at each file as often."""
+    for _ in range(2):
+        async with app.test_app():
+            watchers = app.extensions[KEY].housekeeping._chores[1:]
+
+    assert len(watchers) == 1
