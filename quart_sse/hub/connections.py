@@ -44,10 +44,6 @@ class Connections:
         """Iterate over a copy of the open connections, which may enter and leave meanwhile."""
         return iter(list(self._by_id.values()))
 
-    def get(self, id: str) -> Connection | None:
-        """Return the open connection with this id, or None."""
-        return self._by_id.get(id)
-
     def of(self, kind: str, value: str | None) -> list[Connection]:
         """Return the open connections of one identity, browser or address.
 

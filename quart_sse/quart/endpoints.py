@@ -1,5 +1,6 @@
 """The endpoints: ``sse.connect``, ``sse.static``, and a stream and fragments per channel."""
 
+from collections.abc import Awaitable
 from typing import Any
 
 from quart import Blueprint, Response, abort, request
@@ -84,10 +85,7 @@ class Endpoints:
             shown = request.args.get("fragments")
             names = declared if shown is None else shown.split(",")
             fragments = frozenset(names) & declared.keys()
-            try:
-                return respond(await self._streams.channel(request, topic, fragments))
-            except Refusal as refusal:
-                abort(refusal.ending.status, f"The stream was refused: {refusal.ending.reason}.")
+            return await _stream(self._streams.channel(request, topic, fragments))
 
         async def fragment(fragment: str, **params: Any) -> Response:
             if fragment not in self._channels.known(channel.name).fragments:
@@ -101,10 +99,7 @@ class Endpoints:
         return blueprint
 
     async def _connect(self) -> Response:
-        try:
-            return respond(await self._streams.connect(request))
-        except Refusal as refusal:
-            abort(refusal.ending.status, f"The stream was refused: {refusal.ending.reason}.")
+        return await _stream(self._streams.connect(request))
 
     async def _fragment(self, topic: Topic, name: str) -> Response:
         """Respond with a fragment's HTML; the gate judges the client as for a stream."""
@@ -179,6 +174,14 @@ class Endpoints:
             # page out of the back-forward cache, where its stream would stay open.
             response.headers["Cache-Control"] = "private, no-store"
         return response
+
+
+async def _stream(answer: Awaitable[StreamAnswer]) -> Response:
+    """Respond to a stream request; an error page names the reason of a refusal."""
+    try:
+        return respond(await answer)
+    except Refusal as refusal:
+        abort(refusal.ending.status, f"The stream was refused: {refusal.ending.reason}.")
 
 
 def _topic(channel: Channel, params: dict[str, Any]) -> Topic:
