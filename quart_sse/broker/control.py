@@ -1,8 +1,9 @@
 """Tell every process something, and ask every process something.
 
 Both are messages without a topic (``Kind.CONTROL``), which every process receives. The broker
-keeps what is told, for processes that are disconnected at the time. It does not keep questions and
-answers, because a question has timed out by the time that such a process could read it.
+keeps the messages of ``tell``, for processes that are disconnected at the time. It does not keep
+questions and answers, because a question has timed out by the time that such a process could read
+it.
 """
 
 import asyncio

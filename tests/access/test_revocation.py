@@ -176,11 +176,11 @@ async def test_revocation_of_another_release_is_a_warning(
 async def test_lost_revocations_end_the_streams_that_they_may_have_meant(door: Door) -> None:
     """Streams with an identity or of a channel that is not public end soon, others stay."""
     now = asyncio.get_running_loop().time()
-    nobody = QuartClient(door.app)
+    anonymous = QuartClient(door.app)
     async with (
         open_stream(door.client("ada"), "/sse/news") as named,
-        open_stream(nobody, "/sse/rooms/1") as gated,
-        open_stream(nobody, "/sse/news") as free,
+        open_stream(anonymous, "/sse/rooms/1") as gated,
+        open_stream(anonymous, "/sse/news") as free,
     ):
         for stream in (named, gated, free):
             await stream.next("sse-open")
@@ -388,12 +388,12 @@ async def test_disconnect_ends_the_streams_of_one_identity(app: Quart, sse: SSE,
         open_stream(clients[0], news) as ada,
         open_stream(clients[0], "/sse/rooms/1") as also_ada,
         open_stream(clients[1], news) as bob,
-        open_stream(clients[2], news) as nobody,
+        open_stream(clients[2], news) as anonymous,
     ):
         await sse.disconnect(identity="ada")
         gone = [(await stream.rest())[-1] for stream in (ada, also_ada)]
         published = await sse.topic("news").publish("said")
-        stayed = [await stream.next("said") for stream in (bob, nobody)]
+        stayed = [await stream.next("said") for stream in (bob, anonymous)]
 
     assert [(event.event, event.data) for event in gone] == [("sse-holdoff", "disconnect")] * 2
     assert all(event.retry is not None and 0 < event.retry <= 1000 for event in gone)

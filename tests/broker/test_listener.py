@@ -68,7 +68,7 @@ async def test_many_topics_at_once(raw: tuple[RedisBroker, Inbox], redis: RedisS
 async def test_topics_given_up_while_redis_comes_back(
     raw: tuple[RedisBroker, Inbox], redis: RedisServer
 ) -> None:
-    """Who leaves while the subscription is made anew does not hold up those who stay."""
+    """Topics that are unsubscribed during the reconnect do not delay the topics that remain."""
     broker, inbox = raw
     topics = [f"t{number}" for number in range(2000)]
     await broker.subscribe([*topics, "stays"])

@@ -129,7 +129,7 @@ def test_replay_within_its_bounds_is_left_alone() -> None:
 
 @pytest.mark.parametrize(("events", "spare"), [(1, 0), (2, -1)])
 def test_replay_beyond_its_bounds_is_a_gap_of_its_topics(events: int, spare: int) -> None:
-    """Too many events or bytes: none is sent, and whoever was to get them is told."""
+    """With too many events or bytes, none is sent, and their topics get a gap."""
     replay = big_replay({TOPIC: [10], OTHER: [10]})
     bound(replay, events, sum(message.size for message in replay.events) + spare)
 

@@ -47,7 +47,7 @@ async def test_console_says_why_a_page_is_stopped(browser: Browser) -> None:
 
 
 async def test_console_is_silent_where_nothing_is_developed(browser: Browser) -> None:
-    """Users are told by the page's status, and load no further script."""
+    """Outside debug mode, only the page's status shows a fault; no further script is loaded."""
     async with serve_pages("browser", 2) as server:
         context = await browser.new_context()
         page, said = await show(context, server, "/wall/none")

@@ -13,7 +13,7 @@ from tests.support.streams import client_of, open_stream
 @pytest.mark.parametrize(
     ("owner", "thief", "status"),
     [("ada", "ada", 200), ("ada", "bob", 403), ("ada", None, 403), (None, "bob", 200)],
-    ids=["own", "foreign", "anonymous", "token of nobody"],
+    ids=["own", "foreign", "anonymous", "anonymous token"],
 )
 async def test_personal_fragment_is_behind_the_gate_of_the_stream(
     app: Quart, rooms: Channel, owner: str | None, thief: str | None, status: int

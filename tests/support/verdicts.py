@@ -1,4 +1,4 @@
-"""What a client is told by the gate that asks for a stream."""
+"""The answers of the gate to clients that request a stream."""
 
 from httpx_sse import ServerSentEvent
 from quart.testing import QuartClient

@@ -100,7 +100,7 @@ def test_fragment_with_others_behind_has_its_own_key() -> None:
 
 
 def test_fragment_without_html_has_its_key() -> None:
-    """What empties a fragment is told apart as well."""
+    """A message that empties a fragment has the fragment's key as well."""
     assert fields_of(encode_fragment(KEY, "")) == {"key": KEY}
 
 
