@@ -114,7 +114,7 @@ def wire(
     streams = Streams(hub, connections, revocations, presence, config, housekeeping.wake)
     renewal = Renewal(elements, signer, config)
 
-    scripts = Scripts(host, config)
+    scripts = Scripts(host, config, pages)
     return Services(
         config=config,
         errors=errors,

@@ -56,7 +56,6 @@
   const SILENCE = 45000; // ms, three heartbeats of the server
   const PING = 3000; // ms between two signs of life of a tab, and of the worker
   const TAB_TIMEOUT = 150000; // ms without one; browsers let hidden tabs run once a minute
-  const HOUR = 3600000; // ms
 
   /** @type {((subscription: Subscription) => boolean)[]} */
   const connections = []; // functions that take a subscription, if there is room
@@ -312,8 +311,12 @@
   const subscriptions = new Map(); // connect element -> subscription
   /** @type {Map<string, string>} */
   const received = new Map(); // key -> HTML that came for it since fetches of personal fragments began
-  /** @type {Map<string, boolean>} */
-  const fetches = new Map(); // key of a personal fragment during its fetch -> whether it has changed since
+  /** @type {any} */
+  const provided = {}; // name of a further file -> its function
+  /** @type {Set<string>} */
+  const loading = new Set(); // names of the further files that this script loads
+  /** @type {(() => void)[]} */
+  const waiting = []; // calls of functions that have not come yet
   /** @type {string[]} */
   const seenIds = []; // of the last events
   const page = `${Math.random()}`.slice(2);
@@ -322,7 +325,6 @@
   /** @type {string | undefined} */
   let secret; // by which the server knows a stream of this page
   let isOff = false;
-  let isDirty = false; // whether the user has changed a field
 
   /**
    * @param {any[]} list
@@ -390,6 +392,15 @@
       subscribeAll();
       showState("stopped");
     },
+    /**
+     * Take the function of a further file. Private: the files of this script call it.
+     * @param {string} name
+     * @param {(...inner: any[]) => any} make
+     */
+    provide(name, make) {
+      provided[name] = make(put, isShown, received, sleep);
+      waiting.splice(0).forEach((call) => call());
+    },
   });
 
   /**
@@ -448,11 +459,40 @@
       const subscription = /** @type {Own} */ ({ spec: { url, token, shareKey, position }, failures: 0 });
       subscriptions.set(element, subscription);
       showState(dataset.sseState || "connecting");
+      loadFiles(element);
       attach(subscription, element);
     });
     if (!subscriptions.size) delete dataset.sseState;
     paintStatus();
   };
+
+  /**
+   * Call the function of a further file, once it is there.
+   * @param {string} name
+   * @param {any[]} values
+   */
+  const use = (name, ...values) =>
+    provided[name] ? provided[name](...values) : append(waiting, () => use(name, ...values));
+
+  /**
+   * Load the further files that a connect element names, unless they are there.
+   * @param {any} element
+   */
+  const loadFiles = (element) =>
+    element.dataset.sseFiles?.split(",").forEach((/** @type {string} */ file) => {
+      const [name, path, integrity] = file.split(" ");
+      // Only what lies beside this script, for the attribute may come from users.
+      if (provided[name] || loading.has(name) || !/^[\w-]+\.min\.js\?v=\w+$/.test(path)) return;
+      loading.add(name);
+      const further = document.createElement("script");
+      Object.assign(further, { integrity, nonce: script.nonce, src: new URL(path, script.src) });
+      further.onerror = async () => {
+        await sleep(MAX_DELAY);
+        loading.delete(name);
+        loadFiles(element);
+      };
+      document.head.append(further);
+    });
 
   /**
    * Attach a subscription to the worker, or where there is none to the same code in the page.
@@ -498,41 +538,6 @@
   const isShown = (key) => document.querySelector(`[data-sse='${key}']${outside}`);
 
   /**
-   * Fetch a personal fragment, and again if it has changed, or has not come, meanwhile.
-   * @param {string} key
-   * @param {URL} url
-   * @param {number} delay ms
-   */
-  const fetchPersonal = async (key, url, delay) => {
-    const isFetching = fetches.has(key);
-    fetches.size || received.clear();
-    fetches.set(key, true);
-    if (isFetching) return;
-    while (fetches.get(key) && isShown(key)) {
-      await sleep(delay);
-      fetches.set(key, false);
-      try {
-        const response = await fetch(url, { headers: { "HX-Request": "true" } });
-        const html = await response.text();
-        if (response.ok && !response.redirected)
-          put(key, `<hx-partial hx-target="[data-sse='${key}']" hx-swap="innerMorph">${html}</hx-partial>`);
-        received.forEach((html, key) => put(key, html)); // it may be newer than what is inside
-        if (response.status > 499) throw 0;
-      } catch {
-        fetches.set(key, true);
-        delay = MAX_DELAY * Math.random();
-      }
-    }
-    fetches.delete(key);
-  };
-
-  /** Reload the page if the user has changed no field, and not before the page is an hour old. */
-  const reload = async () => {
-    await sleep(HOUR - performance.now());
-    if (!isDirty && dataset.sseState === "stopped") location.reload();
-  };
-
-  /**
    * @param {Element} element
    * @param {Own} subscription
    * @param {Message} message
@@ -550,7 +555,7 @@
       const isStopped = isOff || [...subscriptions.values()].some((each) => each.isStopped);
       showState(isStopped ? "stopped" : state, data);
       if (subscription.failures > (api.reconnect ? api.attempts : 0)) api.disconnect();
-      if (data === "expired" && "reload" in script.dataset) reload();
+      if (data === "expired") provided.reload?.();
     } else if (!event) {
       if (token) {
         const [shareKey, next] = token.split(" ");
@@ -559,7 +564,7 @@
         subscribe(subscription);
       } else if (load) {
         const [delay, url] = load.split(" ");
-        fetchPersonal(key, new URL(url, spec.url), +delay);
+        use("personal", key, new URL(url, spec.url), +delay);
       } else {
         received.delete(key);
         received.set(key, data);
@@ -600,7 +605,6 @@
   scan();
 
   addEventListener("online", resubscribeAll);
-  addEventListener("input", () => (isDirty = true), true);
   // A page in the back-forward cache must not hold what it cannot read.
   addEventListener("pagehide", unsubscribeAll);
   addEventListener("pageshow", subscribeAll);

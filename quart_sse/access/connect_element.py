@@ -25,14 +25,14 @@ MARGIN = 256
 
 _HTMX_2 = Markup(
     '<div id="sse-{id}" hx-ext="sse" sse-connect="{url}" sse-swap="message"'
-    ' sse-close="sse-stop" hx-swap="none" hidden></div>'
+    ' sse-close="sse-stop" hx-swap="none"{files} hidden></div>'
 )
 # htmx 4 does not retry a first connect that failed, so two triggers do: one after an answer that is
 # no stream, one after a network error. A trigger that fires periodically would undo ``sse-stop``.
 _HTMX_4 = Markup(
     '<div id="sse-{id}" hx-sse:connect="{url}" hx-sse:close="sse-stop" hx-swap="none"'
     ' hx-trigger="load, htmx:after:request delay:10s, htmx:error delay:10s" hx-sync="this:drop"'
-    " hidden></div>"
+    "{files} hidden></div>"
 )
 
 
@@ -41,7 +41,8 @@ class ConnectElement(NamedTuple):
 
     Attributes:
         id: Random id of the page, which is a part of the element's ``id``.
-        template: The element's HTML with the fields ``id`` and ``url``, for one version of htmx.
+        template: The element's HTML with the fields ``id``, ``url`` and ``files``, for one version
+            of htmx.
         url: URL of the stream without ``since``.
         key: Key by which the tabs of one browser share a stream, from :meth:`ConnectElements.key`.
         token: The token in the URL.
@@ -55,15 +56,18 @@ class ConnectElement(NamedTuple):
     token: str
     is_signed: bool
 
-    def element(self, since: Position | None) -> Markup:
+    def element(self, since: Position | None, files: str = "") -> Markup:
         """Return the element's HTML, with the position that the stream starts at.
 
         Args:
             since: Position of the page's content; None if it is unknown, so that the stream sends
                 every fragment.
+            files: Further script files for quart-sse.js, as ``Scripts.take_further`` writes them.
         """
         text = "0" if since is None else quote(str(since), safe="~")
-        return self.template.format(id=self.id, url=f"{self.url}&since={text}")
+        url = f"{self.url}&since={text}"
+        named = Markup(' data-sse-files="{}"').format(files) if files else ""
+        return self.template.format(id=self.id, url=url, files=named)
 
 
 class ConnectElements:

@@ -63,6 +63,7 @@ class Macros:
         self._renderer = renderer
         self._elements = elements
         self._pages = pages
+        self._scripts = scripts
         #: ``sse_scripts``; see :meth:`Scripts.elements`.
         self.scripts: Callable[..., Markup] = scripts.elements
         # (topic, fragment) -> the fragments whose renders its own render waits for
@@ -190,7 +191,8 @@ class Macros:
             shown, root=self._host.root(), identity=await self._gate.identity()
         )
         page.is_private = page.is_private or element.is_signed
-        return element.element(page.since)
+        scripts, files = self._scripts.take_further(page)
+        return scripts + element.element(page.since, files)
 
     async def _element(
         self,
@@ -222,6 +224,7 @@ class Macros:
         page.shown.add([(topic.name, fragment)])
         if declared.spec.personal:
             page.is_private = True  # in public channels, too: the HTML is this viewer's
+            page.files.add("personal")
             return Rendered(await self._renderer.call(topic.name, fragment, topic.params))
         inside, inner = page.rendering, (topic.name, fragment)
         if inside is not None:

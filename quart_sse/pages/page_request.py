@@ -108,6 +108,12 @@ class PageRequest:
     inside: list[Inside] = field(default_factory=list)
     #: Whether the page holds a token, which no shared cache may keep.
     is_private: bool = False
+    #: Nonce of the page's script elements, "" for none; None before they are written.
+    nonce: str | None = None
+    #: Names of the further script files that the next connect element brings.
+    files: set[str] = field(default_factory=set)
+    #: Names of those for which the page has a script element.
+    loaded: set[str] = field(default_factory=set)
 
     @property
     def shown(self) -> Shown:

@@ -11,6 +11,7 @@ from ..config import Config, read_origins
 from ..errors import MacroError
 from ..host import Host
 from .assets import ASSETS
+from .page_request import PageRequest, Pages
 
 #: htmx version -> names of the scripts of a page, in loading order; vendor.json has those of
 #: others. With quart-sse.js, through which all tabs of a browser share a connection; without it.
@@ -32,7 +33,9 @@ STATIC: Mapping[str, str] = {
 _OWN = {
     "shared": "quart-sse.min.js",
     "glue": "quart-sse-htmx.min.js",
+    "reload": "quart-sse-reload.min.js",
     "debug": "quart-sse-debug.js",  # says in the browser's console why a page is not live
+    "personal": "quart-sse-personal.min.js",
 }
 
 
@@ -52,14 +55,19 @@ _LOADED = {name: (row["file"], row["integrity"]) for name, row in VENDOR.items()
 class Scripts:
     """Write the script elements of one app's pages.
 
+    All pages load quart-sse.js. What it does for some pages only is in *further files*, which the
+    macro that needs one notes in the page, and a connect element brings.
+
     Args:
         host: The framework, which has the current request's root path.
         config: The app's settings.
+        pages: The page of each request, with the further files that it needs.
     """
 
-    def __init__(self, host: Host, config: Config) -> None:
+    def __init__(self, host: Host, config: Config, pages: Pages) -> None:
         self._host = host
         self._config = config
+        self._pages = pages
 
     def elements(
         self,
@@ -97,27 +105,56 @@ class Scripts:
                     "from the template, or one of the two arguments."
                 )
             names = ("shared",)
+        options = {"shared": _options(shared, origins, reload)}
+        if reload:
+            names = (*names, "reload")
         if shared and self._host.is_debug:
             names = ("debug", *names)
-        with_nonce = Markup(' nonce="{}"').format(nonce) if nonce else Markup()
-        options = {"shared": _options(shared, origins, reload)}
-        elements = [
-            Markup('<script src="{}" integrity="{}"{}{}></script>').format(
-                self._static_url(_LOADED[name][0]),
-                _LOADED[name][1],
-                with_nonce,
-                options.get(name, ""),
-            )
-            for name in names
-        ]
+        if shared:
+            self._pages.current().nonce = nonce or ""
+        elements = [self._element(name, nonce, options.get(name, "")) for name in names]
         if refresh is not None:
             meta = '<noscript><meta http-equiv="refresh" content="{:d}"></noscript>'
             elements.append(Markup(meta).format(refresh))
         return Markup("\n").join(elements)
 
-    def _static_url(self, filename: str) -> str:
-        path = f"{self._host.root()}{self._config.url_prefix}/~static/{filename}"
-        return f"{path}?v={STATIC[filename][:12]}"
+    def take_further(self, page: PageRequest) -> tuple[Markup, str]:
+        """Return how a connect element brings the further files that the page needs.
+
+        A page gets their script elements. An answer to htmx does not, because the browser obeys
+        the nonce of the page that it is swapped into; there quart-sse.js loads the files.
+
+        Args:
+            page: The page; the files count as brought from now on.
+
+        Returns:
+            The script elements to stand before the connect element, and the element's
+            ``data-sse-files``: for each file its name, its name with version as it lies beside
+            quart-sse.js, and its integrity.
+        """
+        names, page.files = sorted(page.files), set()
+        elements = Markup()
+        if page.nonce is not None and not self._host.header("HX-Request"):
+            new = [name for name in names if name not in page.loaded]
+            elements = Markup().join(self._element(name, page.nonce) for name in new)
+            page.loaded.update(new)
+        return elements, ",".join(
+            f"{name} {_version(_LOADED[name][0])} {_LOADED[name][1]}" for name in names
+        )
+
+    def _element(self, name: str, nonce: str | None, options: str = "") -> Markup:
+        file, integrity = _LOADED[name]
+        return Markup('<script src="{}" integrity="{}"{}{}></script>').format(
+            f"{self._host.root()}{self._config.url_prefix}/~static/{_version(file)}",
+            integrity,
+            Markup(' nonce="{}"').format(nonce) if nonce else "",
+            options,
+        )
+
+
+def _version(file: str) -> str:
+    """Return a static file's name with its version, by which browsers may keep it for ever."""
+    return f"{file}?v={STATIC[file][:12]}"
 
 
 def _options(shared: bool, origins: Iterable[str], reload: bool) -> Markup:
@@ -134,5 +171,4 @@ def _options(shared: bool, origins: Iterable[str], reload: bool) -> Markup:
             f"origins is {origins!r}. List origins such as 'https://live.example.org', without a "
             "path, in sse_scripts(origins=[...])."
         ) from None
-    text = Markup(' data-origins="{}"').format(" ".join(listed)) if listed else Markup()
-    return text + Markup(" data-reload") if reload else text
+    return Markup(' data-origins="{}"').format(" ".join(listed)) if listed else Markup()

@@ -303,15 +303,18 @@ async def late() -> str:
     """Show a page into which htmx brings a fragment later."""
     return await render_template_string(
         MACROS + '<button hx-get="/part" hx-target="#part">more</button><div id="part"></div>'
+        '<button id="mine" hx-get="/part/mine" hx-target="#part" hx-swap="beforeend">mine</button>'
     )
 
 
 @app.get("/part")
-async def part() -> str:
+@app.get("/part/<fragment>")
+async def part(fragment: str = "number") -> str:
     """Answer with a fragment."""
     return await render_template_string(
         '{% from "quart_sse/macros.html" import sse_fragment %}'
-        '{{ sse_fragment("board.number", name="a") }}'
+        '{{ sse_fragment("board." + fragment, name="a") }}',
+        fragment=fragment,
     )
 
 

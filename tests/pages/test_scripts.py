@@ -7,7 +7,15 @@ import pytest
 from quart import render_template_string
 from quart.testing import QuartClient
 
-from tests.support.pages import MACROS, make_app, parse, render
+from tests.support.pages import (
+    MACROS,
+    add_page,
+    connect_elements,
+    get_page,
+    make_app,
+    parse,
+    render,
+)
 
 
 @pytest.mark.parametrize(
@@ -91,15 +99,68 @@ async def test_what_is_no_origin_is_an_error(argument: str) -> None:
         await render(make_app(), f"{{{{ sse_scripts(origins={argument}) }}}}")
 
 
-async def test_script_is_told_whether_it_may_reload() -> None:
-    """The attribute is there, on our script alone, or it is not."""
-    plain = await render(make_app(), "{{ sse_scripts() }}")
-    soup = await render(make_app(), "{{ sse_scripts(reload=true, origins='https://a.org') }}")
+async def test_page_that_reloads_itself_loads_what_does_so() -> None:
+    """It is a file of its own, after the script that calls it, and other pages do not load it."""
+    plain = await render(make_app(), "{{ sse_scripts(htmx=false) }}")
+    soup = await render(make_app(), "{{ sse_scripts(htmx=false, reload=true) }}")
 
-    assert plain.select("[data-reload]") == []
-    (script,) = soup.select("[data-reload]")
-    assert "/quart-sse.min.js" in str(script["src"])
-    assert script["data-origins"] == "https://a.org"
+    assert len(plain.find_all("script")) == 1
+    shared, reload = (str(script["src"]) for script in soup.find_all("script"))
+    assert "/quart-sse.min.js" in shared
+    assert "/quart-sse-reload.min.js" in reload
+
+
+MINE = '{{ sse_live("hidden.mine") }}'
+PERSONAL = "quart-sse-personal.min.js"
+
+
+async def test_page_with_a_personal_fragment_loads_what_fetches_it() -> None:
+    """Once, before the connect element that names it, with the nonce of the page's scripts."""
+    body = '{{ sse_scripts(nonce="a") }}{{ sse_live("hidden.list") }}' + MINE * 2
+    soup = await render(make_app(), body)
+
+    (script,) = soup.select(f"script[src*='{PERSONAL}']")
+    shared, *named = connect_elements(soup)
+    assert script["nonce"] == "a"
+    assert script.find_next_sibling() is named[0]
+    assert "data-sse-files" not in shared.attrs
+    file = str(script["src"]).rpartition("/")[2]
+    assert [each["data-sse-files"] for each in named] == [
+        f"personal {file} {script['integrity']}"
+    ] * 2
+
+
+@pytest.mark.parametrize(
+    ("scripts", "headers"),
+    [
+        ("", {}),
+        ("{{ sse_scripts(shared=false) }}", {}),
+        ("{{ sse_scripts() }}", {"HX-Request": "true", "HX-Boosted": "true"}),
+    ],
+    ids=["no scripts", "scripts of htmx", "boosted"],
+)
+async def test_script_is_named_where_an_element_would_not_do(
+    scripts: str, headers: dict[str, str]
+) -> None:
+    """The page may have a nonce that the answer does not know, or nothing to call the file."""
+    app = make_app()
+    add_page(app, scripts + MINE)
+    soup = await get_page(app, headers=headers)
+
+    assert soup.select(f"script[src*='{PERSONAL}']") == []
+    (element,) = connect_elements(soup)
+    assert str(element["data-sse-files"]).startswith(f"personal {PERSONAL}?v=")
+
+
+async def test_answer_to_htmx_names_the_script() -> None:
+    """The connect element that is added to an answer does as well as that of a page."""
+    app = make_app()
+    add_page(app, '{{ sse_fragment("hidden.mine") }}')
+    soup = await get_page(app, headers={"HX-Request": "true"})
+
+    (element,) = connect_elements(soup)
+    assert PERSONAL in str(element["data-sse-files"])
+    assert soup.find("script") is None
 
 
 @pytest.mark.parametrize("argument", ["origins=['https://a.org']", "reload=true"])
