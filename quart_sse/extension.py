@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from types import EllipsisType
 from typing import Any, TypeVar
@@ -68,7 +70,8 @@ class SSE:
 
     def __init__(self, app: Quart | None = None, *, broker: Broker | None = None) -> None:
         self.channels: dict[str, Channel] = {}
-        self._installations: list[Installation] = []
+        # An app is collected when nobody else holds it, such as one that was made for a test.
+        self._installations: weakref.WeakSet[Installation] = weakref.WeakSet()
         self._identity: Callable[..., Any] | None = None
         if app is not None:
             self.init_app(app, broker=broker)
@@ -102,11 +105,11 @@ class SSE:
                 "SSE() without the app where you call init_app(app) later."
             )
         config = Config.read(app.config, os.environ)
-        if any(broker is each.services.broker for each in self._installations):
+        if any(broker is each.services.broker.inner for each in self._installations):
             raise SetupError("This broker serves another app. Make one for each app.")
         installation = Installation(app, self.channels, self._identify, config, broker)
         app.extensions[KEY] = installation.services
-        self._installations.append(installation)
+        self._installations.add(installation)
         installation.install()
 
     # -- declaring -------------------------------------------------------------------------------
@@ -211,15 +214,20 @@ class SSE:
 
     @property
     def _current(self) -> Services:
-        """The services of the only app, or of the current one."""
-        if len(self._installations) == 1:
-            return self._installations[0].services
-        if not self._installations:
+        """The services of the current app, of the only one, or of the one that is served here."""
+        if len(self._installations) > 1 and has_app_context():
+            return current_services()
+        apps = [each.services for each in self._installations]
+        if not apps:
             raise SetupError(
                 "This SSE object serves no app yet. Call sse.init_app(app) before you use its "
                 "topics."
             )
-        return current_services()
+        served = [services for services in apps if services.lifecycle.is_serving]
+        if len(apps) > 1 and len(served) != 1:
+            gc.collect()  # apps of tests that have ended
+            apps = [each.services for each in self._installations]
+        return apps[0] if len(apps) == 1 else served[0] if len(served) == 1 else current_services()
 
     def _binding(self) -> Binding:
         return self._current.binding
@@ -234,7 +242,7 @@ class SSE:
         Example:
             ``sse.broker.state.value == "ready"``
         """
-        return self._current.broker
+        return self._current.broker.inner
 
     def topic(self, name: str, /, **params: Any) -> Topic:
         """Return a topic by the name of its channel.

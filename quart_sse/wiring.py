@@ -7,7 +7,7 @@ from types import CodeType
 from typing import Any
 
 from .access import ConnectElements, Gate, Revocations, Signer
-from .broker import Broker, Control, MemoryBroker
+from .broker import Broker, Control, MemoryBroker, ServingBroker
 from .channels import AppChannels, Binding, Channel, PresenceTracker
 from .config import Config
 from .error_log import ErrorLog
@@ -16,20 +16,21 @@ from .hub import Connections, Hub
 from .pages import Macros, Pages, Renderer, Scripts
 from .publisher import AsyncPublisher
 from .server import Housekeeping, Lifecycle, Middleware, Shutdown
+from .serving_loop import ServingLoop
 from .streams import Renewal, StreamEndpoints, Streams, Viewers
 
 #: Returns the identity of a host's current request.
 Identify = Callable[[Host], Awaitable[str | None]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Services:
     """The services of one app, in ``app.extensions["quart_sse"]``; not a public interface."""
 
     config: Config
     errors: ErrorLog
     host: Host
-    broker: Broker
+    broker: ServingBroker
     control: Control
     hub: Hub
     connections: Connections
@@ -48,21 +49,6 @@ class Services:
     renderer: Renderer
     macros: Macros
 
-    async def start(self) -> None:
-        """Start broker, hub, shutdown and housekeeping.
-
-        Call it when the server has installed its signal handlers, which the shutdown wraps.
-        """
-        await self.lifecycle.start()
-        self.shutdown.start()
-        self.housekeeping.start()
-
-    async def stop(self) -> None:
-        """End all streams, and stop the services in reverse order."""
-        await self.shutdown.stop()
-        await self.housekeeping.stop()
-        await self.lifecycle.stop()
-
     def wrap(self, app: Any) -> Middleware:
         """Return the middleware around the framework's ASGI app."""
         return Middleware(app, self.lifecycle, self.shutdown, self.broker, self.config.url_prefix)
@@ -76,7 +62,7 @@ def wire(
     config: Config,
     reloader: CodeType | None = None,
 ) -> Services:
-    """Make the services of an app; :meth:`Services.start` starts them.
+    """Make the services of an app; its lifecycle starts them.
 
     Args:
         host: The app's framework.
@@ -88,13 +74,15 @@ def wire(
             without a reloader.
     """
     errors = ErrorLog()
+    serving = ServingLoop(config.broker_timeout)
+    broker = ServingBroker(broker, serving)
     control = Control(broker, errors)
     declared = AppChannels(channels, config, host)
 
     pages = Pages(host)
     renderer = Renderer(host, declared, broker, pages, config.render_timeout)
 
-    hub = Hub(broker, config, declared, renderer, control, errors)
+    hub = Hub(broker, config, declared, renderer, control, errors, serving)
     connections = Connections(config, hub.subscribers)
 
     publisher = AsyncPublisher(broker, config.pending_bytes, host.dumps)
@@ -111,7 +99,7 @@ def wire(
     )
 
     viewers = Viewers(host, signer, config)
-    streams = Streams(hub, connections, revocations, presence, config, housekeeping.wake)
+    streams = Streams(hub, connections, revocations, presence, config, serving)
     renewal = Renewal(elements, signer, config)
 
     scripts = Scripts(host, config, pages)
@@ -131,7 +119,9 @@ def wire(
         revocations=revocations,
         viewers=viewers,
         streams=StreamEndpoints(gate, streams, connections, viewers, renewal, broker, config),
-        lifecycle=Lifecycle(broker, control, hub),
+        lifecycle=Lifecycle(
+            serving, broker, control, hub, connections, presence, shutdown, housekeeping
+        ),
         shutdown=shutdown,
         housekeeping=housekeeping,
         pages=pages,

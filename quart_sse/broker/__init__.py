@@ -13,6 +13,7 @@ from .memory import MemoryBroker
 from .messages import CONTROL_HISTORY, Keep, Kind, Message
 from .processes import Process, Processes
 from .replay import Past, Replay, Start, bound, judge
+from .serving import ServingBroker
 
 __all__ = [
     "CONTROL_HISTORY",
@@ -28,6 +29,7 @@ __all__ = [
     "Processes",
     "Receiver",
     "Replay",
+    "ServingBroker",
     "Start",
     "State",
     "bound",

@@ -76,6 +76,14 @@ class Broker(ABC):
         """Stop delivering, and close all connections."""
 
     @abstractmethod
+    def abandon(self) -> None:
+        """Forget what belongs to an event loop that ended without :meth:`stop`, or to a parent.
+
+        Nothing may be awaited or closed here: the loop is dead, or belongs to the process from
+        which this one was forked. A later :meth:`start` begins with new connections.
+        """
+
+    @abstractmethod
     async def release(self) -> None:
         """Close idle connections, for processes that publish without :meth:`start`."""
 

@@ -281,6 +281,11 @@ class Control:
         """Answer from now on, because this process begins to serve."""
         self.processes.begin()
 
+    def abandon(self) -> None:
+        """Stop answering, in a loop that has ended."""
+        self._unsent.clear()
+        self.processes.own = None
+
     async def end(self) -> None:
         """Leave the list of processes, and stop answering."""
         for task in list(self._unsent):

@@ -1,11 +1,13 @@
 """The broker of a single process, whose history ends with the process."""
 
 import heapq
+import os
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from ..error_log import OnceLog
 from ..wire import ZERO, Id, Position, new_epoch
 from .base import Broker, Receiver, State, reference_of
 from .messages import Keep, Kind, Message
@@ -48,6 +50,8 @@ class MemoryBroker(Broker):
         self._present: dict[str, dict[str, str]] = {}
         self._texts: OrderedDict[str, tuple[str, float]] = OrderedDict()
         self._receiver: Receiver | None = None
+        self._pid = os.getpid()
+        self._once = OnceLog()
 
     def _now_ms(self) -> int:
         return int(self._clock() * 1000)
@@ -58,12 +62,21 @@ class MemoryBroker(Broker):
 
     async def start(self, receiver: Receiver) -> None:
         """Begin to deliver to the hub."""
+        if self._pid != os.getpid():
+            # A forked process has a history of its own, so a position of the parent's is unknown.
+            self._pid, self._epoch = os.getpid(), new_epoch()
+            self._records.clear()
+            self._expiries.clear()
         self._receiver = receiver
         await receiver.catch_up()
         self.state = State.READY
 
     async def stop(self) -> None:
         """Stop delivering."""
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Forget the hub."""
         self._receiver = None
         self.state = State.STOPPED
 
@@ -90,6 +103,13 @@ class MemoryBroker(Broker):
             record.changes[message.name or ""] = message.id
         if self._receiver is not None:
             self._receiver.receive(message)
+        elif message.kind is not Kind.PROBE:
+            self._once.warn(
+                "no receiver",
+                "A message was published to memory://, but this process serves no pages, so no "
+                "browser gets it. Set QUART_SSE_BROKER_URL=redis://... here and in the processes "
+                "that serve. This is logged once.",
+            )
         return message.id
 
     def _touch(self, topic: str, keep: Keep) -> _Record:

@@ -67,11 +67,6 @@ class PresenceTracker:
         # Closed connections that still count as present, each with the loop time when it expires.
         self._departed: deque[tuple[float, Connection]] = deque()
 
-    @property
-    def has_departed(self) -> bool:
-        """Whether closed connections still count as present."""
-        return bool(self._departed)
-
     async def look(self, topic: str) -> Presence:
         """Return a topic's presence; that of this process while the broker is unavailable."""
         try:
@@ -104,6 +99,10 @@ class PresenceTracker:
             now: Current loop time, in seconds.
         """
         self._departed.append((now + self._linger, connection))
+
+    def clear(self) -> None:
+        """Forget the closed connections, as when the process stops; the broker expires them."""
+        self._departed.clear()
 
     async def announce(self) -> None:
         """Report all connections again; the broker expires those that are not reported.

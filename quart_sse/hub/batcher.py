@@ -30,10 +30,13 @@ class Batcher:
     def __init__(self, after: Callable[[], None], errors: ErrorLog) -> None:
         self._after = after
         self._errors = errors
+        self.clear()
+
+    def clear(self) -> None:
+        """Begin without a pending message, in whatever loop adds the first."""
         self._dirty: dict[Group, None] = {}
-        self.idle: asyncio.Event = (
-            asyncio.Event()
-        )  #: set while no group has pending messages and no batch is on its way
+        #: set while no group has pending messages and no batch is on its way
+        self.idle: asyncio.Event = asyncio.Event()
         self.idle.set()
         self._begun = 0.0  #: loop time of the running batch's begin
         self._not_before = 0.0  #: earliest loop time of the next batch

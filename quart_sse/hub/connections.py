@@ -127,6 +127,12 @@ class Connections:
         if not self._by_id:
             self.emptied.set()
 
+    def clear(self) -> None:
+        """Forget the connections of a loop that has ended."""
+        self._by_id.clear()
+        self._by_owner.clear()
+        self.emptied = asyncio.Event()
+
     # -- the server's stop -------------------------------------------------------------------------
 
     def open(self) -> None:

@@ -1,6 +1,7 @@
 """One shared fragment in this process: its versions, and when it is rendered."""
 
 import asyncio
+import contextlib
 from dataclasses import replace
 from typing import Protocol
 
@@ -349,6 +350,15 @@ class SharedFragment:
                 self.topic,
                 delay,
             )
+
+    def abandon(self) -> None:
+        """Stop rendering in a loop that has ended, or that will not end this properly."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self.stop_every()
+            if self._task is not None:
+                self._task.cancel()
+            for waiter in self._waiters + self._answering:
+                waiter.cancel()
 
     async def close(self) -> None:
         """Stop rendering, and cancel the calls that wait for a render."""

@@ -254,6 +254,11 @@ class Fragments:
         """Whether a page below the root path shows a fragment."""
         return self._delivery.is_viewed(shared.topic, shared.spec.name, self.root)
 
+    def abandon(self) -> None:
+        """Let no fragment render any more, in a loop that may go on all the same."""
+        for shared in self._shared.values():
+            shared.abandon()
+
     async def close(self) -> None:
         """Stop rendering."""
         for shared in list(self._shared.values()):

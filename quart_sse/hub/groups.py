@@ -75,6 +75,12 @@ class Groups:
             self._drop(group)
         return True
 
+    def clear(self) -> None:
+        """Forget all connections."""
+        self._of.clear()
+        self._shared.clear()
+        self._joining.clear()
+
     def _drop(self, group: Group) -> None:
         if self._shared.get(_key(group)) is group:
             del self._shared[_key(group)]

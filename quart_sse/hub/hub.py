@@ -11,6 +11,7 @@ from ..broker import CONTROL_HISTORY, Broker, Kind, Message, Replay, Start
 from ..config import Config
 from ..error_log import ErrorLog, OnceLog
 from ..errors import BrokerUnavailable
+from ..serving_loop import ServingLoop
 from ..wire import Id, Position, declared_name, encode_body, has_fragments
 from .batcher import Batcher
 from .connection import Connection
@@ -56,6 +57,7 @@ class Hub:
         renderer: Renders shared fragments.
         control: Takes control messages.
         errors: Log for exceptions of the app's functions.
+        serving: The loop in which the hub works.
 
     Example:
         ``await hub.join(connection, starts)``, then ``async for data in connection``; at the end
@@ -70,8 +72,10 @@ class Hub:
         renderer: Renderer,
         control: ControlMessages,
         errors: ErrorLog,
+        serving: ServingLoop,
     ) -> None:
         self._broker = broker
+        self._serving = serving
         self._config = config
         self._declared = declared
         self._control = control
@@ -189,11 +193,16 @@ class Hub:
 
         Raises:
             RenderError: If the process has pages below too many root paths.
+            BrokerUnavailable: If another loop serves the app and does not take the call.
             Exception: Any exception of the renderer.
         """
-        return await self._roots.at(root).render_now(
-            topic, spec, is_kept=lambda: topic in self.subscribers, is_urgent=is_urgent
-        )
+
+        async def render() -> Rendered:
+            return await self._roots.at(root).render_now(
+                topic, spec, is_kept=lambda: topic in self.subscribers, is_urgent=is_urgent
+            )
+
+        return await self._serving.run(render)
 
     def nested(self, topic: str, fragment: str) -> frozenset[tuple[str, str]]:
         """Return (topic, fragment) of the fragments inside a shared one, by the renders of here."""
@@ -377,5 +386,15 @@ class Hub:
         return self.subscribers.count(topic)
 
     async def close(self) -> None:
-        """Stop rendering."""
+        """Stop rendering, and forget all that belongs to the running loop."""
         await self._roots.close()
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Forget all connections, fragments and positions, whose loop has ended."""
+        self._roots.abandon()
+        self._groups.clear()
+        self.subscribers.clear()
+        self._batcher.clear()
+        self._replays.clear()
+        self._progress.restart()

@@ -8,6 +8,10 @@ class Progress:
     """How far a process has received messages, and how far its pages' fragments are current."""
 
     def __init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin without having received anything."""
         self.epoch = ""
         self.seen: Id = ZERO  #: id of the newest message received or caught up with
         self._behind: set[SharedFragment] = set()

@@ -40,6 +40,10 @@ class Replays:
         self._max_bytes = max_bytes
         self._flights: dict[Key, _Flight] = {}
 
+    def clear(self) -> None:
+        """Forget the calls of a loop that has ended."""
+        self._flights.clear()
+
     async def resume(self, starts: Mapping[str, Start]) -> Replay:
         """Return the bounded replay of a broker call for these starts alone.
 
@@ -76,7 +80,7 @@ class Replays:
         finally:
             flight.askers -= 1
             if not flight.askers:
-                del self._flights[key]
+                self._flights.pop(key, None)
         if isinstance(outcome, Replay):
             return outcome
         raise BrokerUnavailable(str(outcome)) from outcome

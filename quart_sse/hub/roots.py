@@ -102,6 +102,13 @@ class Roots(dict[str, Fragments]):
         for fragments in self.values():
             fragments.invalidate_all()
 
+    def abandon(self) -> None:
+        """Forget all fragments, and count no connection any more."""
+        for fragments in self.values():
+            fragments.abandon()
+        self.clear()
+        self._pages.clear()
+
     async def close(self) -> None:
         """Stop rendering."""
         for fragments in list(self.values()):

@@ -55,8 +55,8 @@ class Installation:
             self.add_channel(channel)
         app.after_request(self._endpoints.finish)
         app.before_serving(self._watch_templates)
-        app.before_serving(services.start)
-        app.after_serving(services.stop)
+        app.before_serving(services.lifecycle.start)
+        app.after_serving(services.lifecycle.stop)
 
         @app.teardown_appcontext
         async def release(_: BaseException | None) -> None:

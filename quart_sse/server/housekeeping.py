@@ -1,6 +1,7 @@
 """Housekeeping: the one task of a process that does all regular work when it is due."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 
@@ -67,7 +68,6 @@ class Housekeeping:
         self._errors = errors
         self._chores: list[Callable[[], None]] = [shutdown.poll]
         self._task: asyncio.Task[None] | None = None
-        self._is_serving = False
         self._probe_at = 0.0
         self._heartbeat_at = 0.0
         self._announce_at = 0.0
@@ -78,29 +78,30 @@ class Housekeeping:
 
     def start(self) -> None:
         """Sweep until :meth:`stop`, in the running event loop."""
-        self._is_serving = True
-        self.wake()
-
-    def wake(self) -> None:
-        """Sweep as long as a stream is open, for servers that send the app no lifespan events."""
         loop = asyncio.get_running_loop()
-        if self._task is None or self._task.done() or self._task.get_loop() is not loop:
-            now = loop.time()
-            self._probe_at = now + self._config.probe
-            self._heartbeat_at = now + self._config.heartbeat
-            self._task = loop.create_task(self._run())
+        now = loop.time()
+        self._probe_at = now + self._config.probe
+        self._heartbeat_at = now + self._config.heartbeat
+        self._announce_at = 0.0
+        self._task = loop.create_task(self._run())
 
     async def stop(self) -> None:
         """Cancel the task, and wait for its end."""
-        self._is_serving = False
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
+    def abandon(self) -> None:
+        """Forget the task of a loop that has ended; it ends if that loop goes on."""
+        task, self._task = self._task, None
+        if task is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                task.cancel()
+
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
-        while self._is_serving or self._connections or self._presence.has_departed:
+        while True:
             await asyncio.sleep(TICK)
             try:
                 await self._sweep(loop.time())

@@ -1,48 +1,130 @@
-"""Lifecycle: a process begins to receive from the broker, and stops."""
+"""Lifecycle: an app begins to be served in a process, and ends."""
+
+import os
+import weakref
+from functools import partial
 
 from ..broker import Broker, Control
-from ..hub import Hub
+from ..channels import PresenceTracker
+from ..hub import Connections, Hub
+from ..serving_loop import ServingLoop, at_end_of_loop
+from .housekeeping import Housekeeping
+from .shutdown import Shutdown
 
 
 class Lifecycle:
     """Starts and stops what one app needs in a process that serves it.
 
-    Attributes:
-        is_started: Whether this process receives from the broker.
+    A lifespan starts it, and otherwise the first request does. A lifespan stops it, and otherwise
+    the end of the event loop does. What is left of a loop that ended without a sign is abandoned
+    by the next start, and by a process that was forked.
 
     Args:
+        serving: The loop in which the app serves.
         broker: Delivers messages to the hub from its start.
         control: Adds the process to the list of live processes.
         hub: Receives the messages.
+        connections: The open connections.
+        presence: The connections that still count as present.
+        shutdown: Notices that the server stops.
+        housekeeping: Does the regular work.
     """
 
-    def __init__(self, broker: Broker, control: Control, hub: Hub) -> None:
+    def __init__(
+        self,
+        serving: ServingLoop,
+        broker: Broker,
+        control: Control,
+        hub: Hub,
+        connections: Connections,
+        presence: PresenceTracker,
+        shutdown: Shutdown,
+        housekeeping: Housekeeping,
+    ) -> None:
+        self._serving = serving
         self._broker = broker
         self._control = control
         self._hub = hub
-        self.is_started: bool = False
+        self._connections = connections
+        self._presence = presence
+        self._shutdown = shutdown
+        self._housekeeping = housekeeping
+        self._start: object | None = None  #: identifies the last start; None while stopped
+        self._end: object = None
+        _all.add(self)
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the running loop serves the app."""
+        return self._serving.is_here
+
+    @property
+    def is_serving(self) -> bool:
+        """Whether a loop of this process serves the app: the running one, or that of a thread."""
+        return self._serving.is_serving
 
     async def start(self) -> None:
-        """Begin to receive from the broker; harmless if this process has started already.
+        """Let the running loop serve, unless it does or another one serves the app already.
 
-        A lifespan calls this before serving, and otherwise the first request does.
+        Call it when the server has installed its signal handlers, which the shutdown wraps.
         """
-        if not self.is_started:
-            self.is_started = True
-            self._control.begin()
-            await self._broker.start(self._hub)
+        if self._serving.is_here or self._serving.is_elsewhere:
+            return
+        if self._serving.is_known:
+            self.abandon()
+        self._serving.enter()
+        start = self._start = object()
+        self._end = at_end_of_loop(partial(self._stop_after, start))
+        self._shutdown.start()
+        self._control.begin()
+        self._housekeeping.start()
+        await self._broker.start(self._hub)
+
+    async def _stop_after(self, start: object) -> None:
+        if self._start is start:
+            await self.stop()
 
     async def stop(self) -> None:
-        """Leave the list of live processes, and stop receiving."""
+        """End all streams, and stop in the reverse order."""
+        if not self._serving.is_here:
+            return
+        self._start = None
+        await self._shutdown.stop()
+        await self._housekeeping.stop()
         await self._control.end()
         await self._hub.close()
         await self._broker.stop()
-        self.is_started = False
+        self._presence.clear()
+        self._serving.leave()
+
+    def abandon(self) -> None:
+        """Forget what belongs to a loop that has ended, or to the process that forked this one."""
+        self._start = None
+        self._shutdown.abandon()
+        self._housekeeping.abandon()
+        self._control.abandon()
+        self._connections.clear()
+        self._presence.clear()
+        self._hub.abandon()
+        self._broker.abandon()
+        self._serving.leave()
 
     async def release(self) -> None:
         """Close the broker's connections in a process that only publishes.
 
         They belong to the event loop, which may end with the app context.
         """
-        if not self.is_started:
+        if not self._serving.is_known:
             await self._broker.release()
+
+
+_all: "weakref.WeakSet[Lifecycle]" = weakref.WeakSet()
+
+
+def _abandon_all() -> None:
+    for lifecycle in list(_all):
+        lifecycle.abandon()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
+    os.register_at_fork(after_in_child=_abandon_all)

@@ -65,7 +65,7 @@ class Middleware:
         if scope["type"] != "http":
             await self._inner(scope, receive, send)
             return
-        if not self._lifecycle.is_started:
+        if not self._lifecycle.is_here:
             await self._lifecycle.start()
         self._shutdown.watch(send)
         is_multiplexed = scope.get("http_version", "1.1")[:1] not in {"0", "1"}

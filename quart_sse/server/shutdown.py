@@ -163,11 +163,21 @@ class Shutdown:
     async def stop(self) -> None:
         """End the streams that are still open, and restore the server's signal handlers."""
         self.close()
-        for number, (handler, previous) in self._chained.items():
-            if signal.getsignal(number) is handler:
-                signal.signal(number, previous)
-        self._chained.clear()
+        self._restore()
         watcher, self._watcher, self._terminated = self._watcher, None, None
         if watcher is not None:
             watcher.cancel()
             await asyncio.gather(watcher, return_exceptions=True)
+
+    def abandon(self) -> None:
+        """Restore the signal handlers, after the loop of the server has ended."""
+        self._restore()
+        self._uvicorn = self._watcher = self._terminated = self._terminating = None
+
+    def _restore(self) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for number, (handler, previous) in self._chained.items():
+            if signal.getsignal(number) is handler:
+                signal.signal(number, previous)
+        self._chained.clear()

@@ -11,8 +11,10 @@ from ..access import Revocations
 from ..broker import Start
 from ..channels import PresenceTracker
 from ..config import Config
+from ..error_log import OnceLog
 from ..errors import BrokerUnavailable
 from ..hub import Connection, Connections, Hub, Personal, Subscription
+from ..serving_loop import ServingLoop
 from ..wire import Ending
 from .request import Viewer
 
@@ -62,7 +64,7 @@ class Streams:
         revocations: End opening streams whose clients were judged before a revocation.
         presence: Counts the connections of each topic.
         config: The app's settings.
-        wake: Starts housekeeping if it does not run, so that an open stream gets heartbeats.
+        serving: The loop in which streams can be opened.
     """
 
     def __init__(
@@ -72,14 +74,15 @@ class Streams:
         revocations: Revocations,
         presence: PresenceTracker,
         config: Config,
-        wake: Callable[[], None],
+        serving: ServingLoop,
     ) -> None:
         self._hub = hub
         self._connections = connections
         self._revocations = revocations
         self._presence = presence
         self._config = config
-        self._wake = wake
+        self._serving = serving
+        self._once = OnceLog()
 
     def has_room(self, root: str) -> bool:
         """Whether this process can serve streams of pages below a root path; if not, it is logged.
@@ -164,7 +167,14 @@ class Streams:
             granted: Bits of the granted topics, for positions; None if no topic was refused.
             is_multiplexed: Whether the browser sends all requests over one socket.
         """
-        self._wake()
+        if self._serving.is_elsewhere:
+            self._once.warn(
+                "loop",
+                "A stream was opened in an event loop beside the one that serves the app, and is "
+                "refused. Let one process serve an app in one loop. This is logged once.",
+            )
+            connection.end(Ending.ERROR)
+            return
         now = asyncio.get_running_loop().time()
         ends_at = now + self._config.max_age * random.uniform(0.8, 1.0)
         connection.ends_at = min(connection.ends_at, ends_at)

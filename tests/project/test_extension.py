@@ -102,8 +102,9 @@ async def test_bad_configuration_is_refused_by_init_app(key: str, value: object)
 async def test_uninitialised_app_says_what_to_do() -> None:
     """An app that was forgotten is named, not answered with an AttributeError."""
     sse = SSE()
-    sse.init_app(make_app("first"))
-    sse.init_app(make_app("second"))
+    apps = [make_app("first"), make_app("second")]
+    for app in apps:
+        sse.init_app(app)
     topic_of = sse.channel("news", "/news", public=True).topic
     other = make_app("third")
 
@@ -172,8 +173,9 @@ async def test_two_apps_need_a_context_to_tell_which(use: Callable[[SSE], object
     """With several apps and no context the error says how to make one."""
     sse = SSE()
     sse.channel("news", "/news")
-    for name in ("first", "second"):
-        sse.init_app(make_app(name))
+    apps = [make_app("first"), make_app("second")]
+    for app in apps:
+        sse.init_app(app)
 
     with pytest.raises(SetupError, match="app_context"):
         use(sse)

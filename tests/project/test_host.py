@@ -228,7 +228,7 @@ async def plain() -> AsyncIterator[PlainApp]:
     app.pages["/"] = page
     yield app
     await until(lambda: not app.services.connections)
-    await app.services.stop()
+    await app.services.lifecycle.stop()
 
 
 async def test_page_without_quart_is_live(plain: PlainApp) -> None:

@@ -15,6 +15,7 @@ PACKAGE = ROOT / "quart_sse"
 ORDER = [
     "errors",
     "error_log",
+    "serving_loop",
     "release",
     "config",
     "wire",

@@ -44,9 +44,9 @@ async def test_services_end_all_that_they_begin() -> None:
     services = serve()
     before = asyncio.all_tasks()
     for _ in range(2):
-        await services.start()
+        await services.lifecycle.start()
         assert services.broker.state.value == "ready"
-        await services.stop()
+        await services.lifecycle.stop()
 
     assert services.broker.state.value == "stopped"
     assert asyncio.all_tasks() == before
@@ -55,15 +55,15 @@ async def test_services_end_all_that_they_begin() -> None:
 async def test_hub_is_given_what_the_broker_delivers() -> None:
     """The services of one app know each other, and none of another app."""
     one, other = serve(), serve()
-    await one.start()
-    await other.start()
+    await one.lifecycle.start()
+    await other.lifecycle.start()
     await one.broker.publish(Message(Kind.PROBE, ZERO, ""), one.channels.keep("board"))
 
     assert one.hub.position == one.broker.known
     assert other.hub.position == other.broker.known
     assert one.hub.position.epoch != other.hub.position.epoch
-    await one.stop()
-    await other.stop()
+    await one.lifecycle.stop()
+    await other.lifecycle.stop()
 
 
 def test_apps_of_one_extension_share_nothing_but_the_channels() -> None:

@@ -269,7 +269,7 @@ async def check_nothing_is_left(state: Services, where: str) -> None:
         assert subscription is not None, where
         assert not listener._wanted, where
         # A probe of the regular work may be under way.
-        await until(lambda: not broker._link._pool._in_use_connections, 5)
+        await until(lambda: not broker._link._lane().pool._in_use_connections, 5)
         # What was given up is answered in time, and counts for nothing.
         await until(lambda: not subscription._due, 5)
         assert subscription._confirmed == {broker._names.service}, where

@@ -378,10 +378,13 @@ def test_whatever_is_asked_there_is_an_answer_without_a_secret(several: list[Ask
 
 async def token_of(app: Quart, user: str | None) -> tuple[QuartClient, str]:
     """Return the browser of a user, and the token of a page that the user has seen."""
-    client = QuartClient(app)
+    client, lifecycle = QuartClient(app), app.extensions["quart_sse"].lifecycle
+    was_served = lifecycle.is_serving
     if user is not None:
         await client.get(f"/login?user={user}")
     page = await (await client.get("/")).get_data(as_text=True)
+    if not was_served:
+        await lifecycle.stop()
     (url,) = connect_urls(page)
     found = re.search(r"[?&]t=([^&]+)", url)
     assert found is not None

@@ -20,6 +20,7 @@ from quart_sse.hub.batch import Personal
 from quart_sse.hub.connection import Connection
 from quart_sse.hub.hub import Hub
 from quart_sse.hub.rendered import FragmentSpec, Rendered
+from quart_sse.serving_loop import ServingLoop
 from quart_sse.wire.naming import member_key
 from quart_sse.wire.partial import encode_loader
 from quart_sse.wire.position import ZERO, Id, Position, new_epoch
@@ -43,7 +44,7 @@ class Process:
         self.config = config
         self.keeps = keeps
         self.errors = ErrorLog()
-        self.hub = Hub(broker, config, self, self, self, self.errors)
+        self.hub = Hub(broker, config, self, self, self, self.errors, ServingLoop(2.0))
 
     def spec(self, topic: str, fragment: str) -> FragmentSpec | None:
         """Return how a fragment was declared; None if it was not."""

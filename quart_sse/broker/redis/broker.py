@@ -73,6 +73,11 @@ class RedisBroker(Broker):
         await self._listener.stop()
         await self._link.close()
 
+    def abandon(self) -> None:
+        """Forget the subscription and all connections."""
+        self._listener.abandon()
+        self._link.abandon()
+
     async def release(self) -> None:
         """Close idle connections."""
         await self._link.release()

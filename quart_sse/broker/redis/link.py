@@ -5,7 +5,6 @@ answer was lost.
 """
 
 import asyncio
-import weakref
 from typing import Any
 
 from redis.asyncio.connection import AbstractConnection, BlockingConnectionPool
@@ -18,13 +17,35 @@ from redis.exceptions import (
     RedisError,
     ResponseError,
 )
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ...errors import BrokerUnavailable
+from ...serving_loop import at_end_of_loop, forget
 from .script import ScriptCall
 from .subscription import Subscription, closed_is_an_error
+from .turns import Turns
 
-#: Most connections for calls; further calls wait for one, within their timeout.
+#: Most calls at the same time in one event loop, each over a connection; the others wait.
 MAX_CALLS = 50
+
+
+class _Lane:
+    """The connections and calls of one event loop, which end with it.
+
+    A connection belongs to its loop, and a task queue may run each task in a loop of its own.
+    """
+
+    def __init__(self, pool: BlockingConnectionPool, timeout: float) -> None:
+        self.pool = pool
+        self.turns = Turns(MAX_CALLS, timeout)
+        self.is_closed = False
+        self._end = at_end_of_loop(self.close)
+
+    async def close(self) -> None:
+        """Close all connections, once."""
+        if not self.is_closed:
+            self.is_closed = True
+            await self.pool.disconnect()
 
 
 class Link:
@@ -38,11 +59,7 @@ class Link:
     def __init__(self, url: str, timeout: float) -> None:
         self._url = url
         self._timeout = timeout
-        # One for each loop, because a connection belongs to its loop and a task queue may run each
-        # task in a loop of its own.
-        self._pools: weakref.WeakKeyDictionary[
-            asyncio.AbstractEventLoop, BlockingConnectionPool
-        ] = weakref.WeakKeyDictionary()
+        self._lanes: dict[asyncio.AbstractEventLoop, _Lane] = {}
         #: number of the database, which has its own keys but shares all pub/sub channels
         self.database: int = int(self._new_pool().connection_kwargs.get("db") or 0)
 
@@ -63,12 +80,16 @@ class Link:
         )
         return pool
 
-    @property
-    def _pool(self) -> BlockingConnectionPool:
+    def _lane(self) -> _Lane:
+        """Return the lane of the running loop, and drop those of loops that have ended."""
         loop = asyncio.get_running_loop()
-        if loop not in self._pools:
-            self._pools[loop] = self._new_pool()
-        return self._pools[loop]
+        lane = self._lanes.get(loop)
+        if lane is None or lane.is_closed:
+            for other in list(self._lanes):
+                if other.is_closed() or self._lanes[other].is_closed:
+                    del self._lanes[other]
+            lane = self._lanes[loop] = _Lane(self._new_pool(), self._timeout)
+        return lane
 
     async def call(self, call: ScriptCall) -> Any:
         """Run a script once.
@@ -100,20 +121,27 @@ class Link:
         return await self._once(*command)
 
     async def _once(self, *command: Any, load: tuple[str, ...] = ()) -> Any:
+        lane = self._lane()
+        async with lane.turns.turn():
+            return await self._take_turn(lane, command, load)
+
+    async def _take_turn(self, lane: _Lane, command: tuple[Any, ...], load: tuple[str, ...]) -> Any:
         is_sent = False
         connection: AbstractConnection | None = None
         try:
             async with asyncio.timeout(self._timeout):
                 with closed_is_an_error():
-                    connection = await self._pool.get_connection()  # type: ignore[no-untyped-call]
+                    connection = await lane.pool.get_connection()  # type: ignore[no-untyped-call]
                 is_sent = True
                 try:
-                    return await _exchange(connection, command)
+                    answer = await _exchange(connection, command)
                 except NoScriptError:
                     is_sent = False
                     await _exchange(connection, load)
                     is_sent = True
-                    return await _exchange(connection, command)
+                    answer = await _exchange(connection, command)
+            lane.turns.answered()
+            return answer
         except (ResponseError, BusyLoadingError) as error:
             # Refused: the server is loading its data, a replica, or out of memory.
             if isinstance(error, ReadOnlyError) and connection is not None:
@@ -125,6 +153,8 @@ class Link:
             # A late answer must not be read as that of the next call.
             if connection is not None:
                 await connection.disconnect(nowait=True)
+            if isinstance(error, (TimeoutError, RedisTimeoutError)):
+                lane.turns.timed_out()
             fate = "It may have been published." if is_sent else "Nothing was published."
             why = str(error) or f"{type(error).__name__} after {self._timeout:g} s"
             raise BrokerUnavailable(
@@ -137,22 +167,30 @@ class Link:
             raise
         finally:
             if connection is not None:
-                await self._pool.release(connection)
+                await lane.pool.release(connection)
 
     def subscription(self) -> Subscription:
         """Return a new subscription, which is not connected yet."""
-        options = {**self._pool.connection_kwargs, "socket_timeout": None}
-        return Subscription(self._pool.connection_class(**options), self._timeout)
+        pool = self._lane().pool
+        options = {**pool.connection_kwargs, "socket_timeout": None}
+        return Subscription(pool.connection_class(**options), self._timeout)
 
     async def release(self) -> None:
-        """Close idle connections."""
-        await self._pool.disconnect(inuse_connections=False)
+        """Close the idle connections of the running loop."""
+        lane = self._lanes.get(asyncio.get_running_loop())
+        if lane is not None:
+            await lane.pool.disconnect(inuse_connections=False)
 
     async def close(self) -> None:
         """Close all connections of the running loop."""
-        pool = self._pools.pop(asyncio.get_running_loop(), None)
-        if pool is not None:
-            await pool.disconnect()
+        lane = self._lanes.pop(asyncio.get_running_loop(), None)
+        if lane is not None:
+            await lane.close()
+
+    def abandon(self) -> None:
+        """Forget all connections; those of a parent process go on there."""
+        forget(self._lanes)
+        self._lanes = {}
 
 
 async def _exchange(connection: AbstractConnection, command: tuple[Any, ...]) -> Any:

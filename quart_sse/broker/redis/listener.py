@@ -1,6 +1,7 @@
 """The supervised subscription of a process: it reconnects whatever ends it."""
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import Iterable
@@ -9,6 +10,7 @@ from redis.exceptions import RedisError
 
 from ...error_log import ErrorLog
 from ...errors import BrokerUnavailable
+from ...serving_loop import forget
 from ..base import Receiver, State
 from . import commands
 from .commands import Names
@@ -89,7 +91,20 @@ class Listener:
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+        self._wanted.clear()
         self._set_state(State.STOPPED)
+
+    def abandon(self) -> None:
+        """Forget the subscription of a loop that has ended, or of a parent process."""
+        task, subscription = self._task, self._subscription
+        forget(task, subscription)
+        self._task = self._subscription = None
+        if task is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                task.cancel()
+        self._changed = asyncio.Event()
+        self._wanted.clear()
+        self.state = State.STOPPED
 
     def _notify(self) -> None:
         self._changed.set()

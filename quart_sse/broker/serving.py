@@ -1,0 +1,93 @@
+"""The app's broker, whose calls run in the loop that serves the app."""
+
+from collections.abc import Iterable, Mapping
+
+from ..serving_loop import ServingLoop
+from ..wire import Id, Position
+from .base import Broker, Receiver, State
+from .messages import Keep, Message
+from .replay import Replay, Start
+
+
+class ServingBroker(Broker):
+    """A broker that may be called from any loop and thread.
+
+    Args:
+        broker: Carries the messages.
+        serving: The loop in which the broker has been started.
+    """
+
+    def __init__(self, broker: Broker, serving: ServingLoop) -> None:
+        self.inner: Broker = broker
+        self.is_shared = broker.is_shared
+        self._serving = serving
+
+    @property
+    def state(self) -> State:
+        """The state of the broker."""
+        return self.inner.state
+
+    @property
+    def known(self) -> Position | None:
+        """The newest position that this process has heard of."""
+        return self.inner.known
+
+    async def start(self, receiver: Receiver) -> None:
+        """Begin to deliver, in the serving loop."""
+        await self.inner.start(receiver)
+
+    async def stop(self) -> None:
+        """Stop delivering."""
+        await self.inner.stop()
+
+    def abandon(self) -> None:
+        """Forget what belongs to a loop that has ended."""
+        self.inner.abandon()
+
+    async def release(self) -> None:
+        """Close the idle connections of the running loop."""
+        await self.inner.release()
+
+    async def position(self) -> Position:
+        """Ask for the newest position."""
+        return await self._serving.run(self.inner.position)
+
+    async def publish(self, message: Message, keep: Keep) -> Id:
+        """Publish a message."""
+        return await self._serving.run(self.inner.publish, message, keep)
+
+    async def probe(self) -> None:
+        """Publish a probe."""
+        await self._serving.run(self.inner.probe)
+
+    async def subscribe(self, topics: Iterable[str]) -> None:
+        """Subscribe to topics."""
+        await self._serving.run(self.inner.subscribe, topics)
+
+    async def unsubscribe(self, topics: Iterable[str]) -> None:
+        """Unsubscribe from topics."""
+        await self._serving.run(self.inner.unsubscribe, topics)
+
+    async def resume(self, starts: Mapping[str, Start]) -> Replay:
+        """Return what was missed."""
+        return await self._serving.run(self.inner.resume, starts)
+
+    async def keep_text(self, text: str, seconds: float) -> str:
+        """Keep a text."""
+        return await self._serving.run(self.inner.keep_text, text, seconds)
+
+    async def kept_text(self, reference: str) -> str | None:
+        """Return a kept text."""
+        return await self._serving.run(self.inner.kept_text, reference)
+
+    async def enter(self, topic: str, members: Mapping[str, str]) -> None:
+        """Record that connections are present."""
+        await self._serving.run(self.inner.enter, topic, members)
+
+    async def exit(self, topic: str, member: str) -> None:
+        """Record that a connection has left."""
+        await self._serving.run(self.inner.exit, topic, member)
+
+    async def present(self, topic: str) -> Mapping[str, str]:
+        """Return who is present."""
+        return await self._serving.run(self.inner.present, topic)

@@ -1,0 +1,196 @@
+"""The event loop in which an app serves, and calls that come from other loops and threads."""
+
+import asyncio
+import concurrent.futures
+import contextlib
+import os
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Any, ParamSpec, TypeVar
+
+from .errors import BrokerUnavailable
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+# What belongs to the parent of a forked process. It is kept for ever: closing a connection would
+# take it out of the selector that the two processes share, and the parent would hear no more.
+_of_parent: list[object] = []
+
+#: Interval at which a caller sees whether the loop that has its call still runs, in seconds.
+ALIVE = 1.0
+
+
+class ServingLoop:
+    """The one event loop in which an app serves, while it does.
+
+    A sync view runs in a thread, and a thread may run a loop of its own. What such a call reaches
+    (hub, broker, connections to Redis) belongs to the serving loop, so the call is handed over to
+    that loop and awaited. While no loop serves, everything belongs to the loop that calls.
+
+    Args:
+        timeout: Longest time until the serving loop takes a call, in seconds.
+
+    Example:
+        ``await serving.run(hub.refresh, "news") if serving.is_elsewhere else ...``
+    """
+
+    def __init__(self, timeout: float) -> None:
+        self._timeout = timeout
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._pid = 0
+
+    @property
+    def is_known(self) -> bool:
+        """Whether a loop serves, or has served and ended without saying so."""
+        return self._loop is not None
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the running loop serves the app."""
+        return self._loop is not None and self._loop is asyncio.get_running_loop()
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether a loop of another thread serves the app.
+
+        A loop that does not run serves nothing. In a forked process the parent's loop looks as if
+        it ran, but the process id tells that it does not.
+        """
+        return self._loop is not asyncio.get_running_loop() and self.is_serving
+
+    @property
+    def is_serving(self) -> bool:
+        """Whether a loop of this process serves the app now."""
+        loop = self._loop
+        return loop is not None and loop.is_running() and self._pid == os.getpid()
+
+    def enter(self) -> None:
+        """Let the running loop serve from now on."""
+        self._loop, self._pid = asyncio.get_running_loop(), os.getpid()
+
+    def leave(self) -> None:
+        """Let no loop serve."""
+        self._loop = None
+
+    async def run(
+        self,
+        function: Callable[Parameters, Awaitable[Result]],
+        *args: Parameters.args,
+        **kwargs: Parameters.kwargs,
+    ) -> Result:
+        """Call an async function in the serving loop, or here if no other loop serves.
+
+        Args:
+            function: The function.
+            args: Its arguments.
+            kwargs: Its keyword arguments.
+
+        Raises:
+            BrokerUnavailable: If the serving loop does not take the call within the timeout
+                (``maybe_published`` is false), or ends during the call.
+            Exception: Any exception of the function.
+        """
+        loop = self._loop
+        if loop is None or not self.is_elsewhere:
+            return await function(*args, **kwargs)
+        outcome: concurrent.futures.Future[Result] = concurrent.futures.Future()
+        tasks: list[asyncio.Task[Result]] = []
+
+        async def call() -> Result:
+            return await function(*args, **kwargs)
+
+        def begin() -> None:
+            if outcome.set_running_or_notify_cancel():
+                tasks.append(loop.create_task(call()))
+                tasks[0].add_done_callback(lambda task: _settle(outcome, task))
+
+        try:
+            loop.call_soon_threadsafe(begin)
+        except RuntimeError:  # it was closed just now
+            return await function(*args, **kwargs)
+        try:
+            return await self._wait(outcome, loop)
+        except asyncio.CancelledError:
+            if not outcome.cancel():
+                with contextlib.suppress(RuntimeError):
+                    loop.call_soon_threadsafe(lambda: tasks[0].cancel())
+            raise
+
+    async def _wait(
+        self, outcome: "concurrent.futures.Future[Result]", loop: asyncio.AbstractEventLoop
+    ) -> Result:
+        future = asyncio.wrap_future(outcome)
+        await asyncio.wait([future], timeout=self._timeout)
+        if not future.done() and outcome.cancel():
+            raise BrokerUnavailable(
+                f"The app's event loop did not take a call of another thread within "
+                f"{self._timeout:g} s (QUART_SSE_BROKER_TIMEOUT). Something blocks that loop: call "
+                "what is slow in a thread. Nothing was published."
+            )
+        while not future.done():
+            await asyncio.wait([future], timeout=ALIVE)
+            if not future.done() and not loop.is_running():
+                raise _ended()
+        return future.result()
+
+
+def _ended() -> BrokerUnavailable:
+    return BrokerUnavailable(
+        "The app stopped serving during a call of another thread. It may have been published.",
+        maybe_published=True,
+    )
+
+
+def _settle(outcome: "concurrent.futures.Future[Any]", task: "asyncio.Task[Any]") -> None:
+    """Give a task's outcome to the thread that waits for it."""
+    error = _ended() if task.cancelled() else task.exception()
+    if error is None:
+        outcome.set_result(task.result())
+    else:
+        outcome.set_exception(error)
+
+
+def forget(*things: object) -> None:
+    """Let go of what belongs to a loop that has ended, or to the parent of a forked process.
+
+    Args:
+        things: Connections, tasks and what holds them.
+    """
+    if _is_child:
+        _of_parent.extend(things)
+
+
+def _note_fork() -> None:
+    global _is_child
+    _is_child = True
+
+
+_is_child = False
+if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
+    os.register_at_fork(after_in_child=_note_fork)
+
+
+def at_end_of_loop(function: Callable[[], Awaitable[None]]) -> object:
+    """Call an async function in the running loop when that loop ends.
+
+    ``asyncio.run()``, servers and pytest's plugins close the async generators of a loop before the
+    loop itself (``loop.shutdown_asyncgens()``), so this one waits for that.
+
+    Args:
+        function: Called once; what is done already it should not do again.
+
+    Returns:
+        What must be kept, because the function is called soon when it is dropped.
+    """
+
+    async def wait() -> AsyncGenerator[None]:
+        try:
+            yield
+        finally:
+            await function()
+
+    generator = wait()
+    with contextlib.suppress(StopIteration):
+        # Its first step makes it known to the loop, and waits for nothing.
+        generator.__anext__().__await__().__next__()
+    return generator
