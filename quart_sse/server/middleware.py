@@ -19,6 +19,7 @@ from ..errors import BrokerUnavailable
 from ..host import KEY, Exchange
 from ..streams import HEADERS
 from ..wire import STOPPED, Ending
+from .internals import find_transport
 from .lifecycle import Lifecycle
 from .shutdown import Shutdown
 
@@ -43,7 +44,7 @@ class Middleware:
     Args:
         inner: The framework's own ASGI app.
         lifecycle: Started with the first request if no lifespan has started it.
-        shutdown: Finds the server's stop event in the requests of Hypercorn.
+        shutdown: Looks for the server's sign of its stop.
         broker: Has the position that a page starts at.
         url_prefix: First segment of every URL of the extension, such as ``"/sse"``.
 
@@ -67,14 +68,16 @@ class Middleware:
             return
         if not self._lifecycle.is_here:
             await self._lifecycle.start()
-        self._shutdown.watch(send)
+        self._shutdown.look()
         is_multiplexed = scope.get("http_version", "1.1")[:1] not in {"0", "1"}
         exchange = Exchange(await self._since(), is_multiplexed=is_multiplexed)
         scope[KEY] = exchange
         is_get, is_head = scope["method"] == "GET", scope["method"] == "HEAD"
+        # Whatever the client accepts: a view may answer any request with a stream.
+        receive = _kickable(
+            receive, exchange, partial(find_transport, scope, send, asyncio.current_task())
+        )
         wants_stream = "text/event-stream" in _header(scope["headers"], b"accept")
-        if is_get and wants_stream:
-            receive = _kickable(receive, exchange, _transport(scope, send))
         if (is_get or is_head) and wants_stream:
             was_stopped = _header(scope["headers"], b"last-event-id") == STOPPED
             is_ours = partial(self._is_ours, scope, exchange)
@@ -118,25 +121,6 @@ def _header(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str:
     return ", ".join(value.decode("latin1") for key, value in headers if key.lower() == name)
 
 
-def _transport(scope: Any, send: Send) -> Any:
-    """Return the asyncio transport of a request's socket; None if it is out of reach.
-
-    Uvicorn's ``send`` is a method of the object with the transport. Hypercorn's is two objects
-    further: stream, protocol, server. Granian exposes none. Over HTTP/2 other requests share the
-    socket, so it must stay open.
-    """
-    if scope.get("http_version") not in {"1.0", "1.1"}:
-        return None
-    for _ in range(3):
-        owner = getattr(send, "__self__", None)
-        for holder in (owner, getattr(owner, "writer", None)):
-            transport = getattr(holder, "transport", None)
-            if hasattr(transport, "abort"):
-                return transport
-        send = getattr(owner, "send", send)
-    return None
-
-
 def _close(transport: Any) -> bool:
     """Close a socket at once, with all unsent data; return whether it is closed.
 
@@ -155,7 +139,7 @@ def _close(transport: Any) -> bool:
     return True
 
 
-def _kickable(receive: Receive, exchange: Exchange, transport: Any) -> Receive:
+def _kickable(receive: Receive, exchange: Exchange, find: Callable[[], Any]) -> Receive:
     """Return a ``receive`` that ``exchange.kick`` makes report a disconnect.
 
     A client that reads nothing blocks its request inside the server's ``send``, so its end must
@@ -164,7 +148,7 @@ def _kickable(receive: Receive, exchange: Exchange, transport: Any) -> Receive:
     Args:
         receive: The server's.
         exchange: The request's exchange, whose ``kick`` is set.
-        transport: The transport of the request's socket; None if it is out of reach.
+        find: Returns the transport of the request's socket; None if it is out of reach.
     """
     is_kicked = False
     waiting: asyncio.Task[Any] | None = None
@@ -174,7 +158,7 @@ def _kickable(receive: Receive, exchange: Exchange, transport: Any) -> Receive:
         is_kicked = True
         if waiting is not None:
             waiting.cancel()
-        return _close(transport)
+        return _close(find())
 
     async def kickable() -> Message:
         nonlocal waiting

@@ -7,6 +7,7 @@ a server is a ``getattr``: if the server has changed, its own default behaviour 
 """
 
 import asyncio
+import logging
 import multiprocessing
 import os
 import signal
@@ -16,11 +17,16 @@ from types import CodeType, FrameType
 from typing import Any
 
 from ..hub import Connections
+from .internals import find_worker
+
+logger: logging.Logger = logging.getLogger("quart_sse")
 
 Handler = Callable[[int, FrameType | None], Any]
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 #: Name of Granian's worker processes.
 GRANIAN_WORKER = "granian-worker"
+#: Number of sweeps, four a second, and of requests with which Hypercorn's worker is looked for.
+LOOKS = 8
 #: Time that a Hypercorn worker has to stop after its own SIGTERM, in seconds.
 GRACE = 3.0
 
@@ -46,7 +52,8 @@ class Shutdown:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._chained: dict[signal.Signals, tuple[Handler, Any]] = {}
         self._uvicorn: Any = None
-        self._terminated: Any = None
+        self._looks = 0  #: how often a worker of Hypercorn is still looked for
+        self._is_reloading = False  #: whether Quart's reloader tells of the stop
         self._watcher: asyncio.Task[None] | None = None
         self._terminating: asyncio.Task[None] | None = None
 
@@ -57,6 +64,7 @@ class Shutdown:
         no handler; such servers end streams by ``SSE.close_all``.
         """
         self._loop = asyncio.get_running_loop()
+        self._looks, self._is_reloading = LOOKS, False
         self._connections.open()
         for task in asyncio.all_tasks():
             # After the reloader's task has ended, Quart cancels all tasks two turns of the loop
@@ -64,12 +72,13 @@ class Shutdown:
             code = getattr(task.get_coro(), "cr_code", None)
             if code is not None and code is self._reloader:
                 task.add_done_callback(lambda _: self.close())
+                self._is_reloading = True
         if threading.current_thread() is not threading.main_thread():
             return  # signal.signal() works in the main thread only
         for number in _SIGNALS:
             previous = signal.getsignal(number)
             if not callable(previous):
-                continue  # no handler to chain: a Hypercorn worker, which watch() is for
+                continue  # no handler to chain: a Hypercorn worker, which poll() looks for
             handler = self._chain(previous)
             signal.signal(number, handler)
             self._chained[number] = (handler, previous)
@@ -94,18 +103,24 @@ class Shutdown:
 
         return handler
 
-    def watch(self, send: Any) -> None:
-        """Watch the stop event of Hypercorn's worker, which its requests lead to.
+    def look(self) -> None:
+        """Look for Hypercorn's worker and watch its stop event, until it is found or is not there.
 
-        Args:
-            send: The server's ``send`` of any request; other servers' lead to no such event.
+        The worker begins after the app does and before the first request. It may be signalled soon.
         """
-        context = getattr(getattr(send, "__self__", None), "context", None)
-        terminated = getattr(context, "terminated", None)
-        if terminated is not None and terminated is not self._terminated:
-            self._terminated = terminated
-            self._watcher = asyncio.get_running_loop().create_task(self._wait(terminated))
+        if not self._looks:
+            return
+        self._looks -= 1
+        context = find_worker()
+        if context is not None:
+            self._looks = 0
+            self._watcher = asyncio.get_running_loop().create_task(self._wait(context.terminated))
             self._install_sigterm_handler(getattr(context, "terminate", None))
+        elif not self._looks and not self._chained and not self._is_reloading:
+            logger.warning(
+                "This server does not show when it stops, so it may wait for open streams. Call "
+                "await sse.close_all() before you stop it."
+            )
 
     def _install_sigterm_handler(self, terminate: Any) -> None:
         """Give a Hypercorn worker a SIGTERM handler that ends its streams and stops the worker.
@@ -148,6 +163,7 @@ class Shutdown:
 
     def poll(self) -> None:
         """End all streams if Uvicorn stops without a signal, as with ``--limit-max-requests``."""
+        self.look()
         server = self._uvicorn
         if server is None or self._connections.is_closing:
             return
@@ -164,7 +180,7 @@ class Shutdown:
         """End the streams that are still open, and restore the server's signal handlers."""
         self.close()
         self._restore()
-        watcher, self._watcher, self._terminated = self._watcher, None, None
+        watcher, self._watcher = self._watcher, None
         if watcher is not None:
             watcher.cancel()
             await asyncio.gather(watcher, return_exceptions=True)
@@ -172,7 +188,7 @@ class Shutdown:
     def abandon(self) -> None:
         """Restore the signal handlers, after the loop of the server has ended."""
         self._restore()
-        self._uvicorn = self._watcher = self._terminated = self._terminating = None
+        self._uvicorn = self._watcher = self._terminating = None
 
     def _restore(self) -> None:
         if threading.current_thread() is not threading.main_thread():

@@ -10,12 +10,15 @@ from quart import Quart, Response, render_template_string, request
 
 from quart_sse import SSE
 from quart_sse.hub.connection import Connection
+from tests.support.wrapping import WRAPPINGS
 
 app = Quart(__name__)
 app.secret_key = "for tests only"
 # Shorter than any stream here: Quart cuts other responses after it.
 app.config["RESPONSE_TIMEOUT"] = 1
 sse = SSE(app)
+for name in filter(None, os.environ.get("WRAPPED", "").split(",")):
+    app.asgi_app = WRAPPINGS[name](app.asgi_app)  # type: ignore[method-assign,assignment]
 news = sse.channel("news", "/news", public=True)
 inner = sse.channel("inner", "/inner")
 shown = {"count": 0}

@@ -129,6 +129,26 @@ async def test_server_stops_at_once(stop: Stop, tmp_path: Path) -> None:
     assert set(ended) == set(begun) or stop.name.startswith("granian")
 
 
+@pytest.mark.parametrize("wrapped", ["send", "task", "mounted", "send,task,mounted"])
+@pytest.mark.parametrize("name", [*KINDS, "hypercorn-2"])
+async def test_server_stops_at_once_whatever_wraps_the_app(name: str, wrapped: str) -> None:
+    """Middleware around it, or a lifespan that it never gets, hides neither stop nor stream."""
+    async with serve(SERVERS[name], {"WRAPPED": wrapped}) as server:
+        await server.until_all_serve(2 if name.endswith("-2") else 1)
+        streams = await open_streams(server, SOME)
+
+        reading = asyncio.gather(*(stream.read_to_end() for stream in streams))
+        seconds = await server.stop(TERM)
+        await reading
+
+        await close_streams(streams)
+        output = server.output
+    assert_ended_cleanly(streams)
+    assert seconds < AT_ONCE
+    assert "Traceback" not in output
+    assert "does not show when it stops" not in output
+
+
 async def until_served(server: Server, path: str, text: bytes) -> None:
     """Ask until a server answers with some text; it may be away meanwhile."""
     async with asyncio.timeout(20):

@@ -42,11 +42,12 @@ class Sleeper:
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
 
     @classmethod
-    async def open(cls, port: int) -> "Sleeper":
+    async def open(cls, port: int, accept: bool = True) -> "Sleeper":
         """Connect and read as far as ``sse-open``."""
         sleeper, loop = cls(), asyncio.get_running_loop()
         await loop.sock_connect(sleeper.socket, ("127.0.0.1", port))
-        head = b"GET /sse/news HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n"
+        head = b"GET /sse/news HTTP/1.1\r\nHost: localhost\r\n"
+        head += b"Accept: text/event-stream\r\n\r\n" if accept else b"\r\n"
         await loop.sock_sendall(sleeper.socket, head)
         received = b""
         async with asyncio.timeout(10):
@@ -99,6 +100,28 @@ async def until_cut(server: Server, others: int) -> int:
 def numbers(stream: RawStream) -> list[int]:
     """Return which events a stream has got."""
     return [int(found) for found in re.findall(r'"n(\d+)~', stream.text)]
+
+
+@pytest.mark.parametrize("wrapped", ["send", "task", "mounted"])
+@pytest.mark.parametrize("name", CLOSING)
+async def test_client_that_takes_nothing_is_cut_whatever_wraps_the_app(
+    name: str, wrapped: str
+) -> None:
+    """Also if it does not say that it accepts a stream; and the server stops."""
+    async with serve(SERVERS[name], {**PATIENCE, "WRAPPED": wrapped}) as server:
+        before = await server.state()
+        before.pop("tasks")  # one waits for the stop of Hypercorn, from soon after the start
+        sleepers = [await Sleeper.open(server.port, accept) for accept in (True, False)]
+        await until_state(server, connections=2)
+        await until_cut(server, 0)
+        await until_state(server, **before)
+        for sleeper in sleepers:
+            with pytest.raises(ConnectionResetError):
+                await sleeper.wake()
+            sleeper.socket.close()
+
+        assert "Traceback" not in server.output
+        assert await server.stop() < SOON
 
 
 @pytest.mark.parametrize("name", [*CLOSING, "granian"])
