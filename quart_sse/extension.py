@@ -10,7 +10,16 @@ from collections.abc import Callable, Iterable, Mapping
 from types import EllipsisType
 from typing import Any, TypeVar
 
-from quart import Quart, Response, abort, current_app, has_app_context, request
+from quart import (
+    Blueprint,
+    Quart,
+    Response,
+    abort,
+    current_app,
+    has_app_context,
+    has_request_context,
+    request,
+)
 
 from .access import check_identity
 from .broker import Broker
@@ -122,6 +131,7 @@ class SSE:
         public: bool = False,
         history: int | None = None,
         history_ttl: float | None = None,
+        blueprint: Blueprint | str | None = None,
     ) -> Channel:
         """Declare a channel: a URL rule whose parameters select a topic.
 
@@ -136,6 +146,9 @@ class SSE:
                 clients miss events while they reconnect. None means ``QUART_SSE_HISTORY``.
             history_ttl: Lifetime of a topic's history after its last event, in seconds, at least 1.
                 None means ``QUART_SSE_HISTORY_TTL``.
+            blueprint: The blueprint to which the fragments' requests belong, or its name as the app
+                registers it, such as ``"shop.cart"``: its hooks and context processors run, and
+                ``url_for(".page")`` leads to its views.
 
         Returns:
             The channel, which declares fragments and returns topics.
@@ -167,6 +180,7 @@ class SSE:
             public=public,
             history=history,
             history_ttl=history_ttl,
+            blueprint=blueprint.name if isinstance(blueprint, Blueprint) else blueprint,
             binding=self._binding,
         )
         for installation in self._installations:
@@ -243,6 +257,26 @@ class SSE:
             ``sse.broker.state.value == "ready"``
         """
         return self._current.broker.inner
+
+    @property
+    def is_rendering(self) -> bool:
+        """Whether the current request is the anonymous one in which a shared fragment is rendered.
+
+        All hooks of the app run in it. A gate, a rate limiter or a request log may let it pass.
+
+        Example:
+            .. code-block:: python
+
+                @app.before_request
+                async def gate() -> None:
+                    if not sse.is_rendering and not await current_user.is_authenticated:
+                        raise Unauthorized
+        """
+        if not has_request_context() or not isinstance(
+            services := current_app.extensions.get(KEY), Services
+        ):
+            return False
+        return services.host.exchange().is_rendering
 
     def topic(self, name: str, /, **params: Any) -> Topic:
         """Return a topic by the name of its channel.

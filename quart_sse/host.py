@@ -35,6 +35,7 @@ class Exchange:
     #: Disconnects the client and returns whether its socket is closed; None if the request cannot
     #: become a stream.
     kick: Callable[[], bool] | None = None
+    is_rendering: bool = False  #: whether this is the anonymous request of a shared fragment
     is_foreign: bool = False  #: whether the request comes from a page of another origin
     #: The path as the framework sees it, inside all middleware; None if the framework saw none.
     path: str | None = None
@@ -93,6 +94,13 @@ class Host(Protocol):
     def sites(self) -> Sites:
         """Return the sites that the configuration names as the app's own."""
 
+    def complete_part(self, function: Callable[[], Awaitable[str]]) -> None:
+        """Append what a function returns to the answer, if that is a part of a page for htmx.
+
+        Args:
+            function: Called once, before the app's hooks see the answer; returns HTML or ``""``.
+        """
+
     async def call(self, function: Callable[..., Any], values: Mapping[str, Any]) -> Any:
         """Call a function of the app in the current context, and return its final result.
 
@@ -116,6 +124,9 @@ class Host(Protocol):
     ) -> str:
         """Call a function in a request of its own: an anonymous GET of a path.
 
+        The request is whole: all hooks of the app run before and after the function, as they do in
+        a client's request, whatever the outcome. Its client has an address that no one has.
+
         Args:
             path: Path of the URL, without the root path.
             root: Root path, which begins the URLs that the function builds.
@@ -128,5 +139,5 @@ class Host(Protocol):
         Raises:
             RenderError: If a hook of the app answered the request, or the function built an
                 absolute URL and the app's host is not configured.
-            Exception: Any error of the function.
+            Exception: Any error of a hook or of the function.
         """

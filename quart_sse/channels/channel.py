@@ -93,10 +93,16 @@ class Channel:
         public: bool,
         history: int | None,
         history_ttl: float | None,
+        blueprint: str | None = None,
         binding: Callable[[], Binding],
     ) -> None:
         self._declaration = Declaration(
-            name, rule, public=public, history=history, history_ttl=history_ttl
+            name,
+            rule,
+            public=public,
+            history=history,
+            history_ttl=history_ttl,
+            blueprint=blueprint,
         )
         self._binding = binding
 

@@ -30,6 +30,7 @@ class Declaration:
         public: Whether clients may listen without a token and without ``authorize``.
         history: Number of events kept per topic; None for the app's setting.
         history_ttl: Lifetime of a topic's history, in seconds; None for the app's setting.
+        blueprint: Name of the blueprint to which the fragments' requests belong, or None.
 
     Raises:
         DeclarationError: If the name is invalid, or the rule cannot be a channel's.
@@ -43,10 +44,11 @@ class Declaration:
         public: bool,
         history: int | None,
         history_ttl: float | None,
+        blueprint: str | None = None,
     ) -> None:
         self.name: str = check_name("channel", name)
         self.rule = rule
-        self.url_rule: UrlRule = UrlRule(self.name, rule)
+        self.url_rule: UrlRule = UrlRule(self.name, rule, blueprint)
         self.public = public
         self.authorizer: Callable[..., Any] | None = None
         self.fragments: dict[str, Fragment] = {}

@@ -95,7 +95,7 @@ class Macros:
             MacroError: If ``tag``, ``attrs`` or ``aria_live`` cannot be written as HTML.
         """
         topic, fragment = self._find(name, params)
-        page = self._pages.current()
+        page = self._page()
         element = await self._element(page, topic, fragment, tag, attrs, aria_live)
         page.shown.note_rendered()
         return element
@@ -113,7 +113,7 @@ class Macros:
         The arguments and errors are those of ``sse_fragment``.
         """
         topic, fragment = self._find(name, params)
-        page = self._pages.current()
+        page = self._page()
         element = await self._element(page, topic, fragment, tag, attrs, aria_live)
         return element + await self._connect(page, page.shown.take_rendered(topic.name, fragment))
 
@@ -131,7 +131,7 @@ class Macros:
             ParameterError: If the parameters are not those of the channel's rule.
             FragmentError: Inside a shared fragment, whose HTML all viewers receive.
         """
-        page = self._pages.current()
+        page = self._page()
         for topic in topics:
             page.shown.note_topic(self._topic(topic).name)
         shown = page.shown.take()
@@ -153,10 +153,21 @@ class Macros:
         """
         channel, _, event = name.partition(".")
         topic = self._channel(channel).topic(**params).name
-        self._pages.current().shown.note_topic(topic)
+        self._page().shown.note_topic(topic)
         return member_key(topic, check_event_name(event))
 
     # -- inner -------------------------------------------------------------------------------------
+
+    def _page(self) -> PageRequest:
+        """Return the current page; a part of a page gets a connect element for what it shows."""
+        page = self._pages.current()
+        if not page.is_completed and page.rendering is None:
+            page.is_completed = True
+            self._host.complete_part(self._complete)
+        return page
+
+    async def _complete(self) -> str:
+        return str(await self.connect())
 
     def _channel(self, name: str) -> Channel:
         channel = self._channels.declared.get(name)

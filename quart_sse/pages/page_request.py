@@ -108,6 +108,8 @@ class PageRequest:
     inside: list[Inside] = field(default_factory=list)
     #: Whether the page holds a token, which no shared cache may keep.
     is_private: bool = False
+    #: Whether the answer, if it is a part of a page, gets a connect element for what lacks one.
+    is_completed: bool = False
     #: Nonce of the page's script elements, "" for none; None before they are written.
     nonce: str | None = None
     #: Names of the further script files that the next connect element brings.

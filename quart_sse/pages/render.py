@@ -12,9 +12,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from html import unescape
 from typing import Any
 
+from werkzeug.exceptions import Gone, NotFound
+
 from ..broker import Broker
 from ..channels import AppChannels
-from ..errors import FragmentError, RenderError
+from ..errors import FragmentError, RenderError, SSEError
 from ..host import Exchange, Host
 from ..hub import Rendered
 from ..wire import check_html, member_key
@@ -56,10 +58,11 @@ class Renderer:
             The HTML, with the fragments inside it.
 
         Raises:
-            RenderError: If a ``before_request`` function of the app answered the request, or the
-                renderer took longer than ``QUART_SSE_RENDER_TIMEOUT``.
+            RenderError: If the renderer or a hook of the app raised an error, a ``before_request``
+                function answered the request, or the renderer took longer than
+                ``QUART_SSE_RENDER_TIMEOUT``.
             FragmentError: If the renderer returned no text, or HTML that cannot be sent.
-            Exception: Any error of the renderer.
+            NotFound, Gone: If the renderer raised it, by ``abort(404)`` or ``abort(410)``.
         """
         values = self._channels.known_values(topic)
 
@@ -100,7 +103,6 @@ class Renderer:
         Raises:
             RenderError: As for :meth:`render`.
             FragmentError: As for :meth:`render`.
-            Exception: Any error of the template.
         """
 
         async def function() -> str:
@@ -152,7 +154,7 @@ class Renderer:
         function: Callable[[], Awaitable[str]],
     ) -> Rendered:
         """Call a function in an anonymous GET of the fragment's URL."""
-        exchange = Exchange(self._broker.known, is_identified=True)
+        exchange = Exchange(self._broker.known, is_identified=True, is_rendering=True)
         page = self._pages.start(exchange, (topic, fragment))
         path = self._channels.fragment_path(topic, values, fragment)
         work = self._host.render(path, root, exchange, function)
@@ -167,8 +169,20 @@ class Renderer:
         except TimeoutError:
             raise RenderError(
                 f"Fragment {fragment!r} of topic {topic!r} took longer than {self._timeout:g} s "
-                "(QUART_SSE_RENDER_TIMEOUT). Make its renderer faster, or raise that limit."
+                "(QUART_SSE_RENDER_TIMEOUT). Make its renderer faster, or raise that limit. If it "
+                "waits for a database connection that the view holds, release that one before "
+                "the template."
             ) from None
+        except (SSEError, NotFound, Gone):
+            raise  # what is not there is not there for anybody
+        except Exception as error:
+            # Not as it is: a 401 of the anonymous request would be taken for the viewer's own.
+            raise RenderError(
+                f"Fragment {fragment!r} of topic {topic!r} raised {type(error).__name__}: {error} "
+                "(It is rendered once for all viewers, in an anonymous request. If a gate refuses "
+                "that, let it pass where sse.is_rendering is true; if the HTML depends on who "
+                "looks, declare the fragment personal=True.)"
+            ) from error
         finally:
             task.cancel()
         return Rendered(html, page.shown.rendered, tuple(page.inside))

@@ -3,14 +3,14 @@
 from collections.abc import Awaitable
 from typing import Any
 
-from quart import Blueprint, Response, abort, request
+from quart import Blueprint, Quart, Response, abort, request
 from quart.helpers import send_from_directory
 from quart.wrappers.response import DataBody, ResponseBody
 from werkzeug.exceptions import HTTPException
 
 from ..access import Grant, Judgement, is_foreign
 from ..channels import Channel, Topic
-from ..errors import BrokerUnavailable, ParameterError
+from ..errors import BrokerUnavailable, ParameterError, SetupError
 from ..hub import renderer_of
 from ..pages import ASSETS, STATIC
 from ..streams import StreamAnswer, StreamBody
@@ -39,6 +39,25 @@ class EventStream(Response):
         # Quart cancels a response after RESPONSE_TIMEOUT; Quart 0.23 leaves it open and silent.
         self.timeout: Any = None
 
+    async def get_data(self, as_text: bool = True) -> Any:
+        """Refuse: the data have no end, so whoever waits for them waits for ever.
+
+        Raises:
+            SetupError: Always; ``add_etag``, ``freeze`` and ``data`` come here, too.
+        """
+        raise _endless()
+
+    def iter_encode(self) -> Any:
+        """Refuse, as :meth:`get_data` does."""
+        raise _endless()
+
+
+def _endless() -> SetupError:
+    return SetupError(
+        "An after_request function reads the body of an event stream, which has no end. Return "
+        "the response as it is if its mimetype is 'text/event-stream'."
+    )
+
 
 def respond(answer: StreamAnswer) -> Response:
     """Return the Quart response for the answer to a stream request."""
@@ -66,7 +85,6 @@ class Endpoints:
         self._hub = services.hub
         self._renderer = services.renderer
         self._pages = services.pages
-        self._macros = services.macros
 
     def extension_blueprint(self) -> Blueprint:
         """Return the blueprint of the shared connection, the static files and the templates."""
@@ -75,8 +93,9 @@ class Endpoints:
         blueprint.add_url_rule("/~static/<path:filename>", "static", _static, methods=["GET"])
         return blueprint
 
-    def channel_blueprint(self, channel: Channel) -> Blueprint:
-        """Return the blueprint of a channel: its stream, and its fragments below ``/~/``."""
+    def add_channel(self, app: Quart, channel: Channel) -> None:
+        """Register the endpoints of a channel: its stream, and its fragments below ``/~/``."""
+        prefix = self._config.url_prefix
         blueprint = Blueprint(channel.name, __name__)
 
         async def stream(**params: Any) -> Response:
@@ -93,10 +112,14 @@ class Endpoints:
             return await self._fragment(_topic(channel, params), fragment)
 
         blueprint.add_url_rule(channel.rule, "stream", stream, methods=["GET"])
-        blueprint.add_url_rule(
-            f"/~/<fragment>{channel.rule}", "fragment", fragment, methods=["GET"]
+        app.register_blueprint(blueprint, name_prefix="sse", url_prefix=prefix)
+        # On the app, because the endpoint may have the name of a blueprint of the app's own.
+        app.add_url_rule(
+            f"{prefix}/~/<fragment>{channel.rule}",
+            channel._declaration.url_rule.fragment_endpoint,
+            fragment,
+            methods=["GET"],
         )
-        return blueprint
 
     async def _connect(self) -> Response:
         return await _stream(self._streams.connect(request))
@@ -150,11 +173,13 @@ class Endpoints:
         return rendered.html
 
     async def finish(self, response: Response) -> Response:
-        """Add a connect element to an htmx response that shows fragments; make pages private.
+        """Make pages private that hold a token or what is for one viewer.
 
         An ``after_request`` function of the app.
         """
         exchange = self._host.exchange()
+        if exchange.is_rendering:
+            return response
         exchange.path = request.path
         is_page = response.mimetype == "text/html" and response.status_code == 200
         if not is_page and exchange.page is None:
@@ -165,10 +190,6 @@ class Endpoints:
             await self._gate.identity()
             # The template runs after the headers are sent, so assume the worst of what it shows.
             page.is_private = self._channels.are_private
-        elif is_page and page.shown and _is_htmx_part():
-            body = await response.get_data(as_text=True)
-            # A str: adding to a Markup would escape the body.
-            response.set_data(body + str(await self._macros.connect()))
         if page.is_private and "Cache-Control" not in response.headers:
             # A shared cache must not serve one user's token to others. no-store also keeps the
             # page out of the back-forward cache, where its stream would stay open.
@@ -209,17 +230,3 @@ async def _static(filename: str) -> Response:
 def _nothing(status: int) -> Response:
     # htmx 4 swaps error responses in; HX-Reswap keeps the fragment that the page shows.
     return Response("", status, headers={"HX-Reswap": "none", "Cache-Control": "private, no-store"})
-
-
-def _is_htmx_part() -> bool:
-    """Whether htmx requests a part of a page, not a whole one.
-
-    See https://htmx.org/reference/#request_headers; ``HX-Request-Type`` is htmx 4's.
-    """
-    headers = request.headers
-    return (
-        headers.get("HX-Request") == "true"
-        and headers.get("HX-Boosted") != "true"
-        and headers.get("HX-History-Restore-Request") != "true"
-        and headers.get("HX-Request-Type") != "full"
-    )

@@ -5,13 +5,26 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-from quart import Quart, g, has_request_context, render_template, request
+from quart import (
+    Quart,
+    after_this_request,
+    g,
+    has_request_context,
+    render_template,
+    request,
+)
+from quart.wrappers.response import DataBody
 from werkzeug.routing import Map
 
 from ..config import Config
+from ..error_log import OnceLog
 from ..errors import RenderError
 from ..host import KEY, Exchange, Sites
 from ..wire import Position
+
+#: Address of the client of a shared fragment's request, which no client can have (RFC 5737). It is
+#: not loopback, which apps may trust.
+NO_ONE = "192.0.2.1"
 
 
 class QuartHost:
@@ -31,6 +44,7 @@ class QuartHost:
         self._app = app
         self._config = config
         self._known = known
+        self._once = OnceLog()
 
     @property
     def url_map(self) -> Map:
@@ -95,6 +109,22 @@ class QuartHost:
             return self._app.config.get("PREFERRED_URL_SCHEME") or "http", name
         return None
 
+    def complete_part(self, function: Callable[[], Awaitable[str]]) -> None:
+        """Append what a function returns to the answer, if that is a part of a page for htmx.
+
+        It runs before the app's ``after_request`` functions, one of which may compress the answer.
+        """
+        if not has_request_context() or not _is_htmx_part():
+            return
+
+        @after_this_request
+        async def complete(response: Any) -> Any:
+            is_part = response.mimetype == "text/html" and response.status_code == 200
+            if is_part and isinstance(response.response, DataBody):
+                body = await response.get_data(as_text=True)
+                response.set_data(body + await function())
+            return response
+
     async def call(self, function: Callable[..., Any], values: Mapping[str, Any]) -> Any:
         """Call a function of the app; Quart runs sync ones in a thread, in the current context."""
         answer = await self._app.ensure_async(function)(**values)
@@ -109,32 +139,63 @@ class QuartHost:
     async def render(
         self, path: str, root: str, exchange: Exchange, function: Callable[[], Awaitable[str]]
     ) -> str:
-        """Call a function in an anonymous GET of a path, after the ``before_request`` functions."""
+        """Call a function in an anonymous GET of a path, between the hooks of a request."""
         site = self._site()
         scheme, host = site or ("http", self._first_trusted_host())
         context = self._app.test_request_context(
             path,
             scheme=scheme,
             root_path=root,
-            headers={"Host": host},
-            scope_base={KEY: exchange},
+            headers={"Host": host, "Remote-Addr": NO_ONE},
+            scope_base={KEY: exchange, "client": (NO_ONE, 0), "server": (host, None)},
         )
         if site is None and context.url_adapter is not None:
             _forbid_absolute_urls(context.url_adapter)
         async with context as pushed:
-            answer = await self._app.preprocess_request(pushed)
-            if answer is not None:
-                raise RenderError(
-                    f"A before_request function answered the request for {path!r}, so the "
-                    "fragment was not rendered. A shared fragment is rendered as an anonymous GET "
-                    "of its own URL: return None for requests whose request.endpoint begins with "
-                    "'sse.', or declare the fragment personal=True."
-                )
-            return await function()
+            status = 500
+            try:
+                self._check_blueprint(pushed.request.blueprint)
+                answer = await self._app.preprocess_request(pushed)
+                if answer is not None:
+                    raise RenderError(
+                        f"A before_request function answered the request for {path!r}. Return None "
+                        "where sse.is_rendering is true, or declare the fragment personal=True."
+                    )
+                was_modified = _is_modified(pushed.session)
+                html = await function()
+                if _is_modified(pushed.session) and not was_modified:
+                    self._warn_of_session(path)
+                status = 200
+            finally:
+                # What a hook has opened before the request, another one closes after it.
+                response = self._app.response_class("", status, mimetype="text/html")
+                await self._app.process_response(response, pushed)
+            return html
+
+    def _check_blueprint(self, name: str | None) -> None:
+        if name is not None and name not in self._app.blueprints:
+            raise RenderError(
+                f"The channel belongs to blueprint {name!r}, which the app does not have. Register "
+                "it, or give sse.channel() the name under which it is registered."
+            )
+
+    def _warn_of_session(self, path: str) -> None:
+        endpoint = request.endpoint
+        self._once.warn(
+            f"session of {endpoint} {(request.view_args or {}).get('fragment')}",
+            "The renderer of the shared fragment at %s changes the session, as a CSRF token or a "
+            "flashed message does. It is rendered for no user, so that is lost. Declare the "
+            "fragment personal=True, or put it beside. This is logged once.",
+            path,
+        )
 
     def _first_trusted_host(self) -> str:
         trusted = self._app.config.get("TRUSTED_HOSTS") or ()
         return next((host for host in trusted if host[:1] != "."), "localhost")
+
+
+def _is_modified(session: object) -> bool:
+    return bool(getattr(session, "modified", False))
 
 
 def _forbid_absolute_urls(adapter: Any) -> None:
@@ -155,3 +216,17 @@ def _forbid_absolute_urls(adapter: Any) -> None:
         return str(build(*args, force_external=False, **options))
 
     adapter.build = build_relative
+
+
+def _is_htmx_part() -> bool:
+    """Whether htmx requests a part of a page, not a whole one.
+
+    See https://htmx.org/reference/#request_headers; ``HX-Request-Type`` is htmx 4's.
+    """
+    headers = request.headers
+    return (
+        headers.get("HX-Request") == "true"
+        and headers.get("HX-Boosted") != "true"
+        and headers.get("HX-History-Restore-Request") != "true"
+        and headers.get("HX-Request-Type") != "full"
+    )

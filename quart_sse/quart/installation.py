@@ -73,8 +73,4 @@ class Installation:
 
     def add_channel(self, channel: Channel) -> None:
         """Register the endpoints of a channel, also of one declared after :meth:`install`."""
-        self._app.register_blueprint(
-            self._endpoints.channel_blueprint(channel),
-            name_prefix="sse",
-            url_prefix=self.services.config.url_prefix,
-        )
+        self._endpoints.add_channel(self._app, channel)

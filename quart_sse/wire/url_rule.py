@@ -27,8 +27,14 @@ class UrlRule:
         DeclarationError: If the rule is invalid, begins with ``/~``, or has a reserved parameter.
     """
 
-    def __init__(self, channel: str, rule: str) -> None:
+    def __init__(self, channel: str, rule: str, blueprint: str | None = None) -> None:
         self._channel = channel
+        #: Endpoint of the fragments, whose name says which blueprint's hooks a request runs.
+        self.fragment_endpoint: str = (
+            f"sse.{channel}.fragment"
+            if blueprint is None
+            else f"{blueprint}.sse-{channel}-fragment"
+        )
         self.parameters: frozenset[str] = _check_rule(channel, rule)
 
     def values(self, url_map: Map, topic: str) -> dict[str, Any] | None:
@@ -57,8 +63,8 @@ class UrlRule:
 
     def fragment_path(self, url_map: Map, values: Mapping[str, Any], fragment: str) -> str:
         """Return the path of a fragment's URL, without the app's root path."""
-        endpoint = f"sse.{self._channel}.fragment"
-        return str(_adapter(url_map).build(endpoint, {**values, "fragment": fragment}))
+        named = {**values, "fragment": fragment}
+        return str(_adapter(url_map).build(self.fragment_endpoint, named))
 
     def round_trip(self, url_map: Map, params: Mapping[str, Any]) -> dict[str, Any] | None:
         """Build the stream's URL from parameters and match it again.

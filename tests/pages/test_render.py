@@ -1,6 +1,7 @@
 """Fragments: refreshed, pushed, personal and nested; shared ones see no user's request."""
 
 import asyncio
+import contextlib
 import contextvars
 import logging
 import re
@@ -13,6 +14,7 @@ from bs4 import BeautifulSoup
 from jinja2 import ChoiceLoader, DictLoader
 from markupsafe import Markup
 from quart import (
+    Blueprint,
     Quart,
     Response,
     abort,
@@ -28,7 +30,7 @@ from quart.testing import QuartClient
 
 from quart_sse import SSE, FragmentError, RenderError
 from quart_sse.channels.channel import Channel
-from tests.support.pages import MACROS, add_page, get_text, next_html, viewing
+from tests.support.pages import LIST, MACROS, add_page, get_page, get_text, next_html, viewing
 from tests.support.streams import until
 
 
@@ -471,8 +473,8 @@ async def test_before_request_that_answers_is_an_error_with_a_remedy(
             await render_template_string(MACROS + '{{ sse_fragment("board.list") }}')
 
     assert "before_request" in str(caught.value)
+    assert "sse.is_rendering" in str(caught.value)
     assert "'list'" in str(caught.value)
-    assert "'sse.'" in str(caught.value)
     assert "personal=True" in str(caught.value)
 
 
@@ -595,9 +597,10 @@ async def test_teardown_functions_run_after_a_failing_render(app: Quart, board: 
         calls.append("teardown_request")
 
     async with app.app_context():
-        with pytest.raises(ZeroDivisionError, match="in the renderer"):
+        with pytest.raises(RenderError, match="in the renderer") as caught:
             await render_template_string(MACROS + '{{ sse_fragment("board.list") }}')
 
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
     assert calls == ["teardown_request"]
 
 
@@ -682,7 +685,8 @@ async def test_failing_refresh_keeps_what_is_shown_and_is_logged(
     assert "'list'" in record.getMessage()
     assert "'rooms?room=7'" in record.getMessage()
     assert record.exc_info is not None
-    assert record.exc_info[0] is ZeroDivisionError
+    assert isinstance(record.exc_info[1], RenderError)
+    assert isinstance(record.exc_info[1].__cause__, ZeroDivisionError)
 
 
 # -- one inside another ------------------------------------------------------------------------
@@ -890,15 +894,189 @@ async def test_personal_fragment_that_contains_itself_is_an_error(
             await render_template_string(MACROS + '{{ sse_fragment("board.mine") }}')
 
 
-async def test_http_error_in_a_renderer_is_the_page_s(app: Quart, board: Channel) -> None:
-    """A renderer that aborts makes the page that shows it answer so."""
+@pytest.mark.parametrize(
+    ("status", "expected"), [(404, 404), (410, 410), (401, 500), (403, 500), (500, 500)]
+)
+async def test_page_is_not_found_because_its_fragment_is_not_and_no_more(
+    app: Quart, board: Channel, status: int, expected: int
+) -> None:
+    """What the anonymous request is refused says nothing about the viewer."""
 
     @board.fragment("list")
     async def board_list() -> str:
-        abort(404)
+        abort(status)
 
     add_page(app, '{{ sse_live("board.list") }}')
 
     answer = await QuartClient(app).get("/")
 
-    assert answer.status_code == 404
+    assert answer.status_code == expected
+
+
+# -- the whole request -----------------------------------------------------------------------------
+
+
+async def test_hooks_run_around_each_render_whatever_its_outcome(
+    app: Quart, board: Channel
+) -> None:
+    """What one opens before the request, another one closes after it, as for a client."""
+    open_, calls, fails = list[int](), list[str](), True
+
+    @app.before_request
+    async def begin() -> None:
+        open_.append(1)
+        calls.append("before")
+
+    @app.after_request
+    async def end(response: Response) -> Response:
+        open_.pop()
+        calls.append(f"after {response.status_code}")
+        return response
+
+    @app.teardown_request
+    async def clean(_: BaseException | None) -> None:
+        calls.append("teardown")
+
+    @board.fragment("list")
+    async def board_list() -> str:
+        if fails:
+            raise ZeroDivisionError
+        return "list"
+
+    for fails in (True, False):  # noqa: B007 - the renderer reads it
+        async with app.app_context():
+            with contextlib.suppress(RenderError):
+                await render_template_string(MACROS + LIST)
+
+    assert open_ == []
+    assert calls == ["before", "after 500", "teardown", "before", "after 200", "teardown"]
+
+
+async def test_client_of_a_render_is_no_one(app: Quart, sse: SSE, board: Channel) -> None:
+    """It has an address, so that limiters and logs work, and not one that an app may trust."""
+    seen: list[Any] = []
+
+    @board.fragment("list")
+    async def board_list() -> str:
+        seen.extend([request.remote_addr, list(request.access_route), sse.is_rendering])
+        scope: Any = request.scope
+        seen.extend([scope["client"][0], scope["server"][0]])
+        return "list"
+
+    async def page() -> str:
+        assert not sse.is_rendering
+        return await render_template_string(MACROS + LIST)
+
+    app.add_url_rule("/", "page", page)
+    await get_text(QuartClient(app))
+
+    assert seen == ["192.0.2.1", ["192.0.2.1"], True, "192.0.2.1", "localhost"]
+    assert not sse.is_rendering
+
+
+async def test_gate_lets_renders_pass_where_the_app_says_so(
+    app: Quart, sse: SSE, board: Channel, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A gate that refuses the anonymous request refuses no viewer, and the log says what to do."""
+    lets_pass = False
+
+    @app.before_request
+    async def gate() -> None:
+        if "user" not in request.args and not (lets_pass and sse.is_rendering):
+            abort(401)
+
+    board.fragment("list")(lambda: "list")
+    add_page(app, LIST)
+    refused = await QuartClient(app).get("/?user=ada")
+    logged = caplog.text
+    lets_pass = True
+    passed = await QuartClient(app).get("/?user=ada")
+
+    assert refused.status_code == 500
+    assert "sse.is_rendering" in logged
+    assert "personal=True" in logged
+    assert passed.status_code == 200
+    assert (await QuartClient(app).get("/")).status_code == 401
+
+
+async def test_fragment_belongs_to_the_blueprint_of_its_channel(app: Quart, sse: SSE) -> None:
+    """Its hooks, context processors and relative URLs are there, in renders and in requests."""
+    shop = Blueprint("shop", __name__, url_prefix="/shop")
+    calls: list[str] = []
+    shop.add_url_rule("/page", "page", lambda: "page")
+    shop.context_processor(lambda: {"currency": "EUR"})
+
+    @shop.before_request
+    async def note() -> None:
+        calls.append(request.path)
+
+    prices = sse.channel("prices", "/prices", public=True, blueprint=shop)
+    template = "{{ currency }} {{ url_for('.page') }}"
+
+    @prices.fragment("shared")
+    async def shared() -> str:
+        return await render_template_string(template)
+
+    @prices.fragment("mine", personal=True)
+    async def mine() -> str:
+        return await render_template_string(template)
+
+    app.register_blueprint(shop)
+    add_page(app, '{{ sse_fragment("prices.shared") }}{{ sse_connect() }}')
+    client = QuartClient(app)
+    page = await get_page(app)
+    fetched = [await get_text(client, f"/sse/~/{name}/prices") for name in ("shared", "mine")]
+
+    (shown,) = page.select("[data-sse='prices.shared']")
+    assert shown.text == "EUR /shop/page"
+    assert fetched == ["EUR /shop/page"] * 2
+    assert set(calls) == {"/sse/~/shared/prices", "/sse/~/mine/prices"}
+
+
+async def test_blueprint_that_is_not_registered_is_named(app: Quart, sse: SSE) -> None:
+    """An app that registers it under another name gives that name."""
+    prices = sse.channel("prices", "/prices", public=True, blueprint="shop.cart")
+    prices.fragment("list")(lambda: "x")
+
+    async with app.app_context():
+        with pytest.raises(RenderError, match=r"'shop\.cart', which the app does not have"):
+            await render_template_string(MACROS + '{{ sse_fragment("prices.list") }}')
+
+
+async def test_renderer_that_changes_the_session_is_named_once(
+    app: Quart, board: Channel, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A token or a flashed message in shared HTML is nobody's."""
+
+    @board.fragment("list")
+    async def board_list() -> str:
+        session["csrf_token"] = "x"
+        return "list"
+
+    @board.fragment("other")
+    async def other() -> str:
+        return str(session.get("csrf_token", "none"))
+
+    add_page(app, LIST + '{{ sse_fragment("board.other") }}')
+    for _ in range(3):
+        await get_text(QuartClient(app))
+
+    (said,) = [record.getMessage() for record in caplog.records if "session" in record.message]
+    assert "/sse/~/list/board" in said
+    assert "personal=True" in said
+
+
+async def test_session_that_a_hook_changes_is_no_renderer_s(
+    app: Quart, board: Channel, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Many apps make sessions permanent before each request."""
+
+    @app.before_request
+    async def permanent() -> None:
+        session.permanent = True
+
+    board.fragment("list")(lambda: "x")
+    add_page(app, LIST)
+    await get_text(QuartClient(app))
+
+    assert "changes the session" not in caplog.text

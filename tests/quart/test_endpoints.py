@@ -1,13 +1,16 @@
 """The endpoints of fragments and static files: what they answer, and to whom."""
 
+import asyncio
+import gzip
+
 import pytest
-from quart import Quart, g, request
+from quart import Quart, Response, g, request
 from quart.testing import QuartClient
 
 from quart_sse import SSE
 from quart_sse.channels.channel import Channel
-from tests.support.pages import loader_of, make_app, viewing
-from tests.support.streams import client_of, open_stream
+from tests.support.pages import LIST, add_page, get_text, loader_of, make_app, viewing
+from tests.support.streams import SSE_ACCEPT, client_of, open_stream
 
 
 @pytest.mark.parametrize(
@@ -205,3 +208,50 @@ async def test_channel_may_be_called_like_an_endpoint(app: Quart, sse: SSE, name
 
     assert (fragment.status_code, static.status_code) == (200, 200)
     assert (said.data, published.local_receivers) == ("x", 2)
+
+
+# -- hooks that read the answer --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("read", ["get_data", "add_etag", "freeze", "make_sequence"])
+async def test_hook_that_reads_a_stream_is_told_so(
+    app: Quart, news: str, read: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It would wait for ever; the client is held off instead."""
+
+    @app.after_request
+    async def hook(response: Response) -> Response:
+        if response.mimetype != "text/html":
+            await getattr(response, read)()
+        return response
+
+    async with asyncio.timeout(5):
+        text = await get_text(QuartClient(app), news, headers=SSE_ACCEPT)
+
+    assert "event: sse-holdoff\ndata: error\n" in text
+    assert "which has no end" in caplog.text
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+async def test_part_of_a_page_is_completed_before_it_is_compressed(is_first: bool) -> None:
+    """Whichever extension the app has initialised first."""
+    app = Quart(__name__)
+    app.secret_key = "for tests only"
+
+    async def compress(response: Response) -> Response:
+        response.set_data(gzip.compress(await response.get_data(as_text=False)))
+        response.headers["Content-Encoding"] = "gzip"
+        return response
+
+    if is_first:
+        app.after_request(compress)
+    sse = SSE(app)
+    if not is_first:
+        app.after_request(compress)
+    sse.channel("board", "/board", public=True).fragment("list")(lambda: "list")
+    add_page(app, LIST)
+    answer = await QuartClient(app).get("/", headers={"HX-Request": "true"})
+    html = gzip.decompress(await answer.get_data(as_text=False)).decode()
+
+    assert answer.status_code == 200
+    assert "sse-connect" in html

@@ -97,6 +97,9 @@ class PlainHost:
         """Return where the app is."""
         return Sites(frozenset(), None)
 
+    def complete_part(self, function: Callable[[], Awaitable[str]]) -> None:
+        """Complete nothing: this host has no htmx."""
+
     async def call(self, function: Callable[..., Any], values: Mapping[str, Any]) -> Any:
         """Call a function of the app."""
         answer = function(**values)
