@@ -25,6 +25,7 @@
  * @property {any} [data]
  * @property {any} [id]
  * @property {any} [origin]
+ * @property {string} [type] "text" for data that are text and read like JSON
  * @property {any} [key]
  * @property {string} [load] ms and URL of a personal fragment
  * @property {string} [token] key and token of a renewed connect element
@@ -542,7 +543,11 @@
    * @param {Own} subscription
    * @param {Message} message
    */
-  const receive = (element, subscription, { state, key, event, data, id, origin, load, token, stream }) => {
+  const receive = (
+    element,
+    subscription,
+    { state, key, event, data, id, origin, type, load, token, stream }
+  ) => {
     const { spec } = subscription;
     if (id) spec.position = id;
     if (stream) {
@@ -571,11 +576,10 @@
         put(key, data);
       }
     } else if (!ownOrigins.includes(origin)) {
-      let value = data;
+      const message = { event, data, id, timestamp: Date.now() };
       try {
-        value = JSON.parse(data);
+        if (!type) message.data = JSON.parse(data);
       } catch {}
-      const message = { event, data: value, id };
       if (event === "sse-reset") return emit(element, event);
       // Another subscription may have the topic too, and a restored page asks for what it had.
       const [exact] = id.split(/[~@]/);

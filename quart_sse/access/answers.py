@@ -7,6 +7,7 @@ from werkzeug.exceptions import HTTPException
 
 from ..errors import AnswerError
 from ..host import Host
+from ..wire import plain
 
 
 async def decide(
@@ -61,7 +62,7 @@ def is_refusal(error: HTTPException) -> bool:
 
 
 def check_identity(identity: object, source: str) -> str | None:
-    """Return an identity unchanged, after a check that it is a non-empty str or None.
+    """Return an identity as a plain str, after a check that it is a non-empty str or None.
 
     The empty text is an error, because careless code yields it for *every* visitor who is not
     signed in, and all of them would count as one user.
@@ -77,7 +78,7 @@ def check_identity(identity: object, source: str) -> str | None:
         AnswerError: If the value is neither a non-empty str nor None.
     """
     if identity is None or (isinstance(identity, str) and identity):
-        return identity
+        return None if identity is None else plain(identity)
     given = repr(identity) if identity == "" else type(identity).__name__
     raise AnswerError(
         f"{source} {given}. An identity is a str that is not empty, such as str(user.id), or None "

@@ -29,6 +29,8 @@ class Message:
     #: of an event: the page that caused it and drops it; of a push: the root path with which the
     #: URLs in the HTML begin
     origin: str = ""
+    #: of an event: whether its data are a text that reads like JSON, which scripts must not parse
+    is_text: bool = False
 
     @property
     def size(self) -> int:

@@ -13,6 +13,7 @@ from ..errors import FragmentError
 from ..host import Host
 from ..hub import FragmentSpec, Hub, id_of
 from ..publisher import AsyncPublisher
+from ..wire import plain
 from .declaration import Declaration, Fragment
 from .presence import Presence, PresenceTracker
 
@@ -195,6 +196,7 @@ class Channel:
                 async def chart() -> str:
                     return await render_template("_chart.svg", points=await load_points())
         """
+        name = plain(name)
         spec = FragmentSpec(name, personal, every, debounce, presence, frozenset(includes))
         self._declaration.check(spec)
 
@@ -330,9 +332,8 @@ class Topic:
         Example:
             ``await comments.topic(discussion_id=7).refresh("list", "count")``
         """
-        for name in fragments:
-            self.channel._declaration.find(name)
-        names = fragments or tuple(self.channel._declaration.fragments)
+        declared = self.channel._declaration
+        names = [declared.find(name).spec.name for name in fragments] or [*declared.fragments]
         await self._binding.publisher.refresh(self.name, names, self._keep)
 
     async def push(
@@ -368,7 +369,9 @@ class Topic:
         Example:
             ``await topic.push("count", html=Markup("<b>3</b>"))``
         """
-        if self.channel._declaration.find(fragment).spec.personal:
+        spec = self.channel._declaration.find(fragment).spec
+        fragment = spec.name
+        if spec.personal:
             raise FragmentError(
                 f"Fragment {fragment!r} of channel {self.channel.name!r} is personal: its HTML "
                 f"differs between viewers. Use topic.refresh({fragment!r})."
@@ -381,7 +384,8 @@ class Topic:
         if template is not None:
             text = await bound.pushes.render_template(self.name, fragment, template, context)
         else:
-            text = bound.pushes.check(self.name, fragment, str(escape(html)))
+            given = html if html is None or hasattr(html, "__html__") else plain(html)
+            text = bound.pushes.check(self.name, fragment, str(escape(given)))
         await bound.publisher.push(self.name, fragment, text, self._keep, root=bound.host.root())
 
     async def presence(self) -> Presence:

@@ -10,7 +10,7 @@ from ..broker import Keep
 from ..config import Config
 from ..errors import DeclarationError, ParameterError, UnknownFragmentError
 from ..hub import FragmentSpec
-from ..wire import UrlRule, check_name
+from ..wire import UrlRule, check_name, plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +139,10 @@ class Declaration:
                 f"A topic of channel {self.name!r} takes {wanted}, not "
                 f"{', '.join(sorted(params)) or 'none'}. Its rule is {self.rule!r}."
             )
+        params = {
+            name: plain(value) if isinstance(value, str) else value
+            for name, value in params.items()
+        }
         back = self.url_rule.round_trip(url_map, params)
         for name, value in params.items():
             if back is None or not _is_same(value, back[name]):

@@ -109,7 +109,8 @@ class Outgoing:
         if made is None:
             name = message.name or ""
             key = member_key(message.topic, name)
-            made = EventBodies(key, name, message.data, message.retry_ms, message.origin)
+            kind = "text" if message.is_text else ""
+            made = EventBodies(key, name, message.data, message.retry_ms, message.origin, kind)
             if bodies is not None:
                 bodies[message.id] = made
         fragments = min(position.fragments, message.id)

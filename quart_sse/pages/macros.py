@@ -11,7 +11,7 @@ from ..channels import AppChannels, Channel, Topic
 from ..errors import FragmentError, MacroError, UnknownChannelError
 from ..host import Host
 from ..hub import Hub, Inside, Rendered
-from ..wire import check_event_name, member_key
+from ..wire import check_event_name, member_key, plain
 from .page_request import PageRequest, Pages
 from .render import Renderer
 from .scripts import Scripts
@@ -283,6 +283,11 @@ class Macros:
         return False
 
 
+def _plain_value(value: Any) -> Any:
+    is_text = isinstance(value, str) and not hasattr(value, "__html__")
+    return plain(value) if is_text else value
+
+
 def _attributes(values: Mapping[str, Any]) -> Markup:
     """Return the attributes of a tag, without those whose value is None.
 
@@ -297,7 +302,7 @@ def _attributes(values: Mapping[str, Any]) -> Markup:
                 "quote, '/', '<', '>' or '='. Write the name yourself; values may have these."
             )
     return Markup().join(
-        Markup(' {}="{}"').format(name, value)
+        Markup(' {}="{}"').format(name, _plain_value(value))
         for name, value in values.items()
         if value is not None
     )

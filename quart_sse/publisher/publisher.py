@@ -6,7 +6,12 @@ from typing import Any
 
 from ..broker import Broker, Keep, Kind, Message
 from ..errors import EventError
-from ..wire import ZERO, Id, check_event, check_event_name
+from ..wire import ZERO, Id, check_event, check_event_name, is_like_json, plain
+
+
+def _refuse_constant(name: str) -> None:
+    """Raise for what Python writes as a number and no browser reads (RFC 8259, section 6)."""
+    raise ValueError(f"JSON has no {name}")
 
 
 class AsyncPublisher:
@@ -52,25 +57,32 @@ class AsyncPublisher:
             The event's id in the broker's order.
 
         Raises:
-            EventError: If the name is reserved or invalid, the data cannot be written as JSON or is
-                too large, or ``retry_ms`` is negative.
+            EventError: If the name is reserved or invalid, the data cannot be written as JSON (as
+                NaN and Infinity) or is too large, or ``retry_ms`` is negative.
             BrokerUnavailable: If the broker did not confirm the event. Its ``maybe_published`` is
                 False if the event was certainly not published.
         """
-        check_event_name(name)
-        text = data if isinstance(data, str) else self._json(name, data)
+        name = check_event_name(name)
+        is_text = isinstance(data, str)
+        text = plain(data) if is_text else self._json(name, data)
         check_event(text, name, retry_ms, self._max_bytes)
-        message = Message(Kind.EVENT, ZERO, topic, name, text, retry_ms, origin)
+        is_ambiguous = is_text and is_like_json(text)
+        message = Message(
+            Kind.EVENT, ZERO, topic, name, text, retry_ms, origin, is_text=is_ambiguous
+        )
         return await self._broker.publish(message, keep)
 
     def _json(self, name: str, data: Any) -> str:
         try:
-            return self._dumps(data)
+            text = self._dumps(data)
+            if "NaN" in text or "Infinity" in text:
+                json.loads(text, parse_constant=_refuse_constant)
         except (TypeError, ValueError) as error:
             raise EventError(
                 f"The data of event {name!r} cannot be written as JSON: {error}. Publish a str, "
                 "or a value that app.json can write."
             ) from None
+        return text
 
     async def refresh(self, topic: str, fragments: Iterable[str], keep: Keep) -> None:
         """Render fragments of a topic again for their viewers, in every process.

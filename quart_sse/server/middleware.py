@@ -79,7 +79,11 @@ class Middleware:
         )
         wants_stream = "text/event-stream" in _header(scope["headers"], b"accept")
         if (is_get or is_head) and wants_stream:
-            was_stopped = _header(scope["headers"], b"last-event-id") == STOPPED
+            query = scope.get("query_string", b"").split(b"&")
+            was_stopped = (
+                _header(scope["headers"], b"last-event-id") == STOPPED
+                or f"lastEventId={STOPPED}".encode() in query
+            )
             is_ours = partial(self._is_ours, scope, exchange)
             send = _replacing_non_streams(send, exchange, is_ours, is_head, was_stopped)
         await self._inner(scope, receive, send)

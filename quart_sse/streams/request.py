@@ -28,7 +28,17 @@ def was_stopped(request: Request) -> bool:
     The package's script and htmx never do; the browser's ``EventSource`` does, as the standard
     demands.
     """
-    return request.headers.get("Last-Event-ID") == STOPPED
+    return last_event_id(request) == STOPPED
+
+
+def last_event_id(request: Request) -> str | None:
+    """Return the id of the last event that a client has received; None if it says none.
+
+    Clients that cannot set headers send it in the query (``lastEventId``, of the widely used
+    polyfills of ``EventSource``).
+    """
+    header = request.headers.get("Last-Event-ID")
+    return request.args.get("lastEventId") if header is None else header
 
 
 @dataclass(slots=True)

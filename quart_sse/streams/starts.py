@@ -6,6 +6,7 @@ from ..access import Admission
 from ..broker import Start
 from ..channels import AppChannels
 from ..wire import Position
+from .request import last_event_id
 
 
 def find_starts(
@@ -32,7 +33,7 @@ def find_starts(
         {Position.parse(text) for text in since.split(",")}
         for since in request.args.getlist("since")
     ]
-    last = request.headers.get("Last-Event-ID")
+    last = last_event_id(request)
     is_single = len(request.args.getlist("t")) <= 1
     resumed = Position.parse(last) if is_single else None
     has_last = is_single and bool(last)

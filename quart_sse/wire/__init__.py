@@ -11,8 +11,9 @@ from .event import (
     check_event,
     encode_body,
     encode_id,
+    is_like_json,
 )
-from .naming import check_event_name, check_name, declared_name, has_fragments, member_key
+from .naming import check_event_name, check_name, declared_name, has_fragments, member_key, plain
 from .partial import check_html, encode_fragment, encode_loader, encode_renewal
 from .position import LAST, MAX_AHEAD_MS, ZERO, Id, Position, new_epoch
 from .url_rule import UrlRule
@@ -41,6 +42,8 @@ __all__ = [
     "encode_loader",
     "encode_renewal",
     "has_fragments",
+    "is_like_json",
     "member_key",
     "new_epoch",
+    "plain",
 ]

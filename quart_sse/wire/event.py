@@ -10,6 +10,7 @@ import re
 from dataclasses import KW_ONLY, dataclass
 
 from ..errors import EventError
+from .naming import plain
 from .position import Position
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
@@ -53,9 +54,11 @@ class Event:
         Raises:
             EventError: See :class:`Event`.
         """
-        identity = "" if self.id is None else f"id: {_field('id', self.id)}\n"
+        # Before f-strings, which write a member of a str enumeration by another name.
+        data, name = (None if each is None else plain(each) for each in (self.data, self.name))
+        identity = "" if self.id is None else f"id: {_field('id', plain(self.id))}\n"
         comment = "" if self.comment is None else _lines(":", self.comment)
-        return _utf8(comment + identity) + encode_body(self.data, self.name, self.retry_ms)
+        return _utf8(comment + identity) + encode_body(data, name, self.retry_ms)
 
 
 def encode_body(
@@ -83,6 +86,15 @@ def encode_body(
     if data is not None:
         text += _lines("data:", data)
     return _utf8(text + "\n")
+
+
+#: What a text that JSON can read begins with (RFC 8259).
+_JSON_BEGINS = re.compile(r'[ \t\r\n]*[\[{"0-9tfn-]')
+
+
+def is_like_json(text: str) -> bool:
+    """Whether scripts may read a text as JSON, so that it must be marked as text."""
+    return _JSON_BEGINS.match(text) is not None
 
 
 def check_event(data: str, name: str, retry_ms: int | None, most: int) -> None:
@@ -122,6 +134,7 @@ class EventBodies:
         data: The event's data, or None.
         retry_ms: Reconnect delay of clients, in milliseconds, or None.
         origin: ``<id>.<page>`` of the page that drops the event, or "".
+        type: ``"text"`` if the data are a text that reads like JSON, or "".
     """
 
     key: str
@@ -129,6 +142,7 @@ class EventBodies:
     data: str | None
     retry_ms: int | None
     origin: str
+    type: str = ""
     _full: bytes | None = None
     _bare: bytes | None = None
 
@@ -136,11 +150,14 @@ class EventBodies:
         """Return the event's bytes under its bare or its full name."""
         if bare:
             if self._bare is None:
-                self._bare = encode_body(self.data, self.name, self.retry_ms, origin=self.origin)
+                self._bare = self._encode(self.name)
             return self._bare
         if self._full is None:
-            self._full = encode_body(self.data, self.key, self.retry_ms, origin=self.origin)
+            self._full = self._encode(self.key)
         return self._full
+
+    def _encode(self, name: str) -> bytes:
+        return encode_body(self.data, name, self.retry_ms, origin=self.origin, type=self.type)
 
 
 def encode_id(position: Position) -> bytes:

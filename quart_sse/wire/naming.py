@@ -18,8 +18,20 @@ _ELEMENT = re.compile(r"data-sse\s*=", re.IGNORECASE)
 _RESERVED_EVENT = re.compile(r"(message|open|error)|(sse-|htmx).*")
 
 
+def plain(text: str) -> str:
+    """Return text as a ``str`` and no subclass.
+
+    An f-string writes a member of ``class Name(str, Enum)`` as ``Name.ADDED``, which would differ
+    from what comparisons and other processes take it for.
+
+    Example:
+        ``plain(Name.ADDED) == "added"``
+    """
+    return text if type(text) is str else str.__str__(text)
+
+
 def check_name(kind: str, name: str) -> str:
-    """Return a valid name of a channel or fragment as it is.
+    """Return a valid name of a channel or fragment.
 
     Args:
         kind: ``channel`` or ``fragment``, for the error.
@@ -32,11 +44,11 @@ def check_name(kind: str, name: str) -> str:
         raise DeclarationError(
             f"{name!r} cannot name a {kind}. Use a letter, then letters, digits, '_' or '-'."
         )
-    return name
+    return plain(name)
 
 
 def check_event_name(name: str) -> str:
-    """Return a valid name of an application's event as it is.
+    """Return a valid name of an application's event.
 
     Reserved are ``message``, which htmx swaps into the page; ``open`` and ``error``, which
     ``EventSource`` dispatches itself; ``sse-*``, our own; and ``htmx*``, htmx's own.
@@ -54,7 +66,7 @@ def check_event_name(name: str) -> str:
             f"The event name {name!r} is reserved: 'message', 'open', 'error', 'sse-*' and "
             f"'htmx*' mean something to browsers or htmx. Use another, such as 'app-{name}'."
         )
-    return name
+    return plain(name)
 
 
 def topic_name(channel: str, values: Mapping[str, str]) -> str:

@@ -10,6 +10,9 @@ from quart import Quart, render_template_string, request
 from quart.testing import QuartClient
 
 from quart_sse import SSE, Presence, Topic
+from quart_sse.broker import Keep, Kind, Message
+from quart_sse.errors import BrokerUnavailable
+from quart_sse.wire import Id
 from tests.support.streams import SSE_ACCEPT, Stream, client_of, connect_urls, open_stream
 
 
@@ -234,3 +237,36 @@ async def test_evicted_and_disconnected_streams_leave(app: Quart, sse: SSE) -> N
         present = await until_present(topic, 1)
 
     assert present.identities == {"bob"}
+
+
+async def test_fragment_is_refreshed_although_the_broker_was_away_meanwhile(
+    app: Quart, sse: SSE, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes away between the exit of a client and the refresh that shows it."""
+    rooms = sse.channels["rooms"]
+
+    @rooms.fragment("here", presence=True)
+    async def here(room: int) -> str:
+        return f"{(await rooms.topic(room=room).presence()).connections}"
+
+    services = app.extensions["quart_sse"]
+    publish, failures = services.broker.inner.publish, 2
+
+    async def fail(message: Message, keep: Keep) -> Id:
+        nonlocal failures
+        if message.kind is Kind.REFRESH and failures and is_away:
+            failures -= 1
+            raise BrokerUnavailable("The broker is away.")
+        id: Id = await publish(message, keep)
+        return id
+
+    monkeypatch.setattr(services.broker.inner, "publish", fail)
+    is_away = False
+    async with app.test_app(), open_stream(app, "/sse/rooms/7?fragments=here&since=0") as stays:
+        assert await next_count(stays) == "1"
+        async with open_stream(app, "/sse/rooms/7?fragments=here"):
+            assert await next_count(stays) == "2"
+            is_away = True
+        assert await next_count(stays) == "1"
+
+    assert failures == 0

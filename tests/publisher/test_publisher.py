@@ -1,5 +1,9 @@
 """Publishing without an app: what is written, and what is refused before anything is sent."""
 
+from collections.abc import Callable
+from enum import Enum
+from math import inf, nan
+
 import pytest
 
 from quart_sse.broker import Keep, Kind, Message, Start
@@ -59,6 +63,49 @@ async def test_text_stays_and_all_else_is_json(
     await publisher.event(TOPIC, "moved", data, KEEP)
 
     assert inbox.data == [text]
+
+
+class Word(str, Enum):  # noqa: UP042 - a StrEnum is written as what it equals
+    """Words that an app has in an enumeration, as many do."""
+
+    ADDED = "added"
+    DATA = "42"
+
+
+async def test_member_of_an_enumeration_is_its_text(
+    publisher: AsyncPublisher, inbox: Inbox
+) -> None:
+    """A str of a subclass, which an f-string would write by another name."""
+    await publisher.event(TOPIC, Word.ADDED, Word.DATA, KEEP)
+    (message,) = inbox.messages
+
+    assert [type(message.name), type(message.data)] == [str, str]
+    assert (message.name, message.data) == ("added", "42")
+
+
+@pytest.mark.parametrize("text", ["42", "-1", ' {"a": 1}', "[1]", '"x"', "true", "null", "tea"])
+async def test_text_that_reads_like_json_is_marked(
+    publisher: AsyncPublisher, inbox: Inbox, text: str
+) -> None:
+    """So that a script gets the text, and not a number or an object."""
+    await publisher.event(TOPIC, "said", text, KEEP)
+    await publisher.event(TOPIC, "said", "hello", KEEP)
+    await publisher.event(TOPIC, "said", [text], KEEP)
+
+    assert [message.is_text for message in inbox.messages] == [True, False, False]
+
+
+@pytest.mark.parametrize("value", [nan, inf, -inf])
+@pytest.mark.parametrize("wrap", [lambda value: value, lambda value: {"a": [1, value]}])
+async def test_number_that_json_has_not_is_refused(
+    publisher: AsyncPublisher, inbox: Inbox, value: float, wrap: Callable[[float], object]
+) -> None:
+    """Python writes it, and no browser reads it."""
+    with pytest.raises(EventError, match=r"JSON has no -?(NaN|Infinity)"):
+        await publisher.event(TOPIC, "moved", wrap(value), KEEP)
+    await publisher.event(TOPIC, "moved", {"NaN": "-Infinity"}, KEEP)
+
+    assert [message.data for message in inbox.messages] == ['{"NaN": "-Infinity"}']
 
 
 async def test_json_is_written_as_the_app_does(broker: MemoryBroker, inbox: Inbox) -> None:

@@ -10,7 +10,7 @@ from quart.testing import QuartClient
 
 from quart_sse import SSE
 from tests.support.connecting import PAGE, channel_of, make_app, page_url, publish, said
-from tests.support.streams import open_stream
+from tests.support.streams import SSE_ACCEPT, open_stream
 
 
 @pytest.fixture
@@ -180,6 +180,26 @@ async def test_position_after_a_reset_resumes(app: Quart) -> None:
 
     async with open_stream(app, "/sse?t=~a:list&since=0", {"Last-Event-ID": last}) as stream:
         assert await said(stream, app) == ["a 1"]
+
+
+async def test_client_that_sets_no_header_resumes_by_its_query(app: Quart) -> None:
+    """The header wins over lastEventId, and sse-stop is known by it, too."""
+    async with open_stream(app, "/sse?t=~a:list&since=0") as stream:
+        await stream.next("message")
+        first = stream.last_id
+    await publish(app, "a 1")
+    async with open_stream(app, f"/sse?t=~a:list&since=0&lastEventId={quote(first)}") as stream:
+        heard = await said(stream, app)
+        second = stream.last_id
+    await publish(app, "a 2")
+    url = f"/sse?t=~a:list&since=0&lastEventId={quote(first)}"
+    async with open_stream(app, url, {"Last-Event-ID": second}) as stream:
+        later = await said(stream, app)
+    stopped = await QuartClient(app).get("/sse?t=~a&lastEventId=stop", headers=SSE_ACCEPT)
+
+    assert heard == ["a 1"]
+    assert later == ["a 2"]
+    assert stopped.status_code == 204
 
 
 async def test_stream_cut_between_reset_and_render_is_healed(app: Quart) -> None:

@@ -20,7 +20,7 @@ def position(events: int, fragments: int | None = None, granted: int | None = No
 def event(events: int, fragments: int | None = None) -> Outgoing:
     """Return an event, whose body is its number."""
     body = b"data: %d\n\n" % events
-    bodies = EventBodies("", "", None, None, "", body, b"bare " + body)
+    bodies = EventBodies("", "", None, None, "", "", body, b"bare " + body)
     return Outgoing(position(events, fragments), "board", None, None, event=bodies)
 
 
