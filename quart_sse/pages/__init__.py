@@ -9,10 +9,11 @@ from .assets import ASSETS
 from .macros import Macros
 from .page_request import Pages
 from .render import Renderer
-from .scripts import STATIC, Scripts
+from .scripts import COMPRESSED, STATIC, Scripts
 
 __all__ = [
     "ASSETS",
+    "COMPRESSED",
     "STATIC",
     "Macros",
     "Pages",

@@ -21,11 +21,14 @@ _PLAIN = {2: ("htmx2", "htmx2-sse"), 4: ("htmx4", "htmx4-sse")}
 VENDOR: Mapping[str, Mapping[str, str]] = json.loads((ASSETS / "static/vendor.json").read_text())
 
 
+#: Content coding (RFC 9110, 8.4) -> suffix of the copies that ``make script`` has compressed by it,
+#: the smallest first.
+COMPRESSED: Mapping[str, str] = {"br": ".br", "gzip": ".gz"}
 #: Static file -> SHA-256 of its content, for its URL. Files that are not here are not served.
 STATIC: Mapping[str, str] = {
     path.relative_to(ASSETS / "static").as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
     for path in (ASSETS / "static").rglob("*")
-    if path.is_file()
+    if path.is_file() and path.suffix not in COMPRESSED.values()
 }
 
 

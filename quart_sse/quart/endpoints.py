@@ -1,5 +1,6 @@
 """The endpoints: ``sse.connect``, ``sse.static``, and a stream and fragments per channel."""
 
+import mimetypes
 from collections.abc import Awaitable
 from typing import Any
 
@@ -12,7 +13,7 @@ from ..access import Grant, Judgement, is_foreign
 from ..channels import Channel, Topic
 from ..errors import BrokerUnavailable, ParameterError, SetupError
 from ..hub import renderer_of
-from ..pages import ASSETS, STATIC
+from ..pages import ASSETS, COMPRESSED, STATIC
 from ..streams import StreamAnswer, StreamBody
 from ..wire import Ending, Refusal, declared_name
 from ..wiring import Services
@@ -214,16 +215,42 @@ def _topic(channel: Channel, params: dict[str, Any]) -> Topic:
 
 
 async def _static(filename: str) -> Response:
+    """Respond with a static file, compressed if the client accepts that.
+
+    The URL that a page writes has the hash of the content, so that caches may keep it for ever. In
+    a deployment a process of another release may be asked for it, which has other content.
+    """
     if filename not in STATIC:
         abort(404)
-    response = await send_from_directory(ASSETS / "static", filename)
-    if request.args.get("v") == STATIC[filename][:12]:
+    version = request.args.get("v")
+    if version not in (None, STATIC[filename][:12]):
+        return Response("", 404, headers={"Cache-Control": "no-store"})
+    response = await _file(filename)
+    if version is not None:
         response.cache_control.max_age = LONG
         response.cache_control.public = True
         response.cache_control.immutable = True
         response.cache_control.no_cache = None
-        response.expires = None
+    response.headers.pop("Expires", None)
     response.headers["X-Content-Type-Options"] = "nosniff"
+    return response
+
+
+async def _file(filename: str) -> Response:
+    folder = ASSETS / "static"
+    if not (folder / f"{filename}.gz").is_file():
+        return await send_from_directory(folder, filename)
+    accepted = request.accept_encodings
+    coding = next((each for each in COMPRESSED if accepted[each] > 0), None)
+    if coding is None:
+        response = await send_from_directory(folder, filename)
+    else:
+        mimetype, _ = mimetypes.guess_type(filename)
+        response = await send_from_directory(
+            folder, f"{filename}{COMPRESSED[coding]}", mimetype=mimetype
+        )
+        response.headers["Content-Encoding"] = coding
+    response.vary.add("Accept-Encoding")
     return response
 
 

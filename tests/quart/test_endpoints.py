@@ -2,13 +2,16 @@
 
 import asyncio
 import gzip
+import hashlib
 
+import brotli  # type: ignore[import-untyped]
 import pytest
 from quart import Quart, Response, g, request
 from quart.testing import QuartClient
 
 from quart_sse import SSE
 from quart_sse.channels.channel import Channel
+from quart_sse.pages import STATIC
 from tests.support.pages import LIST, add_page, get_text, loader_of, make_app, viewing
 from tests.support.streams import SSE_ACCEPT, client_of, open_stream
 
@@ -111,16 +114,63 @@ async def test_shared_fragment_can_be_fetched_too(app: Quart, board: Channel) ->
     assert answer.mimetype == "text/html"
 
 
-@pytest.mark.parametrize("query", ["", "?v=", "?v=wrong", "?v=0&w=1"])
-async def test_file_under_another_hash_is_not_kept(query: str) -> None:
-    """Only the URL of this very content may be kept for ever."""
-    app = make_app()
-
-    answer = await QuartClient(app).get(f"/sse/~static/vendor.json{query}")
+async def test_file_without_a_hash_is_not_kept_for_ever() -> None:
+    """Only the URL of this very content may be."""
+    answer = await QuartClient(make_app()).get("/sse/~static/vendor.json")
 
     assert answer.status_code == 200
     assert "immutable" not in answer.headers.get("Cache-Control", "")
     assert "max-age=31536000" not in answer.headers.get("Cache-Control", "")
+
+
+@pytest.mark.parametrize("query", ["?v=", "?v=wrong", "?v=0&w=1"])
+@pytest.mark.parametrize("file", ["vendor.json", "quart-sse.min.js"])
+async def test_file_of_another_release_is_not_there(query: str, file: str) -> None:
+    """A process of an older release is asked for it while a newer one is deployed.
+
+    Its own content would fail the integrity of the page, and stay in caches under that URL.
+    """
+    answer = await QuartClient(make_app()).get(f"/sse/~static/{file}{query}")
+
+    assert answer.status_code == 404
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert await answer.get_data(as_text=True) == ""
+
+
+@pytest.mark.parametrize("name", [name for name in STATIC if name.endswith(".min.js")])
+@pytest.mark.parametrize(
+    ("accepted", "coding"),
+    [
+        ("gzip, deflate, br, zstd", "br"),
+        ("gzip", "gzip"),
+        ("br;q=0, gzip", "gzip"),
+        ("identity", None),
+        ("", None),
+    ],
+)
+async def test_script_is_compressed_where_that_is_accepted(
+    name: str, accepted: str, coding: str | None
+) -> None:
+    """It is the same script, with the same type, and caches keep the codings apart."""
+    client = QuartClient(make_app())
+    url = f"/sse/~static/{name}?v={STATIC[name][:12]}"
+    answer = await client.get(url, headers={"Accept-Encoding": accepted})
+    body = await answer.get_data(as_text=False)
+    decode = {"br": brotli.decompress, "gzip": gzip.decompress, None: bytes}[coding]
+
+    assert hashlib.sha256(decode(body)).hexdigest() == STATIC[name]
+    assert answer.headers.get("Content-Encoding") == coding
+    assert answer.headers["Content-Type"].startswith("text/javascript")
+    assert answer.headers["Vary"] == "Accept-Encoding"
+    assert "immutable" in answer.headers["Cache-Control"]
+    assert "Expires" not in answer.headers
+
+
+async def test_compressed_copy_is_no_file_of_its_own() -> None:
+    """It would be served with a type that no browser runs."""
+    answer = await QuartClient(make_app()).get("/sse/~static/quart-sse.min.js.gz")
+
+    assert answer.status_code == 404
 
 
 @pytest.mark.parametrize(
