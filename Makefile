@@ -6,7 +6,7 @@
 #   make clean test PYTHON=/path/to/python3.12
 # PYTHON counts when the environment is made; without it the scripts look for one that runs.
 
-.PHONY: help demo demo-redis test test-all test-min check format docs hooks script bench bench-check soak faults clean
+.PHONY: help demo demo-redis test test-all test-packages test-min check format docs hooks script bench bench-check soak faults clean
 .DEFAULT_GOAL := help
 
 RUN := .venv/bin/python -m
@@ -28,6 +28,9 @@ test: .venv/.stamp-dev ## Run the tests, with a real Redis and a real browser
 test-all: ## Run the tests on each of Python 3.11, 3.12 and 3.13 that is here
 	@scripts/tools.sh
 	@scripts/test-all.sh $(ARGS)
+
+test-packages: ## Serve it among other packages of apps, on Python 3.11 and on 3.13
+	@PYTHONS="3.11 3.13" scripts/test-all.sh tests/packages -m packages $(ARGS)
 
 test-min: .venv-min/.stamp-dev ## Run those without a browser, with the oldest dependencies allowed
 	@scripts/tools.sh

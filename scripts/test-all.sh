@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Run the tests on every supported Python that is on this machine, each in a virtual environment of
-# its own: test-all.sh [PYTEST ARGUMENT ...]
+# its own: test-all.sh [PYTEST ARGUMENT ...]. PYTHONS names others.
 # All of them run even when one fails; fails if any did, or if there was none.
 set -uo pipefail
 here=$(dirname "${BASH_SOURCE[0]}")
@@ -8,7 +8,7 @@ here=$(dirname "${BASH_SOURCE[0]}")
 report=()
 failed=0
 tested=0
-for version in 3.11 3.12 3.13; do
+for version in ${PYTHONS:-3.11 3.12 3.13}; do
     if ! "$here/find-python.sh" "$version" >/dev/null; then
         report+=("Python $version: not found")
         continue

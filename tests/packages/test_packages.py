@@ -1,0 +1,193 @@
+"""Pages stay live among the packages that apps use: gates, limiters, tracers, mounts."""
+
+import asyncio
+import gzip
+import re
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+
+from tests.server.test_stalled import PATIENCE, SOON
+from tests.support.servers import PAUSE, ROOT, RawStream, Server, serve, until_so
+
+pytestmark = [pytest.mark.packages, pytest.mark.timeout(120)]
+
+APP, MOUNTED = "tests.apps.packages:app", "tests.apps.mounted:app"
+#: Seconds until a server with open streams is gone.
+AT_ONCE = 3.0
+SERVERS: dict[str, Callable[[str, int], Sequence[str]]] = {
+    "hypercorn": lambda app, port: (
+        *("-m", "hypercorn", "--graceful-timeout", "30", "-b", f"127.0.0.1:{port}", app),
+    ),
+    "uvicorn": lambda app, port: (*("-m", "uvicorn", "--no-access-log", "--port", str(port), app),),
+}
+
+
+@asynccontextmanager
+async def running(
+    name: str, packages: str = "", app: str = APP, **environ: str
+) -> AsyncIterator[Server]:
+    """Serve the app among these packages."""
+    environ = {"PACKAGES": packages, **environ}
+    async with serve(lambda port: SERVERS[name](app, port), environ) as server:
+        yield server
+
+
+def client_of(server: Server) -> httpx.AsyncClient:
+    """Return a browser."""
+    return httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}")
+
+
+async def until_streams(server: Server, prefix: str, number: int) -> dict[str, object]:
+    """Wait until the server has so many streams, and return its state."""
+    async with asyncio.timeout(30):
+        while True:
+            state: dict[str, object] = await server.get_json(f"{prefix}/state")
+            if state["streams"] == number:
+                return state
+            await asyncio.sleep(PAUSE)
+
+
+WRAPPED = [
+    ("sentry", APP, ""),
+    ("telemetry", APP, ""),
+    ("sentry,telemetry,compress,limiter", APP, ""),
+    ("", MOUNTED, "/live"),
+    ("sentry,telemetry", MOUNTED, "/live"),
+]
+
+
+@pytest.mark.parametrize("name", SERVERS)
+@pytest.mark.parametrize(("packages", "app", "prefix"), WRAPPED)
+async def test_page_is_live_and_the_server_stops(
+    name: str, packages: str, app: str, prefix: str
+) -> None:
+    """A change in a thread reaches the page; every stream ends cleanly, and at once."""
+    async with running(name, packages, app) as server, client_of(server) as client:
+        page = await client.get(f"{prefix}/")
+        (url,) = re.findall(r' sse-connect="([^"]+)"', page.text)
+        streams = [await RawStream.open(server.port, url.replace("&amp;", "&")) for _ in range(5)]
+        reading = asyncio.gather(*(stream.read_until("1 changes") for stream in streams))
+        await client.post(f"{prefix}/change")
+        await reading
+        ending = asyncio.gather(*(stream.read_to_end() for stream in streams))
+        seconds = await server.stop()
+        await ending
+        for stream in streams:
+            await stream.close()
+        output = server.output
+
+    assert "0 changes" in page.text
+    assert all("event: sse-holdoff\ndata: shutdown" in stream.text for stream in streams)
+    assert all(stream.is_complete for stream in streams)
+    assert seconds < AT_ONCE
+    assert "Traceback" not in output
+
+
+@pytest.mark.parametrize("name", SERVERS)
+@pytest.mark.parametrize(("packages", "app", "prefix"), WRAPPED)
+async def test_client_that_reads_nothing_is_cut_off(
+    name: str, packages: str, app: str, prefix: str
+) -> None:
+    """Its socket is closed, and it does not keep the server from stopping."""
+    async with running(name, packages.replace("limiter", ""), app, **PATIENCE) as server:
+        await server.get(f"{prefix}/state")
+        before = await until_streams(server, prefix, 0)
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port, limit=1024)
+        writer.write(f"GET {prefix}/sse/board HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        await reader.readuntil(b"sse-open")
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await until_streams(server, prefix, 1)
+        async with asyncio.timeout(30):
+            while (await server.get_json(f"{prefix}/state"))["streams"]:
+                await server.post(f"{prefix}/publish/1000000")
+
+        async def is_closed() -> bool:
+            state = await server.get_json(f"{prefix}/state")
+            return bool(state["sockets"] == before["sockets"])
+
+        await until_so(is_closed, 10)
+        writer.transport.abort()
+        seconds = await server.stop()
+        output = server.output
+
+    assert seconds < SOON
+    assert "Traceback" not in output
+
+
+@pytest.mark.parametrize("passes", [True, False])
+async def test_gate_of_quart_auth(passes: bool) -> None:
+    """Who is signed in sees the page if the gate lets renders pass; the log says how."""
+    environ = {} if passes else {"NO_PASS": "1"}
+    async with running("uvicorn", "auth", **environ) as server, client_of(server) as client:
+        visitor = await client.get("/")
+        await client.post("/sign-in/ada")
+        page = await client.get("/")
+        output = server.output
+
+    assert visitor.status_code == 302
+    assert page.status_code == (200 if passes else 500)
+    assert ("0 changes" in page.text) == passes
+    assert ("sse.is_rendering" in output) == (not passes)
+
+
+@pytest.mark.parametrize("passes", [True, False])
+async def test_rate_limiter_counts_clients_and_no_renders(passes: bool) -> None:
+    """A render has an address that can be limited, and is exempt by one line."""
+    environ = {} if passes else {"NO_PASS": "1"}
+    async with running("uvicorn", "limiter", **environ) as server, client_of(server) as client:
+        # Each is allowed twelve times, and renders the fragment.
+        statuses = [
+            (await client.get(path)).status_code for path in ("/part",) * 12 + ("/state", "/")
+        ]
+        output = server.output
+
+    assert statuses == [200] * 13 + [200 if passes else 500]
+    assert ("sse.is_rendering" in output) == (not passes)
+
+
+@pytest.mark.parametrize("accept", ["gzip", "identity"])
+async def test_compressed_answer_to_htmx_connects_its_fragments(accept: str) -> None:
+    """quart-compress, initialised after the extension, compresses what was completed."""
+    headers = {"HX-Request": "true", "Accept-Encoding": accept}
+    async with running("uvicorn", "compress") as server, client_of(server) as client:
+        async with client.stream("GET", "/part", headers=headers) as answer:
+            raw = b"".join([chunk async for chunk in answer.aiter_raw()])
+        stream = await RawStream.open(server.port, "/sse/board")
+        await stream.close()
+    html = (gzip.decompress(raw) if accept == "gzip" else raw).decode()
+
+    assert answer.status_code == 200
+    assert answer.headers.get("Content-Encoding") == ("gzip" if accept == "gzip" else None)
+    assert "sse-connect=" in html
+    assert "0 changes" in html
+
+
+async def test_gunicorn_that_loads_the_app_first_serves_each_worker_as_its_own() -> None:
+    """Workers of --preload have positions of their own, and stop at once with open streams."""
+
+    def command(port: int) -> Sequence[str]:
+        return (
+            *("-m", "gunicorn", "--preload", "--workers", "2", "--graceful-timeout", "30"),
+            *("--worker-class", "uvicorn_worker.UvicornWorker"),
+            *("--bind", f"127.0.0.1:{port}", APP),
+        )
+
+    async with serve(command, folder=ROOT) as server:
+        epochs: dict[int, str] = {}
+        async with asyncio.timeout(20):
+            while len(epochs) < 2:
+                state = await server.get_json("/state")
+                epochs[state["pid"]] = state["epoch"]
+        streams = [await RawStream.open(server.port, "/sse/board") for _ in range(10)]
+        ending = asyncio.gather(*(stream.read_to_end() for stream in streams))
+        seconds = await server.stop()
+        await ending
+        for stream in streams:
+            await stream.close()
+
+    assert len(set(epochs.values())) == 2
+    assert all("event: sse-holdoff\ndata: shutdown" in stream.text for stream in streams)
+    assert seconds < AT_ONCE
