@@ -27,6 +27,10 @@ from ..wire import Position
 NO_ONE = "192.0.2.1"
 
 
+#: Whether the method takes the context as its first argument, as from Quart 0.23 on.
+_IS_CONTEXT_FIRST = [*inspect.signature(Quart.process_response).parameters][1] != "response"
+
+
 class QuartHost:
     """One Quart app as a :class:`~quart_sse.host.Host`.
 
@@ -169,7 +173,10 @@ class QuartHost:
             finally:
                 # What a hook has opened before the request, another one closes after it.
                 response = self._app.response_class("", status, mimetype="text/html")
-                await self._app.process_response(response, pushed)
+                process: Any = self._app.process_response
+                await (
+                    process(pushed, response) if _IS_CONTEXT_FIRST else process(response, pushed)
+                )
             return html
 
     def _check_blueprint(self, name: str | None) -> None:
