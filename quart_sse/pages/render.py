@@ -16,11 +16,15 @@ from werkzeug.exceptions import Gone, NotFound
 
 from ..broker import Broker
 from ..channels import AppChannels
+from ..error_log import OnceLog
 from ..errors import FragmentError, RenderError, SSEError
 from ..host import Exchange, Host
 from ..hub import Rendered
-from ..wire import check_html, member_key
+from ..wire import check_html, declared_name, member_key
 from .page_request import Pages
+
+#: Time after which a render that has not ended is logged, in seconds.
+SLOW = 5.0
 
 _CONNECT_ELEMENT = re.compile(r"""\s(?:hx-sse:|sse-)connect\s*=\s*["'][^"']*[?&;]t=""")
 _SHOWN = re.compile(r"""\sdata-sse\s*=\s*["']([^"'?]+)""")
@@ -45,6 +49,7 @@ class Renderer:
         self._broker = broker
         self._pages = pages
         self._timeout = timeout
+        self._once = OnceLog()
 
     async def render(self, topic: str, fragment: str, root: str) -> Rendered:
         """Render a shared fragment.
@@ -158,7 +163,9 @@ class Renderer:
         page = self._pages.start(exchange, (topic, fragment))
         path = self._channels.fragment_path(topic, values, fragment)
         work = self._host.render(path, root, exchange, function)
-        task = asyncio.get_running_loop().create_task(work, context=contextvars.Context())
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(work, context=contextvars.Context())
+        slow = loop.call_later(min(SLOW, self._timeout / 2), self._say_slow, topic, fragment)
         try:
             async with asyncio.timeout(self._timeout):
                 html = await task
@@ -184,8 +191,19 @@ class Renderer:
                 "looks, declare the fragment personal=True.)"
             ) from error
         finally:
+            slow.cancel()
             task.cancel()
         return Rendered(html, page.shown.rendered, tuple(page.inside))
+
+    def _say_slow(self, topic: str, fragment: str) -> None:
+        name = declared_name(topic, fragment)
+        self._once.warn(
+            name,
+            "A page waits for fragment %r, whose render takes long. If views hold database "
+            "connections while their templates render, and the renderer needs one, too, all may "
+            "wait for each other: end the view's session before the template. This is logged once.",
+            name,
+        )
 
 
 def _check(key: str, html: object) -> str:

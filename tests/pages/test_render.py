@@ -1080,3 +1080,60 @@ async def test_session_that_a_hook_changes_is_no_renderer_s(
     await get_text(QuartClient(app))
 
     assert "changes the session" not in caplog.text
+
+
+@pytest.mark.parametrize("releases", [True, False])
+async def test_pages_that_hold_what_their_fragments_need_are_told(
+    app: Quart, caplog: pytest.LogCaptureFixture, releases: bool
+) -> None:
+    """Three pages at once hold a pool of three, and each fragment waits for a fourth."""
+    app.config["QUART_SSE_RENDER_TIMEOUT"] = 0.3
+    rooms = SSE(app).channel("rooms", "/rooms/<int:room>", public=True)
+    pool, are_there = asyncio.Semaphore(3), asyncio.Barrier(3)
+
+    @rooms.fragment("list")
+    async def show(room: int) -> str:
+        async with pool:
+            return f"{room}"
+
+    @app.get("/<int:room>")
+    async def page(room: int) -> str:
+        template = MACROS + "{{ sse_fragment('rooms.list', room=room) }}{{ sse_connect() }}"
+        async with pool:
+            await are_there.wait()
+            if not releases:
+                return await render_template_string(template, room=room)
+        return await render_template_string(template, room=room)
+
+    answers = await asyncio.gather(*(QuartClient(app).get(f"/{room}") for room in range(3)))
+
+    assert [answer.status_code for answer in answers] == [200 if releases else 500] * 3
+    waits = [r.getMessage() for r in caplog.records if "A page waits" in r.getMessage()]
+    assert len(waits) == (0 if releases else 1)
+    assert all("'rooms.list'" in said and "session" in said for said in waits)
+    assert ("release that one before the template" in caplog.text) == (not releases)
+
+
+async def test_nested_fragments_need_no_place_of_their_outer_one(app: Quart, sse: SSE) -> None:
+    """However many pages show them at once, no render waits for one that waits for it."""
+    board = sse.channel("board", "/board/<int:number>", public=True)
+
+    @board.fragment("outer")
+    async def outer(number: int) -> str:
+        inner = "{{ sse_fragment('board.inner', number=number) }}"
+        return await render_template_string(MACROS + inner, number=number)
+
+    @board.fragment("inner")
+    async def inner(number: int) -> str:
+        await asyncio.sleep(0)
+        return f"{number}"
+
+    @app.get("/<int:number>")
+    async def page(number: int) -> str:
+        template = MACROS + "{{ sse_fragment('board.outer', number=number) }}{{ sse_connect() }}"
+        return await render_template_string(template, number=number)
+
+    async with asyncio.timeout(30):
+        texts = await asyncio.gather(*(get_text(QuartClient(app), f"/{n}") for n in range(200)))
+
+    assert all(f">{number}<" in text for number, text in enumerate(texts))

@@ -181,3 +181,25 @@ async def test_process_is_as_it_was_when_all_have_left(
     assert people.heard > streams
     assert not more(after, before)
     assert grown < KEPT + KEPT_EACH * people.opened
+
+
+@pytest.mark.servers
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+async def test_memory_levels_off_over_rounds(tmp_path: Path) -> None:
+    """Through Redis each round of many clients leaves the process as large as the one before."""
+    environ = {"QUART_SSE_LINGER": "0.5", "QUART_SSE_PRESENCE_LINGER": "0.5"}
+    environ |= {"QUART_SSE_MAX_PER_IDENTITY": "1000", "QUART_SSE_HISTORY": "100"}
+    sizes = []
+    async with running_redis(tmp_path) as redis:
+        environ["QUART_SSE_BROKER_URL"] = redis.url
+        async with serve(uvicorn, environ) as server:
+            held = None
+            for number in range(5):
+                people = await crowd(server, 1000, 40.0, number * 1_000_000)
+                held = await rest(server, held)
+                sizes.append(held["memory"])
+                logger.info("%d streams, memory %d KiB", people.opened, held["memory"] >> 10)
+
+    # Allocators take some time to find their level; a leak grows by the same in each round.
+    assert sizes[4] - sizes[2] < KEPT
