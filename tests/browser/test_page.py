@@ -180,6 +180,24 @@ async def test_page_can_limit_its_attempts(context: BrowserContext, options: str
             assert (await page.evaluate("() => log"))[-1] == "connect"
 
 
+async def test_text_stays_text_and_json_is_read(context: BrowserContext, pages: Server) -> None:
+    """What an app has published as a str comes as a string, whatever it looks like."""
+    page = await open_tab(context, pages, "/events/a")
+    await page.evaluate("() => QuartSSE.on('*', () => {})")
+    before = await page.evaluate("Date.now()")
+    said = ["42", '{"a": 1}', "true", "hello", "  [1]"]
+    for text in said:
+        post = "(body) => fetch('/say/a', { method: 'POST', body }).then(() => null)"
+        await page.evaluate(post, text)
+    await pages.post("/raise/a")
+    await page.wait_for_function("() => QuartSSE.messages.length === 6")
+    messages = await page.evaluate("QuartSSE.messages")
+    after = await page.evaluate("Date.now()")
+
+    assert [message["data"] for message in messages] == [*said, 1]
+    assert all(before <= message["timestamp"] <= after for message in messages)
+
+
 async def test_originator_is_left_out_on_demand(context: BrowserContext, pages: Server) -> None:
     """The page whose request it was is not told, another tab of the same browser is."""
     here = await open_tab(context, pages, "/others/a")

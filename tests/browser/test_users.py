@@ -1,6 +1,7 @@
 """What HTML that users have written can make a page do: nothing outside of itself."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from html import escape
@@ -43,10 +44,10 @@ class Pages:
         """Open a page that contains it, and wait until the page's own connection is open."""
         return await open_tab(context, self.server, self.path(before, **more))
 
-    def connect(self, url: str) -> str:
-        """Return a connect element, as this htmx knows it."""
+    def connect(self, url: str, files: str = "") -> str:
+        """Return a connect element, as this htmx knows it, with the further files of the script."""
         name = "hx-sse:connect" if self.htmx == 4 else "sse-connect"
-        return f'<div class="theirs" {name}="{escape(url)}"></div>'
+        return f'<div class="theirs" {name}="{escape(url)}" data-sse-files="{files}"></div>'
 
     async def until_topics(self, topics: list[str]) -> None:
         """Wait until the server has streams of exactly these topics."""
@@ -187,7 +188,9 @@ async def test_base_of_users_leads_nothing_elsewhere(context: BrowserContext, pa
 async def test_listed_origin_is_connected(context: BrowserContext, pages: Pages) -> None:
     """A page says which origins it trusts; what their streams lead to is fetched from them."""
     async with serve_elsewhere() as elsewhere:
-        theirs = pages.connect(f"{elsewhere.origin}/sse?t=x&k=x")
+        own = (await pages.server.get("/mine")).decode()
+        (files,) = re.findall('data-sse-files="([^"]+)"', own)
+        theirs = pages.connect(f"{elsewhere.origin}/sse?t=x&k=x", files)
         mine = '<u data-sse="board.mine?name=a"></u>'
         page = await context.new_page()
         listed = ["https://other.example", elsewhere.origin]

@@ -1,6 +1,8 @@
 """docs/recipes.md: each app runs as printed, shows its page, and sends what changes."""
 
+import asyncio
 import re
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -50,6 +52,7 @@ def test_every_recipe_is_tried_here() -> None:
     """A recipe without a test may be wrong."""
     assert [
         *("Chat", "Dashboard", "Admin page", "Login gate", "Kicked page to login"),
+        "Sync views and threads",
     ] == HEADINGS
 
 
@@ -129,6 +132,22 @@ async def test_kicked_user_has_no_stream() -> None:
         async with open_stream(kip, url) as again:
             assert (await again.next("sse-stop")).data == "refused"
         assert (await kip.get("/")).location == "/login"
+
+
+async def test_sync_views_and_threads_change_the_page() -> None:
+    """What a plain function and a thread have changed is shown, to the last item."""
+    async with served("Sync views and threads") as names:
+        client = names["app"].test_client()
+        async with look_at(names["app"], "/", client) as (page, stream):
+            assert "<li>apples: 20</li>" in page
+            await client.post("/sell")
+            assert "<li>apples: 19</li>" in (await stream.next("message")).data
+            await client.post("/deliver")
+            html = ""
+            while "<li>pears: 30</li>" not in html:
+                html = (await stream.next("message")).data
+            for thread in [each for each in threading.enumerate() if "unload" in each.name]:
+                await asyncio.to_thread(thread.join)
 
 
 @pytest.mark.browser
