@@ -8,33 +8,22 @@ a server is a ``getattr``: if the server has changed, its own default behaviour 
 
 import asyncio
 import logging
-import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable
 from types import CodeType, FrameType
 from typing import Any
 
 from ..hub import Connections
 from .internals import find_worker
+from .signals import Handler, ignore_signals, is_granian, listen, unlisten
 
 logger: logging.Logger = logging.getLogger("quart_sse")
 
-Handler = Callable[[int, FrameType | None], Any]
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-#: Name of Granian's worker processes.
-GRANIAN_WORKER = "granian-worker"
 #: Number of sweeps, four a second, and of requests with which Hypercorn's worker is looked for.
 LOOKS = 8
 #: Time that a Hypercorn worker has to stop after its own SIGTERM, in seconds.
 GRACE = 3.0
-
-
-def ignore_signals() -> None:
-    """Ignore further SIGTERM and SIGINT, in a process that already stops."""
-    for number in _SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
 
 
 class Shutdown:
@@ -50,7 +39,7 @@ class Shutdown:
         self._connections = connections
         self._reloader = reloader
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._chained: dict[signal.Signals, tuple[Handler, Any]] = {}
+        self._servers: list[Handler] = []  #: the server's handlers of signals
         self._uvicorn: Any = None
         self._looks = 0  #: how often a worker of Hypercorn is still looked for
         self._is_reloading = False  #: whether Quart's reloader tells of the stop
@@ -58,10 +47,10 @@ class Shutdown:
         self._terminating: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Chain the server's signal handlers, and let streams be opened.
+        """Listen to signals, and let streams be opened.
 
-        Servers install their handlers before they start the app. Off the main thread Python allows
-        no handler; such servers end streams by ``SSE.close_all``.
+        Servers install their handlers before they start the app. Off the main thread there are no
+        signals; such servers end streams by ``SSE.close_all``.
         """
         self._loop = asyncio.get_running_loop()
         self._looks, self._is_reloading = LOOKS, False
@@ -73,35 +62,18 @@ class Shutdown:
             if code is not None and code is self._reloader:
                 task.add_done_callback(lambda _: self.close())
                 self._is_reloading = True
-        if threading.current_thread() is not threading.main_thread():
-            return  # signal.signal() works in the main thread only
-        for number in _SIGNALS:
-            previous = signal.getsignal(number)
-            if not callable(previous):
-                continue  # no handler to chain: a Hypercorn worker, which poll() looks for
-            handler = self._chain(previous)
-            signal.signal(number, handler)
-            self._chained[number] = (handler, previous)
-            server = getattr(previous, "__self__", None)
+        self._servers = listen(self)
+        for handler in self._servers:
+            server = getattr(handler, "__self__", None)
             if hasattr(server, "should_exit"):
                 self._uvicorn = server
 
-    def _chain(self, previous: Handler) -> Handler:
-        # Granian's worker receives signals through the event loop. It accepts two, and blocks for
-        # ever on a third one while it stops. CTRL+C sends two, by the terminal and by the parent,
-        # and uvloop may deliver one twice: from its pipe, and by the call of its handler. So the
-        # loop's own handler is not called again, and further signals are ignored.
-        in_granian = multiprocessing.current_process().name == GRANIAN_WORKER
-        is_needless = in_granian and getattr(previous, "__self__", None) is self._loop
-
-        def handler(number: int, frame: FrameType | None) -> Any:
-            if self._loop is not None and not self._loop.is_closed():
-                self._loop.call_soon_threadsafe(self.close)
-                if in_granian:
-                    self._loop.call_soon_threadsafe(ignore_signals)
-            return None if is_needless else previous(number, frame)
-
-        return handler
+    def signalled(self) -> None:
+        """End the streams soon, in the loop of the server."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self.close)
+            if is_granian():
+                self._loop.call_soon_threadsafe(ignore_signals)
 
     def look(self) -> None:
         """Look for Hypercorn's worker and watch its stop event, until it is found or is not there.
@@ -116,7 +88,7 @@ class Shutdown:
             self._looks = 0
             self._watcher = asyncio.get_running_loop().create_task(self._wait(context.terminated))
             self._install_sigterm_handler(getattr(context, "terminate", None))
-        elif not self._looks and not self._chained and not self._is_reloading:
+        elif not self._looks and not self._servers and not self._is_reloading:
             logger.warning(
                 "This server does not show when it stops, so it may wait for open streams. Call "
                 "await sse.close_all() before you stop it."
@@ -177,23 +149,15 @@ class Shutdown:
             self._connections.close()
 
     async def stop(self) -> None:
-        """End the streams that are still open, and restore the server's signal handlers."""
+        """End the streams that are still open, and leave the server's signal handlers alone."""
         self.close()
-        self._restore()
+        unlisten(self)
         watcher, self._watcher = self._watcher, None
         if watcher is not None:
             watcher.cancel()
             await asyncio.gather(watcher, return_exceptions=True)
 
     def abandon(self) -> None:
-        """Restore the signal handlers, after the loop of the server has ended."""
-        self._restore()
+        """Leave the signal handlers alone, after the loop of the server has ended."""
+        unlisten(self)
         self._uvicorn = self._watcher = self._terminating = None
-
-    def _restore(self) -> None:
-        if threading.current_thread() is not threading.main_thread():
-            return
-        for number, (handler, previous) in self._chained.items():
-            if signal.getsignal(number) is handler:
-                signal.signal(number, previous)
-        self._chained.clear()

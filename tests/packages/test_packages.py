@@ -9,14 +9,18 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 
-from tests.server.test_stalled import PATIENCE, SOON
 from tests.support.servers import PAUSE, ROOT, RawStream, Server, serve, until_so
 
 pytestmark = [pytest.mark.packages, pytest.mark.timeout(120)]
 
 APP, MOUNTED = "tests.apps.packages:app", "tests.apps.mounted:app"
-#: Seconds until a server with open streams is gone.
-AT_ONCE = 3.0
+#: Seconds until a server with open streams is gone, and one with a stream that nobody reads.
+AT_ONCE, SOON = 3.0, 5.0
+PATIENCE = {
+    "QUART_SSE_SEND_TIMEOUT": "2",
+    "QUART_SSE_PENDING_BYTES": str(1 << 30),  # what it takes to stall is no overflow
+    "QUART_SSE_HISTORY": "0",
+}
 SERVERS: dict[str, Callable[[str, int], Sequence[str]]] = {
     "hypercorn": lambda app, port: (
         *("-m", "hypercorn", "--graceful-timeout", "30", "-b", f"127.0.0.1:{port}", app),

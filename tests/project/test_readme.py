@@ -99,6 +99,14 @@ async def test_test_of_the_guide_passes(reader: dict[str, Any]) -> None:
     assert "<li>I do!</li>" in await page.get_data(as_text=True)
 
 
+def test_test_of_the_guide_passes_however_often_it_stands_in_a_file(folder: Path) -> None:
+    """Each runs in an event loop of its own, which is pytest-asyncio's default."""
+    namespace = asyncio.run(run_document(GUIDE))
+
+    for _ in range(3):
+        asyncio.run(namespace["test_a_comment_reaches_open_pages"]())
+
+
 async def test_channel_can_be_listened_to_as_the_curl_line_does(reader: dict[str, Any]) -> None:
     """The URL of the curl line streams the channel's events, by their bare names."""
     (line,) = (block.code for block in blocks(GUIDE, "console") if block.code.startswith("curl -N"))
