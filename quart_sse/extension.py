@@ -463,7 +463,8 @@ class SSE:
     async def close_all(self) -> None:
         """End all streams of this process, for servers whose stop is not noticed.
 
-        The clients reconnect later (``sse-holdoff``), and new streams are refused likewise. It
+        It may be called in any thread, such as by ``asyncio.run(sse.close_all())``. The clients
+        reconnect later (``sse-holdoff``), and new streams are refused likewise. It
         returns when all streams have ended, at the latest after one second; streams that a client
         does not read may remain open.
 
@@ -473,11 +474,16 @@ class SSE:
         Example:
             ``await sse.close_all()``
         """
-        connections = self._current.connections
-        connections.close()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(1.0):
-                await connections.emptied.wait()
+        services = self._current
+        connections = services.connections
+
+        async def close() -> None:
+            connections.close()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await connections.emptied.wait()
+
+        await services.serving.run(close)
 
 
 def current_services() -> Services:

@@ -30,6 +30,7 @@ class Services:
     config: Config
     errors: ErrorLog
     host: Host
+    serving: ServingLoop
     broker: ServingBroker
     control: Control
     hub: Hub
@@ -107,6 +108,7 @@ def wire(
         config=config,
         errors=errors,
         host=host,
+        serving=serving,
         broker=broker,
         control=control,
         hub=hub,

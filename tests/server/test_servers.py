@@ -336,17 +336,11 @@ import asyncio, os, signal, threading
 import uvicorn
 from tests.apps.server import app, sse
 
-loops = []
-
-@app.before_serving
-async def remember():
-    loops.append(asyncio.get_running_loop())
-
 server = uvicorn.Server(uvicorn.Config(app, port=int(os.environ["PORT"])))
 thread = threading.Thread(target=server.run)
 
 def stop(*_):
-    asyncio.run_coroutine_threadsafe(sse.close_all(), loops[0])
+    asyncio.run(sse.close_all())
     server.should_exit = True
 
 signal.signal(signal.SIGTERM, stop)
