@@ -38,6 +38,8 @@ class ServingLoop:
         self._timeout = timeout
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pid = 0
+        #: Called when the loop that served turns out to be closed; whoever serves the app sets it.
+        self.forget_closed: Callable[[], None] = self.leave
 
     @property
     def is_known(self) -> bool:
@@ -91,6 +93,8 @@ class ServingLoop:
             Exception: Any exception of the function.
         """
         loop = self._loop
+        if loop is not None and loop.is_closed():
+            self.forget_closed()
         if loop is None or not self.is_elsewhere:
             return await function(*args, **kwargs)
         outcome: concurrent.futures.Future[Result] = concurrent.futures.Future()

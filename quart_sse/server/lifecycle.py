@@ -42,6 +42,7 @@ class Lifecycle:
         housekeeping: Housekeeping,
     ) -> None:
         self._serving = serving
+        serving.forget_closed = self.abandon
         self._broker = broker
         self._control = control
         self._hub = hub

@@ -279,6 +279,28 @@ def test_fragment_is_not_dead_after_a_loop_of_ones_own() -> None:
     assert "<li>2</li>" in asyncio.run(read())
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_publishing_after_a_loop_that_was_closed_reaches_no_dead_stream(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What listened there is forgotten, and a later stream hears what comes then."""
+    app, topic = make_board()
+    loop = asyncio.new_event_loop()
+    stream = open_stream(app, "/sse/board")
+    loop.run_until_complete(stream.__aenter__())
+    loop.run_until_complete(asyncio.sleep(0.05))
+    loop.close()
+
+    asyncio.run(topic.publish("said", 1))
+
+    assert not app.extensions[KEY].connections
+    ours = [record.levelname for record in caplog.records if record.name == "quart_sse"]
+    assert ours == ["WARNING"]  # that no page is served
+    assert asyncio.run(serve_once(app, topic)) == "xboard.list"
+    del stream
+    gc.collect()  # the tasks that were pending in the closed loop, which complain of it
+
+
 def test_end_of_a_loop_is_noticed_without_a_lifespan() -> None:
     """Regular work, signal handlers and broker end with the loop of the first request."""
     app, _ = make_board()
