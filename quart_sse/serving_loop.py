@@ -169,6 +169,12 @@ def _note_fork() -> None:
     _is_child = True
 
 
+def end_of_fork() -> None:
+    """Note that a forked process has forgotten all that was its parent's."""
+    global _is_child
+    _is_child = False
+
+
 _is_child = False
 if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
     os.register_at_fork(after_in_child=_note_fork)
@@ -193,6 +199,8 @@ def at_end_of_loop(function: Callable[[], Awaitable[None]]) -> object:
         finally:
             await function()
 
+    if getattr(asyncio.get_running_loop(), "_asyncgens_shutdown_called", False):
+        return None  # the loop is about to end: what begins now is ended by who began it
     generator = wait()
     with contextlib.suppress(StopIteration):
         # Its first step makes it known to the loop, and waits for nothing.

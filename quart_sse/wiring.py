@@ -115,7 +115,7 @@ def wire(
         connections=connections,
         channels=declared,
         presence=presence,
-        binding=Binding(host, config, publisher, hub, presence, renderer),
+        binding=Binding(host, config, publisher, hub, presence, renderer, serving),
         signer=signer,
         gate=gate,
         revocations=revocations,

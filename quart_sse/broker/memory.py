@@ -76,8 +76,9 @@ class MemoryBroker(Broker):
         self.abandon()
 
     def abandon(self) -> None:
-        """Forget the hub."""
+        """Forget the hub, and who was here: nobody renews a record of this broker."""
         self._receiver = None
+        self._present.clear()
         self.state = State.STOPPED
 
     async def release(self) -> None:

@@ -13,6 +13,7 @@ from ..errors import FragmentError
 from ..host import Host
 from ..hub import FragmentSpec, Hub, id_of
 from ..publisher import AsyncPublisher
+from ..serving_loop import ServingLoop
 from ..wire import plain
 from .declaration import Declaration, Fragment
 from .presence import Presence, PresenceTracker
@@ -65,6 +66,7 @@ class Binding:
     hub: Hub
     presence: PresenceTracker
     pushes: Pushes
+    serving: ServingLoop
 
 
 class Channel:
@@ -382,7 +384,9 @@ class Topic:
             )
         bound = self._binding
         if template is not None:
-            text = await bound.pushes.render_template(self.name, fragment, template, context)
+            text = await bound.serving.run(
+                bound.pushes.render_template, self.name, fragment, template, context
+            )
         else:
             given = html if html is None or hasattr(html, "__html__") else plain(html)
             text = bound.pushes.check(self.name, fragment, str(escape(given)))

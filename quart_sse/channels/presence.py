@@ -128,12 +128,17 @@ class PresenceTracker:
         """
         while self._departed and self._departed[0][0] <= now:
             _, connection = self._departed[0]
-            for topic in connection.subscription:
-                await self._broker.exit(topic, connection.id)
-                await self._refresh(topic)
-            # Only now: if the broker goes away before a refresh, the next sweep repeats both.
-            if self._departed and self._departed[0][1] is connection:
-                self._departed.popleft()
+            is_done = True
+            try:
+                for topic in connection.subscription:
+                    await self._broker.exit(topic, connection.id)
+                    await self._refresh(topic)
+            except BrokerUnavailable:
+                is_done = False  # the next sweep repeats both, or the refresh would be lost
+                raise
+            finally:
+                if is_done and self._departed and self._departed[0][1] is connection:
+                    self._departed.popleft()
 
     async def _refresh(self, topic: str) -> None:
         """Refresh the fragments of a topic that were declared ``presence=True``."""

@@ -132,6 +132,7 @@ class Connections:
         self._by_id.clear()
         self._by_owner.clear()
         self.emptied = asyncio.Event()
+        self.emptied.set()
 
     # -- the server's stop -------------------------------------------------------------------------
 

@@ -1,7 +1,12 @@
 """The Quart host: what the other wings need of Quart."""
 
+import asyncio
+import contextvars
 import inspect
+import os
 from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -25,7 +30,8 @@ from ..wire import Position
 #: Address of the client of a shared fragment's request, which no client can have (RFC 5737). It is
 #: not loopback, which apps may trust.
 NO_ONE = "192.0.2.1"
-
+#: Most threads in which sync hooks and renderers of shared fragments run.
+RENDERS = 8
 
 #: Whether the method takes the context as its first argument, as from Quart 0.23 on.
 _IS_CONTEXT_FIRST = [*inspect.signature(Quart.process_response).parameters][1] != "response"
@@ -49,6 +55,35 @@ class QuartHost:
         self._config = config
         self._known = known
         self._once = OnceLog()
+        #: the process, which may have been forked since, and its threads
+        self._executor: tuple[int, ThreadPoolExecutor] | None = None
+
+    def run_renders_apart(self) -> None:
+        """Run the sync functions of renders in threads of their own.
+
+        A sync view holds a thread of the loop's executor while its page is rendered. If the hooks
+        and renderers of its fragments needed one, too, enough pages at once would wait for ever.
+        """
+        usual = self._app.sync_to_async
+
+        def sync_to_async(function: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
+            run_as_usual = usual(function)
+
+            async def run(*args: Any, **kwargs: Any) -> Any:
+                if not (has_request_context() and self.exchange().is_rendering):
+                    return await run_as_usual(*args, **kwargs)
+                call = partial(contextvars.copy_context().run, function, *args, **kwargs)
+                return await asyncio.get_running_loop().run_in_executor(self._threads(), call)
+
+            return run
+
+        self._app.sync_to_async = sync_to_async  # type: ignore[method-assign, assignment]
+
+    def _threads(self) -> ThreadPoolExecutor:
+        if self._executor is None or self._executor[0] != os.getpid():
+            threads = ThreadPoolExecutor(RENDERS, thread_name_prefix="quart_sse-render")
+            self._executor = os.getpid(), threads
+        return self._executor[1]
 
     @property
     def url_map(self) -> Map:
@@ -125,8 +160,17 @@ class QuartHost:
         async def complete(response: Any) -> Any:
             is_part = response.mimetype == "text/html" and response.status_code == 200
             if is_part and isinstance(response.response, DataBody):
-                body = await response.get_data(as_text=True)
-                response.set_data(body + await function())
+                if "Content-Encoding" in response.headers:
+                    self._once.warn(
+                        "encoding",
+                        "An answer to htmx with fragments is compressed before they could be "
+                        "connected, so they will not change. Put {{ sse_connect() }} after them. "
+                        "This is logged once.",
+                    )
+                    return response
+                # Bytes: the view may have chosen another charset.
+                more = (await function()).encode("ascii", "xmlcharrefreplace")
+                response.set_data(await response.get_data(as_text=False) + more)
             return response
 
     async def call(self, function: Callable[..., Any], values: Mapping[str, Any]) -> Any:
@@ -159,7 +203,14 @@ class QuartHost:
             status = 500
             try:
                 self._check_blueprint(pushed.request.blueprint)
-                answer = await self._app.preprocess_request(pushed)
+                try:
+                    answer = await self._app.preprocess_request(pushed)
+                except Exception as error:
+                    raise RenderError(
+                        f"A before_request function raised {type(error).__name__} in the request "
+                        f"for {path!r}: {error} Let it pass where sse.is_rendering is true, or "
+                        "declare the fragment personal=True."
+                    ) from error
                 if answer is not None:
                     raise RenderError(
                         f"A before_request function answered the request for {path!r}. Return None "

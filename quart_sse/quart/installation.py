@@ -39,7 +39,7 @@ class Installation:
         broker: Broker | None = None,
     ) -> None:
         used = broker or make_broker(config)
-        host = QuartHost(app, config, lambda: used.known)
+        self._host = host = QuartHost(app, config, lambda: used.known)
         self.services: Services = wire(host, used, channels, identify, config, reloader())
         self._app = app
         self._endpoints = Endpoints(self.services)
@@ -48,6 +48,7 @@ class Installation:
     def install(self) -> None:
         """Register the endpoints, hooks and middleware."""
         app, services = self._app, self.services
+        self._host.run_renders_apart()
         app.jinja_env.globals["_quart_sse"] = services.macros
         prefix = services.config.url_prefix
         app.register_blueprint(self._endpoints.extension_blueprint(), url_prefix=prefix)

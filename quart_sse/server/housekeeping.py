@@ -130,8 +130,8 @@ class Housekeeping:
             await self._processes.announce()
             await self._presence.announce()
             self._announce_at = now + ANNOUNCE
-        await self._presence.sweep(now)
         await self._hub.forget(now)
+        await self._presence.sweep(now)
 
     async def _end_old(self, now: float) -> None:
         patience = self._config.send_timeout

@@ -7,6 +7,7 @@ coroutine. Each look is a ``getattr``: if a server has changed, its own default 
 """
 
 import asyncio
+import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -59,8 +60,11 @@ def _calls(task: "asyncio.Task[Any] | None") -> Iterator[tuple[Any, Any]]:
     frame = None if task is None else getattr(task.get_coro(), "cr_frame", None)
     names = {} if frame is None else frame.f_locals
     request = names.get("self")
-    if request is not None and hasattr(request, "scope") and hasattr(request, "send"):
-        yield request.scope, request.send
+    own = None
+    with contextlib.suppress(Exception):  # it may be anything, a proxy too
+        own = request.scope, request.send  # type: ignore[union-attr]
+    if own is not None:
+        yield own
     elif "scope" in names and "send" in names:
         yield names["scope"], names["send"]
 
@@ -85,7 +89,9 @@ def find_worker() -> Any:
             if frame is None:
                 break
             context = frame.f_locals.get("context")
-            if hasattr(context, "terminated"):
+            # By its class, for the variable of an app's own task may be anything, a proxy too.
+            is_hypercorn_s = type(context).__module__.startswith("hypercorn.")
+            if is_hypercorn_s and hasattr(context, "terminated"):
                 return context
             coroutine = getattr(coroutine, "cr_await", None)
     return None

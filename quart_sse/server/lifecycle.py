@@ -1,13 +1,14 @@
 """Lifecycle: an app begins to be served in a process, and ends."""
 
 import os
+import threading
 import weakref
 from functools import partial
 
 from ..broker import Broker, Control
 from ..channels import PresenceTracker
 from ..hub import Connections, Hub
-from ..serving_loop import ServingLoop, at_end_of_loop
+from ..serving_loop import ServingLoop, at_end_of_loop, end_of_fork
 from .housekeeping import Housekeeping
 from .shutdown import Shutdown
 
@@ -52,6 +53,7 @@ class Lifecycle:
         self._housekeeping = housekeeping
         self._start: object | None = None  #: identifies the last start; None while stopped
         self._end: object = None
+        self._lock = threading.Lock()
         _all.add(self)
 
     @property
@@ -69,17 +71,22 @@ class Lifecycle:
 
         Call it when the server has installed its signal handlers, which the shutdown wraps.
         """
-        if self._serving.is_here or self._serving.is_elsewhere:
-            return
-        if self._serving.is_known:
-            self.abandon()
-        self._serving.enter()
+        with self._lock:  # two threads may have the first request at once
+            if self._serving.is_here or self._serving.is_elsewhere:
+                return
+            if self._serving.is_known:
+                self.abandon()
+            self._serving.enter()
         start = self._start = object()
         self._end = at_end_of_loop(partial(self._stop_after, start))
         self._shutdown.start()
         self._control.begin()
         self._housekeeping.start()
-        await self._broker.start(self._hub)
+        try:
+            await self._broker.start(self._hub)
+        except BaseException:
+            self.abandon()  # so that a later start begins anew
+            raise
 
     async def _stop_after(self, start: object) -> None:
         if self._start is start:
@@ -90,13 +97,14 @@ class Lifecycle:
         if not self._serving.is_here:
             return
         self._start = None
-        await self._shutdown.stop()
-        await self._housekeeping.stop()
-        await self._control.end()
-        await self._hub.close()
-        await self._broker.stop()
-        self._presence.clear()
-        self._serving.leave()
+        try:
+            await self._shutdown.stop()
+            await self._housekeeping.stop()
+            await self._control.end()
+            await self._hub.close()
+            await self._broker.stop()
+        finally:  # also if a step fails or is cancelled, so that a later start begins from nothing
+            self.abandon()
 
     def abandon(self) -> None:
         """Forget what belongs to a loop that has ended, or to the process that forked this one."""
@@ -125,6 +133,7 @@ _all: "weakref.WeakSet[Lifecycle]" = weakref.WeakSet()
 def _abandon_all() -> None:
     for lifecycle in list(_all):
         lifecycle.abandon()
+    end_of_fork()
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork

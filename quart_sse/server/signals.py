@@ -40,7 +40,9 @@ def listen(listener: Listener) -> list[Handler]:
     """
     if threading.current_thread() is not threading.main_thread():
         return []
-    _listeners.add(listener)
+    if listener not in _listeners:
+        _listeners.add(listener)
+        weakref.finalize(listener, _leave_if_unused).atexit = False
     servers = []
     for number in SIGNALS:
         present = signal.getsignal(number)
@@ -59,6 +61,10 @@ def listen(listener: Listener) -> list[Handler]:
 def unlisten(listener: Listener) -> None:
     """Let a listener hear no more; the last one leaves the server's handlers as they were."""
     _listeners.discard(listener)
+    _leave_if_unused()
+
+
+def _leave_if_unused() -> None:
     if _listeners or threading.current_thread() is not threading.main_thread():
         return
     for number, (ours, previous) in _installed.items():

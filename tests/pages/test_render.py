@@ -1082,6 +1082,23 @@ async def test_session_that_a_hook_changes_is_no_renderer_s(
     assert "changes the session" not in caplog.text
 
 
+@pytest.mark.parametrize("status", [404, 401])
+async def test_page_is_there_although_a_gate_hides_it_from_visitors(
+    app: Quart, board: Channel, status: int
+) -> None:
+    """A hook's 404 in the anonymous request is no answer to who is signed in."""
+    board.fragment("list")(lambda: "list")
+    add_page(app, LIST)
+
+    @app.before_request
+    async def hide() -> None:
+        if "user" not in request.args:
+            abort(status)
+
+    assert (await QuartClient(app).get("/?user=ada")).status_code == 500
+    assert (await QuartClient(app).get("/")).status_code == status
+
+
 @pytest.mark.parametrize("releases", [True, False])
 async def test_pages_that_hold_what_their_fragments_need_are_told(
     app: Quart, caplog: pytest.LogCaptureFixture, releases: bool

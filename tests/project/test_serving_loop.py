@@ -6,12 +6,15 @@ import logging
 import multiprocessing
 import threading
 import time
+import warnings
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from jinja2 import DictLoader
 from quart import Quart, render_template_string
 from quart.testing import QuartClient
 
@@ -287,8 +290,8 @@ def test_publishing_after_a_loop_that_was_closed_reaches_no_dead_stream(
     app, topic = make_board()
     loop = asyncio.new_event_loop()
     stream = open_stream(app, "/sse/board")
-    loop.run_until_complete(stream.__aenter__())
-    loop.run_until_complete(asyncio.sleep(0.05))
+    opened = loop.run_until_complete(stream.__aenter__())
+    loop.run_until_complete(opened.next("sse-open"))
     loop.close()
 
     asyncio.run(topic.publish("said", 1))
@@ -297,7 +300,7 @@ def test_publishing_after_a_loop_that_was_closed_reaches_no_dead_stream(
     ours = [record.levelname for record in caplog.records if record.name == "quart_sse"]
     assert ours == ["WARNING"]  # that no page is served
     assert asyncio.run(serve_once(app, topic)) == "xboard.list"
-    del stream
+    del stream, opened
     gc.collect()  # the tasks that were pending in the closed loop, which complain of it
 
 
@@ -517,3 +520,111 @@ async def test_lifespan_that_stops_in_another_way_stops_once() -> None:
 
         assert (await stream.next("said")).data == "x"
         await until(lambda: app.extensions[KEY].lifecycle.is_serving)
+
+
+# -- what strangers found --
+
+
+async def test_sync_views_that_render_pages_do_not_wait_for_each_other() -> None:
+    """Each holds a thread, and its fragments need some, too."""
+    app, _ = make_board(QUART_SSE_RENDER_TIMEOUT=10)
+    app.before_request(lambda: None)  # which runs in a thread
+
+    @app.get("/page")
+    def sync_page() -> str:
+        html: str = asyncio.run(render_template_string(MACROS + LIST_AND_CONNECT))
+        return html
+
+    executor = ThreadPoolExecutor(2)
+    asyncio.get_running_loop().set_default_executor(executor)
+    async with app.test_app(), asyncio.timeout(8):
+        pages = await asyncio.gather(*(QuartClient(app).get("/page") for _ in range(6)))
+
+    assert [each.status_code for each in pages] == [200] * 6
+
+
+async def test_push_of_a_sync_view_runs_hooks_where_they_belong() -> None:
+    """A hook may use what belongs to the loop of the app, such as a pool of connections."""
+    app, topic = make_board()
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    @app.before_request
+    async def note() -> None:
+        loops.append(asyncio.get_running_loop())
+
+    app.jinja_loader = DictLoader({"x.html": "pushed"})
+
+    @app.post("/push")
+    def push() -> str:
+        asyncio.run(topic.push(LIST, template="x.html"))
+        return "done"
+
+    async with app.test_app(), viewing(QuartClient(app)) as stream:
+        await QuartClient(app).post("/push")
+
+        assert (await next_html(stream))[1] == "pushed"
+    assert set(loops) == {asyncio.get_running_loop()}
+
+
+async def test_nobody_is_present_after_a_restart() -> None:
+    """Those who were there when the app stopped are not, when it serves again."""
+    app, topic = make_board(QUART_SSE_PRESENCE_LINGER=0)
+    async with app.test_app(), open_stream(app, "/sse/board") as stream:
+        await stream.next("sse-open")
+        assert (await topic.presence()).connections == 1
+    async with app.test_app():
+        assert (await topic.presence()).connections == 0
+
+
+async def test_app_serves_again_after_a_stop_that_was_cancelled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A step of it took too long, or failed."""
+    app, topic = make_board(QUART_SSE_DEBOUNCE=0)
+    control = app.extensions[KEY].control
+    await app.startup()
+    monkeypatch.setattr(control, "end", asyncio.Event().wait)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(app.shutdown(), 0.05)
+    monkeypatch.undo()
+
+    async with app.test_app():
+        assert await serve_once(app, topic) == "xboard.list"
+
+
+async def test_broker_that_does_not_start_is_started_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The first request fails, a later one is served."""
+    app, topic = make_board(QUART_SSE_DEBOUNCE=0)
+    broker = app.extensions[KEY].broker.inner
+
+    async def fail(_: object) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr(broker, "start", fail)
+    with pytest.raises(OSError, match="no network"):
+        await QuartClient(app).get("/")
+    monkeypatch.undo()
+
+    assert await serve_once(app, topic) == "xboard.list"
+
+
+async def test_loop_that_warns_of_nothing_ends(tmp_path: Path) -> None:
+    """Tests often turn warnings into errors, as of what begins when a loop is about to end."""
+    async with running_redis(tmp_path) as redis:
+        app, _ = make_board(QUART_SSE_BROKER_URL=redis.url)
+        services = app.extensions[KEY]
+
+        def serve() -> None:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                for _ in range(5):
+                    asyncio.run(get_text(QuartClient(app)))
+                    assert not services.lifecycle.is_serving
+
+        before = await clients(redis)
+        await asyncio.to_thread(serve)
+        async with asyncio.timeout(5):
+            while await clients(redis) > before:
+                pass

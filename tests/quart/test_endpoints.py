@@ -3,16 +3,17 @@
 import asyncio
 import gzip
 import hashlib
+from typing import Any
 
 import brotli  # type: ignore[import-untyped]
 import pytest
-from quart import Quart, Response, g, request
+from quart import Quart, Response, after_this_request, g, render_template_string, request
 from quart.testing import QuartClient
 
 from quart_sse import SSE
 from quart_sse.channels.channel import Channel
 from quart_sse.pages import STATIC
-from tests.support.pages import LIST, add_page, get_text, loader_of, make_app, viewing
+from tests.support.pages import LIST, MACROS, add_page, get_text, loader_of, make_app, viewing
 from tests.support.streams import SSE_ACCEPT, client_of, open_stream
 
 
@@ -305,3 +306,46 @@ async def test_part_of_a_page_is_completed_before_it_is_compressed(is_first: boo
 
     assert answer.status_code == 200
     assert "sse-connect" in html
+
+
+async def test_part_that_is_compressed_too_early_is_left_alone(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A decorator of the view has asked first; the log says what to do."""
+    app = Quart(__name__)
+    app.secret_key = "for tests only"
+    SSE(app).channel("board", "/board", public=True).fragment("list")(lambda: "list")
+
+    @app.get("/")
+    async def page() -> str:
+        @after_this_request
+        async def compress(response: Any) -> Any:
+            response.set_data(gzip.compress(await response.get_data(as_text=False)))
+            response.headers["Content-Encoding"] = "gzip"
+            return response
+
+        return await render_template_string(MACROS + LIST)
+
+    answer = await QuartClient(app).get("/", headers={"HX-Request": "true"})
+
+    assert answer.status_code == 200
+    assert b"list" in gzip.decompress(await answer.get_data(as_text=False))
+    assert "sse_connect()" in caplog.text
+
+
+async def test_part_in_another_charset_is_completed() -> None:
+    """The bytes of the view stay as they are."""
+    app = Quart(__name__)
+    app.secret_key = "for tests only"
+    SSE(app).channel("board", "/board", public=True).fragment("list")(lambda: "caf\u00e9")
+
+    @app.get("/")
+    async def page() -> Response:
+        html = await render_template_string(MACROS + LIST)
+        return Response(html.encode("latin-1"), content_type="text/html; charset=latin-1")
+
+    answer = await QuartClient(app).get("/", headers={"HX-Request": "true"})
+    html = (await answer.get_data(as_text=False)).decode("latin-1")
+
+    assert "caf\u00e9" in html
+    assert "sse-connect=" in html

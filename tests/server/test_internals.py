@@ -2,9 +2,12 @@
 
 import asyncio
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
+import quart
 
 from quart_sse.config import Config
 from quart_sse.hub.connections import Connections
@@ -101,6 +104,30 @@ async def test_server_that_is_unknown_has_neither() -> None:
 
     assert find_transport({"http_version": "1.1"}, send, None) is None
     assert find_worker() is None
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda: quart.g, lambda: SimpleNamespace(terminated=False), AsyncMock],
+    ids=["proxy", "namespace", "mock"],
+)
+async def test_what_an_app_calls_context_is_no_worker(make: Callable[[], object]) -> None:
+    """A task of its own may have a variable of that name, with anything in it."""
+    thing = make()
+
+    async def work(context: object) -> None:
+        await asyncio.Event().wait()
+
+    async def method(self: object) -> None:
+        await asyncio.Event().wait()
+
+    tasks = [asyncio.create_task(work(thing)), asyncio.create_task(method(thing))]
+    await asyncio.sleep(0)
+
+    assert find_worker() is None
+    assert find_transport({"http_version": "1.1"}, None, tasks[1]) is None
+    for task in tasks:
+        task.cancel()
 
 
 async def test_server_that_shows_no_stop_is_named(caplog: pytest.LogCaptureFixture) -> None:

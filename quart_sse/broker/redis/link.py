@@ -85,9 +85,10 @@ class Link:
         loop = asyncio.get_running_loop()
         lane = self._lanes.get(loop)
         if lane is None or lane.is_closed:
-            for other in list(self._lanes):
-                if other.is_closed() or self._lanes[other].is_closed:
-                    del self._lanes[other]
+            # Other threads do the same.
+            for other, old in list(self._lanes.items()):
+                if other.is_closed() or old.is_closed:
+                    self._lanes.pop(other, None)
             lane = self._lanes[loop] = _Lane(self._new_pool(), self._timeout)
         return lane
 

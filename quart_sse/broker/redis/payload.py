@@ -25,15 +25,16 @@ from ..replay import Past
 FORMAT = 1
 #: Prefix of every message, which the scripts write.
 VERSION = "1"
-#: Name of the field of an event whose data are a text that reads like JSON.
-TEXT = "text"
+#: End of the origin of an event whose data are a text that reads like JSON. Older releases, which
+#: read no fields, pass it on to clients, which know no page of that name.
+TEXT = ";text"
 
 
 def write(message: Message) -> str:
     """Return the payload of a message, for :class:`Reader`."""
     retry = "" if message.retry_ms is None else str(message.retry_ms)
-    notes = f"{retry};{TEXT}=1" if message.is_text else retry
-    return f"{message.name or ''}|{notes}|{_escape(message.origin)}|{message.data or ''}"
+    origin = f"{message.origin}{TEXT}" if message.is_text else message.origin
+    return f"{message.name or ''}|{retry}|{_escape(origin)}|{message.data or ''}"
 
 
 class Reader:
@@ -134,14 +135,12 @@ class Reader:
     def _payload(self, kind: Kind, id: Id, topic: str, payload: str) -> Message:
         name, notes, origin, data = payload.split("|", 3)
         retry, *fields = notes.split(";")
-        is_text = False
         for field in fields:
-            if field == f"{TEXT}=1":
-                is_text = True
-            else:
-                self._skip("field", field.partition("=")[0])
+            self._skip("field", field.partition("=")[0])
         retry_ms = int(retry) if retry else None
-        return Message(kind, id, topic, name, data, retry_ms, _unescape(origin), is_text)
+        is_text = kind is Kind.EVENT and origin.endswith(TEXT)
+        origin = _unescape(origin.removesuffix(TEXT) if is_text else origin)
+        return Message(kind, id, topic, name, data, retry_ms, origin, is_text)
 
     def _skip(self, what: str, name: str) -> None:
         self._once.warn(

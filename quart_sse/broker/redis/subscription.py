@@ -122,5 +122,5 @@ class Subscription:
 
     async def close(self) -> None:
         """Close the connection; a waiting :meth:`read` raises."""
-        with contextlib.suppress(RedisError, OSError):
+        with contextlib.suppress(RedisError, OSError, RuntimeError):  # its loop may be closed
             await self._connection.disconnect(nowait=True)
