@@ -19,7 +19,7 @@ class ServingBroker(Broker):
 
     def __init__(self, broker: Broker, serving: ServingLoop) -> None:
         self.inner: Broker = broker
-        self.is_shared = broker.is_shared
+        self.is_shared: bool = broker.is_shared
         self._serving = serving
 
     @property

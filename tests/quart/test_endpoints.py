@@ -337,7 +337,7 @@ async def test_part_in_another_charset_is_completed() -> None:
     """The bytes of the view stay as they are."""
     app = Quart(__name__)
     app.secret_key = "for tests only"
-    SSE(app).channel("board", "/board", public=True).fragment("list")(lambda: "caf\u00e9")
+    SSE(app).channel("board", "/board", public=True).fragment("list")(lambda: "\u00e9")
 
     @app.get("/")
     async def page() -> Response:
@@ -347,5 +347,5 @@ async def test_part_in_another_charset_is_completed() -> None:
     answer = await QuartClient(app).get("/", headers={"HX-Request": "true"})
     html = (await answer.get_data(as_text=False)).decode("latin-1")
 
-    assert "caf\u00e9" in html
+    assert "\u00e9" in html
     assert "sse-connect=" in html
