@@ -34,7 +34,7 @@ test-packages: ## Serve it among other packages of apps, on Python 3.11 and on 3
 
 test-min: .venv-min/.stamp-dev ## Run those without a browser, with the oldest dependencies allowed
 	@scripts/tools.sh
-	.venv-min/bin/python -m pytest -m "not browser and not slow and not bench" $(ARGS)
+	.venv-min/bin/python -m pytest -m "not browser and not slow and not bench and not packages" $(ARGS)
 
 check: .venv/.stamp-dev node_modules/.stamp ## Check format, lint, spelling and types
 	$(RUN) ruff format --check
