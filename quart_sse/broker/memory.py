@@ -5,7 +5,7 @@ import os
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from ..error_log import OnceLog
 from ..wire import ZERO, Id, Position, new_epoch
@@ -96,7 +96,7 @@ class MemoryBroker(Broker):
     async def publish(self, message: Message, keep: Keep) -> Id:
         """Assign an id to a message, keep it, and hand it to the hub."""
         self._last = self._last.next(self._now_ms())
-        message = replace(message, id=self._last)
+        message = message.with_id(self._last)
         if message.kind in (Kind.EVENT, Kind.CONTROL) and keep.events:
             self._keep_event(self._touch(message.topic, keep), message, keep)
         elif message.kind in (Kind.REFRESH, Kind.PUSH):

@@ -1,11 +1,11 @@
 """Messages: what they say, and what is known of them wherever they go."""
 
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, fields, replace
 
 import pytest
 
 from quart_sse.broker import CONTROL_HISTORY, Kind, Message
-from quart_sse.wire.position import ZERO
+from quart_sse.wire.position import ZERO, Id
 
 
 def test_kinds_have_the_names_that_are_written() -> None:
@@ -19,6 +19,15 @@ def test_message_that_was_published_cannot_be_changed() -> None:
 
     with pytest.raises(FrozenInstanceError):
         message.data = "another"  # type: ignore[misc]
+
+
+def test_id_is_assigned_and_all_else_stays() -> None:
+    """Also a field that is added later."""
+    values = ["board", "said", "hello", 5, "page", True]
+    message = Message(Kind.EVENT, ZERO, *values)  # type: ignore[arg-type]
+
+    assert len(fields(Message)) == 2 + len(values)
+    assert message.with_id(Id(7, 1)) == replace(message, id=Id(7, 1))
 
 
 @pytest.mark.parametrize("kind", Kind)
