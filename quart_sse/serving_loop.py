@@ -49,7 +49,8 @@ class ServingLoop:
     @property
     def is_here(self) -> bool:
         """Whether the running loop serves the app."""
-        return self._loop is not None and self._loop is asyncio.get_running_loop()
+        # Also where no loop runs, as when a coroutine is made for asyncio.run().
+        return self._loop is not None and self._loop is asyncio._get_running_loop()
 
     @property
     def is_elsewhere(self) -> bool:

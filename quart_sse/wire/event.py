@@ -157,6 +157,8 @@ class EventBodies:
         return self._full
 
     def _encode(self, name: str) -> bytes:
+        if not self.type:  # nearly every event
+            return encode_body(self.data, name, self.retry_ms, origin=self.origin)
         return encode_body(self.data, name, self.retry_ms, origin=self.origin, type=self.type)
 
 
