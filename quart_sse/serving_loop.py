@@ -4,7 +4,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from typing import Any, ParamSpec, TypeVar
 
 from .errors import BrokerUnavailable
@@ -38,7 +38,7 @@ class ServingLoop:
         self._timeout = timeout
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pid = 0
-        #: Called when the loop that served turns out to be closed; whoever serves the app sets it.
+        #: Called when the loop that served turns out to be closed; the lifecycle sets it.
         self.forget_closed: Callable[[], None] = self.leave
 
     @property
@@ -161,24 +161,29 @@ def forget(*things: object) -> None:
     Args:
         things: Connections, tasks and what holds them.
     """
-    if _is_child:
+    if _is_of_parent:
         _of_parent.extend(things)
 
 
-def _note_fork() -> None:
-    global _is_child
-    _is_child = True
+@contextlib.contextmanager
+def after_fork() -> Iterator[None]:
+    """Keep all that is forgotten within the block, because it is the parent's."""
+    global _is_of_parent
+    _is_of_parent = True
+    try:
+        yield
+    finally:
+        _is_of_parent = False
 
 
-def end_of_fork() -> None:
-    """Note that a forked process has forgotten all that was its parent's."""
-    global _is_child
-    _is_child = False
+_is_of_parent = False
 
 
-_is_child = False
-if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
-    os.register_at_fork(after_in_child=_note_fork)
+def cancel_left(task: "asyncio.Task[Any] | None") -> None:
+    """Cancel a task that was left in another loop, which may be closed."""
+    if task is not None:
+        with contextlib.suppress(RuntimeError):
+            task.cancel()
 
 
 def at_end_of_loop(function: Callable[[], Awaitable[None]]) -> object:

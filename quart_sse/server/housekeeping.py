@@ -1,7 +1,6 @@
 """Housekeeping: the one task of a process that does all regular work when it is due."""
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable
 
@@ -11,6 +10,7 @@ from ..config import Config
 from ..error_log import ErrorLog
 from ..errors import BrokerUnavailable
 from ..hub import Batch, Connection, Connections, Hub, Part
+from ..serving_loop import cancel_left
 from ..wire import Ending
 from .shutdown import Shutdown
 
@@ -94,10 +94,8 @@ class Housekeeping:
 
     def abandon(self) -> None:
         """Forget the task of a loop that has ended; it ends if that loop goes on."""
-        task, self._task = self._task, None
-        if task is not None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed
-                task.cancel()
+        cancel_left(self._task)
+        self._task = None
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()

@@ -8,7 +8,7 @@ from functools import partial
 from ..broker import Broker, Control
 from ..channels import PresenceTracker
 from ..hub import Connections, Hub
-from ..serving_loop import ServingLoop, at_end_of_loop, end_of_fork
+from ..serving_loop import ServingLoop, after_fork, at_end_of_loop
 from .housekeeping import Housekeeping
 from .shutdown import Shutdown
 
@@ -85,7 +85,7 @@ class Lifecycle:
         try:
             await self._broker.start(self._hub)
         except BaseException:
-            self.abandon()  # so that a later start begins anew
+            self.abandon()  # so that a later start begins from nothing
             raise
 
     async def _stop_after(self, start: object) -> None:
@@ -131,9 +131,9 @@ _all: "weakref.WeakSet[Lifecycle]" = weakref.WeakSet()
 
 
 def _abandon_all() -> None:
-    for lifecycle in list(_all):
-        lifecycle.abandon()
-    end_of_fork()
+    with after_fork():
+        for lifecycle in list(_all):
+            lifecycle.abandon()
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork

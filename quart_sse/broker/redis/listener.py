@@ -1,7 +1,6 @@
 """The supervised subscription of a process: it reconnects whatever ends it."""
 
 import asyncio
-import contextlib
 import logging
 import random
 from collections.abc import Iterable
@@ -10,7 +9,7 @@ from redis.exceptions import RedisError
 
 from ...error_log import ErrorLog
 from ...errors import BrokerUnavailable
-from ...serving_loop import forget
+from ...serving_loop import cancel_left, forget
 from ..base import Receiver, State
 from . import commands
 from .commands import Names
@@ -99,9 +98,7 @@ class Listener:
         task, subscription = self._task, self._subscription
         forget(task, subscription)
         self._task = self._subscription = None
-        if task is not None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed
-                task.cancel()
+        cancel_left(task)
         self._changed = asyncio.Event()
         self._wanted.clear()
         self.state = State.STOPPED
