@@ -79,7 +79,7 @@ class SSE:
 
     def __init__(self, app: Quart | None = None, *, broker: Broker | None = None) -> None:
         self.channels: dict[str, Channel] = {}
-        # An app is collected when nobody else holds it, such as one that was made for a test.
+        # An app is collected when nothing else holds it, such as one that was made for a test.
         self._installations: weakref.WeakSet[Installation] = weakref.WeakSet()
         self._identity: Callable[..., Any] | None = None
         if app is not None:

@@ -76,7 +76,7 @@ class MemoryBroker(Broker):
         self.abandon()
 
     def abandon(self) -> None:
-        """Forget the hub, and who was here: nobody renews a record of this broker."""
+        """Forget the hub and the presence of its connections, which none of them renews."""
         self._receiver = None
         self._present.clear()
         self.state = State.STOPPED

@@ -41,7 +41,7 @@ class EventStream(Response):
         self.timeout: Any = None
 
     async def get_data(self, as_text: bool = True) -> Any:
-        """Refuse: the data have no end, so whoever waits for them waits for ever.
+        """Refuse: the data have no end, so a caller would wait for ever.
 
         Raises:
             SetupError: Always; ``add_etag``, ``freeze`` and ``data`` come here, too.

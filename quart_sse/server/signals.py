@@ -23,10 +23,10 @@ class Listener(Protocol):
     """Hears of signals; see :class:`~quart_sse.server.shutdown.Shutdown`."""
 
     def signalled(self) -> None:
-        """Note that the process shall stop; it may be called at any point of the code."""
+        """Note that the process is to stop; it may be called at any point of the code."""
 
 
-#: An app that nobody holds any more hears nothing.
+#: Weak, so that an app that has been dropped hears nothing.
 _listeners: "weakref.WeakSet[Listener]" = weakref.WeakSet()
 #: Signal -> the handler of this module, and the one that it calls.
 _installed: dict[signal.Signals, tuple[Handler, Handler]] = {}

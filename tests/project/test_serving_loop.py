@@ -8,7 +8,7 @@ import threading
 import time
 import warnings
 import weakref
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -349,6 +349,13 @@ async def clients(redis: RedisServer) -> int:
     return len((await redis.ask("CLIENT", "LIST")).splitlines()) - 1
 
 
+async def until_clients(redis: RedisServer, most: int) -> None:
+    """Wait until Redis has no more clients than that."""
+    async with asyncio.timeout(5):
+        while await clients(redis) > most:
+            pass
+
+
 async def test_sync_views_leave_no_connection_to_redis(tmp_path: Path) -> None:
     """They are handed over, so a hundred need no more connections than one."""
     async with running_redis(tmp_path) as redis:
@@ -374,9 +381,7 @@ async def test_loops_take_their_connections_with_them(tmp_path: Path) -> None:
                 asyncio.run(topic.publish("said", 1))
 
         await asyncio.to_thread(work)
-        async with asyncio.timeout(5):
-            while await clients(redis) > before:
-                pass
+        await until_clients(redis, before)
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
@@ -395,9 +400,7 @@ async def test_loop_that_was_only_closed_keeps_no_connection(tmp_path: Path) -> 
             gc.collect()
 
         await asyncio.to_thread(work)
-        async with asyncio.timeout(5):
-            while await clients(redis) > before:
-                pass
+        await until_clients(redis, before)
 
 
 # -- processes --
@@ -500,13 +503,6 @@ def test_apps_are_collected_when_no_one_holds_them() -> None:
     gc.collect()
 
     assert [app() for app in apps] == [None] * 5
-
-
-async def until_here(condition: Callable[[], Awaitable[bool]]) -> None:
-    """Wait for a condition that is asked of a server."""
-    async with asyncio.timeout(10):
-        while not await condition():
-            pass
 
 
 async def test_lifespan_that_stops_in_another_way_stops_once() -> None:
@@ -625,6 +621,4 @@ async def test_loop_that_warns_of_nothing_ends(tmp_path: Path) -> None:
 
         before = await clients(redis)
         await asyncio.to_thread(serve)
-        async with asyncio.timeout(5):
-            while await clients(redis) > before:
-                pass
+        await until_clients(redis, before)
