@@ -8,15 +8,27 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .broker import Broker
-    from .channels import Channel, Presence, Published, Topic
+    from .broker import Broker, Process
+    from .channels import (
+        Channel,
+        Everyone,
+        KeptEvent,
+        Presence,
+        Published,
+        Target,
+        Topic,
+        User,
+        WholeChannel,
+    )
     from .config import Config
     from .errors import (
         AnswerError,
         BrokerUnavailable,
         ConfigError,
+        ConnectionClosedError,
         DeclarationError,
         EventError,
+        FilterError,
         FragmentError,
         MacroError,
         MissingSecretKeyError,
@@ -28,7 +40,15 @@ if TYPE_CHECKING:
         UnknownFragmentError,
     )
     from .extension import SSE
-    from .wire import Event
+    from .registry import (
+        ConnectionHandle,
+        ConnectionInfo,
+        Counted,
+        Found,
+        ProcessList,
+        Registry,
+    )
+    from .wire import Ending, Event
 
 __all__ = [
     "SSE",
@@ -38,30 +58,63 @@ __all__ = [
     "Channel",
     "Config",
     "ConfigError",
+    "ConnectionClosedError",
+    "ConnectionHandle",
+    "ConnectionInfo",
+    "Counted",
     "DeclarationError",
+    "Ending",
     "Event",
     "EventError",
+    "Everyone",
+    "FilterError",
+    "Found",
     "FragmentError",
+    "KeptEvent",
     "MacroError",
     "MissingSecretKeyError",
     "ParameterError",
     "Presence",
+    "Process",
+    "ProcessList",
     "Published",
+    "Registry",
     "RenderError",
     "SSEError",
     "SetupError",
+    "Target",
     "Topic",
     "UnknownChannelError",
     "UnknownFragmentError",
+    "User",
+    "WholeChannel",
 ]
 
 #: Module -> what is taken from it; all else is in ``errors``.
 _MODULES = {
-    "broker": ("Broker",),
-    "channels": ("Channel", "Presence", "Published", "Topic"),
+    "broker": ("Broker", "Process"),
+    "channels": (
+        "Channel",
+        "Everyone",
+        "KeptEvent",
+        "Presence",
+        "Published",
+        "Target",
+        "Topic",
+        "User",
+        "WholeChannel",
+    ),
     "config": ("Config",),
     "extension": ("SSE",),
-    "wire": ("Event",),
+    "registry": (
+        "ConnectionHandle",
+        "ConnectionInfo",
+        "Counted",
+        "Found",
+        "ProcessList",
+        "Registry",
+    ),
+    "wire": ("Ending", "Event"),
 }
 _MODULE_OF = dict.fromkeys(__all__, "errors") | {
     name: module for module, names in _MODULES.items() for name in names

@@ -106,6 +106,28 @@ class EventError(SSEError, ValueError):
     """
 
 
+class FilterError(SSEError, ValueError):
+    """A ``where=`` is no condition on metadata, or no condition that this broker can carry.
+
+    Example:
+        ``await topic.publish("paid", where={})``, which would mean every connection
+    """
+
+
+class ConnectionClosedError(SSEError, RuntimeError):
+    """A connection was used after it had closed.
+
+    Example:
+        ``await connection.send("hello")``, after its browser has gone
+    """
+
+    def __init__(self, id: str) -> None:
+        super().__init__(
+            f"The connection {id!r} is closed. Ask `connection in sse.connections` first, or use "
+            "sse.send(id, ...), which returns False."
+        )
+
+
 class FragmentError(SSEError, ValueError):
     """A fragment's HTML cannot be sent, or the fragment may not stand or be pushed here.
 

@@ -5,6 +5,7 @@ import contextlib
 import gc
 import logging
 import os
+import re
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from types import EllipsisType
@@ -23,7 +24,7 @@ from quart import (
 
 from .access import check_identity
 from .broker import Broker
-from .channels import Binding, Channel, Topic
+from .channels import AppFunctions, Binding, Channel, Everyone, Topic, User
 from .config import Config
 from .errors import (
     AnswerError,
@@ -34,13 +35,18 @@ from .errors import (
     UnknownChannelError,
 )
 from .host import KEY, Host
+from .hub import metadata_of
 from .quart import Installation, respond
+from .registry import ProcessList, Registry, StreamHooks
 from .wire import Event, Refusal
 from .wiring import Services
 
 logger: logging.Logger = logging.getLogger("quart_sse")
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+#: A connection's id that an app may choose. Those that are made have a dot.
+_ID = re.compile(r"[\w-]{1,64}", re.ASCII)
 
 
 class SSE:
@@ -82,6 +88,7 @@ class SSE:
         # An app is collected when nothing else holds it, such as one that was made for a test.
         self._installations: weakref.WeakSet[Installation] = weakref.WeakSet()
         self._identity: Callable[..., Any] | None = None
+        self._functions = AppFunctions()
         if app is not None:
             self.init_app(app, broker=broker)
         elif broker is not None:
@@ -116,7 +123,9 @@ class SSE:
         config = Config.read(app.config, os.environ)
         if any(broker is each.services.broker.inner for each in self._installations):
             raise SetupError("This broker serves another app. Make one for each app.")
-        installation = Installation(app, self.channels, self._identify, config, broker)
+        installation = Installation(
+            app, self.channels, self._identify, config, broker, self._functions
+        )
         app.extensions[KEY] = installation.services
         self._installations.add(installation)
         installation.install()
@@ -218,6 +227,83 @@ class SSE:
         self._identity = function
         return function
 
+    def metadata(self, function: Function) -> Function:
+        """Register the function that returns what the app knows of a client, for its connection.
+
+        Events can be filtered by it (``publish(..., where=...)``), and connections have it
+        (``connection.metadata``). It runs in the request of each client that connects, in a thread
+        if it is sync, and again when the client reconnects.
+
+        Args:
+            function: A sync or async function without arguments. It returns a dict with ``str``
+                keys and JSON values, of at most 4,096 characters, or None. Any other answer is
+                logged as an error, and the client retries later. ``abort(4xx)`` refuses it.
+
+        Returns:
+            The function, unchanged.
+
+        Raises:
+            DeclarationError: If such a function is registered already.
+
+        Example:
+            .. code-block:: python
+
+                @sse.metadata
+                async def metadata() -> dict[str, str]:
+                    return {"role": current_user.role, "locale": session["locale"]}
+        """
+        if self._functions.metadata is not None:
+            raise DeclarationError(
+                "An @sse.metadata function is registered already. Combine the two into one."
+            )
+        self._functions.metadata = function
+        return function
+
+    def on_connect(self, function: Function) -> Function:
+        """Register a hook that is called when a connection has opened.
+
+        Tabs that share a stream are one connection, and it stays one while the script replaces its
+        stream. The hook runs in an app context of its own, off the delivery path; an error is
+        logged and harms no stream.
+
+        Args:
+            function: A sync or async function that takes the :class:`ConnectionHandle`.
+
+        Returns:
+            The function, unchanged.
+
+        Example:
+            .. code-block:: python
+
+                @sse.on_connect
+                async def greet(connection: ConnectionHandle) -> None:
+                    await connection.send("hello", {"id": connection.id})
+        """
+        self._functions.on_connect.append(function)
+        return function
+
+    def on_disconnect(self, function: Function) -> Function:
+        """Register a hook that is called when a connection has ended.
+
+        It runs as that of :meth:`on_connect`, and after it.
+
+        Args:
+            function: A sync or async function that takes the :class:`ConnectionHandle`, and how the
+                stream ended: an :class:`Ending`, or None if the client has gone.
+
+        Returns:
+            The function, unchanged.
+
+        Example:
+            .. code-block:: python
+
+                @sse.on_disconnect
+                def log(connection: ConnectionHandle, ending: Ending | None) -> None:
+                    app.logger.info("%s has left: %s", connection.identity, ending)
+        """
+        self._functions.on_disconnect.append(function)
+        return function
+
     async def _identify(self, host: Host) -> str | None:
         if self._identity is None:
             return None
@@ -317,12 +403,119 @@ class SSE:
         """
         return str(current_services().host.exchange().since or 0)
 
+    # -- connections -----------------------------------------------------------------------------
+
+    @property
+    def connections(self) -> Registry:
+        """The open connections of this process.
+
+        Raises:
+            SetupError: If the SSE object serves no app, or several and none is current.
+
+        Example:
+            ``sse.connections.count(channel="comments")``
+        """
+        return self._current.registry
+
+    @property
+    def processes(self) -> ProcessList:
+        """The live processes of the app, and the connections of all of them.
+
+        Raises:
+            SetupError: As for :attr:`connections`.
+
+        Example:
+            ``(await sse.processes.count()).total``
+        """
+        return self._current.processes
+
+    def user(self, identity: str) -> User:
+        """Return a user as a target of events: all browsers in which the user is signed in.
+
+        Args:
+            identity: The user's identity, as the ``@sse.identity`` function returns it.
+
+        Raises:
+            AnswerError: If the identity is None, empty or no ``str``.
+            SetupError: As for :attr:`connections`.
+
+        Example:
+            ``await sse.user(str(user.id)).publish("saved", {"id": 12})``
+        """
+        checked = check_identity(identity, "identity of sse.user() is")
+        if checked is None:
+            raise AnswerError(
+                "identity of sse.user() is None, which names no user. Pass the user's identity, or "
+                "use sse.everyone."
+            )
+        return User(self._current.binding, checked)
+
+    @property
+    def everyone(self) -> Everyone:
+        """Every open stream of the app, as a target of events.
+
+        Raises:
+            SetupError: As for :attr:`connections`.
+
+        Example:
+            ``await sse.everyone.publish("maintenance", {"minutes": 5})``
+        """
+        return Everyone(self._current.binding)
+
+    async def send(self, connection_id: str, name: str, data: Any = None) -> bool:
+        """Send an event to one connection, of whichever process.
+
+        The connection's id names the process, which is asked. An id of the app's own
+        (``sse.stream(connection_id=...)``) names none, so all processes are asked.
+
+        Args:
+            connection_id: The connection's id.
+            name: The event's name, as for :meth:`Topic.publish`.
+            data: The data, as for :meth:`Topic.publish`.
+
+        Returns:
+            Whether the connection was open, so that the event is on its way. It is in no history.
+
+        Raises:
+            EventError: As for :meth:`Topic.publish`.
+            BrokerUnavailable: If the process did not answer within ``QUART_SSE_BROKER_TIMEOUT``;
+                ``maybe_published`` is then true.
+            SetupError: If the connection is not here, and this process serves nothing.
+
+        Example:
+            ``await sse.send(connection_id, "paid", {"order": 12})``
+        """
+        return await self._current.sending.send(connection_id, name, data)
+
+    async def close(self, connection_id: str, *, retry: float | None = None) -> bool:
+        """End one connection, of whichever process; see :meth:`ConnectionHandle.close`.
+
+        Args:
+            connection_id: The connection's id.
+            retry: Seconds after which the client comes back; None if it does not.
+
+        Returns:
+            Whether the connection was open.
+
+        Raises:
+            ParameterError: If ``retry`` is no number of seconds of 0 or more.
+            BrokerUnavailable: As for :meth:`send`.
+            SetupError: As for :meth:`send`.
+
+        Example:
+            ``await sse.close(connection_id, retry=60)``
+        """
+        return await self._current.sending.close(connection_id, retry)
+
     async def stream(
         self,
         *topics: Topic,
         initial: Iterable[Event] = (),
-        metadata: Mapping[str, object] | None = None,
+        metadata: Mapping[str, object] | EllipsisType | None = ...,
         identity: str | EllipsisType | None = ...,
+        connection_id: str | None = None,
+        on_connect: Callable[..., Any] | None = None,
+        on_disconnect: Callable[..., Any] | None = None,
     ) -> Response:
         """Return a stream of topics as the response of a view.
 
@@ -337,17 +530,24 @@ class SSE:
         Args:
             topics: The topics, at least one.
             initial: Events that are sent first.
-            metadata: Any data of the app, kept with the connection.
+            metadata: What the app knows of the client, as ``@sse.metadata`` returns it; None for
+                nothing. Without the argument it is that of ``@sse.metadata``.
             identity: The user's identity, for :meth:`disconnect` and presence: a ``str`` that is
                 not empty, or None for an anonymous user. Without the argument it is that of
                 ``@sse.identity``.
+            connection_id: An id of the app's own for the connection: 1 to 64 letters, digits, ``_``
+                and ``-``. None for one that is made.
+            on_connect: As for :meth:`on_connect`, for this stream alone.
+            on_disconnect: As for :meth:`on_disconnect`, for this stream alone.
 
         Returns:
             The response, which the view must return unchanged.
 
         Raises:
-            ParameterError: If there is no topic, or an argument is no topic (such as a channel).
-            AnswerError: If the identity is neither None nor a ``str`` that is not empty.
+            ParameterError: If there is no topic, an argument is no topic (such as a channel), or
+                ``connection_id`` is malformed or open in this process.
+            AnswerError: If the identity is neither None nor a ``str`` that is not empty, or the
+                metadata are no JSON.
             HTTPException: By ``abort()``, if a page of another origin asks.
 
         Example:
@@ -362,13 +562,26 @@ class SSE:
             _check_topic("sse.stream()", topic)
         if not topics:
             raise ParameterError("sse.stream() needs a topic, such as sse.stream(prices.topic()).")
+        if connection_id is not None and not _ID.fullmatch(connection_id):
+            raise ParameterError(
+                f"connection_id is {connection_id!r}. Use 1 to 64 letters, digits, '_' and '-'."
+            )
+        services = current_services()
         who = (
-            await current_services().gate.identity()
+            await services.gate.identity()
             if isinstance(identity, EllipsisType)
             else check_identity(identity, "identity= of sse.stream() is")
         )
+        hooks = StreamHooks(on_connect, on_disconnect) if on_connect or on_disconnect else None
         try:
-            answer = await current_services().streams.view(request, topics, initial, metadata, who)
+            what = (
+                await services.gate.metadata()
+                if isinstance(metadata, EllipsisType)
+                else metadata_of(metadata, "metadata= of sse.stream() is")
+            )
+            answer = await services.streams.view(
+                request, topics, initial, who, what, connection_id, hooks
+            )
         except Refusal as refusal:
             abort(refusal.ending.status)
         return respond(answer)

@@ -116,6 +116,17 @@ class Host(Protocol):
             Exception: Any error of the function.
         """
 
+    async def call_apart(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call a function of the app outside any request, in an app context of its own.
+
+        Args:
+            function: The app's function, sync or async; a sync one runs in a thread.
+            args: Its arguments.
+
+        Raises:
+            Exception: Any error of the function.
+        """
+
     async def template(self, name: str, context: Mapping[str, Any]) -> str:
         """Render a template of the app in the current request."""
 

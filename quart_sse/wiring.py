@@ -8,16 +8,17 @@ from typing import Any
 
 from .access import ConnectElements, Gate, Revocations, Signer
 from .broker import Broker, Control, MemoryBroker, ServingBroker
-from .channels import AppChannels, Binding, Channel, PresenceTracker
+from .channels import AppChannels, AppFunctions, Binding, Channel, PresenceTracker
 from .config import Config
 from .error_log import ErrorLog
 from .host import Host
 from .hub import Connections, Hub
 from .pages import Macros, Pages, Renderer, Scripts
 from .publisher import AsyncPublisher
+from .registry import Closing, Hooks, ProcessList, Registry, Sending
 from .server import Housekeeping, Lifecycle, Middleware, Shutdown
 from .serving_loop import ServingLoop
-from .streams import Renewal, StreamEndpoints, Streams, Viewers
+from .streams import Initials, Renewal, Replacing, StreamEndpoints, Streams, Viewers
 
 #: Returns the identity of a host's current request.
 Identify = Callable[[Host], Awaitable[str | None]]
@@ -38,6 +39,9 @@ class Services:
     channels: AppChannels
     presence: PresenceTracker
     binding: Binding
+    registry: Registry
+    processes: ProcessList
+    sending: Sending
     signer: Signer
     gate: Gate
     revocations: Revocations
@@ -62,6 +66,7 @@ def wire(
     identify: Identify,
     config: Config,
     reloader: CodeType | None = None,
+    functions: AppFunctions | None = None,
 ) -> Services:
     """Make the services of an app; its lifecycle starts them.
 
@@ -73,7 +78,10 @@ def wire(
         config: The app's settings.
         reloader: Code of the coroutine in which the framework's reloader watches files; None
             without a reloader.
+        functions: The functions that the app has registered for all channels; some may be
+            registered later.
     """
+    functions = functions or AppFunctions()
     errors = ErrorLog()
     serving = ServingLoop(config.broker_timeout)
     broker = ServingBroker(broker, serving)
@@ -84,15 +92,32 @@ def wire(
     renderer = Renderer(host, declared, broker, pages, config.render_timeout)
 
     hub = Hub(broker, config, declared, renderer, control, errors, serving)
-    connections = Connections(config, hub.subscribers)
+    connections = hub.connections
 
     publisher = AsyncPublisher(broker, config.pending_bytes, host.dumps)
     presence = PresenceTracker(broker, publisher, connections, declared, config)
 
     signer = Signer(host.keys, config.token_lifetime, config.token_max_lifetime)
-    gate = Gate(host, declared, signer, broker, partial(identify, host), hub, errors)
+    gate = Gate(host, declared, signer, broker, partial(identify, host), hub, functions, errors)
     elements = ConnectElements(declared, signer, broker, config)
     revocations = Revocations(control, connections, declared)
+
+    scripts = Scripts(host, config, pages)
+    hooks = Hooks(host, functions, declared, connections, errors)
+    closing = Closing(control, connections, hub.changes, hooks, errors)
+    binding = Binding(
+        host=host,
+        config=config,
+        publisher=publisher,
+        hub=hub,
+        channels=declared,
+        presence=presence,
+        pushes=renderer,
+        closing=closing,
+        serving=serving,
+        reload_file=scripts.named("update"),
+    )
+    registry = Registry(connections, hub.changes, declared, binding, hooks, serving)
 
     shutdown = Shutdown(connections, reloader)
     housekeeping = Housekeeping(
@@ -100,10 +125,10 @@ def wire(
     )
 
     viewers = Viewers(host, signer, config)
-    streams = Streams(hub, connections, revocations, presence, config, serving)
+    streams = Streams(
+        hub, connections, revocations, presence, hooks, control.processes, config, serving
+    )
     renewal = Renewal(elements, signer, config)
-
-    scripts = Scripts(host, config, pages)
     return Services(
         config=config,
         errors=errors,
@@ -115,14 +140,27 @@ def wire(
         connections=connections,
         channels=declared,
         presence=presence,
-        binding=Binding(host, config, publisher, hub, presence, renderer, serving),
+        binding=binding,
+        registry=registry,
+        processes=ProcessList(control, registry, serving, config),
+        sending=Sending(registry, control, broker, publisher, serving, config),
         signer=signer,
         gate=gate,
         revocations=revocations,
         viewers=viewers,
-        streams=StreamEndpoints(gate, streams, connections, viewers, renewal, broker, config),
+        streams=StreamEndpoints(
+            gate,
+            streams,
+            connections,
+            viewers,
+            renewal,
+            Replacing(connections),
+            Initials(host, declared, publisher, errors),
+            broker,
+            config,
+        ),
         lifecycle=Lifecycle(
-            serving, broker, control, hub, connections, presence, shutdown, housekeeping
+            serving, broker, control, hub, connections, presence, hooks, shutdown, housekeeping
         ),
         shutdown=shutdown,
         housekeeping=housekeeping,

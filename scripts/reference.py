@@ -32,8 +32,12 @@ WIDTH = 100
 #: Heading -> the public names below it; errors follow by themselves.
 GROUPS = {
     "The extension": ["SSE"],
-    "Channels and topics": ["Channel", "Topic"],
-    "Events and results": ["Event", "Published", "Presence"],
+    "Channels and topics": ["Channel", "Topic", "Target", "User", "Everyone", "WholeChannel"],
+    "Events and results": ["Event", "Published", "KeptEvent", "Presence"],
+    "Connections": [
+        *("Registry", "ConnectionHandle", "Ending", "ProcessList", "Process"),
+        *("Found", "ConnectionInfo", "Counted"),
+    ],
 }
 #: Listed elsewhere on the page.
 ELSEWHERE = {"Broker", "Config"}
@@ -187,11 +191,20 @@ def fitted(start: str, arguments: str, end: str) -> str:
 
 
 def members(owner: type) -> Iterator[tuple[str, Any]]:
-    """Yield the public methods and properties of a class, in the order of its source."""
-    for name, member in vars(owner).items():
-        is_method = inspect.isfunction(member) or isinstance(member, property)
-        if is_method and not name.startswith("_"):
-            yield name, member
+    """Yield the public methods and properties of a class, in the order of its source.
+
+    Those of its bases come first, unless a base has a section of its own.
+    """
+    for each in reversed(owner.__mro__):
+        is_inner = (
+            each.__module__.startswith("quart_sse") and each.__name__ not in quart_sse.__all__
+        )
+        if each is not owner and not is_inner:
+            continue
+        for name, member in vars(each).items():
+            is_method = inspect.isfunction(member) or isinstance(member, property)
+            if is_method and not name.startswith("_"):
+                yield name, member
 
 
 def of_class(owner: type) -> Iterator[str]:

@@ -13,17 +13,18 @@
 
 /**
  * What a page asks the worker for.
- * @typedef {{url: string, token: string, shareKey: string, position: string}} Spec
+ * @typedef {{url: string, token: string, shareKey: string, position: string, mark?: string}} Spec
  */
 /**
  * What the worker tells a page: a message of the stream by its fields, a state of the connection, or
  * nothing, as a sign of life. Those of type any are texts that the others call for.
  * @typedef {object} Message
  * @property {string} [state]
- * @property {string[]} [stream] id and secret of an open stream
+ * @property {{id: string, secret: string}} [stream] what an open stream has begun with
  * @property {string} [event]
  * @property {any} [data]
  * @property {any} [id]
+ * @property {string} [once] name of an event without an id, of which a second copy is dropped
  * @property {any} [origin]
  * @property {string} [type] "text" for data that are text and read like JSON
  * @property {any} [key]
@@ -35,7 +36,7 @@
  * @typedef {object} Held
  * @property {(message: Message) => void} post
  * @property {() => void} leave
- * @property {string[]} admitted topics
+ * @property {string[]} admitted names of the topics and audiences whose messages the tab gets
  */
 /** @typedef {Spec & Held} Subscription */
 /**
@@ -60,7 +61,7 @@
 
   /** @type {((subscription: Subscription) => boolean)[]} */
   const connections = []; // functions that take a subscription, if there is room
-  let interval = 1000; // ms before the first retry
+  let interval = 0; // ms before the first retry, as the page says; 0 if the server does
 
   /** @param {number} ms */
   const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -91,7 +92,10 @@
     /** @type {number} */
     let lastReceived; // ms
     /** @type {number} */
-    let retry; // ms
+    let retry; // ms, of a farewell
+    let first = 1000; // ms before the first retry, as the server says
+    /** @type {any} */
+    let opened = { secret: "" }; // what the last stream has begun with; the next one replaces that
     /** @type {number | undefined} */
     let debounce; // a timer
 
@@ -112,12 +116,14 @@
      * @param {Subscription[][]} shares
      */
     const query = (shares) =>
-      `${new URLSearchParams(
-        shares.flatMap((share) => [
+      `${new URLSearchParams([
+        ...shares.flatMap((share, i) => [
           ["t", /** @type {Subscription} */ (share.at(-1)).token],
           ["since", [...new Set(share.map((each) => each.position))].join()],
-        ])
-      )}`;
+          ...share.flatMap((each) => (each.mark && !each.admitted ? [["first", `${i}.${each.mark}`]] : [])),
+        ]),
+        ["replaces", opened.secret],
+      ])}`;
 
     /** Replace the stream, soon; the open one goes on until the new one is open. */
     const replace = () => {
@@ -144,7 +150,8 @@
         if (open === run) open = null;
         if (newest !== run) return;
         broadcast({ state: "retry", data });
-        const delay = retry || Math.min(interval * 2 ** attempts++, MAX_DELAY) * (0.5 + Math.random());
+        const delay =
+          retry || Math.min((interval || first) * 2 ** attempts++, MAX_DELAY) * (0.5 + Math.random());
         lastReceived += delay; // the delay is no silence
         await sleep(delay);
       }
@@ -185,14 +192,15 @@
         message[name] = name === "data" && name in message ? `${message.data}\n${value}` : value;
       });
       const { event, data, id } = message;
-      retry = +message.retry || retry;
+      const isFarewell = /^sse-[hs]/.test(event);
+      if (message.retry) isFarewell ? (retry = +message.retry) : (first = +message.retry);
       if (event === "sse-open") {
         if (open !== run) open?.abort();
         open = run;
         attempts = 0;
-        const opened = JSON.parse(data);
-        broadcast({ state: "open", stream: [opened.id, opened.secret] });
-        opened.topics.forEach((/** @type {string[]} */ topics, /** @type {number} */ i) => {
+        opened = JSON.parse(data);
+        broadcast({ state: "open", stream: opened });
+        opened.names.forEach((/** @type {string[]} */ topics, /** @type {number} */ i) => {
           shares[i].forEach((subscription) => (subscription.admitted = topics));
           if (!topics[0]) stop(shares[i], opened.expired?.includes(i) ? "expired" : "refused");
         });
@@ -205,11 +213,13 @@
         const order = compare(id, subscription.position);
         // A tab gets what it listens to and does not have; messages about the stream are not for tabs.
         const isFor = topic
-          ? subscription.admitted.includes(topic) && !(event && order <= 0)
+          ? (message.for || subscription.mark) === subscription.mark &&
+            subscription.admitted.includes(topic) &&
+            !(event && order <= 0)
           : !event || event === "sse-reset";
         if (isFor) subscription.post(message);
         // The id of a farewell (sse-stop, sse-holdoff) is no position.
-        if (id && !(order < 0) && !/^sse-[hs]/.test(event)) subscription.position = id;
+        if (id && !(order < 0) && !isFarewell) subscription.position = id;
       });
     };
 
@@ -320,7 +330,8 @@
   const waiting = []; // calls of functions that have not come yet
   /** @type {string[]} */
   const seenIds = []; // of the last events
-  const page = `${Math.random()}`.slice(2);
+  const random = () => `${Math.random()}`.slice(2);
+  const page = random();
   /** @type {string[]} */
   const ownOrigins = []; // of events that this page has caused, one for each of its streams
   /** @type {string | undefined} */
@@ -338,8 +349,7 @@
    * @param {Own} subscription
    * @param {?Spec} [spec]
    */
-  const send = (subscription, spec) =>
-    subscription.port.postMessage({ spec, interval: api.interval || interval });
+  const send = (subscription, spec) => subscription.port.postMessage({ spec, interval: api.interval });
   /** @param {Own} subscription */
   const subscribe = (subscription) =>
     send(subscription, isOff || subscription.isStopped ? null : subscription.spec);
@@ -457,10 +467,11 @@
         !allowedOrigins.some((each) => url.startsWith(`${each}/`))
       )
         return;
-      const subscription = /** @type {Own} */ ({ spec: { url, token, shareKey, position }, failures: 0 });
+      const spec = { url, token, shareKey, position, mark: random() };
+      const subscription = /** @type {Own} */ ({ spec, failures: 0 });
       subscriptions.set(element, subscription);
       showState(dataset.sseState || "connecting");
-      loadFiles(element);
+      loadFiles(/** @type {any} */ (element).dataset.sseFiles);
       attach(subscription, element);
     });
     if (!subscriptions.size) delete dataset.sseState;
@@ -476,11 +487,11 @@
     provided[name] ? provided[name](...values) : append(waiting, () => use(name, ...values));
 
   /**
-   * Load the further files that a connect element names, unless they are there.
-   * @param {any} element
+   * Load the further files that a connect element or a message names, unless they are there.
+   * @param {string} [files]
    */
-  const loadFiles = (element) =>
-    element.dataset.sseFiles?.split(",").forEach((/** @type {string} */ file) => {
+  const loadFiles = (files) =>
+    files?.split(",").forEach((file) => {
       const [name, path, integrity] = file.split(" ");
       // Only what lies beside this script, for the attribute may come from users.
       if (provided[name] || loading.has(name) || !/^[\w-]+\.min\.js\?v=\w+$/.test(path)) return;
@@ -490,7 +501,7 @@
       further.onerror = async () => {
         await sleep(MAX_DELAY);
         loading.delete(name);
-        loadFiles(element);
+        loadFiles(file);
       };
       document.head.append(further);
     });
@@ -546,13 +557,14 @@
   const receive = (
     element,
     subscription,
-    { state, key, event, data, id, origin, type, load, token, stream }
+    { state, key, event, data, id, once, origin, type, load, token, stream }
   ) => {
     const { spec } = subscription;
     if (id) spec.position = id;
     if (stream) {
-      secret = stream[1];
-      append(ownOrigins, `${stream[0]}.${page}`);
+      delete spec.mark; // it is a new page no more
+      secret = stream.secret;
+      append(ownOrigins, `${stream.id}.${page}`);
     }
     if (state) {
       subscription.isStopped = state === "stopped";
@@ -560,7 +572,6 @@
       const isStopped = isOff || [...subscriptions.values()].some((each) => each.isStopped);
       showState(isStopped ? "stopped" : state, data);
       if (subscription.failures > (api.reconnect ? api.attempts : 0)) api.disconnect();
-      if (data === "expired") provided.reload?.();
     } else if (!event) {
       if (token) {
         const [shareKey, next] = token.split(" ");
@@ -582,9 +593,13 @@
       } catch {}
       if (event === "sse-reset") return emit(element, event);
       // Another subscription may have the topic too, and a restored page asks for what it had.
-      const [exact] = id.split(/[~@]/);
+      const [exact] = (once || id).split(/[~@]/);
       if (seenIds.includes(exact)) return;
-      if (id) append(seenIds, exact);
+      if (exact) append(seenIds, exact);
+      if (/sse-reload/.test(event)) {
+        loadFiles(data);
+        return use("update", exact);
+      }
       emit(element, event, message);
       api.lastMessage = message;
       append(api.messages, message);
@@ -615,23 +630,9 @@
 
   // -- htmx ------------------------------------------------------------------------------------------
 
-  /** @param {string} html */
-  const swapPlainly = (html) =>
-    document
-      .createRange()
-      .createContextualFragment(html.replaceAll(OPEN, "<template ").replaceAll("</hx-partial", "</template")) // which keeps rows of tables
-      .querySelectorAll("template")
-      .forEach((partial) =>
-        document
-          .querySelectorAll(/** @type {string} */ (partial.getAttribute("hx-target")))
-          .forEach((element) => {
-            element.innerHTML = partial.innerHTML;
-          })
-      );
-
   /** @type {(html: string) => void} */
   const swap = !htmx
-    ? swapPlainly
+    ? (html) => use("plain", html)
     : htmx.defineExtension
       ? (html) => htmx.swap(document.body, html, { swapStyle: "none" })
       : (text) => htmx.swap({ sourceElement: document.body, swap: "none", text });

@@ -88,6 +88,11 @@ class ConnectElements:
         self._broker = broker
         self._config = config
 
+    @property
+    def can_sign(self) -> bool:
+        """Whether the app has a secret key, without which no page gets events of its user."""
+        return self._signer.has_key
+
     def key(self, topics: Mapping[str, Iterable[str]], identity: str | None) -> str:
         """Return the key by which the tabs of one browser share a stream.
 
@@ -115,9 +120,10 @@ class ConnectElements:
     ) -> ConnectElement:
         """Return the connect element of a page, for one connection to all its topics.
 
-        The token is signed if a channel is private, or if the list is long enough to be compressed
-        and the app has a secret key. A token that exceeds the URL's room even so becomes a
-        reference to a list that the broker keeps.
+        The token is signed if a channel is private or the page has no topic. If the app has a
+        secret key, it is also signed for a user who is signed in, whose events the page is sent,
+        and if the list is long enough to be compressed. A token that exceeds the URL's room even so
+        becomes a reference to a list that the broker keeps.
 
         Args:
             topics: Topic -> names of the fragments that the page shows.
@@ -145,7 +151,11 @@ class ConnectElements:
         page = secrets.token_urlsafe(9)
         shown = {topic: frozenset(names) for topic, names in topics.items()}
         text = write_topics(shown)
-        is_signed = self._channels.is_private(shown) or (len(text) > LONG and signer.has_key)
+        is_signed = (
+            not shown
+            or self._channels.is_private(shown)
+            or (signer.has_key and (identity is not None or len(text) > LONG))
+        )
         token = signer.sign(text, identity, page, first) if is_signed else UNSIGNED + text
         if len(token) > config.max_query - MARGIN:
             kept = KEPT + await self._broker.keep_text(text, config.token_lifetime)

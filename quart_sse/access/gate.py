@@ -7,9 +7,10 @@ from typing import Protocol
 from werkzeug.exceptions import HTTPException
 
 from ..broker import Broker, reference_of
-from ..channels import AppChannels
+from ..channels import AppChannels, AppFunctions
 from ..error_log import ErrorLog
 from ..host import Host
+from ..hub import Metadata, metadata_of
 from ..wire import Ending, Refusal
 from .answers import is_refusal
 from .tokens import Signer, Token, read_topics
@@ -45,6 +46,7 @@ class Gate:
         broker: Keeps lists of topics that are too long for a token.
         identify: Calls the function of ``@sse.identity`` and returns the identity.
         renders: Tells which fragments are nested in others.
+        functions: The app's functions, of which one returns the metadata of clients.
         errors: Logs errors of the app's functions.
 
     Example:
@@ -63,8 +65,10 @@ class Gate:
         broker: Broker,
         identify: Callable[[], Awaitable[str | None]],
         renders: Renders,
+        functions: AppFunctions,
         errors: ErrorLog,
     ) -> None:
+        self._functions = functions
         self.host = host
         self.channels = channels
         self.renders = renders
@@ -106,6 +110,30 @@ class Gate:
                 error,
                 "The function of @sse.identity failed; the request is refused, and a stream's "
                 "client retries.",
+            )
+            raise Refusal(Ending.ERROR) from error
+
+    async def metadata(self) -> Metadata | None:
+        """Return the metadata of the client that requests a stream; None without any.
+
+        Raises:
+            Refusal: ``REFUSED`` if the function of ``@sse.metadata`` refuses, as by ``abort(403)``;
+                ``ERROR`` if it failed, which is logged.
+        """
+        function = self._functions.metadata
+        if function is None:
+            return None
+        try:
+            given = await self.host.call(function, {})
+            return metadata_of(given, "The function of @sse.metadata returned")
+        except Exception as error:
+            if isinstance(error, HTTPException) and is_refusal(error):
+                raise Refusal(Ending.REFUSED) from error
+            self.errors.log(
+                "function of @sse.metadata",
+                error,
+                "The function of @sse.metadata failed; the stream is refused, and its client "
+                "retries.",
             )
             raise Refusal(Ending.ERROR) from error
 

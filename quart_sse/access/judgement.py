@@ -1,8 +1,9 @@
 """What one request may listen to, judged by its tokens, ``authorize`` and nested fragments."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 from ..channels import AppChannels, Declaration
 from ..hub import FragmentSpec
@@ -45,6 +46,29 @@ class Admission:
     may_see: "Sight | None" = None
     #: (token, topic) -> bit of the topic in positions: 1 << its place in the token's list
     bits: dict[tuple[int, str], int] = field(default_factory=dict)
+    #: numbers of the tokens that list no topic: their pages are sent what is for everyone
+    empty_tokens: list[int] = field(default_factory=list)
+    #: numbers of the tokens that are bound to the client's own identity
+    own_tokens: list[int] = field(default_factory=list)
+    #: numbers of the tokens that are bound to no identity
+    unbound_tokens: list[int] = field(default_factory=list)
+    #: bit of the user's own events in the positions of the first token, if it is bound
+    user_bit: int = 0
+
+    def tokens_for(self, identity: str | None) -> list[int]:
+        """Return the numbers of the tokens whose pages were made for a client.
+
+        These pages are sent what the app sends to the client's connection.
+
+        Args:
+            identity: Identity of the client; None for a visitor.
+        """
+        return self.unbound_tokens if identity is None else self.own_tokens
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was granted, not even a page without topics."""
+        return not self.subscription and not self.empty_tokens
 
     def granted_to(self, number: int) -> list[str]:
         """Return the topics that a token granted, by the token's number."""
@@ -125,6 +149,7 @@ class Judgement:
         self._channels = gate.channels
         self._tokens = tokens
         self._asked: dict[str, bool] = {}
+        self._validated: dict[str, bool] = {}
         # Built once: a URL may name thousands of fragments, and each of them is looked up here.
         self._signed = frozenset(
             member_key(topic, name)
@@ -150,6 +175,15 @@ class Judgement:
         for number, token in enumerate(self._tokens):
             if token is None:
                 admission.refused_tokens.append(number)
+                continue
+            if token.is_bound and number == 0:
+                admission.user_bit = 1 << len(token.topics)
+            if token.is_bound and token.is_signed:
+                admission.own_tokens.append(number)
+            if not token.is_bound:
+                admission.unbound_tokens.append(number)
+            if not token.topics and (token.is_good or number in admission.own_tokens):
+                admission.empty_tokens.append(number)
                 continue
             for place, (topic, fragments) in enumerate(token.topics.items()):
                 grant = await self.judge(topic, token)
@@ -216,10 +250,15 @@ class Judgement:
         channel = self._channels.of(topic)
         if channel is None:
             return Grant.NO
-        if channel.authorizer is not None:
-            return Grant.WHOLE if await self._ask(channel, topic) else Grant.NO
         if self._channels.values(topic) is None:
             return Grant.NO
+        if channel.validator is not None and not await self._ask(
+            channel, topic, channel.validator, "validate"
+        ):
+            return Grant.NO
+        if channel.authorizer is not None:
+            is_granted = await self._ask(channel, topic, channel.authorizer, "authorize")
+            return Grant.WHOLE if is_granted else Grant.NO
         if channel.public:
             return Grant.WHOLE
         return Grant.SIGNED if token is not None and token.is_good else Grant.NO
@@ -243,20 +282,22 @@ class Judgement:
         for other in sorted(inner):
             channel = self._channels.of(other)
             if channel is not None and channel.authorizer is not None:
-                await self._ask(channel, other)
+                await self._ask(channel, other, channel.authorizer, "authorize")
         # Declared channels count before the first render shows whether they are really inside.
         declared = {name.partition(".")[0] for name in spec.includes}
         return self.sight()(member_key(topic, spec.name), inner, declared)
 
-    async def _ask(self, channel: Declaration, topic: str) -> bool:
-        """Call a channel's ``authorize``, once per topic of this request."""
-        if topic not in self._asked:
-            name = f"authorize of channel {channel.name!r}"
+    async def _ask(
+        self, channel: Declaration, topic: str, function: Callable[..., Any], what: str
+    ) -> bool:
+        """Call a channel's ``authorize`` or ``validate``, once per topic of this request."""
+        asked = self._asked if what == "authorize" else self._validated
+        if topic not in asked:
+            name = f"{what} of channel {channel.name!r}"
             values = self._channels.values(topic)
-            assert channel.authorizer is not None
             try:
-                self._asked[topic] = values is not None and await decide(
-                    self._gate.host, channel.authorizer, values, name
+                asked[topic] = values is not None and await decide(
+                    self._gate.host, function, values, name
                 )
             except Exception as error:
                 self._gate.errors.log(
@@ -268,7 +309,7 @@ class Judgement:
                     topic,
                 )
                 raise Refusal(Ending.ERROR) from error
-        return self._asked[topic]
+        return asked[topic]
 
     def _signed_beside(self, topic: str, spec: FragmentSpec) -> frozenset[tuple[str, str]]:
         """Return the fragments of ``includes=`` that a token names beside the outer fragment.

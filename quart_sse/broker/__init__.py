@@ -9,6 +9,7 @@ This package is provisional: it may change in any release before 1.0.
 
 from .base import Broker, Receiver, State, reference_of
 from .control import Answers, Control
+from .filter import Filter, Where
 from .memory import MemoryBroker
 from .messages import CONTROL_HISTORY, Keep, Kind, Message
 from .processes import Process, Processes
@@ -20,6 +21,7 @@ __all__ = [
     "Answers",
     "Broker",
     "Control",
+    "Filter",
     "Keep",
     "Kind",
     "MemoryBroker",
@@ -32,6 +34,7 @@ __all__ = [
     "ServingBroker",
     "Start",
     "State",
+    "Where",
     "bound",
     "judge",
     "reference_of",

@@ -158,6 +158,18 @@ class Broker(ABC):
         """
 
     @abstractmethod
+    async def kept(self, topic: str, most: int) -> list[Message]:
+        """Return the events of a topic's history, oldest first.
+
+        Args:
+            topic: The topic's name.
+            most: Most events to return; if more are kept, the newest.
+
+        Raises:
+            BrokerUnavailable: If the broker does not answer.
+        """
+
+    @abstractmethod
     async def keep_text(self, text: str, seconds: float) -> str:
         """Keep a text that is too long for a URL.
 

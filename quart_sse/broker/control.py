@@ -82,7 +82,7 @@ class Control:
         self._asked: dict[str, _Asked] = {}
         self._unsent: set[asyncio.Task[None]] = set()
         self._once = OnceLog()
-        self.handle(ASK, self._take_question, {"id", "question", "data"})
+        self.handle(ASK, self._take_question, {"id", "question", "data", "to"})
         self.handle(ANSWER, self._take_answer, {"id", "process", "answer", "fault"})
 
     # -- declaring what this process does ----------------------------------------------------------
@@ -126,13 +126,16 @@ class Control:
         """
         await self._send(name, json.dumps(data), CONTROL_HISTORY)
 
-    async def ask(self, question: str, data: object = None, *, deadline: float) -> Answers:
-        """Ask every process something, this one included.
+    async def ask(
+        self, question: str, data: object = None, *, deadline: float, to: str | None = None
+    ) -> Answers:
+        """Ask every process something, this one included, or one of them.
 
         Args:
             question: See :meth:`reply`.
             data: Something for JSON, of at most ``MAX_CHARS`` characters.
             deadline: How long to wait for answers, in seconds.
+            to: Id of the one process that is asked; None for all.
 
         Returns:
             The answers, and the processes that were live when the question was asked and did
@@ -153,19 +156,21 @@ class Control:
                 "serves."
             )
         id = secrets.token_hex(8)
-        text = json.dumps({"id": id, "question": question, "data": data})
+        one = {} if to is None else {"to": to}
+        text = json.dumps({"id": id, "question": question, "data": data, **one})
         if len(text) > MAX_CHARS:
             raise ValueError(
                 f"The question {question!r} has {len(text)} characters with its data. Ask with "
                 f"at most {MAX_CHARS}."
             )
-        asked = self._asked[id] = _Asked({own.id})
+        asked = self._asked[id] = _Asked({own.id if to is None else to})
         live = [own]
         is_sent = False
         try:
             async with asyncio.timeout(deadline):
                 live = await self.processes.live()
-                asked.expected.update(process.id for process in live)
+                if to is None:
+                    asked.expected.update(process.id for process in live)
                 await self._send(ASK, text, _NOT_KEPT)
                 is_sent = True
                 await asked.is_answered.wait()
@@ -234,7 +239,9 @@ class Control:
 
     def _take_question(self, told: Mapping[str, Any]) -> None:
         own = self.processes.own
-        if own is None or len(self._unsent) >= MAX_UNSENT:
+        if own is None or told.get("to", own.id) != own.id:
+            return
+        if len(self._unsent) >= MAX_UNSENT:
             return  # the asking process lists this one as silent
         text = json.dumps({"id": told["id"], "process": own.id, **self._answer(told)})
         task = asyncio.get_running_loop().create_task(self._send_answer(text))

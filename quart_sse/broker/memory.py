@@ -171,6 +171,13 @@ class MemoryBroker(Broker):
         before = record.events[kept_before - 1].id if kept_before else record.before
         return Past(missed, before, record.tip, dict(record.changes))
 
+    async def kept(self, topic: str, most: int) -> list[Message]:
+        """Return the events of a topic's history."""
+        record = self._records.get(topic)
+        if record is None or record.expires <= self._now():
+            return []
+        return list(record.events)[-most:]
+
     async def keep_text(self, text: str, seconds: float) -> str:
         """Keep a text; the oldest is dropped if there are too many."""
         reference = reference_of(text)

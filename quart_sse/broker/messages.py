@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from ..wire import Id
+from .filter import Filter
 
 
 class Kind(Enum):
@@ -31,6 +32,8 @@ class Message:
     origin: str = ""
     #: of an event: whether its data are a text that reads like JSON, which scripts must not parse
     is_text: bool = False
+    where: Filter | None = None  #: of an event: for which connections it is; None for all
+    exclude: str = ""  #: of an event: id of the connection that it is not for
 
     def with_id(self, id: Id) -> "Message":
         """Return the message with the id that a broker has assigned.
@@ -46,6 +49,8 @@ class Message:
             self.retry_ms,
             self.origin,
             self.is_text,
+            self.where,
+            self.exclude,
         )
 
     @property

@@ -76,6 +76,10 @@ class ServingBroker(Broker):
         """Return what was missed."""
         return await self._serving.run(self.inner.resume, starts)
 
+    async def kept(self, topic: str, most: int) -> list[Message]:
+        """Return the events of a topic's history."""
+        return await self._serving.run(self.inner.kept, topic, most)
+
     async def keep_text(self, text: str, seconds: float) -> str:
         """Keep a text."""
         return await self._serving.run(self.inner.keep_text, text, seconds)

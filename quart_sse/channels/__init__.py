@@ -7,17 +7,27 @@ This package is private: it may change in any release.
 """
 
 from .app_channels import AppChannels
-from .channel import Binding, Channel, Published, Topic
+from .binding import Binding
+from .channel import Channel, Topic
 from .declaration import Declaration
+from .functions import AppFunctions
 from .presence import Presence, PresenceTracker
+from .target import Everyone, KeptEvent, Published, Target, User, WholeChannel, hooked
 
 __all__ = [
     "AppChannels",
+    "AppFunctions",
     "Binding",
     "Channel",
     "Declaration",
+    "Everyone",
+    "KeptEvent",
     "Presence",
     "PresenceTracker",
     "Published",
+    "Target",
     "Topic",
+    "User",
+    "WholeChannel",
+    "hooked",
 ]

@@ -7,6 +7,7 @@ from ..broker import Keep
 from ..config import Config
 from ..host import Host
 from ..hub import FragmentSpec
+from ..wire import channel_of, is_audience
 from .channel import Channel
 from .declaration import Declaration
 
@@ -54,8 +55,14 @@ class AppChannels:
         return [] if channel is None else [each.spec for each in channel.fragments.values()]
 
     def keep(self, topic: str) -> Keep:
-        """Return how much history a topic keeps; none for an unknown channel."""
-        channel = self.of(topic)
+        """Return how much history a topic or an audience keeps; none for an unknown channel."""
+        if is_audience(topic):
+            whole = channel_of(topic)
+            if whole is None:
+                return Keep(self._config.history, self._config.history_ttl)
+            channel = self.get(whole)
+        else:
+            channel = self.of(topic)
         return Keep(0, self._config.history_ttl) if channel is None else channel.keep(self._config)
 
     def is_private(self, topics: Iterable[str]) -> bool:

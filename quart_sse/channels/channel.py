@@ -1,75 +1,20 @@
-"""Channels and topics: what applications declare, publish to and refresh."""
+"""Channels and topics: what applications declare, publish to, refresh and close."""
 
-import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from markupsafe import escape
 
-from ..broker import Keep
-from ..config import Config
 from ..errors import FragmentError
-from ..host import Host
-from ..hub import FragmentSpec, Hub, id_of
-from ..publisher import AsyncPublisher
-from ..serving_loop import ServingLoop
 from ..wire import plain
-from .declaration import Declaration, Fragment
-from .presence import Presence, PresenceTracker
-
-#: Request header in which the script names the page that sends an htmx request.
-PAGE_HEADER = "X-SSE-Page"
-#: The header's value: the secret of the page's stream, and the page's number on that stream.
-_PAGE = re.compile(r"([\w-]{16,64})\.([\w-]{1,64})", re.ASCII)
-
-Function = TypeVar("Function", bound=Callable[..., Any])
+from .binding import Binding
+from .declaration import Declaration
+from .declaring import Declaring
+from .presence import Presence
+from .target import Target, WholeChannel
 
 
-@dataclass(frozen=True, slots=True)
-class Published:
-    """The result of :meth:`Topic.publish`.
-
-    Attributes:
-        id: The event's id in the broker's order. Clients receive it as ``Last-Event-ID``; compare
-            it for equality only.
-        local_receivers: Number of open connections on the topic in this process. Connections of
-            other processes are not counted, so 0 does not mean that the event had no receiver.
-
-    Example:
-        ``(await topic.publish("price", "42")).local_receivers``
-    """
-
-    id: str
-    local_receivers: int
-
-
-class Pushes(Protocol):
-    """Checks and renders pushed HTML; :class:`quart_sse.pages.Renderer` implements it."""
-
-    def check(self, topic: str, fragment: str, html: str) -> str:
-        """Return the HTML if it may go to all viewers; raise FragmentError otherwise."""
-
-    async def render_template(
-        self, topic: str, fragment: str, template: str, context: Mapping[str, Any]
-    ) -> str:
-        """Render a template as a shared fragment: outside the current request."""
-
-
-@dataclass(frozen=True, slots=True)
-class Binding:
-    """The services of one app that its topics use."""
-
-    host: Host
-    config: Config
-    publisher: AsyncPublisher
-    hub: Hub
-    presence: PresenceTracker
-    pushes: Pushes
-    serving: ServingLoop
-
-
-class Channel:
+class Channel(Declaring):
     """A named kind of topic: a URL rule whose parameters select one topic.
 
     ``sse.channel(...)`` makes channels and documents the arguments. A channel declares its
@@ -99,7 +44,7 @@ class Channel:
         blueprint: str | None = None,
         binding: Callable[[], Binding],
     ) -> None:
-        self._declaration = Declaration(
+        declaration = Declaration(
             name,
             rule,
             public=public,
@@ -107,108 +52,8 @@ class Channel:
             history_ttl=history_ttl,
             blueprint=blueprint,
         )
+        super().__init__(declaration)
         self._binding = binding
-
-    @property
-    def name(self) -> str:
-        """The channel's name, such as ``"comments"``."""
-        return self._declaration.name
-
-    @property
-    def rule(self) -> str:
-        """The URL rule, below ``QUART_SSE_URL_PREFIX``."""
-        return self._declaration.rule
-
-    @property
-    def public(self) -> bool:
-        """Whether clients may listen without a token and without ``authorize``."""
-        return self._declaration.public
-
-    # -- declaring -------------------------------------------------------------------------------
-
-    def authorize(self, function: Function) -> Function:
-        """Register the function that authorizes clients for this channel's topics.
-
-        The function decides at every connect, and again when a stream reaches
-        ``QUART_SSE_MAX_AGE``; a page's token cannot overrule it. It runs in the client's own
-        request, in a thread if it is sync.
-
-        Args:
-            function: A sync or async function that takes the topic's parameters as keyword
-                arguments. It returns True to authorize the client. False, None, ``abort(4xx)`` and
-                a raised redirect refuse it; any other answer is logged as an error and refuses it,
-                too.
-
-        Returns:
-            The function, unchanged.
-
-        Raises:
-            DeclarationError: If the channel is public, or has an ``authorize`` function already.
-
-        Example:
-            .. code-block:: python
-
-                @comments.authorize
-                async def may_read(discussion_id: int) -> bool:
-                    return await is_member(current_user.auth_id, discussion_id)
-        """
-        self._declaration.set_authorizer(function)
-        return function
-
-    def fragment(
-        self,
-        name: str,
-        *,
-        personal: bool = False,
-        every: float | None = None,
-        debounce: float | None = None,
-        presence: bool = False,
-        includes: Iterable[str] = (),
-    ) -> Callable[[Function], Function]:
-        """Declare a fragment: HTML that is a function of the topic's parameters.
-
-        The decorated function is the fragment's renderer. It takes the topic's parameters as
-        keyword arguments, may be sync or async, and returns HTML as ``str`` or ``Markup``. A shared
-        fragment is rendered once for all viewers, as an anonymous GET of its own URL, so its HTML
-        must not depend on the user.
-
-        Args:
-            name: The fragment's name: letters, digits, ``_`` and ``-``.
-            personal: Whether the HTML depends on the viewer. The renderer then runs in each
-                viewer's own request: first that of the page, after a refresh one of the fragment.
-            every: Seconds between two refreshes while the topic has viewers, more than 0; None
-                refreshes on ``topic.refresh()`` alone.
-            debounce: Seconds in which the fragment is rendered at most once, 0 or more; None means
-                ``QUART_SSE_DEBOUNCE``.
-            presence: Whether the fragment is refreshed when a viewer joins or leaves the topic.
-            includes: Fragments of other topics that the HTML may contain, as
-                ``"channel.fragment"``. Fragments of the same topic need no entry.
-
-        Returns:
-            A decorator, which returns the renderer unchanged.
-
-        Raises:
-            DeclarationError: If the name is invalid or taken, ``every`` or ``debounce`` is no
-                number of seconds, or a personal fragment has ``every``.
-
-        Example:
-            .. code-block:: python
-
-                @board.fragment("chart", every=5.0)
-                async def chart() -> str:
-                    return await render_template("_chart.svg", points=await load_points())
-        """
-        name = plain(name)
-        spec = FragmentSpec(name, personal, every, debounce, presence, frozenset(includes))
-        self._declaration.check(spec)
-
-        def declare(function: Function) -> Function:
-            self._declaration.fragments[name] = Fragment(spec, function)
-            return function
-
-        return declare
-
-    # -- topics ----------------------------------------------------------------------------------
 
     def topic(self, /, **params: Any) -> "Topic":
         """Return the topic that these parameters select.
@@ -232,10 +77,55 @@ class Channel:
         """
         binding = self._binding()
         name, values = self._declaration.select(binding.host.url_map, params)
-        return Topic(self, binding, name, values)
+        return Topic(self, self._declaration, binding, name, values)
+
+    def topics(self) -> "dict[Topic, int]":
+        """Return the topics to which connections of this process listen, with their number.
+
+        A topic without a connection goes by itself. ``await sse.processes.count(topic=...)`` counts
+        in all processes.
+
+        Raises:
+            SetupError: As for :meth:`topic`.
+
+        Example:
+            ``max(comments.topics().values(), default=0)``, of the busiest one
+        """
+        binding = self._binding()
+        counts = binding.hub.subscribers.counts(self.name)
+        return {self._of_name(binding, name): number for name, number in counts.items()}
+
+    def _of_name(self, binding: Binding, name: str) -> "Topic":
+        """Return the topic of a name that exists."""
+        values = binding.channels.known_values(name)
+        return Topic(self, self._declaration, binding, name, values)
+
+    @property
+    def everyone(self) -> WholeChannel:
+        """All who listen to any topic of the channel.
+
+        Raises:
+            SetupError: As for :meth:`topic`.
+
+        Example:
+            ``await comments.everyone.publish("closed-for-tonight")``
+        """
+        return WholeChannel(self._binding(), self.name)
+
+    async def close(self) -> None:
+        """Take all topics of the channel off all open connections, as :meth:`Topic.close` does.
+
+        Raises:
+            SetupError: As for :meth:`topic`.
+            BrokerUnavailable: If the broker did not confirm the message; topics may stay open.
+
+        Example:
+            ``await comments.close()``
+        """
+        await self._binding().closing.close(channel=self.name)
 
 
-class Topic:
+class Topic(Target):
     """A channel with its parameters filled in: clients listen to it, the app publishes to it.
 
     Returned by :meth:`Channel.topic` and ``sse.topic(...)``. A topic holds no connection and no
@@ -255,68 +145,17 @@ class Topic:
     """
 
     def __init__(
-        self, channel: Channel, binding: Binding, name: str, params: Mapping[str, Any]
-    ) -> None:
-        self.channel = channel
-        self.name = name
-        self.params = params
-        self._binding = binding
-
-    def __repr__(self) -> str:
-        """Show the topic's name."""
-        return f"<Topic {self.name!r}>"
-
-    async def publish(
         self,
+        channel: "Channel",
+        declaration: Declaration,
+        binding: Binding,
         name: str,
-        data: Any = None,
-        *,
-        retry_ms: int | None = None,
-        to_others: bool = False,
-    ) -> Published:
-        """Publish an event: a fact, delivered in order.
-
-        The broker keeps events for ``QUART_SSE_HISTORY_TTL`` and replays missed ones to clients
-        that resume.
-
-        Args:
-            name: The event's name: a letter, then letters, digits, ``_``, ``.`` or ``-``. The
-                names ``message``, ``open`` and ``error`` (WHATWG: ``EventSource`` dispatches these
-                itself), ``sse-*`` and ``htmx*`` are reserved.
-            data: A ``str`` is sent as it is. Any other value is sent as JSON by ``app.json``, which
-                writes dataclasses, dates and UUIDs; None is sent as ``null``.
-            retry_ms: New reconnect delay of the clients that receive the event, in milliseconds
-                (the ``retry`` field of the WHATWG event stream); None leaves it.
-            to_others: Whether the page that sent the current request leaves the event out. The
-                script names the page in a header of htmx's requests; requests without the header
-                exclude no page.
-
-        Returns:
-            The event's id, and the number of connections on the topic in this process.
-
-        Raises:
-            EventError: If the name is reserved or invalid, the data cannot be written as JSON or
-                exceeds ``QUART_SSE_PENDING_BYTES``, or ``retry_ms`` is negative.
-            BrokerUnavailable: If the broker did not confirm the event. Its ``maybe_published`` is
-                False if the event was certainly not published.
-
-        Example:
-            ``await topic.publish("comment-added", {"id": 12})``
-        """
-        bound = self._binding
-        id = await bound.publisher.event(
-            self.name,
-            name,
-            data,
-            self._keep,
-            retry_ms=retry_ms,
-            origin=_page_that_asks(bound.host) if to_others else "",
-        )
-        return Published(str(id), bound.hub.receivers(self.name))
-
-    @property
-    def _keep(self) -> Keep:
-        return self.channel._declaration.keep(self._binding.config)
+        params: Mapping[str, Any],
+    ) -> None:
+        super().__init__(binding, name)
+        self.channel = channel
+        self.params = params
+        self._declaration = declaration
 
     async def refresh(self, *fragments: str) -> None:
         """Render fragments again for their viewers, in every process.
@@ -334,7 +173,7 @@ class Topic:
         Example:
             ``await comments.topic(discussion_id=7).refresh("list", "count")``
         """
-        declared = self.channel._declaration
+        declared = self._declaration
         names = [declared.find(name).spec.name for name in fragments] or [*declared.fragments]
         await self._binding.publisher.refresh(self.name, names, self._keep)
 
@@ -371,7 +210,7 @@ class Topic:
         Example:
             ``await topic.push("count", html=Markup("<b>3</b>"))``
         """
-        spec = self.channel._declaration.find(fragment).spec
+        spec = self._declaration.find(fragment).spec
         fragment = spec.name
         if spec.personal:
             raise FragmentError(
@@ -403,12 +242,17 @@ class Topic:
         """
         return await self._binding.presence.look(self.name)
 
+    async def close(self) -> None:
+        """Take the topic off all open connections, in every process.
 
-def _page_that_asks(host: Host) -> str:
-    """Return the page that sent the current request; "" without a valid header.
+        Pages are sent no more of it, and other clients ``sse-refused`` with its name; a stream
+        that has no topic left ends with ``sse-stop``. Clients that connect later are judged as
+        ever, so refuse them by ``authorize`` if the topic is over for good.
 
-    Every client of the topic receives the result. It is a hash of the header's secret, because a
-    client that knew the secret could send the header itself and hide events from that page.
-    """
-    match = _PAGE.fullmatch(host.header(PAGE_HEADER))
-    return "" if match is None else f"{id_of(match[1])}.{match[2]}"
+        Raises:
+            BrokerUnavailable: If the broker did not confirm the message; the topic may stay open.
+
+        Example:
+            ``await comments.topic(discussion_id=7).close()``
+        """
+        await self._binding.closing.close(topic=self.name)

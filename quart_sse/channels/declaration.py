@@ -10,7 +10,7 @@ from ..broker import Keep
 from ..config import Config
 from ..errors import DeclarationError, ParameterError, UnknownFragmentError
 from ..hub import FragmentSpec
-from ..wire import UrlRule, check_name, plain
+from ..wire import RESERVED, UrlRule, check_name, plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +47,19 @@ class Declaration:
         blueprint: str | None = None,
     ) -> None:
         self.name: str = check_name("channel", name)
+        if name in RESERVED:
+            raise DeclarationError(
+                f"{name!r} cannot name a channel: sse.user(...), sse.everyone and single "
+                "connections have events under this name. Choose another."
+            )
         self.rule = rule
         self.url_rule: UrlRule = UrlRule(self.name, rule, blueprint)
         self.public = public
         self.authorizer: Callable[..., Any] | None = None
+        self.validator: Callable[..., Any] | None = None
+        self.initials: list[Callable[..., Any]] = []
+        self.on_connect: list[Callable[..., Any]] = []
+        self.on_disconnect: list[Callable[..., Any]] = []
         self.fragments: dict[str, Fragment] = {}
         self._history = history
         self._history_ttl = history_ttl
@@ -92,6 +101,18 @@ class Declaration:
                 f"Channel {self.name!r} has an authorize function already. Combine the two."
             )
         self.authorizer = function
+
+    def set_validator(self, function: Callable[..., Any]) -> None:
+        """Register the function that looks at a topic's parameters.
+
+        Raises:
+            DeclarationError: If the channel has such a function already.
+        """
+        if self.validator is not None:
+            raise DeclarationError(
+                f"Channel {self.name!r} has a validate function already. Combine the two."
+            )
+        self.validator = function
 
     def check(self, spec: FragmentSpec) -> None:
         """Refuse a fragment that cannot be declared.

@@ -85,9 +85,11 @@ class PresenceTracker:
         Raises:
             BrokerUnavailable: If the broker cannot be reached.
         """
+        replaced = connection.replaced
         for topic in connection.subscription:
             await self._broker.enter(topic, {connection.id: _who(connection)})
-            await self._refresh(topic)
+            if replaced is None or topic not in replaced.subscription:
+                await self._refresh(topic)
 
     def leave(self, connection: Connection, now: float) -> None:
         """Let a closed connection expire after ``QUART_SSE_PRESENCE_LINGER``.
@@ -130,7 +132,9 @@ class PresenceTracker:
             _, connection = self._departed[0]
             is_done = True
             try:
-                for topic in connection.subscription:
+                newest = self._connections.get(connection.id)
+                here = () if newest is None else newest.subscription
+                for topic in connection.subscription.keys() - here:
                     await self._broker.exit(topic, connection.id)
                     await self._refresh(topic)
             except BrokerUnavailable:

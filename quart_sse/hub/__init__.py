@@ -4,22 +4,30 @@ This package is private: it may change in any release.
 """
 
 from .batch import Batch, Part, Personal
-from .connection import Connection, Subscription, id_of
+from .changes import Changes
+from .connection import Connection, Subscription, id_of, process_of
 from .connections import Connections
 from .hub import Hub
+from .metadata import Metadata, metadata_of
+from .outgoing import Outgoing
 from .rendered import FragmentSpec, Inside, Rendered, renderer_of
 
 __all__ = [
     "Batch",
+    "Changes",
     "Connection",
     "Connections",
     "FragmentSpec",
     "Hub",
     "Inside",
+    "Metadata",
+    "Outgoing",
     "Part",
     "Personal",
     "Rendered",
     "Subscription",
     "id_of",
+    "metadata_of",
+    "process_of",
     "renderer_of",
 ]

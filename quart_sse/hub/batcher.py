@@ -59,9 +59,8 @@ class Batcher:
         self._begun = asyncio.get_running_loop().time()
         feeds: list[tuple[Connection, Batch]] = []
         for group in self._dirty:
-            if group.pending:
-                batch = group.take()
-                feeds.extend((connection, batch) for connection in group.members)
+            if group.is_pending:
+                feeds.extend(group.take_feeds())
         self._dirty.clear()
         self._after()
         self._feed(feeds, 0)

@@ -3,13 +3,18 @@
 import asyncio
 import base64
 import hashlib
+import json
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
 
 from ..config import Config
-from ..wire import PREAMBLE, Ending, Id, Position
+from ..wire import CONNECTION, PREAMBLE, Ending, Id, Position, encode_body
 from .batch import Batch, Part, Personal
+from .metadata import Metadata
+
+#: Number of characters of a process's id, with which the ids of its connections begin.
+PROCESS = 16
 
 #: Topic -> the fragments of the topic that the page shows.
 Subscription = Mapping[str, frozenset[str]]
@@ -31,7 +36,8 @@ class Connection:
         address: The client's IP address, or None.
         bare: Whether event names go out without their topic, as in a stream of one topic alone.
         root: Root path of the app, as the pages' URLs begin with it.
-        metadata: The application's notes about the connection.
+        metadata: What the app knows of the connection.
+        process: Id of the process, with which the connection's id begins.
 
     Example:
         ``async for data in connection: await send(data)``
@@ -51,25 +57,36 @@ class Connection:
         "_versions",
         "_waiter",
         "address",
+        "audiences",
         "bare",
+        "bits",
         "browser",
         "busy_since",
+        "connected_at",
+        "ending",
         "ends_at",
+        "hooks",
         "id",
         "identity",
         "inside",
         "introduction",
         "is_browser_new",
         "is_ended",
+        "is_open",
         "judged_at",
         "kick",
+        "last_event_id",
         "loader",
+        "made",
         "may_see",
         "metadata",
+        "remote_address",
         "renew",
         "renew_at",
+        "replaced",
         "root",
         "subscription",
+        "user_agent",
     )
 
     def __init__(
@@ -83,9 +100,10 @@ class Connection:
         address: str | None = None,
         bare: bool = False,
         root: str = "",
-        metadata: Mapping[str, object] | None = None,
+        metadata: Metadata | None = None,
+        process: str = "",
     ) -> None:
-        secret = secrets.token_urlsafe(18)
+        secret = f"{process:0>{PROCESS}.{PROCESS}}{secrets.token_urlsafe(18)}"
         self.id: str = id_of(secret)
         self.subscription: Subscription = subscription
         #: Data of ``sse-open``: the connection's id, the secret behind it, and the topics that
@@ -96,6 +114,23 @@ class Connection:
         self.address: str | None = address
         self.bare: bool = bare
         self.root: str = root
+        #: Topics of the audiences that the connection belongs to.
+        self.audiences: tuple[str, ...] = ()
+        #: Topics that the app has subscribed the connection to; they are in ``subscription``, too.
+        self.made: frozenset[str] = frozenset()
+        #: Topic -> its bit in positions, if one token lists all topics; see ``Position.granted``.
+        self.bits: Mapping[str, int] | None = None
+        #: Stream of the same connection that this one takes the place of, while both are open.
+        self.replaced: Connection | None = None
+        #: Time at which the first stream of the connection opened, in seconds since 1970.
+        self.connected_at: float = time.time()
+        self.last_event_id: str | None = None  #: id with which the client came
+        self.remote_address: str | None = None
+        self.user_agent: str = ""
+        self.is_open: bool = False  #: whether the client has, or is about to have, ``sse-open``
+        self.hooks: object | None = None  #: the hooks of this stream alone; see ``registry.hooks``
+        #: How the stream ended; None while it is open, and if the client has gone.
+        self.ending: Ending | None = None
         #: (fragment key, topics of nested fragments) -> whether the client may see it; None if a
         #: view of the app has decided.
         self.may_see: Callable[[str, frozenset[str]], bool] | None = None
@@ -103,7 +138,7 @@ class Connection:
         self.inside: frozenset[str] = frozenset()
         #: Whether the request brought no browser cookie, so that the answer sets one.
         self.is_browser_new: bool = False
-        self.metadata: dict[str, object] = dict(metadata or {})
+        self.metadata: Metadata | None = metadata
         self.is_ended: bool = False
         #: ``time.monotonic`` before access was judged: later revocations apply to the connection.
         self.judged_at: float = time.monotonic()
@@ -205,19 +240,81 @@ class Connection:
         if waiter is not None:
             self._wake(waiter, self._ahead.pop(0))
 
-    def end(self, ending: Ending | None = None) -> None:
+    def end(self, ending: Ending | None = None, retry_ms: int | None = None) -> None:
         """End the stream after its pending bytes; further calls do nothing.
 
         Args:
             ending: Encoded as the last message; None if the client has gone or reads nothing.
+            retry_ms: Time after which the client reconnects, in milliseconds; None for that of the
+                ending.
         """
         if self.is_ended:
             return
         self.is_ended = True
-        self._farewell = b"" if ending is None else ending.encode()
+        self.ending = ending
+        self._farewell = b"" if ending is None else ending.encode(retry_ms)
         waiter = self._waiting()
         if waiter is not None:
             self._wake(waiter, None)
+
+    def encode_opening(self) -> bytes:
+        """Return the message with which the stream opens, and by which clients learn its topics."""
+        return encode_body(json.dumps(self.introduction), "sse-open")
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """Topics and audiences of which the connection is sent events."""
+        return (*self.subscription, *self.audiences)
+
+    def note_topic(self, topic: str) -> None:
+        """Let clients know a topic that the app has subscribed the connection to.
+
+        Tabs get it whose tokens are for the connection's own identity.
+        """
+        for names in self._names_of_tokens():
+            if CONNECTION in names:
+                names.append(topic)
+
+    def forget_topic(self, topic: str, left: Subscription) -> None:
+        """Let clients know that a topic has gone; a token without one stops its pages.
+
+        Args:
+            topic: The topic's name.
+            left: The connection's subscription from now on.
+        """
+        for names in self._names_of_tokens():
+            if topic in names:
+                names.remove(topic)
+                if left.keys().isdisjoint(names):
+                    names.clear()
+        self.introduction["topics"] = [
+            [name for name in granted if name != topic] for granted in self._lists("topics")
+        ]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether neither the stream nor any page of it has a topic left."""
+        return not self.subscription and not any(self._names_of_tokens())
+
+    def _names_of_tokens(self) -> list[list[str]]:
+        return self._lists("names")
+
+    def _lists(self, key: str) -> list[list[str]]:
+        lists = self.introduction.get(key, [])
+        assert isinstance(lists, list)
+        return lists
+
+    def take_over(self, other: "Connection") -> None:
+        """Be the next stream of another one's connection: with its id, and what the app has made.
+
+        Args:
+            other: The open stream that this one takes the place of.
+        """
+        self.id = other.id
+        self.introduction["id"] = other.introduction["id"]
+        self.introduction["secret"] = other.introduction["secret"]
+        self.connected_at = other.connected_at
+        self.replaced = other
 
     def _requeue(self, waiter: "asyncio.Future[bytes | None]") -> None:
         """Put bytes back that were handed to a waiter whose task was cancelled meanwhile."""
@@ -262,6 +359,14 @@ class Connection:
 def id_of(secret: str) -> str:
     """Return the id of the connection whose client holds a secret.
 
-    Events show the id to other clients as their ``origin``; the hash keeps the secret from them.
+    It begins with the id of the connection's process, as the secret does. Events show it to other
+    clients as their ``origin``; the hash keeps the secret from them.
     """
-    return base64.urlsafe_b64encode(hashlib.sha256(secret.encode()).digest())[:16].decode()
+    digest = base64.urlsafe_b64encode(hashlib.sha256(secret.encode()).digest())[:16].decode()
+    return f"{secret[:PROCESS]}.{digest}"
+
+
+def process_of(id: str) -> str | None:
+    """Return the id of the process that a connection's id names; None for an id of the app's."""
+    process, dot, _ = id.partition(".")
+    return process if dot else None

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from ..config import Config
 from ..wire import Ending
@@ -19,7 +19,8 @@ FULL_LOG_INTERVAL = 60.0
 class Connections:
     """The open connections of one process, by id, identity, browser, address and topic.
 
-    A new connection evicts only older ones of the same identity or browser.
+    A new connection evicts only older ones of the same identity or browser. While a stream takes
+    the place of another one of the same connection, both are open, and the id names the new one.
 
     Args:
         config: The app's settings, with the limits.
@@ -30,6 +31,7 @@ class Connections:
         self._config = config
         self._subscribers = subscribers
         self._by_id: dict[str, Connection] = {}
+        self._replaced: dict[Connection, None] = {}  #: streams whose id names a newer one
         self._by_owner: dict[tuple[str, str], dict[Connection, None]] = {}
         self._warned_full_at = float("-inf")  # by time.monotonic
         self.is_closing: bool = False  #: whether the server stops, so that no further stream opens
@@ -37,12 +39,30 @@ class Connections:
         self.emptied.set()
 
     def __len__(self) -> int:
-        """Return the number of open connections."""
-        return len(self._by_id)
+        """Return the number of open streams."""
+        return len(self._by_id) + len(self._replaced)
 
     def __iter__(self) -> Iterator[Connection]:
-        """Iterate over a copy of the open connections, which may enter and leave meanwhile."""
-        return iter(list(self._by_id.values()))
+        """Iterate over a copy of the open streams, which may enter and leave meanwhile."""
+        return iter([*self._by_id.values(), *self._replaced])
+
+    @property
+    def newest(self) -> Collection[Connection]:
+        """The newest stream of each connection."""
+        return self._by_id.values()
+
+    def get(self, id: str) -> Connection | None:
+        """Return the newest stream of the connection with an id; None if it is not open here."""
+        return self._by_id.get(id)
+
+    def streams_of(self, id: str) -> list[Connection]:
+        """Return the streams of a connection, oldest first: two while one replaces the other."""
+        found: list[Connection] = []
+        connection = self._by_id.get(id)
+        while connection is not None:
+            found.insert(0, connection)
+            connection = connection.replaced
+        return found
 
     def of(self, kind: str, value: str | None) -> list[Connection]:
         """Return the open connections of one identity, browser or address.
@@ -113,23 +133,50 @@ class Connections:
             too_many = len(live) + 1 - limits.get(owner[0], len(live) + 1)
             for other in live[: max(too_many, 0)]:
                 other.end(Ending.EVICTED)
+        if connection.replaced is not None:  # it may have left since, or been replaced by another
+            connection.replaced = self._by_id.get(connection.id)
+        if connection.replaced is not None:
+            self._replaced[connection.replaced] = None
         self._by_id[connection.id] = connection
         self.emptied.clear()
 
-    def leave(self, connection: Connection) -> None:
-        """Remove a connection, if it has entered."""
+    def leave(self, connection: Connection) -> bool:
+        """Remove a connection, if it has entered.
+
+        Returns:
+            Whether no stream of it is left.
+        """
         for owner in _owners(connection):
             held = self._by_owner.get(owner, {})
             held.pop(connection, None)
             if not held:
                 self._by_owner.pop(owner, None)
-        self._by_id.pop(connection.id, None)
-        if not self._by_id:
+        is_last = self._remove(connection)
+        if not len(self):
             self.emptied.set()
+        return is_last
+
+    def _remove(self, connection: Connection) -> bool:
+        replaced, connection.replaced = connection.replaced, None
+        newest = self._by_id.get(connection.id)
+        if newest is connection and replaced is None:
+            del self._by_id[connection.id]
+            return True
+        if newest is connection and replaced is not None:
+            # Its client has gone before it opened, and reads the one before.
+            del self._replaced[replaced]
+            self._by_id[connection.id] = replaced
+        elif connection in self._replaced:
+            del self._replaced[connection]
+            for other in self.streams_of(connection.id):
+                if other.replaced is connection:
+                    other.replaced = replaced
+        return False
 
     def clear(self) -> None:
         """Forget the connections of a loop that has ended."""
         self._by_id.clear()
+        self._replaced.clear()
         self._by_owner.clear()
         self.emptied = asyncio.Event()
         self.emptied.set()

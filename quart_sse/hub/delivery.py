@@ -1,9 +1,11 @@
 """Delivery: puts messages into the batches of the groups whose pages need them."""
 
 import asyncio
+from collections.abc import Set
 
 from ..wire import ZERO, Ending
 from .batcher import Batcher
+from .connection import Connection
 from .fragment import SharedFragment
 from .fragments import Fragments
 from .group import Group
@@ -35,6 +37,16 @@ class Delivery:
         if outgoing.inner:
             self._end_unjudged(group, outgoing)
         if group.add(outgoing):
+            self._batcher.add(group)
+
+    def aim(self, group: Group, outgoing: Outgoing, connections: Set[Connection]) -> None:
+        """Put a message for some connections of a group into its next batch."""
+        if group.aim(outgoing, connections):
+            self._batcher.add(group)
+
+    def flush(self, group: Group) -> None:
+        """Send what is pending in a group with the next batch."""
+        if group.is_pending:
             self._batcher.add(group)
 
     def _end_unjudged(self, group: Group, outgoing: Outgoing) -> None:

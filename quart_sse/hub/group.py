@@ -1,9 +1,10 @@
 """Groups of connections that share bytes, and the group of a connection that still joins."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Container, Mapping, Set
 from typing import NamedTuple
 
-from ..wire import ZERO, Ending, Id, Position
+from ..wire import ZERO, Ending, Id, Position, topic_of
 from .batch import Batch, Part
 from .connection import Connection, Subscription
 from .outgoing import Outgoing
@@ -32,6 +33,8 @@ class Group:
         self.granted = granted
         self.members: set[Connection] = set()
         self.pending: list[Part] = []
+        #: what is pending for some members only: its place in ``pending``, the part, the members
+        self.aimed: list[tuple[int, Part, Set[Connection]]] = []
 
     def shows(self, topic: str, fragment: str, parents: Mapping[str, set[str]]) -> bool:
         """Whether the pages show a fragment, by itself or inside one of its parents.
@@ -53,11 +56,62 @@ class Group:
         self.pending.append(outgoing.part(self.bare, self.granted))
         return True
 
+    def aim(self, outgoing: Outgoing, members: Set[Connection]) -> bool:
+        """Put a message for some members into the next batch, at its place in the order.
+
+        Returns:
+            Whether the group has to be flushed.
+        """
+        if len(members) == len(self.members):
+            return self.add(outgoing)
+        if not members:
+            return False
+        self.aimed.append((len(self.pending), outgoing.part(self.bare, self.granted), members))
+        return True
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether messages wait for the next batch."""
+        return bool(self.pending or self.aimed)
+
     def take(self) -> Batch:
-        """Return the pending messages as a batch, and clear them."""
+        """Return the messages that are pending for all members as a batch, and clear them."""
         batch = Batch.of(self.pending)
         self.pending = []
         return batch
+
+    def take_feeds(self) -> list[tuple[Connection, Batch]]:
+        """Return the pending batch of each member that has one, and clear them.
+
+        Members with the same messages share a batch.
+        """
+        if not self.aimed:
+            batch = self.take()
+            return [(connection, batch) for connection in self.members]
+        own: dict[Connection, list[int]] = {}
+        for number, (_, _, members) in enumerate(self.aimed):
+            for connection in members:
+                own.setdefault(connection, []).append(number)
+        numbers = [(each, tuple(own.get(each, ()))) for each in self.members]
+        batches = {each: Batch.of(self._merged(each)) for each in {each for _, each in numbers}}
+        self.pending, self.aimed = [], []
+        return [(connection, batches[each]) for connection, each in numbers if batches[each].parts]
+
+    def parts_for(self, connection: Connection) -> list[Part]:
+        """Return what is pending for one member, in order."""
+        return self._merged(
+            tuple(number for number, each in enumerate(self.aimed) if connection in each[2])
+        )
+
+    def _merged(self, numbers: tuple[int, ...]) -> list[Part]:
+        """Return the parts for all members, and those of some aimed messages in their places."""
+        parts: list[Part] = []
+        begin = 0
+        for number in numbers:
+            place, part, _ = self.aimed[number]
+            parts += [*self.pending[begin:place], part]
+            begin = place
+        return parts + self.pending[begin:]
 
 
 class Missing(NamedTuple):
@@ -94,6 +148,44 @@ class Joining(Group):
         self.last: Id = ZERO  #: events are sent up to here
         self.current: Id = ZERO  #: fragments are current up to here, by the positions sent
         self._began = next_number()  #: when the connection came, compared with renders
+        self._released: asyncio.Future[None] | None = None
+
+    @classmethod
+    def of_live(
+        cls, connection: Connection, granted: int | None, parts: list[Part], position: Position
+    ) -> "Joining":
+        """Return the group of a connection that is live already.
+
+        Args:
+            connection: The connection, with the topics that it has from now on.
+            granted: Bitmask of the granted topics of the URL; None if all were.
+            parts: What is pending for the connection.
+            position: The process's position.
+        """
+        joining = cls(connection, granted)
+        joining.is_holding = False
+        joining.pending = parts
+        joining.last, joining.current = position.events, position.fragments
+        return joining
+
+    async def released(self) -> None:
+        """Wait until the connection has its replay, or has left."""
+        if self.is_holding:
+            if self._released is None:
+                self._released = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._released)
+
+    def stop_holding(self) -> None:
+        """Let those go on who wait for the replay; also if the connection leaves without it."""
+        self.is_holding = False
+        if self._released is not None and not self._released.done():
+            self._released.set_result(None)
+
+    def miss_only(self, topics: Container[str]) -> None:
+        """Stop waiting for fragments of topics that the connection no longer listens to."""
+        self.missing = {key: each for key, each in self.missing.items() if topic_of(key) in topics}
+        if not self.missing and not self.is_holding:
+            self.mark_current()
 
     def add(self, outgoing: Outgoing) -> bool:
         """Hold a message, or put it into the next batch with this connection's position.
@@ -109,6 +201,9 @@ class Joining(Group):
                 self.connection.end(Ending.OVERFLOW)
                 self._held.clear()
             return False
+        if outgoing.is_direct:
+            self.pending.append(outgoing.part(self.bare, self.granted))
+            return True
         is_event = outgoing.fragment is None and outgoing.key is None
         if is_event and outgoing.position.events <= self.last:
             return False  # the replay had it: the process is still catching up to it
@@ -120,6 +215,10 @@ class Joining(Group):
         self.last = max(self.last, outgoing.position.events)
         self.pending.append(outgoing.part_at(self._at(outgoing.position), self.bare))
         return True
+
+    def aim(self, outgoing: Outgoing, members: Set[Connection]) -> bool:
+        """Add a message, if it is for this connection."""
+        return self.add(outgoing) if self.connection in members else False
 
     def _is_wanted(self, outgoing: Outgoing) -> bool:
         """Whether HTML is as new as the page needs it, and newer than what the page may have."""
@@ -156,11 +255,12 @@ class Joining(Group):
         Args:
             snapshot: The broker's newest id when it made the replay.
         """
-        self.is_holding = False
+        self.stop_holding()
         self.last = max(self.last, snapshot)
         held, self._held = self._held, []
         for outgoing in held:
-            if outgoing.fragment is not None or outgoing.position.events > snapshot:
+            is_later = outgoing.position.events > snapshot
+            if outgoing.is_direct or outgoing.fragment is not None or is_later:
                 self.add(outgoing)
 
     @property

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 
-from .connection import Connection
+from .connection import Connection, Subscription
 from .group import Group, Joining
 from .progress import Progress
 from .subscribers import Subscribers
@@ -59,6 +59,40 @@ class Groups:
             self._joining.discard(group)
         return self.add(connection, group.granted)
 
+    def change(
+        self, connection: Connection, subscription: Subscription, granted: int | None
+    ) -> Joining:
+        """Change the topics of a connection, which keeps its place in the order.
+
+        Args:
+            connection: A connection that is no longer held for its replay.
+            subscription: Its topics from now on, with the fragments that its page shows.
+            granted: Bitmask of those of its URL that are granted from now on; None if all are.
+
+        Returns:
+            The connection's group of its own, which has what is pending for it.
+        """
+        group, progress = self._of[connection], self._progress
+        connection.subscription = subscription
+        if isinstance(group, Joining):
+            before = frozenset(group.subscription)
+            self._subscribers.change(group, subscription, asyncio.get_running_loop().time())
+            group.granted = granted
+            group.miss_only(subscription)
+            progress.stop_waiting(before - subscription.keys())
+            return group
+        joining = Joining.of_live(
+            connection, granted, group.parts_for(connection), progress.position
+        )
+        # First in its own group: a fragment without a page is no longer waited for.
+        self._of[connection] = joining
+        self._joining.add(joining)
+        self._subscribers.add(joining)
+        group.members.discard(connection)
+        if not group.members:
+            self._drop(group)
+        return joining
+
     def remove(self, connection: Connection) -> bool:
         """Remove a connection from its group.
 
@@ -71,6 +105,7 @@ class Groups:
         group.members.discard(connection)
         if isinstance(group, Joining):
             self._joining.discard(group)
+            group.stop_holding()
         if not group.members:
             self._drop(group)
         return True
@@ -100,7 +135,7 @@ class Groups:
                 group = self._shared[key] = Group(
                     joining.subscription, joining.bare, joining.granted, joining.root
                 )
-            elif group.pending:
+            elif group.is_pending:
                 continue
             self._subscribers.add(group)
             self._subscribers.remove(joining, 0.0)

@@ -1,26 +1,29 @@
 """The hub of a process: receives the broker's messages and fans them out to connections."""
 
 import asyncio
-import json
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Protocol
 
-from ..broker import CONTROL_HISTORY, Broker, Kind, Message, Replay, Start
+from ..broker import CONTROL_HISTORY, Broker, Filter, Kind, Message, Replay, Start
 from ..config import Config
 from ..error_log import ErrorLog, OnceLog
 from ..errors import BrokerUnavailable
 from ..serving_loop import ServingLoop
-from ..wire import Id, Position, declared_name, encode_body, has_fragments
+from ..wire import Id, Position, declared_name, has_fragments
+from .audiences import Audiences
 from .batcher import Batcher
+from .changes import Changes
 from .connection import Connection
+from .connections import Connections
 from .delivery import Delivery
 from .fragments import Fragments, Renderer
 from .group import Joining
 from .groups import Groups
 from .outgoing import Outgoing
 from .progress import Progress
+from .receivers import Receivers
 from .rendered import FragmentSpec, Rendered
 from .replays import Replays, missed, unrecorded
 from .resume import Declared, Resumer
@@ -82,12 +85,30 @@ class Hub:
         self._once = OnceLog()
         self._progress = Progress()
         self.subscribers: Subscribers = Subscribers()
+        self.connections: Connections = Connections(config, self.subscribers)
         self._groups = Groups(self._progress, self.subscribers)
+        self._audiences = Audiences()
         self._batcher = Batcher(self._groups.share_bytes, errors)
         self._delivery = Delivery(self._progress, self.subscribers, self._batcher)
+        self._receivers = Receivers(
+            self._progress,
+            self._groups,
+            self.subscribers,
+            self.connections,
+            self._delivery,
+            errors,
+        )
+        self.changes: Changes = Changes(
+            broker,
+            self._groups,
+            self.subscribers,
+            self._audiences,
+            self._delivery,
+            config.join_timeout,
+        )
         self._roots = Roots(config.debounce, renderer, self._delivery, errors)
         self._replays = Replays(broker, config.replay_events, config.replay_bytes)
-        self._resumer = Resumer(self._progress, self._roots, declared, self._delivery)
+        self._resumer = Resumer(self._progress, self._roots, declared, self._delivery, errors)
 
     @property
     def position(self) -> Position:
@@ -111,11 +132,10 @@ class Hub:
         elif message.kind is Kind.PROBE:
             self._groups.share_bytes()
         elif subscribers is None:
-            return
+            if message.topic in self._audiences:
+                self._receivers.deliver(message)
         elif message.kind is Kind.EVENT:
-            outgoing = Outgoing.from_event(progress.position, message)
-            for group in subscribers.groups:
-                self._delivery.add(group, outgoing)
+            self._receivers.deliver(message, subscribers.groups)
         else:
             self._change(subscribers, message, before)
 
@@ -215,7 +235,11 @@ class Hub:
     # -- connections -----------------------------------------------------------------------------
 
     async def join(
-        self, connection: Connection, starts: Mapping[str, Start], granted: int | None = None
+        self,
+        connection: Connection,
+        starts: Mapping[str, Start],
+        granted: int | None = None,
+        first: Iterable[bytes] = (),
     ) -> None:
         """Replay what a connection missed, and let it go live.
 
@@ -225,6 +249,7 @@ class Hub:
             connection: The new connection.
             starts: Topic -> the position at which it starts.
             granted: Bitmask of the granted topics of its URL, for positions; None if all were.
+            first: Encoded messages that go out before what it missed.
 
         Raises:
             BrokerUnavailable: If the broker does not answer within ``QUART_SSE_JOIN_TIMEOUT``,
@@ -234,9 +259,10 @@ class Hub:
         self._roots.at(connection.root)
         self._roots.enter(connection.root)
         joining = self._groups.add(connection, granted)
+        self._audiences.add(connection)
         try:
             async with asyncio.timeout(self._config.join_timeout):
-                await self._broker.subscribe(connection.subscription)
+                await self._broker.subscribe([*connection.subscription, *connection.audiences])
                 self._confirm(connection.subscription)
                 replay = await self._replays.ask(starts)
         except TimeoutError:
@@ -257,10 +283,11 @@ class Hub:
         # A page does not list fragments that have come inside its own since its render.
         starts = {
             topic: replace(start, fragments=self.subscribers[topic].with_nested(start.fragments))
+            if topic in self.subscribers
+            else start
             for topic, start in starts.items()
         }
-        opening = encode_body(json.dumps(connection.introduction), "sse-open")
-        self._resumer.admit(joining, starts, replay, [opening])
+        self._resumer.admit(joining, starts, replay, [connection.encode_opening(), *first])
         self._groups.share_bytes()
 
     def _confirm(self, topics: Iterable[str]) -> None:
@@ -291,6 +318,8 @@ class Hub:
             names = (group.subscription[topic] for group in subscribers.groups)
             fragments = frozenset().union(*names, subscribers.parents, known.get(topic, ()))
             starts[topic] = Start(position, fragments, self._declared.keep(topic))
+        for audience in self._audiences:
+            starts[audience] = Start(position, frozenset(), self._declared.keep(audience))
         replay = await self._replays.resume(starts)
         snapshot, lost = replay.position, replay.incomplete
         # Pending batches belong before a reset, and a reset before anything newer: positions must
@@ -306,7 +335,7 @@ class Hub:
         for connection, group in self._groups.items():
             # A connection that joined meanwhile may have a replay of a later snapshot.
             is_past = isinstance(group, Joining) and group.last >= snapshot.events and not is_other
-            if not is_past and not lost.isdisjoint(connection.subscription):
+            if not is_past and not lost.isdisjoint(connection.topics):
                 self._restart(connection, replay)
         self._groups.share_bytes()
         for message in unrecorded(replay, starts):
@@ -329,6 +358,9 @@ class Hub:
         starts = {
             topic: Start(replay.position, fragments, self._declared.keep(topic))
             for topic, fragments in connection.subscription.items()
+        } | {
+            audience: Start(replay.position, frozenset(), self._declared.keep(audience))
+            for audience in connection.audiences
         }
         topics = set(starts)
         kept = {topic for topic in topics if starts[topic].keep.events}
@@ -339,6 +371,7 @@ class Hub:
         """Remove a connection, if it has joined."""
         if self._groups.remove(connection):
             self._roots.leave(connection.root)
+            self._audiences.remove(connection, asyncio.get_running_loop().time())
 
     def render_all(self) -> None:
         """Render every fragment that a page shows again, as after a change of its template."""
@@ -374,16 +407,26 @@ class Hub:
         Args:
             now: The loop's time.
         """
-        gone = self.subscribers.drop_empty(now, self._config.linger)
+        linger = self._config.linger
+        gone = [
+            *self.subscribers.drop_empty(now, linger),
+            *self._audiences.drop_empty(now, linger),
+        ]
         if gone:
             await self._broker.unsubscribe(gone)
         self._roots.drop(self.subscribers.__contains__)
         for subscribers in self.subscribers.values():
             subscribers.keep_roots(self._roots)
 
-    def receivers(self, topic: str) -> int:
-        """Return the number of this process's connections that listen to a topic."""
-        return self.subscribers.count(topic)
+    def receivers(self, topic: str, where: Filter | None = None, exclude: str = "") -> int:
+        """Return the number of this process's streams that an event is for.
+
+        Args:
+            topic: The topic's or audience's name.
+            where: The event's filter; None for all connections.
+            exclude: Id of the connection that it is not for, or "".
+        """
+        return self._receivers.count(topic, where, exclude)
 
     async def close(self) -> None:
         """Stop rendering, and forget all that belongs to the running loop."""
@@ -394,6 +437,8 @@ class Hub:
         """Forget all connections, fragments and positions, whose loop has ended."""
         self._roots.abandon()
         self._groups.clear()
+        self.connections.clear()
+        self._audiences.clear()
         self.subscribers.clear()
         self._batcher.clear()
         self._replays.clear()

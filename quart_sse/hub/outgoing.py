@@ -3,13 +3,27 @@
 from dataclasses import dataclass, field
 
 from ..broker import Message
-from ..wire import ZERO, EventBodies, Id, Position, encode_fragment, encode_id, member_key
+from ..wire import (
+    RESERVED,
+    ZERO,
+    EventBodies,
+    Id,
+    Position,
+    encode_body,
+    encode_fragment,
+    encode_id,
+    event_key,
+    member_key,
+    public_name,
+)
 from .batch import Part, Personal
 from .fragment import SharedFragment
 from .fragments import Whole
 
 #: Key of heartbeats, by which a batch keeps the newest alone; no fragment has such a key.
 HEARTBEAT = " "
+
+_NOWHERE = Position("", ZERO, ZERO)
 
 #: Id of an event -> the event, encoded.
 Bodies = dict[Id, EventBodies]
@@ -30,6 +44,7 @@ class Outgoing:
     is_extra: bool = False  #: whether the render was made without a known change
     viewers: int = 0  #: connections that fetch a personal fragment
     inner: frozenset[str] = frozenset()  #: other topics of the fragments inside
+    is_direct: bool = False  #: whether it is for one connection, and has no place in the order
     _parts: dict[tuple[bool, int | None], Part] = field(default_factory=dict)
 
     def part(self, bare: bool, granted: int | None) -> Part:
@@ -47,12 +62,30 @@ class Outgoing:
 
     def part_at(self, position: Position, bare: bool) -> Part:
         """Return the message with a connection's own position."""
+        if self.is_direct:
+            return Part(None, self.body)
         line = encode_id(position)
         if self.event is not None:
             return Part(self.key, line + self.event.encoded(bare), self.version)
         if self.body or self.fragment is None:
             return Part(self.key, line + self.body, self.version)
         return Part(self.key, Personal(line, self.topic, self.fragment, self.viewers))
+
+    @classmethod
+    def direct(cls, name: str, data: str, *, is_text: bool, once: str) -> "Outgoing":
+        """Return an event for one connection, which is kept in no history.
+
+        It has no id, so the client's position stays.
+
+        Args:
+            name: The wire name of the event.
+            data: The event's data.
+            is_text: Whether the data are a text that reads like JSON.
+            once: A name by which a client drops a second copy: while a stream takes the place of
+                another, both are sent the event.
+        """
+        body = encode_body(data, name, once=once, type="text" if is_text else "")
+        return cls(_NOWHERE, "", None, None, body, is_direct=True)
 
     @classmethod
     def heartbeat(cls, position: Position) -> "Outgoing":
@@ -107,8 +140,10 @@ class Outgoing:
         """
         made = None if bodies is None else bodies.get(message.id)
         if made is None:
-            name = message.name or ""
-            key = member_key(message.topic, name)
+            key = event_key(message.topic, message.name or "")
+            # For a user or everyone it is no event of the one topic of a bare stream.
+            is_reserved = public_name(message.topic) in RESERVED
+            name = key if is_reserved else message.name or ""
             kind = "text" if message.is_text else ""
             made = EventBodies(key, name, message.data, message.retry_ms, message.origin, kind)
             if bodies is not None:

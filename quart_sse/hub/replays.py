@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from ..broker import Broker, Kind, Message, Replay, Start, bound
 from ..errors import BrokerUnavailable
+from ..wire import identity_of
 
 Key = frozenset[tuple[str, Start]]
 
@@ -60,7 +61,8 @@ class Replays:
     async def ask(self, starts: Mapping[str, Start]) -> Replay:
         """Return a replay that concurrent requests for the same starts may share.
 
-        Callers must not change it.
+        What a user's audience missed is asked apart, so that users share the rest. Callers must
+        not change the replay, and must have subscribed before.
 
         Args:
             starts: Topic -> the position at which it starts.
@@ -68,6 +70,17 @@ class Replays:
         Raises:
             BrokerUnavailable: If the broker cannot be asked.
         """
+        own = {
+            topic: start
+            for topic, start in starts.items()
+            if identity_of(topic) is not None and not start.now
+        }
+        if not own:
+            return await self._ask(starts)
+        rest = {topic: start for topic, start in starts.items() if topic not in own}
+        return merged(*await asyncio.gather(self._ask(rest), self._ask(own)))
+
+    async def _ask(self, starts: Mapping[str, Start]) -> Replay:
         key = frozenset(starts.items())
         flight = self._flights.setdefault(key, _Flight())
         before = flight.begun
@@ -93,6 +106,29 @@ class Replays:
         except BrokerUnavailable as error:
             flight.outcome = error
         flight.ended = number
+
+
+def merged(first: Replay, second: Replay) -> Replay:
+    """Return two replays of other topics as one of the earlier snapshot.
+
+    What is between the two snapshots is left to the messages that a joining connection holds.
+
+    Raises:
+        BrokerUnavailable: If the broker's data set was replaced between them.
+    """
+    if first.position.epoch != second.position.epoch:
+        raise BrokerUnavailable("The broker's data set was replaced. The client reconnects.")
+    position = min(first.position, second.position)
+    events = [*first.events, *second.events]
+    return Replay(
+        position,
+        sorted((each for each in events if each.id <= position.events), key=lambda event: event.id),
+        first.incomplete | second.incomplete,
+        {**first.changes, **second.changes},
+        first.unknown | second.unknown,
+        first.stale | second.stale,
+        first.bodies,
+    )
 
 
 def missed(replay: Replay) -> list[Message]:

@@ -4,8 +4,10 @@ import json
 from collections.abc import Mapping
 from typing import Protocol
 
-from ..broker import Keep, Replay, Start
-from ..wire import ZERO, Id, encode_body
+from ..broker import Keep, Message, Replay, Start
+from ..error_log import ErrorLog
+from ..wire import ZERO, Id, encode_body, is_audience
+from .connection import Connection
 from .delivery import Delivery
 from .fragment import SharedFragment
 from .group import Joining, Missing
@@ -13,6 +15,7 @@ from .outgoing import Outgoing
 from .progress import Progress
 from .rendered import FragmentSpec, next_number
 from .roots import Roots
+from .sieve import sieve_of
 
 #: Age of changes of personal fragments that are signalled again on resume, in milliseconds.
 #: The client's fetch may have failed in the same restart that cut its stream (rule 21).
@@ -81,11 +84,18 @@ class Resumer:
         roots: The shared fragments of the process.
         declared: The application's declarations.
         delivery: Puts messages into groups' next batches.
+        errors: Logs errors of filters.
     """
 
     def __init__(
-        self, progress: Progress, roots: Roots, declared: Declared, delivery: Delivery
+        self,
+        progress: Progress,
+        roots: Roots,
+        declared: Declared,
+        delivery: Delivery,
+        errors: ErrorLog,
     ) -> None:
+        self._errors = errors
         self._progress = progress
         self._roots = roots
         self._declared = declared
@@ -115,12 +125,16 @@ class Resumer:
             # of a client that is cut in between past the events that are lost.
             joining.lag(ZERO)
             topics = replay.incomplete.union(message.topic for message in replay.events)
-            lost = encode_body(json.dumps(sorted(topics)), "sse-reset")
+            names = sorted(topic for topic in topics if not is_audience(topic))
+            lost = encode_body(json.dumps(names), "sse-reset")
             chunks.append(joining.replayed(Outgoing(replay.position, "", None, None, lost)))
         else:
             position = self._progress.position
-            events = (Outgoing.from_event(position, each, replay.bodies) for each in replay.events)
-            chunks.extend(joining.replayed(outgoing) for outgoing in events)
+            events = (each for each in replay.events if self._is_for(each, joining.connection))
+            chunks.extend(
+                joining.replayed(Outgoing.from_event(position, each, replay.bodies))
+                for each in events
+            )
         signals, ready = self._note_missing(joining, starts, replay)
         # Signals precede every position by which the fragments are current.
         chunks.extend(joining.replayed(signal) for signal in signals)
@@ -133,6 +147,11 @@ class Resumer:
         if not joining.missing:
             joining.mark_current()
         self._start_clocks(joining)
+
+    def _is_for(self, event: Message, connection: Connection) -> bool:
+        """Whether a replayed event is for a connection, by its filter."""
+        sieve = sieve_of(event.where, event.exclude, self._errors)
+        return sieve is None or sieve.passes(connection)
 
     def _note_missing(
         self, joining: Joining, starts: Mapping[str, Start], replay: Replay

@@ -2,7 +2,7 @@
 
 from collections.abc import Container
 
-from .connection import Connection
+from .connection import Connection, Subscription
 from .group import Group
 
 
@@ -106,6 +106,46 @@ class Subscribers(dict[str, TopicSubscribers]):
                 subscribers.groups.discard(group)
                 if not subscribers.groups:
                     subscribers.empty_since = now
+
+    def change(self, group: Group, subscription: Subscription, now: float) -> None:
+        """Change the topics of a group.
+
+        Args:
+            group: The group, whose subscription is set.
+            subscription: Its topics from now on, with the fragments that its pages show.
+            now: The loop's time, from which empty topics linger.
+        """
+        self.remove(group, now)
+        group.subscription = subscription
+        self.add(group)
+
+    def keep(self, topic: str, until: float) -> TopicSubscribers:
+        """Keep a topic for a group that is about to listen to it.
+
+        Args:
+            topic: The topic's name.
+            until: Loop time until which it is kept without a group.
+        """
+        subscribers = self.setdefault(topic, TopicSubscribers(topic))
+        subscribers.kept_until = max(subscribers.kept_until, until)
+        return subscribers
+
+    def counts(self, channel: str) -> dict[str, int]:
+        """Return the topics of a channel that have connections, with their number."""
+        return {
+            topic: subscribers.count
+            for topic, subscribers in self.items()
+            if topic.partition("?")[0] == channel and subscribers.groups
+        }
+
+    def of_channel(self, channel: str) -> set[Group]:
+        """Return the groups that listen to any topic of a channel."""
+        return {
+            group
+            for topic, subscribers in self.items()
+            if topic.partition("?")[0] == channel
+            for group in subscribers.groups
+        }
 
     def showing(self, topic: str, fragment: str, root: str) -> list[Group]:
         """Return the groups whose pages below a root path show a fragment."""

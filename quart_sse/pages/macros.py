@@ -11,7 +11,7 @@ from ..channels import AppChannels, Channel, Topic
 from ..errors import FragmentError, MacroError, UnknownChannelError
 from ..host import Host
 from ..hub import Hub, Inside, Rendered
-from ..wire import check_event_name, member_key, plain
+from ..wire import RESERVED, check_event_name, member_key, plain
 from .page_request import PageRequest, Pages
 from .render import Renderer
 from .scripts import Scripts
@@ -117,14 +117,16 @@ class Macros:
         element = await self._element(page, topic, fragment, tag, attrs, aria_live)
         return element + await self._connect(page, page.shown.take_rendered(topic.name, fragment))
 
-    async def connect(self, topics: Iterable[Any] = ()) -> Markup:
+    async def connect(self, topics: Iterable[Any] = (), user: bool = False) -> Markup:
         """Return the connect element of all fragments above it; ``sse_connect``.
 
-        A page that shows no fragment and names no event or topic gets no element.
+        A page that shows no fragment and names no event or topic gets no element, unless a user is
+        signed in, whose events it then receives.
 
         Args:
             topics: Further topics whose events the page receives: channel names, pairs of channel
                 name and parameters, or ``Topic`` objects.
+            user: Whether the page gets an element in any case, for what is for everyone.
 
         Raises:
             UnknownChannelError: If a channel is not declared.
@@ -135,15 +137,23 @@ class Macros:
         for topic in topics:
             page.shown.note_topic(self._topic(topic).name)
         shown = page.shown.take()
-        return await self._connect(page, shown) if shown else Markup()
+        if shown or user or page.shown.is_of_audience:
+            return await self._connect(page, shown)
+        is_first = page.rendering is None and not page.is_connected
+        if is_first and self._elements.can_sign and await self._gate.identity() is not None:
+            return await self._connect(page, shown)
+        return Markup()
 
-    def event(self, name: str, /, **params: Any) -> str:
+    def event(self, name: str, /, *, everyone: bool = False, **params: Any) -> str:
         """Return the name under which the page receives an event; ``sse_event``.
 
         The next connect element covers the event's topic.
 
         Args:
-            name: ``"channel.event"``.
+            name: ``"channel.event"``; or ``"user.event"``, ``"everyone.event"`` and
+                ``"connection.event"``, of :meth:`SSE.user`, :attr:`SSE.everyone` and
+                :meth:`SSE.send`.
+            everyone: Whether the event is one of ``channel.everyone``, which has no parameters.
             params: The topic's parameters.
 
         Raises:
@@ -152,6 +162,11 @@ class Macros:
             EventError: If the event's name is reserved or invalid.
         """
         channel, _, event = name.partition(".")
+        if channel in RESERVED:
+            self._page().shown.is_of_audience = True
+            return member_key(channel, check_event_name(event))
+        if everyone:
+            return member_key(self._channel(channel).name, check_event_name(event))
         topic = self._channel(channel).topic(**params).name
         self._page().shown.note_topic(topic)
         return member_key(topic, check_event_name(event))
@@ -167,7 +182,8 @@ class Macros:
         return page
 
     async def _complete(self) -> str:
-        return str(await self.connect())
+        page = self._pages.current()
+        return str(await self.connect()) if page.shown else ""
 
     def _channel(self, name: str) -> Channel:
         channel = self._channels.declared.get(name)
@@ -202,6 +218,8 @@ class Macros:
             shown, root=self._host.root(), identity=await self._gate.identity()
         )
         page.is_private = page.is_private or element.is_signed
+        page.is_connected = True
+        page.shown.is_of_audience = False
         scripts, files = self._scripts.take_further(page)
         return scripts + element.element(page.since, files)
 

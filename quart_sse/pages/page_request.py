@@ -22,9 +22,11 @@ class Shown:
     another one is noted together with the outer one.
     """
 
-    __slots__ = ("_inside", "_noted", "_rendered", "_uncovered")
+    __slots__ = ("_inside", "_noted", "_rendered", "_uncovered", "is_of_audience")
 
     def __init__(self) -> None:
+        #: Whether the page names an event of its user, or of everyone, that is not covered yet.
+        self.is_of_audience: bool = False
         self._uncovered: dict[str, set[str]] = {}
         # All rendered fragments, and those of them that were noted or taken.
         self._rendered: set[Pair] = set()
@@ -110,6 +112,8 @@ class PageRequest:
     is_private: bool = False
     #: Whether the answer, if it is a part of a page, gets a connect element for what lacks one.
     is_completed: bool = False
+    #: Whether the page has a connect element.
+    is_connected: bool = False
     #: Nonce of the page's script elements, "" for none; None before they are written.
     nonce: str | None = None
     #: Names of the further script files that the next connect element brings.

@@ -39,6 +39,8 @@ _OWN = {
     "reload": "quart-sse-reload.min.js",
     "debug": "quart-sse-debug.js",  # says in the browser's console why a page is not live
     "personal": "quart-sse-personal.min.js",
+    "plain": "quart-sse-plain.min.js",
+    "update": "quart-sse-update.min.js",
 }
 
 
@@ -107,7 +109,7 @@ class Scripts:
                     "sse_scripts(shared=false, htmx=false) loads no script at all. Remove the call "
                     "from the template, or one of the two arguments."
                 )
-            names = ("shared",)
+            names = ("shared", "plain")
         options = {"shared": _options(shared, origins, reload)}
         if reload:
             names = (*names, "reload")
@@ -141,9 +143,17 @@ class Scripts:
             new = [name for name in names if name not in page.loaded]
             elements = Markup().join(self._element(name, page.nonce) for name in new)
             page.loaded.update(new)
-        return elements, ",".join(
-            f"{name} {_version(_LOADED[name][0])} {_LOADED[name][1]}" for name in names
-        )
+        return elements, ",".join(map(self.named, names))
+
+    @staticmethod
+    def named(name: str) -> str:
+        """Return a further file as ``quart-sse.js`` reads it, in an element or a message.
+
+        Args:
+            name: The file's name, such as ``"reload"``.
+        """
+        file, integrity = _LOADED[name]
+        return f"{name} {_version(file)} {integrity}"
 
     def _element(self, name: str, nonce: str | None, options: str = "") -> Markup:
         file, integrity = _LOADED[name]

@@ -4,8 +4,8 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ..broker import Broker, Keep, Kind, Message
-from ..errors import EventError
+from ..broker import Broker, Filter, Keep, Kind, Message
+from ..errors import EventError, FilterError
 from ..wire import ZERO, Id, check_event, check_event_name, is_like_json, plain
 
 
@@ -42,6 +42,8 @@ class AsyncPublisher:
         *,
         retry_ms: int | None = None,
         origin: str = "",
+        where: Filter | None = None,
+        exclude: str = "",
     ) -> Id:
         """Publish an event.
 
@@ -52,6 +54,8 @@ class AsyncPublisher:
             keep: How much history the topic keeps.
             retry_ms: New reconnect delay of clients, in milliseconds; None leaves it.
             origin: Name of the page that leaves the event out; "" for none.
+            where: For which connections the event is, by their metadata; None for all.
+            exclude: Id of a connection that the event is not for; "" for none.
 
         Returns:
             The event's id in the broker's order.
@@ -59,18 +63,58 @@ class AsyncPublisher:
         Raises:
             EventError: If the name is reserved or invalid, the data cannot be written as JSON (as
                 NaN and Infinity) or is too large, or ``retry_ms`` is negative.
+            FilterError: If ``where`` is a function, and the broker serves several processes.
             BrokerUnavailable: If the broker did not confirm the event. Its ``maybe_published`` is
                 False if the event was certainly not published.
         """
-        name = check_event_name(name)
+        text, is_ambiguous = self.encode(name, data, retry_ms)
+        name = plain(name)
+        if where is not None and not where.text and self._broker.is_shared:
+            raise FilterError(
+                "where= is a function, which no other process can call. Pass what the metadata "
+                'must equal, such as {"role": "admin"}, and put what the function asks for into '
+                "the metadata (@sse.metadata)."
+            )
+        message = Message(
+            Kind.EVENT, ZERO, topic, name, text, retry_ms, origin, is_ambiguous, where, exclude
+        )
+        return await self._broker.publish(message, keep)
+
+    def encode(self, name: str, data: Any, retry_ms: int | None = None) -> tuple[str, bool]:
+        """Return the data of an event as text, and whether that reads like JSON and is none.
+
+        The arguments and errors are those of :meth:`event`.
+        """
+        check_event_name(name)
         is_text = isinstance(data, str)
         text = plain(data) if is_text else self._json(name, data)
         check_event(text, name, retry_ms, self._max_bytes)
-        is_ambiguous = is_text and is_like_json(text)
-        message = Message(
-            Kind.EVENT, ZERO, topic, name, text, retry_ms, origin, is_text=is_ambiguous
-        )
-        return await self._broker.publish(message, keep)
+        return text, is_text and is_like_json(text)
+
+    async def history(self, topic: str, most: int) -> list[Message]:
+        """Return the kept events of a topic, oldest first.
+
+        Args:
+            topic: The topic's name.
+            most: Most events to return, the newest.
+
+        Raises:
+            BrokerUnavailable: If the broker does not answer.
+        """
+        return await self._broker.kept(topic, most)
+
+    async def reload(self, topic: str, file: str, keep: Keep) -> None:
+        """Publish that pages reload.
+
+        Args:
+            topic: Topic of the audience whose pages reload.
+            file: The further script file that does it, as pages name it.
+            keep: How much history the audience keeps.
+
+        Raises:
+            BrokerUnavailable: If the broker did not confirm the message.
+        """
+        await self._broker.publish(Message(Kind.EVENT, ZERO, topic, "sse-reload", file), keep)
 
     def _json(self, name: str, data: Any) -> str:
         try:

@@ -180,6 +180,14 @@ class QuartHost:
             answer = await answer
         return answer
 
+    async def call_apart(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call a function of the app in an app context of its own."""
+        async with self._app.app_context():
+            answer = await self._app.ensure_async(function)(*args)
+            while inspect.isawaitable(answer):
+                answer = await answer
+            return answer
+
     async def template(self, name: str, context: Mapping[str, Any]) -> str:
         """Render a template with the app's Jinja environment."""
         return await render_template(name, **context)

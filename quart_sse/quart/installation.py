@@ -5,7 +5,7 @@ from types import CodeType
 from quart import Quart, utils
 
 from ..broker import Broker
-from ..channels import Channel
+from ..channels import AppFunctions, Channel
 from ..config import Config
 from ..wiring import Identify, Services, make_broker, wire
 from .development import TemplateWatcher
@@ -28,6 +28,7 @@ class Installation:
         identify: Returns the current request's identity.
         config: The app's settings.
         broker: The app's broker; None for the one that the settings select.
+        functions: The functions that the app has registered for all channels.
     """
 
     def __init__(
@@ -37,10 +38,13 @@ class Installation:
         identify: Identify,
         config: Config,
         broker: Broker | None = None,
+        functions: AppFunctions | None = None,
     ) -> None:
         used = broker or make_broker(config)
         self._host = host = QuartHost(app, config, lambda: used.known)
-        self.services: Services = wire(host, used, channels, identify, config, reloader())
+        self.services: Services = wire(
+            host, used, channels, identify, config, reloader(), functions
+        )
         self._app = app
         self._endpoints = Endpoints(self.services)
         self._watcher: TemplateWatcher | None = None

@@ -8,6 +8,7 @@ from functools import partial
 from ..broker import Broker, Control
 from ..channels import PresenceTracker
 from ..hub import Connections, Hub
+from ..registry import Hooks
 from ..serving_loop import ServingLoop, after_fork, at_end_of_loop
 from .housekeeping import Housekeeping
 from .shutdown import Shutdown
@@ -27,6 +28,7 @@ class Lifecycle:
         hub: Receives the messages.
         connections: The open connections.
         presence: The connections that still count as present.
+        hooks: The app's functions that run for connections that come and go.
         shutdown: Notices that the server stops.
         housekeeping: Does the regular work.
     """
@@ -39,6 +41,7 @@ class Lifecycle:
         hub: Hub,
         connections: Connections,
         presence: PresenceTracker,
+        hooks: Hooks,
         shutdown: Shutdown,
         housekeeping: Housekeeping,
     ) -> None:
@@ -49,6 +52,7 @@ class Lifecycle:
         self._hub = hub
         self._connections = connections
         self._presence = presence
+        self._hooks = hooks
         self._shutdown = shutdown
         self._housekeeping = housekeeping
         self._start: object | None = None  #: identifies the last start; None while stopped
@@ -99,6 +103,7 @@ class Lifecycle:
         self._start = None
         try:
             await self._shutdown.stop()
+            await self._hooks.finish()
             await self._housekeeping.stop()
             await self._control.end()
             await self._hub.close()
@@ -114,6 +119,7 @@ class Lifecycle:
         self._control.abandon()
         self._connections.clear()
         self._presence.clear()
+        self._hooks.clear()
         self._hub.abandon()
         self._broker.abandon()
         self._serving.leave()

@@ -10,14 +10,17 @@ from ..access import Admission, Gate, Judgement, Token, is_foreign
 from ..broker import Broker, Start
 from ..channels import Topic
 from ..config import Config
-from ..errors import BrokerUnavailable
-from ..hub import Connections
-from ..wire import Ending, Event, Refusal
+from ..errors import BrokerUnavailable, ParameterError
+from ..hub import Connections, Metadata
+from ..registry import StreamHooks
+from ..wire import CONNECTION, EVERYONE, USER, Ending, Event, Refusal, encode_refused, user_topic
+from .initial import Initials
 from .personal import make_loader, no_loader
 from .renewal import Renewal
-from .request import Viewers, wants_stream, was_stopped
+from .replacing import Replacing
+from .request import Viewer, Viewers, wants_stream, was_stopped
 from .response import StreamAnswer, Streams, no_stream
-from .starts import find_starts
+from .starts import find_audiences, find_starts
 
 logger: logging.Logger = logging.getLogger("quart_sse")
 
@@ -35,6 +38,8 @@ class StreamEndpoints:
         connections: The open connections of this process, and their limits.
         viewers: Makes the viewer of a request.
         renewal: Renews the tokens of open streams.
+        replacing: Finds the stream whose place a new one takes.
+        initials: Makes the events that a new client is sent first.
         broker: Has the process's position, and tells whether processes share it.
         config: The app's settings.
     """
@@ -46,9 +51,13 @@ class StreamEndpoints:
         connections: Connections,
         viewers: Viewers,
         renewal: Renewal,
+        replacing: Replacing,
+        initials: Initials,
         broker: Broker,
         config: Config,
     ) -> None:
+        self._replacing = replacing
+        self._initials = initials
         self._gate = gate
         self._host = gate.host
         self._channels = gate.channels
@@ -101,8 +110,10 @@ class StreamEndpoints:
         request: Request,
         topics: Iterable[Topic],
         initial: Iterable[Event],
-        metadata: Mapping[str, object] | None,
         identity: str | None,
+        metadata: Metadata | None,
+        connection_id: str | None = None,
+        hooks: StreamHooks | None = None,
     ) -> StreamAnswer:
         """Return the stream of a view of the app, for ``SSE.stream``.
 
@@ -112,16 +123,25 @@ class StreamEndpoints:
             request: The view's request.
             topics: The topics of the stream, with all their shared fragments.
             initial: Events that go out first; they are in no history.
-            metadata: The app's own data for the connection; None for none.
             identity: The user's identity; None for a visitor.
+            metadata: What the app knows of the client; None for nothing.
+            connection_id: The connection's id; None for one that the stream makes.
+            hooks: Functions that are called when the stream opens and ends; None for none.
 
         Raises:
+            ParameterError: If the connection's id is open already.
             Refusal: If the page is of another origin.
         """
         self._refuse_foreign(request)
         if was_stopped(request):
             return no_stream()
         viewer = self._viewers.of(request, identity)
+        viewer.metadata = metadata
+        if connection_id is not None and self._connections.get(connection_id) is not None:
+            raise ParameterError(
+                f"A connection with the id {connection_id!r} is open already. Close it by "
+                "sse.close(...), or choose another id."
+            )
         if self._connections.is_closing:
             return StreamAnswer(Ending.SHUTDOWN.encode())
         if not self._streams.has_room(viewer.root):
@@ -129,11 +149,17 @@ class StreamEndpoints:
         shown = {topic.name: self._channels.known(topic.name).shared for topic in topics}
         bits = {(0, name): 1 << place for place, name in enumerate(shown)}
         admission = Admission(shown, {name: [0] for name in shown}, bits=bits)
-        starts, _ = find_starts(self._channels, admission, request)
+        audiences = find_audiences(admission, identity, 0)
+        starts, _ = find_starts(self._channels, admission, request, audiences)
+        bare = len(shown) == 1
+        first = await self._initials.of_stream(request, shown, bare)
         body = self._streams.open_stream(
-            viewer, shown, starts, loader=no_loader, bare=len(shown) == 1, metadata=metadata
+            viewer, shown, starts, loader=no_loader, bare=bare, first=first
         )
         body.connection.ahead([event.encode() for event in initial])
+        body.connection.hooks = hooks
+        if connection_id is not None:
+            body.connection.id = connection_id
         return StreamAnswer() if request.method == "HEAD" else StreamAnswer(body)
 
     async def _answer(
@@ -161,7 +187,10 @@ class StreamEndpoints:
             if any(token and len(token.topics) > self._config.max_topics for token in tokens):
                 raise Refusal(Ending.TOO_LONG)
             admission = await self._admitted(tokens, topic, fragments)
-            answer = self._stream(request, admission, tokens, texts, identity, bare)
+            viewer = self._viewers.of(request, identity)
+            viewer.metadata = await self._gate.metadata()
+            first = await self._initials.of_pages(request, admission, bare)
+            answer = self._stream(request, admission, tokens, texts, viewer, bare, first)
             if request.method == "HEAD":
                 # The status and headers of the GET (RFC 9110, 9.3.2), without a stream.
                 answer = StreamAnswer()
@@ -185,7 +214,7 @@ class StreamEndpoints:
         if topic is not None:
             admission.narrow(topic, fragments)
         await judgement.refuse_outer(admission)
-        if not admission.subscription:
+        if admission.is_empty:
             raise Refusal(Ending.EXPIRED if admission.expired_tokens else Ending.REFUSED)
         return admission
 
@@ -224,49 +253,60 @@ class StreamEndpoints:
         admission: Admission,
         tokens: list[Token | None],
         texts: list[str],
-        identity: str | None,
+        viewer: Viewer,
         bare: bool,
+        first: Iterable[bytes],
     ) -> StreamAnswer:
-        viewer = self._viewers.of(request, identity)
         is_full = self._connections.is_full(admission.subscription, viewer.address)
         if is_full or not self._streams.has_room(viewer.root):
             raise Refusal(Ending.OVERLOADED)
+        replaced = None if bare else self._replacing.find(request, viewer)
+        made = frozenset() if replaced is None else replaced.made
         cookie = self._viewers.name_browser(viewer, request)
-        starts, granted = find_starts(self._channels, admission, request)
+        audiences = find_audiences(admission, viewer.identity, len(texts))
+        same = admission.tokens_for(viewer.identity)
+        starts, granted = find_starts(
+            self._channels, admission, request, audiences, dict.fromkeys(made, same)
+        )
         self._notice_others(tokens, starts)
         body = self._streams.open_stream(
             viewer,
-            admission.subscription,
+            {**dict.fromkeys(made, frozenset[str]()), **admission.subscription},
             starts,
             granted=granted,
             loader=make_loader(self._channels, viewer.root, admission, tokens, texts),
             bare=bare,
+            first=first,
         )
         connection = body.connection
+        connection.made = made
+        if replaced is not None:
+            connection.take_over(replaced)
         connection.may_see = admission.may_see
         connection.inside = frozenset() if admission.may_see is None else admission.may_see.allowed
-        connection.introduction["topics"] = [
-            admission.granted_to(number) for number in range(len(tokens))
+        numbers = range(len(tokens))
+        connection.introduction["topics"] = [admission.granted_to(number) for number in numbers]
+        connection.introduction["names"] = [
+            _names(admission, number, viewer.identity, made) for number in numbers
         ]
+        if len(tokens) == 1:
+            connection.bits = _bits(admission, viewer.identity)
         if admission.expired_tokens:
             connection.introduction["expired"] = sorted(set(admission.expired_tokens))
         connection.ends_at = self._renewal.end_of_signatures(admission, tokens)
         if not bare:
             self._renewal.renew_in_time(connection, admission, tokens, viewer.root)
         if admission.refused_topics or admission.refused_tokens or admission.refused_fragments:
-            connection.ahead([self._refused(admission)])
+            refused = encode_refused(
+                tokens=admission.refused_tokens,
+                topics=admission.refused_topics,
+                fragments=admission.refused_fragments,
+            )
+            connection.ahead([refused])
         answer = StreamAnswer(body)
         if cookie is not None:
             answer.headers["Set-Cookie"] = cookie
         return answer
-
-    def _refused(self, admission: Admission) -> bytes:
-        data = {
-            "tokens": admission.refused_tokens,
-            "topics": admission.refused_topics,
-            "fragments": admission.refused_fragments,
-        }
-        return Event(self._host.dumps(data), name="sse-refused").encode()
 
     def _notice_others(self, tokens: list[Token | None], starts: Mapping[str, Start]) -> None:
         """Warn once if several processes serve the app without a shared broker.
@@ -294,3 +334,33 @@ def _narrow(token: Token | None, topic: str, fragments: frozenset[str]) -> Token
     if token is not None and topic in token.topics:
         return token._replace(topics={topic: token.topics[topic]})
     return Token({topic: fragments}, "", 0.0, is_signed=False, is_expired=False)
+
+
+def _names(
+    admission: Admission, number: int, identity: str | None, made: Iterable[str]
+) -> list[str]:
+    """Return under which names the pages of a token are sent messages: its topics and audiences.
+
+    Args:
+        admission: What was granted.
+        number: The token's number.
+        identity: Identity of the client; None for a visitor.
+        made: Topics that the app has subscribed the connection to.
+    """
+    granted = admission.granted_to(number)
+    if not granted and number not in admission.empty_tokens:
+        return []
+    names = [*granted, EVERYONE, *sorted({topic.partition("?")[0] for topic in granted})]
+    if number in admission.tokens_for(identity):
+        names += [CONNECTION, *made]
+        if identity is not None:
+            names.append(USER)
+    return list(dict.fromkeys(names))
+
+
+def _bits(admission: Admission, identity: str | None) -> dict[str, int]:
+    """Return topic -> its bit in the positions of the only token."""
+    bits = {topic: bit for (_, topic), bit in admission.bits.items()}
+    if identity is not None and admission.own_tokens:
+        bits[user_topic(identity)] = admission.user_bit
+    return bits

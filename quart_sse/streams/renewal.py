@@ -48,7 +48,8 @@ class Renewal:
         signed, refused = [], set(admission.refused_fragments)
         for number, token in enumerate(tokens):
             granted = admission.granted_to(number)
-            if token is not None and token.is_signed and granted:
+            is_good = bool(granted) or number in admission.empty_tokens
+            if token is not None and token.is_signed and is_good:
                 signed.append((token, granted))
         if not signed:
             return
@@ -95,8 +96,13 @@ class Renewal:
             self._signer.left(token)
             for number, token in enumerate(tokens)
             if token is not None
-            and any(
-                admission.grants[topic] is Grant.SIGNED for topic in admission.granted_to(number)
+            and (
+                # That of a user holds as long as the user is signed in.
+                (number in admission.empty_tokens and not token.is_bound)
+                or any(
+                    admission.grants[topic] is Grant.SIGNED
+                    for topic in admission.granted_to(number)
+                )
             )
         ]
         return asyncio.get_running_loop().time() + min(ends, default=math.inf)

@@ -1,6 +1,7 @@
 """The viewer of a stream, as the request describes it."""
 
 import secrets
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from werkzeug.sansio.request import Request
 from ..access import Signer
 from ..config import Config
 from ..host import Host
+from ..hub import Metadata
 from ..wire import STOPPED
 
 
@@ -41,6 +43,10 @@ def last_event_id(request: Request) -> str | None:
     return request.args.get("lastEventId") if header is None else header
 
 
+#: Longest ``User-Agent`` that is kept, in characters.
+MAX_USER_AGENT = 256
+
+
 @dataclass(slots=True)
 class Viewer:
     """The client of one stream, as its request describes it.
@@ -55,6 +61,10 @@ class Viewer:
         judged_at: Time before the client was judged, by ``time.monotonic``.
         kick: Ends the request from outside and returns whether its socket is closed; None if the
             request cannot be ended so.
+        remote_address: IP address of the client, whether or not the browser is known.
+        user_agent: ``User-Agent`` of the client, or "".
+        last_event_id: Id of the last event that the client has received; None if it says none.
+        metadata: What the app knows of the client, for filters; None for nothing.
     """
 
     identity: str | None
@@ -65,6 +75,10 @@ class Viewer:
     is_browser_new: bool
     judged_at: float
     kick: Callable[[], bool] | None
+    remote_address: str | None = None
+    user_agent: str = ""
+    last_event_id: str | None = None
+    metadata: Metadata | None = None
 
 
 class Viewers:
@@ -103,6 +117,10 @@ class Viewers:
             is_browser_new=browser is None,
             judged_at=exchange.began,
             kick=exchange.kick,
+            remote_address=request.remote_addr,
+            # Most browsers are of a few kinds, which share one text.
+            user_agent=sys.intern(request.headers.get("User-Agent", "")[:MAX_USER_AGENT]),
+            last_event_id=last_event_id(request),
         )
 
     def name_browser(self, viewer: Viewer, request: Request) -> str | None:

@@ -3,19 +3,20 @@
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 
 from ..access import Revocations
-from ..broker import Start
+from ..broker import Processes, Start
 from ..channels import PresenceTracker
 from ..config import Config
 from ..error_log import OnceLog
 from ..errors import BrokerUnavailable
 from ..hub import Connection, Connections, Hub, Personal, Subscription
+from ..registry import Hooks
 from ..serving_loop import ServingLoop
-from ..wire import Ending
+from ..wire import Ending, channel_topic, is_audience
 from .request import Viewer
 
 logger: logging.Logger = logging.getLogger("quart_sse")
@@ -63,6 +64,8 @@ class Streams:
         connections: The open connections of this process, and their limits.
         revocations: End opening streams whose clients were judged before a revocation.
         presence: Counts the connections of each topic.
+        hooks: Are called when connections come and go.
+        processes: Knows the id of this process, with which those of its connections begin.
         config: The app's settings.
         serving: The loop in which streams can be opened.
     """
@@ -73,9 +76,13 @@ class Streams:
         connections: Connections,
         revocations: Revocations,
         presence: PresenceTracker,
+        hooks: Hooks,
+        processes: Processes,
         config: Config,
         serving: ServingLoop,
     ) -> None:
+        self._hooks = hooks
+        self._processes = processes
         self._hub = hub
         self._connections = connections
         self._revocations = revocations
@@ -109,7 +116,7 @@ class Streams:
         granted: int | None = None,
         loader: Callable[[Personal], bytes],
         bare: bool,
-        metadata: Mapping[str, object] | None = None,
+        first: Iterable[bytes] = (),
     ) -> "StreamBody":
         """Return the body of a viewer's stream, which opens when the server begins to send it.
 
@@ -120,7 +127,7 @@ class Streams:
             granted: Bits of the granted topics, for positions; None if no topic was refused.
             loader: Makes the messages that let the viewer fetch personal fragments.
             bare: Whether event names go out without their topic.
-            metadata: The app's own data for the connection; None for none.
+            first: Encoded messages that go out before what the viewer missed.
 
         Returns:
             An async context manager; entering it joins the hub and returns the connection, an async
@@ -133,6 +140,7 @@ class Streams:
                     async for chunk in chunks:
                         await send(chunk)
         """
+        own = self._processes.own
         connection = Connection(
             subscription,
             self._config,
@@ -142,12 +150,17 @@ class Streams:
             address=viewer.address,
             bare=bare,
             root=viewer.root,
-            metadata=metadata,
+            metadata=viewer.metadata,
+            process="" if own is None else own.id,
         )
+        connection.audiences = tuple(topic for topic in starts if is_audience(topic))
         connection.is_browser_new = viewer.is_browser_new
         connection.judged_at = viewer.judged_at
         connection.kick = viewer.kick
-        return StreamBody(self, connection, starts, granted, viewer.is_multiplexed)
+        connection.remote_address = viewer.remote_address
+        connection.user_agent = viewer.user_agent
+        connection.last_event_id = viewer.last_event_id
+        return StreamBody(self, connection, starts, granted, viewer.is_multiplexed, first)
 
     async def join(
         self,
@@ -155,6 +168,7 @@ class Streams:
         starts: Mapping[str, Start],
         granted: int | None,
         is_multiplexed: bool,
+        first: Iterable[bytes] = (),
     ) -> None:
         """Register a connection and let it join the hub, or end it at once.
 
@@ -166,6 +180,7 @@ class Streams:
             starts: Topic -> where it starts.
             granted: Bits of the granted topics, for positions; None if no topic was refused.
             is_multiplexed: Whether the browser sends all requests over one socket.
+            first: Encoded messages that go out before what the viewer missed.
         """
         if self._serving.is_elsewhere:
             self._once.warn(
@@ -182,12 +197,18 @@ class Streams:
         if self._connections.is_full(connection.subscription, connection.address):
             connection.end(Ending.OVERLOADED)
             return
+        if connection.replaced is None and self._connections.get(connection.id) is not None:
+            connection.end(Ending.EVICTED)  # another stream has just opened with the app's own id
+            return
         self._connections.enter(connection, is_multiplexed)
         self._revocations.check(connection)
         if connection.is_ended:
             return
         try:
-            await self._hub.join(connection, starts, granted)
+            await self._hub.join(connection, starts, granted, first)
+            await self._take_over(connection)
+            connection.is_open = True
+            self._hooks.note(connection)
             await self._presence.enter(connection)
         except BrokerUnavailable as error:
             # No warning: the broker has logged one, and each reconnecting client logs this line.
@@ -200,12 +221,33 @@ class Streams:
         if self._connections.is_closing:
             connection.end(Ending.SHUTDOWN)
 
+    async def _take_over(self, connection: Connection) -> None:
+        """Take over what the app has changed of the connection while its next stream opened.
+
+        Raises:
+            BrokerUnavailable: If the broker does not confirm a topic.
+        """
+        replaced = connection.replaced
+        if replaced is None:
+            return
+        for topic in replaced.made - connection.made:
+            audience = channel_topic(topic.partition("?")[0])
+            await self._hub.changes.subscribe(connection, topic, audience)
+        for topic in connection.made - replaced.made:
+            await self._hub.changes.unsubscribe(connection, topic)
+
     def leave(self, connection: Connection) -> None:
         """Release all that was registered for a stream, however far it was opened and has ended."""
         connection.end()
-        self._connections.leave(connection)
+        is_last = self._connections.leave(connection)
         self._hub.leave(connection)
         self._presence.leave(connection, asyncio.get_running_loop().time())
+        if is_last:
+            self._hooks.forget(connection)
+        else:
+            newest = self._connections.get(connection.id)
+            if newest is not None:
+                self._hooks.note(newest)
 
 
 @dataclass(slots=True)
@@ -221,6 +263,7 @@ class StreamBody:
         starts: Topic -> where it starts.
         granted: Bits of the granted topics, for positions; None if no topic was refused.
         is_multiplexed: Whether the browser sends all requests over one socket.
+        first: Encoded messages that go out before what the viewer missed.
     """
 
     streams: Streams
@@ -228,11 +271,14 @@ class StreamBody:
     starts: Mapping[str, Start]
     granted: int | None = None
     is_multiplexed: bool = False
+    first: Iterable[bytes] = ()
 
     async def __aenter__(self) -> Connection:
         """Join the hub and return the connection, an async iterator over the stream's bytes."""
         try:
-            await self.streams.join(self.connection, self.starts, self.granted, self.is_multiplexed)
+            await self.streams.join(
+                self.connection, self.starts, self.granted, self.is_multiplexed, self.first
+            )
         except BaseException:
             self.streams.leave(self.connection)
             raise

@@ -1,16 +1,37 @@
 """Start positions: where each topic of a stream starts, by what its client has already."""
 
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple
+
 from werkzeug.sansio.request import Request
 
 from ..access import Admission
 from ..broker import Start
 from ..channels import AppChannels
-from ..wire import Position
+from ..wire import EVERYONE, Position, channel_topic, user_topic
 from .request import last_event_id
 
 
+class Audience(NamedTuple):
+    """Where an audience starts.
+
+    Attributes:
+        tokens: Numbers of the tokens whose pages belong to it.
+        bit: Bits of its topics in the positions of a single token; None for an audience to which
+            every stream of such a token belonged.
+    """
+
+    tokens: Sequence[int]
+    bit: int | None = None
+
+
 def find_starts(
-    channels: AppChannels, admission: Admission, request: Request
+    channels: AppChannels,
+    admission: Admission,
+    request: Request,
+    audiences: Mapping[str, Audience],
+    made: Mapping[str, Iterable[int]] = MappingProxyType({}),
 ) -> tuple[dict[str, Start], int | None]:
     """Return where each topic of a stream starts.
 
@@ -23,6 +44,9 @@ def find_starts(
         channels: The app's channels, for the history that each topic keeps.
         admission: The granted topics, with their tokens and bits.
         request: The client's request.
+        audiences: Topic of each audience of the connection -> the tokens whose pages belong to it.
+        made: Topic that the app has subscribed the connection to -> the tokens whose pages are
+            sent its events.
 
     Returns:
         Topic -> start; and the bits of the granted topics, which the stream's positions carry, or
@@ -38,28 +62,70 @@ def find_starts(
     resumed = Position.parse(last) if is_single else None
     has_last = is_single and bool(last)
 
-    starts = {}
-    for topic in admission.subscription:
+    def start_of(topic: str, bits: Mapping[int, int | None]) -> Start:
+        """Return the start of a topic, given its bit in the positions of each token."""
         given = [
-            position if position and _covers(position, admission.bits[number, topic]) else None
-            for number in admission.tokens_of[topic]
+            position if position and _covers(position, bit) else None
+            for number, bit in bits.items()
             if number < len(sinces)
             for position in sinces[number]
         ]
-        use_last = has_last and (resumed is None or _covers(resumed, admission.bits[0, topic]))
-        starts[topic] = Start(
+        use_last = has_last and (resumed is None or _covers(resumed, bits.get(0)))
+        return Start(
             resumed if use_last else _oldest(given),
-            admission.subscription[topic],
+            admission.subscription.get(topic, frozenset()),
             channels.keep(topic),
             now=not has_last and not given and is_single,
         )
-    some_refused = bool(admission.refused_topics) and is_single
-    return starts, sum(set(admission.bits.values())) if some_refused else None
+
+    starts = {
+        topic: start_of(
+            topic,
+            {number: admission.bits[number, topic] for number in admission.tokens_of[topic]},
+        )
+        for topic in admission.subscription
+    }
+    for topic, audience in audiences.items():
+        starts[topic] = start_of(topic, dict.fromkeys(audience.tokens, audience.bit))
+    for topic in made:
+        starts.setdefault(topic, start_of(topic, dict.fromkeys(made[topic])))
+    is_user_refused = bool(admission.user_bit) and not admission.own_tokens
+    if not is_single or not (admission.refused_topics or is_user_refused):
+        return starts, None
+    granted = sum(set(admission.bits.values()))
+    return starts, granted if is_user_refused else granted | admission.user_bit
 
 
-def _covers(position: Position, bit: int) -> bool:
+def find_audiences(admission: Admission, identity: str | None, tokens: int) -> dict[str, Audience]:
+    """Return the audiences of a connection, and the tokens whose pages belong to each.
+
+    Every stream belongs to everyone and to the audiences of its channels. It belongs to that of
+    its user if a page of it was made for the user, or if no page is known: a view has decided.
+
+    Args:
+        admission: The granted topics, with their tokens.
+        identity: Identity of the client; None for a visitor.
+        tokens: Number of the stream's tokens.
+    """
+    granting = {number for numbers in admission.tokens_of.values() for number in numbers}
+    everyone = sorted(granting.union(admission.empty_tokens))
+    audiences = {EVERYONE: Audience(everyone)}
+    for topic in admission.subscription:
+        name = channel_topic(topic.partition("?")[0])
+        before = audiences.get(name, Audience(()))
+        audiences[name] = Audience(
+            sorted({*admission.tokens_of[topic], *before.tokens}),
+            admission.bits.get((0, topic), 0) | (before.bit or 0),
+        )
+    own = admission.own_tokens if tokens else everyone
+    if identity is not None and own:
+        audiences[user_topic(identity)] = Audience(own, admission.user_bit or None)
+    return audiences
+
+
+def _covers(position: Position, bit: int | None) -> bool:
     """Whether the stream that gave out a position had the topic of a bit."""
-    return position.granted is None or bool(position.granted & bit)
+    return position.granted is None or bit is None or bool(position.granted & bit)
 
 
 def _oldest(given: list[Position | None]) -> Position | None:

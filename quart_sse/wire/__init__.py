@@ -3,7 +3,20 @@
 This package is private: it may change in any release.
 """
 
-from .ending import STOPPED, Ending, Refusal
+from .audience import (
+    CONNECTION,
+    EVERYONE,
+    RESERVED,
+    USER,
+    channel_of,
+    channel_topic,
+    event_key,
+    identity_of,
+    is_audience,
+    public_name,
+    user_topic,
+)
+from .ending import STOPPED, Ending, Refusal, encode_refused
 from .event import (
     PREAMBLE,
     Event,
@@ -13,16 +26,28 @@ from .event import (
     encode_id,
     is_like_json,
 )
-from .naming import check_event_name, check_name, declared_name, has_fragments, member_key, plain
+from .naming import (
+    check_event_name,
+    check_name,
+    declared_name,
+    has_fragments,
+    member_key,
+    plain,
+    topic_of,
+)
 from .partial import check_html, encode_fragment, encode_loader, encode_renewal
 from .position import LAST, MAX_AHEAD_MS, ZERO, Id, Position, new_epoch
 from .url_rule import UrlRule
 
 __all__ = [
+    "CONNECTION",
+    "EVERYONE",
     "LAST",
     "MAX_AHEAD_MS",
     "PREAMBLE",
+    "RESERVED",
     "STOPPED",
+    "USER",
     "ZERO",
     "Ending",
     "Event",
@@ -31,6 +56,8 @@ __all__ = [
     "Position",
     "Refusal",
     "UrlRule",
+    "channel_of",
+    "channel_topic",
     "check_event",
     "check_event_name",
     "check_html",
@@ -40,10 +67,17 @@ __all__ = [
     "encode_fragment",
     "encode_id",
     "encode_loader",
+    "encode_refused",
     "encode_renewal",
+    "event_key",
     "has_fragments",
+    "identity_of",
+    "is_audience",
     "is_like_json",
     "member_key",
     "new_epoch",
     "plain",
+    "public_name",
+    "topic_of",
+    "user_topic",
 ]

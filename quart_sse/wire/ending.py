@@ -3,7 +3,9 @@
 ``docs/protocol.md`` has the same table for authors of clients; a test compares the two.
 """
 
+import json
 import random
+from collections.abc import Iterable
 from enum import Enum
 
 from .event import Event
@@ -30,11 +32,13 @@ class Ending(Enum):
     MAX_AGE = "max-age", 1.0, 503  #: the client's access has to be judged again
     OVERFLOW = "overflow", 1.0, 503  #: more was pending than a connection may hold
     EVICTED = "evicted", 5.0, 503  #: a newer stream of the same identity or browser took its place
+    PAUSED = "paused", 5.0, 503  #: the app has closed the connection for a time
     DISCONNECT = "disconnect", 0.5, 503  #: the app has ended the user's streams
     RECHECK = "recheck", 0.5, 503  #: the app or a nested fragment requires another judgement
     OVERLOADED = "overloaded", 10.0, 503  #: the process, a topic or an address is full
     BROKER_AWAY = "broker-away", 3.0, 503  #: the broker cannot be asked for the replay
     ERROR = "error", 5.0, 500  #: a function of the app has failed
+    CLOSED = "closed", None, 403  #: the app has closed the connection, or its last topic
     REFUSED = "refused", None, 403  #: the client may not listen
     EXPIRED = "expired", None, 403  #: as REFUSED, because the page's signature is too old
     NO_TOKEN = "no-token", None, 400  #: the URL has no parameter ``t``
@@ -50,7 +54,7 @@ class Ending(Enum):
         """Whether the client must not reconnect."""
         return self.seconds is None
 
-    def encode(self) -> bytes:
+    def encode(self, retry_ms: int | None = None) -> bytes:
         """Return the last message of the stream, encoded.
 
         The delay of ``sse-holdoff`` is drawn from 0.5 to 1.5 times ``seconds``, so that clients
@@ -59,11 +63,30 @@ class Ending(Enum):
 
         ``sse-stop`` has an id. A client that does not know the message reconnects once, after
         an hour, and its ``Last-Event-ID`` then shows that the stream had stopped for good.
+
+        Args:
+            retry_ms: Time after which the client reconnects, in milliseconds, as it stands; None
+                for the random one.
         """
         if self.seconds is None:
             return Event(self.reason, name="sse-stop", id=STOPPED, retry_ms=STOP_MS).encode()
-        retry_ms = int(self.seconds * random.uniform(500, 1500))
+        if retry_ms is None:
+            retry_ms = int(self.seconds * random.uniform(500, 1500))
         return Event(self.reason, name="sse-holdoff", retry_ms=retry_ms).encode()
+
+
+def encode_refused(
+    *, tokens: Iterable[int] = (), topics: Iterable[str] = (), fragments: Iterable[str] = ()
+) -> bytes:
+    """Return the message that says what of a stream is refused, while the rest goes on.
+
+    Args:
+        tokens: Numbers of the refused tokens, by their place in the URL.
+        topics: Names of the refused topics.
+        fragments: Keys of the refused fragments.
+    """
+    refused = {"tokens": [*tokens], "topics": [*topics], "fragments": [*fragments]}
+    return Event(json.dumps(refused), name="sse-refused").encode()
 
 
 class Refusal(Exception):  # noqa: N818 - an answer, not an error

@@ -105,6 +105,13 @@ def member_key(topic: str, member: str) -> str:
     return f"{channel}.{member}{mark}{query}"
 
 
+def topic_of(key: str) -> str:
+    """Return the topic of a key that :func:`member_key` has made of a topic of a channel."""
+    channel, _, member = key.partition(".")
+    _, mark, query = member.partition("?")
+    return f"{channel}{mark}{query}"
+
+
 def has_fragments(html: str) -> bool:
     """Whether HTML may contain elements of fragments; text that looks like one counts, too."""
     return _ELEMENT.search(html) is not None

@@ -18,6 +18,7 @@ CALLS: dict[str, Callable[[Broker], Awaitable[object]]] = {
     "subscribe": lambda broker: broker.subscribe(["t"]),
     "unsubscribe": lambda broker: broker.unsubscribe(["t"]),
     "resume": lambda broker: broker.resume({"t": Start(None, frozenset(), KEEP)}),
+    "kept": lambda broker: broker.kept("t", 1),
     "keep_text": lambda broker: broker.keep_text("x", 60),
     "kept_text": lambda broker: broker.kept_text("x"),
     "enter": lambda broker: broker.enter("t", {"a": "b"}),

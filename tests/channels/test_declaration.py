@@ -21,7 +21,11 @@ def test_channel_shows_only_what_applications_call() -> None:
     """What other wings work with is in its declaration."""
     shown = {name for name, _ in inspect.getmembers(Channel) if not name.startswith("_")}
 
-    assert shown == {"authorize", "fragment", "name", "public", "rule", "topic"}
+    assert shown == {
+        *("authorize", "fragment", "initial", "on_connect", "on_disconnect", "validate"),
+        *("name", "public", "rule"),
+        *("topic", "topics", "everyone", "close"),
+    }
 
 
 def test_fragments_are_found_and_sorted_by_who_sees_them() -> None:

@@ -10,6 +10,7 @@ from httpx_sse import EventSource, ServerSentEvent
 from quart_sse.config import Config
 from quart_sse.hub.batch import Batch, Part, Personal
 from quart_sse.hub.connection import Connection
+from quart_sse.hub.metadata import metadata_of
 from quart_sse.wire.ending import Ending
 from quart_sse.wire.event import PREAMBLE
 from tests.support.streams import until
@@ -456,7 +457,8 @@ async def test_time_is_taken_while_the_server_is_busy() -> None:
 
 async def test_connection_remembers_whose_it_is() -> None:
     """A connection has an id of its own and keeps what it was made with."""
-    metadata: dict[str, object] = {"plan": "free"}
+    given: dict[str, object] = {"plan": "free"}
+    metadata = metadata_of(given, "given")
     connection = Connection(
         {"notes": frozenset({"mine"})},
         Config(),
@@ -468,10 +470,12 @@ async def test_connection_remembers_whose_it_is() -> None:
         metadata=metadata,
     )
 
-    metadata["plan"] = "changed later"
+    given["plan"] = "changed later"
 
     assert connection.subscription == {"notes": frozenset({"mine"})}
     assert (connection.identity, connection.browser, connection.address) == ("7", "b", "::1")
     assert connection.bare
-    assert connection.metadata == {"plan": "free"}
+    assert connection.metadata is metadata
+    assert metadata is not None
+    assert metadata.copy() == {"plan": "free"}
     assert len({connection.id, *(connect().id for _ in range(20))}) == 21

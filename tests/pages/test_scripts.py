@@ -58,7 +58,7 @@ async def test_scripts_are_served_with_integrity_for_ever(
     ("argument", "names"),
     [
         ("shared=false", ["htmx-2", "htmx-ext-sse"]),
-        ("htmx=false", ["quart-sse.min.js"]),
+        ("htmx=false", ["quart-sse.min.js", "quart-sse-plain.min.js"]),
     ],
 )
 async def test_scripts_that_are_not_wanted_are_left_out(argument: str, names: list[str]) -> None:
@@ -104,8 +104,8 @@ async def test_page_that_reloads_itself_loads_what_does_so() -> None:
     plain = await render(make_app(), "{{ sse_scripts(htmx=false) }}")
     soup = await render(make_app(), "{{ sse_scripts(htmx=false, reload=true) }}")
 
-    assert len(plain.find_all("script")) == 1
-    shared, reload = (str(script["src"]) for script in soup.find_all("script"))
+    assert len(plain.find_all("script")) == 2
+    shared, _, reload = (str(script["src"]) for script in soup.find_all("script"))
     assert "/quart-sse.min.js" in shared
     assert "/quart-sse-reload.min.js" in reload
 

@@ -314,7 +314,7 @@ async def test_open_message_tells_the_connection(app: Quart, news: str) -> None:
     async with open_stream(app, news) as one, open_stream(app, news) as two:
         opened = [json.loads((await stream.next()).data) for stream in (one, two)]
 
-    assert [data.keys() for data in opened] == [{"id", "secret", "topics"}] * 2
+    assert [data.keys() for data in opened] == [{"id", "secret", "topics", "names"}] * 2
     assert [data["id"] for data in opened] == [id_of(data["secret"]) for data in opened]
     assert opened[0]["id"] != opened[1]["id"]
     assert opened[0]["topics"] == [["news"]]

@@ -25,6 +25,7 @@ ORDER = [
     "hub",
     "channels",
     "access",
+    "registry",
     "streams",
     "server",
     "pages",
@@ -38,14 +39,14 @@ ORDER = [
 ]
 #: The floors inside the hub, lowest first: a module imports from lower floors only.
 HUB_FLOORS = [
-    {"batch", "rendered"},
+    {"batch", "metadata", "rendered"},
     {"fragment"},
     {"connection", "fragments", "progress"},
-    {"outgoing", "roots"},
+    {"audiences", "outgoing", "roots", "sieve"},
     {"group", "replays"},
     {"subscribers", "batcher"},
     {"connections", "delivery", "groups"},
-    {"resume"},
+    {"changes", "receivers", "resume"},
     {"hub"},
 ]
 #: What faces offer to apps and to authors of brokers, although no other wing uses it.

@@ -18,6 +18,7 @@ import quart_sse
 from quart_sse import SSE
 from quart_sse.config import PREFIX, Config
 from tests.support.servers import ROOT
+from tests.support.streams import open_stream
 
 SCRIPT = ROOT / "scripts" / "reference.py"
 REFERENCE = ROOT / "docs" / "reference.md"
@@ -44,10 +45,17 @@ def test_every_public_name_has_a_section() -> None:
 def test_public_methods_have_a_section() -> None:
     """A method that can be called can be looked up."""
     sections = set(re.findall(r"^#### (\w+\.\w+)$", TEXT, re.MULTILINE))
+    public = [
+        getattr(quart_sse, name)
+        for name in quart_sse.__all__
+        if name != "Config" and not issubclass(getattr(quart_sse, name), Exception)
+    ]
     methods = {
         f"{owner.__name__}.{name}"
-        for owner in (SSE, quart_sse.Topic, quart_sse.Channel, quart_sse.Event, quart_sse.Broker)
-        for name, member in vars(owner).items()
+        for owner in public
+        for each in owner.__mro__
+        if each is owner or (each.__module__.startswith("quart_sse") and each not in public)
+        for name, member in vars(each).items()
         if (inspect.isfunction(member) or isinstance(member, property)) and name[0] != "_"
     }
 
@@ -74,10 +82,12 @@ def namespace_for(example: str) -> dict[str, Any]:
     for name in ("Quart", "Response", "redirect", "render_template", "session", "url_for"):
         found[name] = getattr(quart, name)
     found |= {"app": app, "Markup": Markup, "user": SimpleNamespace(id=7), "sse": SSE()}
+    found["connection_id"] = "a-tab"
     if makes_the_extension(example):
         return found
     sse = found["sse"] = SSE(app)
-    for name, rule in (("prices", "/prices"), ("board", "/board"), ("comments", COMMENTS)):
+    rules = {"prices": "/prices", "board": "/board", "rooms": "/rooms/<int:room>"}
+    for name, rule in (rules | {"comments": COMMENTS}).items():
         if f'sse.channel("{name}"' not in example:
             found[name] = sse.channel(name, rule)
     if "comments" in found:
@@ -103,6 +113,10 @@ async def test_example_runs(example: str) -> None:
             await stack.enter_async_context(found["app"].test_request_context("/"))
             if "comments" in found:
                 found["topic"] = found["comments"].topic(discussion_id=7)
+            if "connection." in example:
+                found["sse"].channel("news", "/news", public=True)
+                await stack.enter_async_context(open_stream(found["app"], "/sse/news"))
+                (found["connection"],) = found["sse"].connections
         running = eval(compiled, found)
         if inspect.iscoroutine(running):
             await running

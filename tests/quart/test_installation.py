@@ -98,8 +98,8 @@ async def test_broker_of_the_app_s_own_is_used(app: Quart) -> None:
 
 def test_broker_serves_one_app() -> None:
     """Two hubs at one broker would each miss what the other receives."""
-    sse, broker = SSE(), MemoryBroker()
-    sse.init_app(Quart("one"), broker=broker)
+    sse, broker, first = SSE(), MemoryBroker(), Quart("one")
+    sse.init_app(first, broker=broker)
 
     with pytest.raises(SetupError, match="Make one for each app"):
         sse.init_app(Quart("two"), broker=broker)

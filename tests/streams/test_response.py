@@ -225,7 +225,7 @@ async def test_view_s_stream_keeps_its_metadata(app: Quart, sse: SSE) -> None:
         metadata["tab"] = 4
         (connection,) = app.extensions["quart_sse"].connections
 
-        assert connection.metadata == {"tab": 3}
+        assert connection.metadata.copy() == {"tab": 3}
 
 
 async def test_view_s_stream_has_the_identity_that_the_view_gives(app: Quart, sse: SSE) -> None:

@@ -107,6 +107,10 @@ class PlainHost:
             answer = await answer
         return answer
 
+    async def call_apart(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call a function of the app outside any request."""
+        return await self.call(lambda: function(*args), {})
+
     async def template(self, name: str, context: Mapping[str, Any]) -> str:
         """Render a template, which is a format string."""
         return self.templates[name].format(**context)

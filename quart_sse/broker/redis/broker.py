@@ -159,6 +159,13 @@ class RedisBroker(Broker):
             )
         return past_of_topic
 
+    async def kept(self, topic: str, most: int) -> list[Message]:
+        """Return the events of a topic's history."""
+        epoch = (await self.position()).epoch
+        newest_first = await self._link.ask(*commands.kept(self._names, topic, most))
+        past = self._read_past(topic, epoch, [newest_first[::-1], b"", b"", []])
+        return list(past.events)
+
     # -- texts -----------------------------------------------------------------------------------
 
     async def keep_text(self, text: str, seconds: float) -> str:

@@ -148,6 +148,11 @@ def read_snapshot(answer: Sequence[Any]) -> Snapshot:
     return Snapshot(epoch.decode(), Id.parse(id.decode()), topics)
 
 
+def kept(names: Names, topic: str, most: int) -> tuple[str, ...]:
+    """Return the command that asks for a topic's newest events, the newest first."""
+    return ("XREVRANGE", names.key("events", topic), "+", "-", "COUNT", str(most))
+
+
 # -- texts -----------------------------------------------------------------------------------------
 
 

@@ -9,13 +9,18 @@ and logged once; docs/redis.md has the rules by which a newer release may add to
     in a history      b <the id before>  m <epoch>|<payload>
     payload           <name>|<retry>;<field>=<value>;...|<origin>|<data>
     a last change     <epoch>|<id>
+
+The fields are ``where`` (a filter, as JSON) and ``exclude`` (a connection's id), percent-encoded. A
+release that reads no fields cannot read such a message, so it delivers it to no client.
 """
 
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote, unquote
 
 from ...error_log import OnceLog
 from ...wire import LAST, ZERO, Id
+from ..filter import Filter
 from ..messages import Kind, Message
 from ..replay import Past
 
@@ -32,9 +37,13 @@ TEXT = ";text"
 
 def write(message: Message) -> str:
     """Return the payload of a message, for :class:`Reader`."""
-    retry = "" if message.retry_ms is None else str(message.retry_ms)
+    notes = "" if message.retry_ms is None else str(message.retry_ms)
+    if message.where is not None:
+        notes += f";where={quote(message.where.text, safe='')}"
+    if message.exclude:
+        notes += f";exclude={quote(message.exclude, safe='')}"
     origin = f"{message.origin}{TEXT}" if message.is_text else message.origin
-    return f"{message.name or ''}|{retry}|{_escape(origin)}|{message.data or ''}"
+    return f"{message.name or ''}|{notes}|{_escape(origin)}|{message.data or ''}"
 
 
 class Reader:
@@ -135,12 +144,24 @@ class Reader:
     def _payload(self, kind: Kind, id: Id, topic: str, payload: str) -> Message:
         name, notes, origin, data = payload.split("|", 3)
         retry, *fields = notes.split(";")
-        for field in fields:
-            self._skip("field", field.partition("=")[0])
+        where, exclude = self._audience(fields) if fields else (None, "")
         retry_ms = int(retry) if retry else None
         is_text = kind is Kind.EVENT and origin.endswith(TEXT)
         origin = _unescape(origin.removesuffix(TEXT) if is_text else origin)
-        return Message(kind, id, topic, name, data, retry_ms, origin, is_text)
+        return Message(kind, id, topic, name, data, retry_ms, origin, is_text, where, exclude)
+
+    def _audience(self, fields: Sequence[str]) -> tuple[Filter | None, str]:
+        """Read for whom an event is, and skip fields that only another release knows."""
+        where, exclude = None, ""
+        for field in fields:
+            name, _, value = field.partition("=")
+            if name == "where":
+                where = Filter.parse(unquote(value))
+            elif name == "exclude":
+                exclude = unquote(value)
+            else:
+                self._skip("field", name)
+        return where, exclude
 
     def _skip(self, what: str, name: str) -> None:
         self._once.warn(

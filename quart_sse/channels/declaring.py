@@ -1,0 +1,215 @@
+"""What an app declares of a channel: the decorators of :class:`Channel`."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from ..hub import FragmentSpec
+from ..wire import plain
+from .declaration import Declaration, Fragment
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Declaring:
+    """The part of a channel by which an app declares it.
+
+    Args:
+        declaration: What is declared, as the other wings work with it.
+    """
+
+    def __init__(self, declaration: Declaration) -> None:
+        self._declaration = declaration
+
+    @property
+    def name(self) -> str:
+        """The channel's name, such as ``"comments"``."""
+        return self._declaration.name
+
+    @property
+    def rule(self) -> str:
+        """The URL rule, below ``QUART_SSE_URL_PREFIX``."""
+        return self._declaration.rule
+
+    @property
+    def public(self) -> bool:
+        """Whether clients may listen without a token and without ``authorize``."""
+        return self._declaration.public
+
+    def authorize(self, function: Function) -> Function:
+        """Register the function that authorizes clients for this channel's topics.
+
+        The function decides at every connect, and again when a stream reaches
+        ``QUART_SSE_MAX_AGE``; a page's token cannot overrule it. It runs in the client's own
+        request, in a thread if it is sync.
+
+        Args:
+            function: A sync or async function that takes the topic's parameters as keyword
+                arguments. It returns True to authorize the client. False, None, ``abort(4xx)`` and
+                a raised redirect refuse it; any other answer is logged as an error and refuses it,
+                too.
+
+        Returns:
+            The function, unchanged.
+
+        Raises:
+            DeclarationError: If the channel is public, or has an ``authorize`` function already.
+
+        Example:
+            .. code-block:: python
+
+                @comments.authorize
+                async def may_read(discussion_id: int) -> bool:
+                    return await is_member(current_user.auth_id, discussion_id)
+        """
+        self._declaration.set_authorizer(function)
+        return function
+
+    def fragment(
+        self,
+        name: str,
+        *,
+        personal: bool = False,
+        every: float | None = None,
+        debounce: float | None = None,
+        presence: bool = False,
+        includes: Iterable[str] = (),
+    ) -> Callable[[Function], Function]:
+        """Declare a fragment: HTML that is a function of the topic's parameters.
+
+        The decorated function is the fragment's renderer. It takes the topic's parameters as
+        keyword arguments, may be sync or async, and returns HTML as ``str`` or ``Markup``. A shared
+        fragment is rendered once for all viewers, as an anonymous GET of its own URL, so its HTML
+        must not depend on the user.
+
+        Args:
+            name: The fragment's name: letters, digits, ``_`` and ``-``.
+            personal: Whether the HTML depends on the viewer. The renderer then runs in each
+                viewer's own request: first that of the page, after a refresh one of the fragment.
+            every: Seconds between two refreshes while the topic has viewers, more than 0; None
+                refreshes on ``topic.refresh()`` alone.
+            debounce: Seconds in which the fragment is rendered at most once, 0 or more; None means
+                ``QUART_SSE_DEBOUNCE``.
+            presence: Whether the fragment is refreshed when a viewer joins or leaves the topic.
+            includes: Fragments of other topics that the HTML may contain, as
+                ``"channel.fragment"``. Fragments of the same topic need no entry.
+
+        Returns:
+            A decorator, which returns the renderer unchanged.
+
+        Raises:
+            DeclarationError: If the name is invalid or taken, ``every`` or ``debounce`` is no
+                number of seconds, or a personal fragment has ``every``.
+
+        Example:
+            .. code-block:: python
+
+                @board.fragment("chart", every=5.0)
+                async def chart() -> str:
+                    return await render_template("_chart.svg", points=await load_points())
+        """
+        name = plain(name)
+        spec = FragmentSpec(name, personal, every, debounce, presence, frozenset(includes))
+        self._declaration.check(spec)
+
+        def declare(function: Function) -> Function:
+            self._declaration.fragments[name] = Fragment(spec, function)
+            return function
+
+        return declare
+
+    def validate(self, function: Function) -> Function:
+        """Register the function that looks at a topic's parameters, beyond the converters.
+
+        A client that asks for a topic which the function refuses is answered as for a topic that
+        does not exist, whatever its token and ``authorize`` say. The function runs at every
+        connect, in the client's own request, before ``authorize``.
+
+        Args:
+            function: A sync or async function that takes the topic's parameters as keyword
+                arguments. It returns True if there is such a topic. False, None and ``abort(4xx)``
+                refuse it; any other answer is logged as an error and refuses it, too.
+
+        Returns:
+            The function, unchanged.
+
+        Raises:
+            DeclarationError: If the channel has a ``validate`` function already.
+
+        Example:
+            .. code-block:: python
+
+                @prices.validate
+                async def is_listed(symbol: str) -> bool:
+                    return symbol in await listed_symbols()
+        """
+        self._declaration.set_validator(function)
+        return function
+
+    def initial(self, function: Function) -> Function:
+        """Register a function whose events each new client of a topic is sent first.
+
+        It is called for clients that begin, not for those that resume: those without
+        ``Last-Event-ID``, and each new page, whose other tabs are sent nothing. The events are in
+        no history. It runs in the client's own request.
+
+        Args:
+            function: A sync or async function that takes the topic's parameters as keyword
+                arguments. It returns events: a list or any iterable of :class:`Event`, or of pairs
+                of name and data, whose data are as for :meth:`Topic.publish`.
+
+        Returns:
+            The function, unchanged.
+
+        Example:
+            .. code-block:: python
+
+                @prices.initial
+                async def newest(symbol: str) -> list[tuple[str, float]]:
+                    return [("price", await last_price(symbol))]
+        """
+        self._declaration.initials.append(function)
+        return function
+
+    def on_connect(self, function: Function) -> Function:
+        """Register a hook that is called when a connection begins to listen to a topic.
+
+        It runs in an app context of its own, off the delivery path; an error is logged and harms
+        no stream.
+
+        Args:
+            function: A sync or async function that takes the connection and the topic.
+
+        Returns:
+            The function, unchanged.
+
+        Example:
+            .. code-block:: python
+
+                @rooms.on_connect
+                async def joined(connection: ConnectionHandle, topic: Topic) -> None:
+                    await topic.publish("joined", connection.identity, to_others=True)
+        """
+        self._declaration.on_connect.append(function)
+        return function
+
+    def on_disconnect(self, function: Function) -> Function:
+        """Register a hook that is called when a connection no longer listens to a topic.
+
+        It runs as that of :meth:`on_connect`, and after it.
+
+        Args:
+            function: A sync or async function that takes the connection, the topic, and how the
+                stream ended: an :class:`Ending`, or None if the client has gone.
+
+        Returns:
+            The function, unchanged.
+
+        Example:
+            .. code-block:: python
+
+                @rooms.on_disconnect
+                async def left(connection, topic: Topic, ending: Ending | None) -> None:
+                    await topic.publish("left", connection.identity)
+        """
+        self._declaration.on_disconnect.append(function)
+        return function

@@ -1,0 +1,14 @@
+"""The functions that an app registers at its ``SSE`` object, for all its channels."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(slots=True)
+class AppFunctions:
+    """Functions of an app, sync or async."""
+
+    metadata: Callable[..., Any] | None = None  #: returns the metadata of the current client
+    on_connect: list[Callable[..., Any]] = field(default_factory=list)
+    on_disconnect: list[Callable[..., Any]] = field(default_factory=list)

@@ -1,0 +1,294 @@
+"""Targets: what events are published to."""
+
+import contextlib
+import json
+import re
+from collections.abc import Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from ..broker import Filter, Keep, Message, Where
+from ..errors import ParameterError
+from ..host import Host
+from ..hub import id_of
+from ..wire import EVERYONE, channel_topic, user_topic
+from .binding import Binding
+
+#: Request header in which the script names the page that sends an htmx request.
+PAGE_HEADER = "X-SSE-Page"
+#: The header's value: the secret of the page's stream, and the page's number on that stream.
+_PAGE = re.compile(r"([\w-]{16,64})\.([\w-]{1,64})", re.ASCII)
+
+#: Id of the connection whose hook runs; "" outside of hooks.
+hooked: ContextVar[str] = ContextVar("hooked", default="")
+
+
+class HasId(Protocol):
+    """A connection, or what an app knows of one."""
+
+    @property
+    def id(self) -> str:
+        """The connection's id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The result of :meth:`Target.publish`.
+
+    Attributes:
+        id: The event's id in the broker's order. Clients receive it as ``Last-Event-ID``; compare
+            it for equality only.
+        local_receivers: Number of open connections in this process that the event is for.
+            Connections of other processes are not counted, so 0 does not mean that the event had
+            no receiver.
+
+    Example:
+        ``(await topic.publish("price", "42")).local_receivers``
+    """
+
+    id: str
+    local_receivers: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeptEvent:
+    """An event of a history; returned by :meth:`Target.history`.
+
+    Attributes:
+        id: The event's id in the broker's order, as :meth:`Target.publish` returned it.
+        time: When the broker took it, in UTC, by the broker's clock.
+        name: The event's name.
+        data: The data as they were published: a ``str``, or what its JSON holds.
+
+    Example:
+        ``(await topic.history(limit=1))[0].time``, if there is an event
+    """
+
+    id: str
+    time: datetime
+    name: str
+    data: Any
+
+
+class Target:
+    """What events are published to: a topic, a user, a channel as a whole, or everyone.
+
+    Attributes:
+        name: The name under which brokers know it.
+
+    Example:
+        ``await sse.everyone.publish("maintenance", {"minutes": 5})``
+    """
+
+    def __init__(self, binding: Binding, name: str) -> None:
+        self.name = name
+        self._binding = binding
+
+    def __repr__(self) -> str:
+        """Show the name."""
+        return f"<{type(self).__name__} {self.name!r}>"
+
+    def __eq__(self, other: object) -> bool:
+        """Whether events published to the other one reach the same clients."""
+        if not isinstance(other, Target):
+            return NotImplemented
+        return self.name == other.name and self._binding is other._binding
+
+    def __hash__(self) -> int:
+        """Return the hash of the name."""
+        return hash(self.name)
+
+    async def publish(
+        self,
+        name: str,
+        data: Any = None,
+        *,
+        retry_ms: int | None = None,
+        to_others: bool = False,
+        where: Where | None = None,
+        exclude: HasId | str | None = None,
+    ) -> Published:
+        """Publish an event: a fact, delivered in order.
+
+        The broker keeps events for ``QUART_SSE_HISTORY_TTL`` and replays missed ones to clients
+        that resume.
+
+        Args:
+            name: The event's name: a letter, then letters, digits, ``_``, ``.`` or ``-``. The
+                names ``message``, ``open`` and ``error`` (WHATWG: ``EventSource`` dispatches these
+                itself), ``sse-*`` and ``htmx*`` are reserved.
+            data: A ``str`` is sent as it is. Any other value is sent as JSON by ``app.json``, which
+                writes dataclasses, dates and UUIDs; None is sent as ``null``. An id of the event's
+                own, such as that of a row, belongs into the data.
+            retry_ms: New reconnect delay of the clients that receive the event, in milliseconds
+                (the ``retry`` field of the WHATWG event stream); None leaves it.
+            to_others: Whether the page that sent the current request leaves the event out. The
+                script names the page in a header of htmx's requests; requests without the header
+                exclude no page. In a hook, such as that of ``@sse.on_connect``, the hook's
+                connection is sent nothing.
+            where: For which connections the event is, by their metadata: a mapping of keys to the
+                values that they must equal, where a list means any of its values. Others are sent
+                nothing, also when they resume. With ``memory://`` it may be a function of the
+                metadata that returns a bool. None for all.
+            exclude: A connection that the event is not for, or its id; None for none.
+
+        Returns:
+            The event's id, and the number of connections of this process that it is for.
+
+        Raises:
+            EventError: If the name is reserved or invalid, the data cannot be written as JSON or
+                exceeds ``QUART_SSE_PENDING_BYTES``, or ``retry_ms`` is negative.
+            FilterError: If ``where`` is no condition, or a function with a broker of several
+                processes.
+            ParameterError: If ``exclude`` is no connection and no id.
+            BrokerUnavailable: If the broker did not confirm the event. Its ``maybe_published`` is
+                False if the event was certainly not published.
+
+        Example:
+            ``await topic.publish("comment-added", {"id": 12}, where={"role": "moderator"})``
+        """
+        bound = self._binding
+        condition = None if where is None else Filter(where)
+        excluded = _id_of(exclude) or (hooked.get() if to_others else "")
+        id = await bound.publisher.event(
+            self.name,
+            name,
+            data,
+            self._keep,
+            retry_ms=retry_ms,
+            origin=_page_that_asks(bound.host) if to_others else "",
+            where=condition,
+            exclude=excluded,
+        )
+        return Published(str(id), bound.hub.receivers(self.name, condition, excluded))
+
+    async def history(self, limit: int | None = None) -> Sequence[KeptEvent]:
+        """Return the kept events, oldest first.
+
+        The broker keeps ``QUART_SSE_HISTORY`` of them, for ``QUART_SSE_HISTORY_TTL`` after the
+        last. What must not be lost belongs into a database.
+
+        Args:
+            limit: Most events to return, the newest; None for all.
+
+        Raises:
+            ParameterError: If ``limit`` is no whole number of 1 or more.
+            BrokerUnavailable: If the broker does not answer.
+
+        Example:
+            .. code-block:: python
+
+                for event in await prices.topic().history(limit=10):
+                    print(event.time, event.data)
+        """
+        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int)):
+            raise ParameterError(f"limit is {limit!r}. Pass a whole number of 1 or more, or None.")
+        if limit is not None and limit < 1:
+            raise ParameterError(f"limit is {limit}. Pass 1 or more, or None for all.")
+        kept = self._keep.events
+        most = kept if limit is None else min(limit, kept)
+        if not most:
+            return []
+        return [_kept(event) for event in await self._binding.publisher.history(self.name, most)]
+
+    @property
+    def _keep(self) -> Keep:
+        return self._binding.channels.keep(self.name)
+
+
+class People(Target):
+    """A user, or everyone: those whose pages may be reloaded."""
+
+    async def reload(self) -> None:
+        """Let every open page reload itself, as after a deployment that changed them.
+
+        A page in which the user has typed something offers it instead, by a button at its end.
+        Pages that resume later reload, too, as long as the history lasts. Only pages that load
+        ``quart-sse.js`` do so.
+
+        Raises:
+            BrokerUnavailable: As for :meth:`Target.publish`.
+
+        Example:
+            ``await sse.everyone.reload()``
+        """
+        bound = self._binding
+        await bound.publisher.reload(self.name, bound.reload_file, self._keep)
+
+
+class Everyone(People):
+    """Every open stream of the app, in all processes; ``sse.everyone``.
+
+    Page scripts hear its events by ``QuartSSE.on("everyone", name, ...)``.
+
+    Example:
+        ``await sse.everyone.publish("maintenance", {"minutes": 5})``
+    """
+
+    def __init__(self, binding: Binding) -> None:
+        super().__init__(binding, EVERYONE)
+
+
+class User(People):
+    """Every open stream of one user, in all browsers and processes; ``sse.user(identity)``.
+
+    A page receives the events if it was rendered for that user. Page scripts hear them by
+    ``QuartSSE.on("user", name, ...)``.
+
+    Attributes:
+        identity: The user's identity, as the ``@sse.identity`` function returns it.
+
+    Example:
+        ``await sse.user(str(user.id)).publish("saved", {"id": 12})``
+    """
+
+    def __init__(self, binding: Binding, identity: str) -> None:
+        super().__init__(binding, user_topic(identity))
+        self.identity = identity
+
+
+class WholeChannel(Target):
+    """All who listen to any topic of a channel; ``channel.everyone``.
+
+    A page receives an event once, however many topics of the channel it shows. Its wire name has
+    no parameters: scripts hear it by ``QuartSSE.on("comments", name, ...)``.
+
+    Example:
+        ``await comments.everyone.publish("closed-for-tonight")``
+    """
+
+    def __init__(self, binding: Binding, channel: str) -> None:
+        super().__init__(binding, channel_topic(channel))
+
+
+def _kept(event: Message) -> KeptEvent:
+    data: Any = event.data or ""
+    if not event.is_text:
+        with contextlib.suppress(ValueError):  # a text that is no JSON
+            data = json.loads(data)
+    time = datetime.fromtimestamp(event.id.ms / 1000, UTC)
+    return KeptEvent(str(event.id), time, event.name or "", data)
+
+
+def _id_of(excluded: HasId | str | None) -> str:
+    if excluded is None:
+        return ""
+    id = excluded if isinstance(excluded, str) else getattr(excluded, "id", None)
+    if not isinstance(id, str) or not id:
+        raise ParameterError(
+            f"exclude= is {excluded!r}, which is no connection. Pass one of sse.connections, or "
+            "its id."
+        )
+    return id
+
+
+def _page_that_asks(host: Host) -> str:
+    """Return the page that sent the current request; "" without a valid header.
+
+    Every client of the topic receives the result. It is a hash of the header's secret, because a
+    client that knew the secret could send the header itself and hide events from that page.
+    """
+    match = _PAGE.fullmatch(host.header(PAGE_HEADER))
+    return "" if match is None else f"{id_of(match[1])}.{match[2]}"

@@ -1,0 +1,162 @@
+"""Changes of single connections by the app: messages for one, topics added and taken off."""
+
+import asyncio
+
+from ..broker import Broker
+from ..errors import BrokerUnavailable, ConnectionClosedError
+from ..wire import Ending, encode_refused
+from .audiences import Audiences
+from .batch import Batch, Part
+from .connection import Connection, Subscription
+from .delivery import RECHECK_LINGER, Delivery
+from .group import Joining
+from .groups import Groups
+from .outgoing import Outgoing
+from .subscribers import Subscribers
+
+
+class Changes:
+    """Sends single connections messages, and changes the topics that they listen to.
+
+    Args:
+        broker: Confirms topics.
+        groups: The groups of the process.
+        subscribers: The groups of each topic.
+        audiences: The audiences of the process.
+        delivery: Puts messages into groups' next batches.
+        timeout: Longest time until the broker confirms a topic, in seconds.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        groups: Groups,
+        subscribers: Subscribers,
+        audiences: Audiences,
+        delivery: Delivery,
+        timeout: float,
+    ) -> None:
+        self._broker = broker
+        self._groups = groups
+        self._subscribers = subscribers
+        self._audiences = audiences
+        self._delivery = delivery
+        self._timeout = timeout
+
+    def send(self, connection: Connection, outgoing: Outgoing) -> bool:
+        """Send a stream a message, behind all that is pending for it.
+
+        Returns:
+            Whether the stream is open.
+        """
+        group = self._groups.of(connection)
+        if group is None or connection.is_ended:
+            return False
+        self._delivery.aim(group, outgoing, {connection})
+        return True
+
+    def end(self, connection: Connection, ending: Ending, retry_ms: int | None = None) -> None:
+        """End a stream after all that is pending for it, in its group, too.
+
+        Args:
+            connection: The stream.
+            ending: How it ends.
+            retry_ms: Time after which the client reconnects, in milliseconds; None for that of the
+                ending.
+        """
+        group = self._groups.of(connection)
+        parts = [] if group is None else group.parts_for(connection)
+        if parts:
+            connection.feed(Batch.of(parts))
+        connection.end(ending, retry_ms)
+
+    async def subscribe(self, connection: Connection, topic: str, audience: str) -> bool:
+        """Subscribe a stream to a topic, whose events it is sent from now on.
+
+        Args:
+            connection: The stream.
+            topic: The topic's name.
+            audience: Topic of the audience of its channel.
+
+        Returns:
+            Whether it did not listen to the topic before.
+
+        Raises:
+            ConnectionClosedError: If the stream has ended.
+            BrokerUnavailable: If the broker does not confirm the topic in time.
+        """
+        await self._wait_for_replay(connection)
+        if topic in connection.subscription:
+            return False
+        loop = asyncio.get_running_loop()
+        self._subscribers.keep(topic, loop.time() + self._timeout + RECHECK_LINGER)
+        self._audiences.keep(audience, loop.time())
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._broker.subscribe([topic, audience])
+        except TimeoutError:
+            raise BrokerUnavailable(
+                f"The broker did not confirm the topic {topic!r} within {self._timeout:g} s "
+                "(QUART_SSE_JOIN_TIMEOUT). Subscribe again."
+            ) from None
+        await self._wait_for_replay(connection)
+        if topic in connection.subscription:  # another call was faster
+            return False
+        self._audiences.join(connection, audience)
+        connection.made |= {topic}
+        connection.note_topic(topic)
+        self._change(connection, {**connection.subscription, topic: frozenset()})
+        return True
+
+    async def unsubscribe(
+        self, connection: Connection, topic: str, *, is_refused: bool = False
+    ) -> bool:
+        """Take a topic off a stream.
+
+        Args:
+            connection: The stream.
+            topic: The topic's name.
+            is_refused: Whether the client is sent ``sse-refused``.
+
+        Returns:
+            Whether it listened to the topic.
+
+        Raises:
+            ConnectionClosedError: If the stream has ended.
+        """
+        await self._wait_for_replay(connection)
+        if topic not in connection.subscription:
+            return False
+        left = {name: shown for name, shown in connection.subscription.items() if name != topic}
+        connection.made -= {topic}
+        connection.forget_topic(topic, left)
+        self._change(connection, left, refused=topic if is_refused else None)
+        return True
+
+    async def _wait_for_replay(self, connection: Connection) -> None:
+        """Wait until a stream has its replay.
+
+        Raises:
+            ConnectionClosedError: If it has ended.
+        """
+        group = self._groups.of(connection)
+        if isinstance(group, Joining):
+            await group.released()
+        if connection.is_ended or self._groups.of(connection) is None:
+            raise ConnectionClosedError(connection.id)
+
+    def _change(
+        self, connection: Connection, subscription: Subscription, refused: str | None = None
+    ) -> None:
+        group = self._groups.of(connection)
+        granted, bits = None if group is None else group.granted, connection.bits or {}
+        if refused is not None and refused in bits:
+            # A later grant starts from the page, not from a position that has passed this topic.
+            granted = (sum(bits.values()) if granted is None else granted) & ~bits[refused]
+        joining = self._groups.change(connection, subscription, granted)
+        if refused is not None:
+            joining.pending.append(Part(None, encode_refused(topics=[refused])))
+        if "names" in connection.introduction:
+            joining.pending.append(Part(None, connection.encode_opening()))
+        self._delivery.flush(joining)
+        self._groups.share_bytes()

@@ -1,0 +1,24 @@
+"""The registry: the open connections as an app handles them, in this process and in the others.
+
+This package is private: it may change in any release.
+"""
+
+from .closing import Closing
+from .handle import ConnectionHandle
+from .hooks import Hooks, StreamHooks
+from .processes import ConnectionInfo, Counted, Found, ProcessList
+from .registry import Registry
+from .sending import Sending
+
+__all__ = [
+    "Closing",
+    "ConnectionHandle",
+    "ConnectionInfo",
+    "Counted",
+    "Found",
+    "Hooks",
+    "ProcessList",
+    "Registry",
+    "Sending",
+    "StreamHooks",
+]

@@ -1,0 +1,93 @@
+"""Sending: messages for, and the end of, one connection of any process."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..broker import Broker, Control
+from ..config import Config
+from ..errors import BrokerUnavailable
+from ..hub import process_of
+from ..publisher import AsyncPublisher
+from ..serving_loop import ServingLoop
+from .registry import Registry, check_retry
+
+
+class Sending:
+    """Finds the process of a connection by its id, and asks it.
+
+    Args:
+        registry: The connections of this process.
+        control: Asks other processes.
+        broker: Tells whether there are any.
+        publisher: Encodes data.
+        serving: The loop that serves, which receives the answers.
+        config: The app's settings, with the deadline of questions.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        control: Control,
+        broker: Broker,
+        publisher: AsyncPublisher,
+        serving: ServingLoop,
+        config: Config,
+    ) -> None:
+        self._registry = registry
+        self._control = control
+        self._broker = broker
+        self._publisher = publisher
+        self._serving = serving
+        self._deadline = config.broker_timeout
+        control.reply("send", self._answer_send)
+        control.reply("close", self._answer_close)
+
+    async def send(self, id: str, name: str, data: Any) -> bool:
+        """Send an event to one connection of any process; see ``SSE.send``."""
+        text, is_text = self._publisher.encode(name, data)
+        if await self._registry.deliver(id, name, text, is_text):
+            return True
+        return await self._ask(id, "send", {"name": name, "data": text, "is_text": is_text})
+
+    async def close(self, id: str, retry: float | None) -> bool:
+        """End one connection of any process; see ``SSE.close``."""
+        if await self._registry.close(id, check_retry(retry)):
+            return True
+        return await self._ask(id, "close", {"retry": retry})
+
+    async def _ask(self, id: str, question: str, data: Mapping[str, object]) -> bool:
+        """Ask the process that an id names, or all if it names none.
+
+        Raises:
+            BrokerUnavailable: If a process that may have the connection does not answer.
+        """
+        own = self._control.processes.own
+        process = process_of(id)
+        if not self._broker.is_shared or (own is not None and process == own.id):
+            return False
+        asked = await self._serving.run(
+            self._control.ask, question, {"id": id, **data}, deadline=self._deadline, to=process
+        )
+        if any(answer is True for answer in asked.answers.values()):
+            return True
+        if asked.faults:
+            raise BrokerUnavailable(
+                f"Processes {', '.join(sorted(asked.faults))} cannot answer, as one of another "
+                "release. Try again when all run this one."
+            )
+        if asked.silent:
+            silent = ", ".join(f"{each.host or each.id} (pid {each.pid})" for each in asked.silent)
+            raise BrokerUnavailable(
+                f"No answer within {self._deadline:g} s (QUART_SSE_BROKER_TIMEOUT) from {silent}. "
+                "The connection may have been sent it.",
+                maybe_published=True,
+            )
+        return False
+
+    def _answer_send(self, told: Any) -> bool:
+        return self._registry.send_text(
+            str(told["id"]), str(told["name"]), str(told["data"]), told["is_text"] is True
+        )
+
+    def _answer_close(self, told: Any) -> bool:
+        return self._registry.close_here(str(told["id"]), check_retry(told["retry"]))

@@ -1,0 +1,164 @@
+"""Changes of single connections: they keep their place in the order, and lose nothing."""
+
+import asyncio
+
+import pytest
+
+from quart_sse.errors import BrokerUnavailable, ConnectionClosedError
+from quart_sse.hub.outgoing import Outgoing
+from quart_sse.wire import Ending
+from quart_sse.wire.audience import channel_topic
+from tests.support.house import KEEPS, OTHER, TOPIC, House
+from tests.support.streams import until
+
+NEWS = channel_topic("news")
+
+
+@pytest.fixture(autouse=True)
+def _keeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(KEEPS, NEWS, KEEPS[TOPIC])
+
+
+async def test_topic_is_added_in_the_middle_of_a_wave(house: House) -> None:
+    """What was pending goes out before, and what comes after it of both topics, in order."""
+    one, other = await house.viewing(), await house.viewing()
+
+    await house.say("1")
+    assert await house.hub.changes.subscribe(one.connection, OTHER, NEWS)
+    await house.say("2", topic=OTHER)
+    await house.say("3")
+
+    await one.hears("1", "2", "3")
+    await other.hears("1", "3")
+    assert one.positions == sorted(one.positions)
+    assert one.connection.made == {OTHER}
+    assert NEWS in one.connection.audiences
+
+
+async def test_connections_with_the_same_topics_share_bytes_again(house: House) -> None:
+    """However they came to have them."""
+    one, other = await house.viewing(), await house.viewing(topics=(TOPIC, OTHER))
+
+    await house.hub.changes.subscribe(one.connection, OTHER, NEWS)
+    await house.say("x")
+    await house.quiet()
+
+    assert house.hub._groups.of(one.connection) is house.hub._groups.of(other.connection)
+
+
+async def test_topic_is_taken_off_in_the_middle_of_a_wave(house: House) -> None:
+    """What was published before goes out, and nothing after."""
+    one = await house.viewing(topics=(TOPIC, OTHER))
+
+    await house.say("1", topic=OTHER)
+    assert await house.hub.changes.unsubscribe(one.connection, OTHER, is_refused=True)
+    await house.say("no", topic=OTHER)
+    await house.say("2")
+
+    await one.hears("1", "2")
+    assert [name for name, _ in one.named] == [
+        "news.said?room=2",
+        "sse-refused",
+        "news.said?room=1",
+    ]
+    assert not await house.hub.changes.unsubscribe(one.connection, OTHER)
+
+
+async def test_fragment_that_is_missing_is_waited_for_no_more(house: House) -> None:
+    """A page that waits for a fragment of a topic that has gone goes on."""
+    house.pages.gate.clear()
+    viewer = house.view("list", topics=(OTHER, TOPIC), since=None)
+    await until(lambda: house.pages.rendered)
+
+    await house.hub.changes.unsubscribe(viewer.connection, OTHER)
+    await house.quiet()
+
+    assert house.hub.position_of(viewer.connection) is not None
+    house.pages.gate.set()
+    await house.quiet()
+
+
+async def test_connection_that_joins_is_waited_for(house: House) -> None:
+    """So that its replay and what is new do not part."""
+    house.broker.answers.clear()
+    viewer = house.view()
+    await house.quiet()
+    task = asyncio.create_task(house.hub.changes.subscribe(viewer.connection, OTHER, NEWS))
+    await house.quiet()
+    assert not task.done()
+
+    await house.say("1")
+    house.broker.answers.set()
+    assert await task
+    await house.say("2", topic=OTHER)
+
+    await viewer.hears("1", "2")
+
+
+@pytest.mark.parametrize("is_early", [True, False])
+async def test_connection_that_leaves_is_an_error(house: House, is_early: bool) -> None:
+    """Before its replay, and after it."""
+    if is_early:
+        house.broker.answers.clear()
+    viewer = house.view()
+    await house.quiet()
+    task = asyncio.create_task(house.hub.changes.subscribe(viewer.connection, OTHER, NEWS))
+    if is_early:
+        await house.quiet()
+        await house.leave(viewer)
+        with pytest.raises(ConnectionClosedError):
+            await task
+    else:
+        await task
+        await house.leave(viewer)
+    with pytest.raises(ConnectionClosedError):
+        await house.hub.changes.unsubscribe(viewer.connection, TOPIC)
+    outgoing = Outgoing.direct("x", "y", is_text=False, once="1")
+    assert not house.hub.changes.send(viewer.connection, outgoing)
+
+
+async def test_topic_that_the_broker_does_not_confirm(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing has changed."""
+    viewer = await house.viewing()
+
+    async def hang(topics: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(house.broker, "subscribe", hang)
+    monkeypatch.setattr(house.hub.changes, "_timeout", 0.01)
+    with pytest.raises(BrokerUnavailable, match="QUART_SSE_JOIN_TIMEOUT"):
+        await house.hub.changes.subscribe(viewer.connection, OTHER, NEWS)
+
+    assert viewer.connection.subscription.keys() == {TOPIC}
+    assert not viewer.connection.made
+
+
+async def test_message_for_one_comes_behind_what_is_pending(house: House) -> None:
+    """And without an id, so that its position stays."""
+    one, other = await house.viewing(), await house.viewing()
+
+    await house.say("1")
+    house.hub.changes.send(one.connection, Outgoing.direct("note", "2", is_text=True, once="k.1"))
+    await house.say("3")
+    await one.hears("1", "2", "3")
+    await other.hears("1", "3")
+
+    assert b"event: note\nonce: k.1\ntype: text\ndata: 2\n\n" in b"".join(one.writes)
+    assert one.positions == other.positions
+
+
+async def test_end_comes_behind_what_is_pending(house: House) -> None:
+    """Of all and of one alone."""
+    one, other = await house.viewing(), await house.viewing()
+
+    await house.say("1")
+    house.hub.changes.send(one.connection, Outgoing.direct("note", "2", is_text=False, once="1"))
+    house.hub.changes.end(one.connection, Ending.CLOSED)
+    await house.say("3")
+    await other.hears("1", "3")
+
+    assert one.task is not None
+    await one.task
+    assert one.named[-3:] == [("news.said?room=1", "1"), ("note", "2"), ("sse-stop", "closed")]

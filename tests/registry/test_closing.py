@@ -1,0 +1,97 @@
+"""Closing: topics and channels are taken off the open connections, in every process."""
+
+import json
+
+from tests.support.sites import Site, heard
+from tests.support.streams import open_stream, until
+
+
+async def test_closed_topic_goes_and_the_stream_goes_on(site: Site) -> None:
+    """The client is sent what was refused, and what is left goes on."""
+    async with site.view(1, 2) as (stream, handle):
+        await site.room(1).publish("said", "last")
+        await site.room(1).close()
+        refused = json.loads((await stream.next("sse-refused")).data)
+        await until(lambda: handle.topics == (site.room(2),))
+        await site.room(1).publish("said", "lost")
+        await site.room(2).publish("said", "still")
+
+        assert refused == {"tokens": [], "topics": ["rooms?room=1"], "fragments": []}
+        assert await heard(stream, 1) == [("rooms.said?room=2", "still")]
+
+
+async def test_stream_without_a_topic_ends(site: Site) -> None:
+    """The client does not come back; a later one is judged as ever."""
+    async with site.view(1) as (stream, _):
+        await site.room(1).close()
+        rest = [(event.event, event.data) for event in await stream.rest()]
+    async with site.view(1) as (stream, handle):
+        await site.room(1).publish("said", "again")
+
+        assert handle.topics == (site.room(1),)
+        assert ("rooms.said?room=1", "again") in await heard(stream, 1)
+    assert rest[0][0] == "sse-refused"
+    assert rest[-1] == ("sse-stop", "closed")
+
+
+async def test_whole_channel_is_closed(site: Site) -> None:
+    """All its topics, and no other's."""
+    async with site.view(1, 2) as (stream, _), open_stream(site.app, "/sse/news") as other:
+        await site.rooms.close()
+        rest = [event.event for event in await stream.rest()]
+        await site.news.topic().publish("said", "still")
+
+        assert (await other.next("said")).data == "still"
+    assert rest.count("sse-refused") == 2
+    assert rest[-1] == "sse-stop"
+
+
+async def test_topic_is_closed_in_every_process(sites: tuple[Site, Site]) -> None:
+    """Whichever closes it."""
+    here, there = sites
+    async with there.view(1) as (stream, _), here.view(2) as (_, other):
+        await here.room(1).close()
+
+        assert (await stream.rest())[-1].data == "closed"
+        assert other.is_open
+
+
+async def test_page_that_is_left_without_a_topic_learns_it(site: Site) -> None:
+    """Other pages of the stream go on, also one that listens to no topic at all."""
+    client = site.client("ada")
+    pages = [await site.page(1, client=client), await site.page(client=client)]
+    url = f"{pages[0]}&{pages[1].partition('?')[2]}"
+    async with open_stream(client, url) as stream:
+        await stream.next("sse-open")
+        await site.room(1).close()
+        names = json.loads((await stream.next("sse-open")).data)["names"]
+        await site.sse.user("ada").publish("hello")
+
+        assert names == [[], ["everyone", "connection", "user"]]
+        assert await heard(stream, 1) == [("user.hello", "null")]
+
+
+async def test_position_does_not_pass_a_closed_topic(site: Site) -> None:
+    """If it is granted again, its events start at the page, as for one that was refused."""
+    client = site.client()
+    url = await site.page(1, 2, client=client)
+    async with open_stream(client, url) as stream:
+        await stream.next("sse-open")
+        await site.room(1).close()
+        await stream.next("sse-refused")
+        await site.room(1).publish("said", "missed")
+        await site.room(2).publish("said", "seen")
+        assert await heard(stream, 1) == [("rooms.said?room=2", "seen")]
+        last = stream.last_id
+    async with open_stream(client, url, {"Last-Event-ID": last}) as stream:
+        assert await heard(stream, 1) == [("rooms.said?room=1", "missed")]
+
+
+async def test_topics_with_connections_are_listed(site: Site) -> None:
+    """With their number; a topic that nobody listens to goes by itself."""
+    assert site.rooms.topics() == {}
+    async with site.view(1, 2), site.view(2):
+        assert site.rooms.topics() == {site.room(1): 1, site.room(2): 2}
+        assert site.news.topics() == {}
+        assert set(site.sse.channels) == {"rooms", "news"}
+    await until(lambda: site.rooms.topics() == {})

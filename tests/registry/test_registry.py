@@ -1,0 +1,84 @@
+"""The registry: connections are found, and stay the same over their streams."""
+
+import json
+
+import pytest
+
+from tests.support.sites import Site, heard
+from tests.support.streams import open_stream, until
+
+
+async def test_connections_are_counted_iterated_and_found(site: Site) -> None:
+    """By id, topic, channel, identity and metadata, and by all of these at once."""
+    connections = site.sse.connections
+    async with (
+        site.view(1, who="ada", meta={"role": "admin"}) as (_, ada),
+        site.view(1, 2, who="bob", meta={"role": "guest"}) as (_, bob),
+        site.view(2) as (_, visitor),
+    ):
+        assert len(connections) == 3
+        assert set(connections) == {ada, bob, visitor}
+        assert ada in connections
+        assert ada.id in connections
+        assert connections.get(bob.id) == bob
+        assert connections.of(topic=site.room(1)) == [ada, bob]
+        assert connections.of(topic="rooms?room=2") == [bob, visitor]
+        assert connections.of(channel=site.rooms) == [ada, bob, visitor]
+        assert connections.of(channel="news") == []
+        assert connections.of(identity="ada") == [ada]
+        assert connections.of(where={"role": ["admin", "guest"]}) == [ada, bob]
+        assert connections.of(where=lambda metadata: metadata["role"] == "guest") == [bob]
+        assert connections.of(topic=site.room(2), where={"role": "guest"}, identity="bob") == [bob]
+        assert connections.count(topic=site.room(2)) == 2
+        assert connections.count() == 3
+    await until(lambda: len(connections) == 0)
+    assert ada not in connections
+    assert connections.get(ada.id) is None
+
+
+async def test_streams_of_one_connection_are_one(site: Site) -> None:
+    """A stream that names the one before takes its place: same handle, id and subscriptions."""
+    client = site.client("ada")
+    url = await site.page(1, client=client)
+    async with open_stream(client, url) as first:
+        opened = json.loads((await first.next("sse-open")).data)
+        (handle,) = site.sse.connections
+        await handle.subscribe(site.room(9))
+        await first.next("sse-open")
+        since = handle.connected_at
+        url = f"{await site.page(1, 2, client=client)}&replaces={opened['secret']}"
+        async with open_stream(client, url) as second:
+            again = json.loads((await second.next("sse-open")).data)
+
+            assert (again["id"], again["secret"]) == (opened["id"], opened["secret"])
+            assert len(site.sse.connections) == 1
+            assert set(handle.topics) == {site.room(1), site.room(2), site.room(9)}
+            assert handle.connected_at == since
+
+            # While both are open both are sent it, by a name that the script knows.
+            await handle.send("note", "x")
+            await site.room(9).publish("said", "y")
+            assert sorted(await heard(first, 2)) == sorted(await heard(second, 2))
+        await until(lambda: len(site.app.extensions["quart_sse"].connections) == 1)
+        # The client has gone back before it closed the first one.
+        assert handle.is_open
+        assert set(handle.topics) == {site.room(1), site.room(9)}
+        await handle.send("note", "z")
+        assert await heard(first, 1) == [("connection.note", "z")]
+    await until(lambda: not handle.is_open)
+
+
+@pytest.mark.parametrize("who", [None, "bob"])
+async def test_stream_of_another_user_takes_no_place(site: Site, who: str | None) -> None:
+    """Also if it knows the secret; so do streams that make one up."""
+    client = site.client("ada")
+    async with open_stream(client, await site.page(1, client=client)) as first:
+        opened = json.loads((await first.next("sse-open")).data)
+        other = site.client(who)
+        url = await site.page(1, client=other)
+        for secret in (opened["secret"], opened["id"], "x" * 40, "", "x" * 5000):
+            async with open_stream(other, f"{url}&replaces={secret}") as second:
+                again = json.loads((await second.next("sse-open")).data)
+                assert again["id"] != opened["id"]
+                assert len(site.sse.connections) == 2
+            await until(lambda: len(site.sse.connections) == 1)
