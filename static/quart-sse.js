@@ -13,7 +13,7 @@
 
 /**
  * What a page asks the worker for.
- * @typedef {{url: string, token: string, shareKey: string, position: string, mark?: string}} Spec
+ * @typedef {{url: string, token: string, shareKey: string, position: string, mark: string}} Spec
  */
 /**
  * What the worker tells a page: a message of the stream by its fields, a state of the connection, or
@@ -373,13 +373,14 @@
     interval,
     attempts: Infinity,
     /**
-     * Call back for an event of a topic: on("comments", "added", {discussion_id: 7}, callback).
+     * Call back for an event: on("comments", "added", {discussion_id: 7}, callback), of a topic without
+     * parameters on("news", "added", callback), and for every event on("*", callback).
      * @param {string} channel
      * @param {any} event
      * @param {any} params
      * @param {(data: any, message: any) => void} callback
      */
-    on(channel, event, params, callback = event) {
+    on(channel, event, params, callback = params || event) {
       const expected = new URLSearchParams(params);
       expected.sort();
       const listen = (/** @type {any} */ { detail }) => {
@@ -562,7 +563,7 @@
     const { spec } = subscription;
     if (id) spec.position = id;
     if (stream) {
-      delete spec.mark; // it is a new page no more
+      spec.mark = ""; // it is a new page no more
       secret = stream.secret;
       append(ownOrigins, `${stream.id}.${page}`);
     }
@@ -596,7 +597,7 @@
       const [exact] = (once || id).split(/[~@]/);
       if (seenIds.includes(exact)) return;
       if (exact) append(seenIds, exact);
-      if (/sse-reload/.test(event)) {
+      if (/\.sse-/.test(event)) {
         loadFiles(data);
         return use("update", exact);
       }
