@@ -1,6 +1,7 @@
-"""The two apps that are compared: quart_sse, and the how-to of the Quart docs.
+"""The apps that are compared: quart_sse, the same with users, and the how-to of the Quart docs.
 
-They use only what every version of quart_sse has, for `check.py` runs them over older ones.
+The first and the last use only what every version of quart_sse has, for `check.py` runs them over
+older ones.
 """
 
 import asyncio
@@ -38,7 +39,27 @@ def add_controls(app: Quart, publish: Publish) -> None:
 def ours() -> Quart:
     """Serve one public channel."""
     app = Quart(__name__)
+    return serve_news(app, SSE(app))
+
+
+def users() -> Quart:
+    """Serve it to users of whom each has an identity and metadata of its own."""
+    app = Quart(__name__)
     sse = SSE(app)
+
+    @sse.identity
+    async def identity() -> str | None:
+        return request.args.get("user")
+
+    @sse.metadata
+    async def metadata() -> dict[str, str | None]:
+        return {"user": request.args.get("user"), "role": "reader"}
+
+    return serve_news(app, sse)
+
+
+def serve_news(app: Quart, sse: SSE) -> Quart:
+    """Serve one public channel."""
     news = sse.channel("news", "/news", public=True)
 
     async def publish(text: str) -> None:

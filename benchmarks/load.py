@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 
 from .servers import ROOT, cpu_seconds, memory_kib, serve
@@ -59,9 +60,14 @@ FIGURES = [field.name for field in fields(Figures)]
 
 
 class Stream(asyncio.Protocol):
-    """One stream; counts the events that it gets."""
+    """One stream; counts the events that it gets.
 
-    def __init__(self) -> None:
+    Args:
+        number: Its number among those of its server.
+    """
+
+    def __init__(self, number: int) -> None:
+        self._number = number
         self.opened = asyncio.get_running_loop().create_future()
         self.events = 0
         self.is_lost = False
@@ -70,9 +76,9 @@ class Stream(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.WriteTransport)
         self.transport = transport
-        transport.write(
-            b"GET /sse/news HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n"
-        )
+        # Only the app with users asks who it is.
+        head = f"GET /sse/news?user={self._number} HTTP/1.1\r\nHost: localhost\r\n"
+        transport.write(f"{head}Accept: text/event-stream\r\n\r\n".encode())
 
     def data_received(self, data: bytes) -> None:
         if not self.opened.done() and b"sse-open" in data:
@@ -147,8 +153,10 @@ class Loaded:
 
     async def _open_streams(self) -> None:
         loop = asyncio.get_running_loop()
-        for _ in range(self.load.streams):
-            _, stream = await loop.create_connection(Stream, "127.0.0.1", self.port)
+        for number in range(self.load.streams):
+            _, stream = await loop.create_connection(
+                partial(Stream, number), "127.0.0.1", self.port
+            )
             await stream.opened
             self._streams.append(stream)
 

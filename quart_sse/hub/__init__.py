@@ -10,6 +10,7 @@ from .connections import Connections
 from .hub import Hub
 from .metadata import Metadata, metadata_of
 from .outgoing import Outgoing
+from .page import Page
 from .rendered import FragmentSpec, Inside, Rendered, renderer_of
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Inside",
     "Metadata",
     "Outgoing",
+    "Page",
     "Part",
     "Personal",
     "Rendered",

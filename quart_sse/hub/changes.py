@@ -104,7 +104,6 @@ class Changes:
             return False
         self._audiences.join(connection, audience)
         connection.made |= {topic}
-        connection.note_topic(topic)
         self._change(connection, {**connection.subscription, topic: frozenset()})
         return True
 
@@ -129,7 +128,7 @@ class Changes:
             return False
         left = {name: shown for name, shown in connection.subscription.items() if name != topic}
         connection.made -= {topic}
-        connection.forget_topic(topic, left)
+        connection.pages = tuple(page.without(topic, connection.made) for page in connection.pages)
         self._change(connection, left, refused=topic if is_refused else None)
         return True
 
@@ -149,14 +148,14 @@ class Changes:
         self, connection: Connection, subscription: Subscription, refused: str | None = None
     ) -> None:
         group = self._groups.of(connection)
-        granted, bits = None if group is None else group.granted, connection.bits or {}
-        if refused is not None and refused in bits:
+        granted = None if group is None else group.granted
+        if refused is not None and len(connection.pages) == 1:
             # A later grant starts from the page, not from a position that has passed this topic.
-            granted = (sum(bits.values()) if granted is None else granted) & ~bits[refused]
+            granted = connection.pages[0].mask_without(refused, granted)
         joining = self._groups.change(connection, subscription, granted)
         if refused is not None:
             joining.pending.append(Part(None, encode_refused(topics=[refused])))
-        if "names" in connection.introduction:
+        if connection.pages:
             joining.pending.append(Part(None, connection.encode_opening()))
         self._delivery.flush(joining)
         self._groups.share_bytes()

@@ -9,13 +9,16 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 
 from ..config import Config
-from ..wire import CONNECTION, PREAMBLE, Ending, Id, Position, encode_body
+from ..wire import PREAMBLE, Ending, Id, Position, encode_body
 from .batch import Batch, Part, Personal
 from .metadata import Metadata
+from .page import Page
 
 #: Number of characters of a process's id, with which the ids of its connections begin.
 PROCESS = 16
 
+#: Of the stream of a view, which no page of ours has opened.
+NO_PAGES: tuple[Page, ...] = ()
 #: Topic -> the fragments of the topic that the page shows.
 Subscription = Mapping[str, frozenset[str]]
 
@@ -59,17 +62,16 @@ class Connection:
         "address",
         "audiences",
         "bare",
-        "bits",
         "browser",
         "busy_since",
         "connected_at",
         "ending",
         "ends_at",
+        "expired",
         "hooks",
         "id",
         "identity",
         "inside",
-        "introduction",
         "is_browser_new",
         "is_ended",
         "is_open",
@@ -80,11 +82,13 @@ class Connection:
         "made",
         "may_see",
         "metadata",
+        "pages",
         "remote_address",
         "renew",
         "renew_at",
         "replaced",
         "root",
+        "secret",
         "subscription",
         "user_agent",
     )
@@ -106,9 +110,10 @@ class Connection:
         secret = f"{process:0>{PROCESS}.{PROCESS}}{secrets.token_urlsafe(18)}"
         self.id: str = id_of(secret)
         self.subscription: Subscription = subscription
-        #: Data of ``sse-open``: the connection's id, the secret behind it, and the topics that
-        #: each token granted.
-        self.introduction: dict[str, object] = {"id": self.id, "secret": secret}
+        #: By which the client proves that it is this connection's.
+        self.secret: str = secret
+        self.pages: tuple[Page, ...] = NO_PAGES  #: the page of each token
+        self.expired: tuple[int, ...] = ()  #: numbers of the tokens that have expired
         self.identity: str | None = identity
         self.browser: str | None = browser
         self.address: str | None = address
@@ -118,8 +123,6 @@ class Connection:
         self.audiences: tuple[str, ...] = ()
         #: Topics that the app has subscribed the connection to; they are in ``subscription``, too.
         self.made: frozenset[str] = frozenset()
-        #: Topic -> its bit in positions, if one token lists all topics; see ``Position.granted``.
-        self.bits: Mapping[str, int] | None = None
         #: Stream of the same connection that this one takes the place of, while both are open.
         self.replaced: Connection | None = None
         #: Time at which the first stream of the connection opened, in seconds since 1970.
@@ -257,6 +260,15 @@ class Connection:
         if waiter is not None:
             self._wake(waiter, None)
 
+    @property
+    def introduction(self) -> dict[str, object]:
+        """Data of ``sse-open``: who the connection is, and what each token's page is sent."""
+        data: dict[str, object] = {"id": self.id, "secret": self.secret}
+        if self.pages:
+            data["topics"] = [page.granted for page in self.pages]
+            data["names"] = [page.names(self.made) for page in self.pages]
+        return data | {"expired": self.expired} if self.expired else data
+
     def encode_opening(self) -> bytes:
         """Return the message with which the stream opens, and by which clients learn its topics."""
         return encode_body(json.dumps(self.introduction), "sse-open")
@@ -266,43 +278,10 @@ class Connection:
         """Topics and audiences of which the connection is sent events."""
         return (*self.subscription, *self.audiences)
 
-    def note_topic(self, topic: str) -> None:
-        """Let clients know a topic that the app has subscribed the connection to.
-
-        Tabs get it whose tokens are for the connection's own identity.
-        """
-        for names in self._names_of_tokens():
-            if CONNECTION in names:
-                names.append(topic)
-
-    def forget_topic(self, topic: str, left: Subscription) -> None:
-        """Let clients know that a topic has gone; a token without one stops its pages.
-
-        Args:
-            topic: The topic's name.
-            left: The connection's subscription from now on.
-        """
-        for names in self._names_of_tokens():
-            if topic in names:
-                names.remove(topic)
-                if left.keys().isdisjoint(names):
-                    names.clear()
-        self.introduction["topics"] = [
-            [name for name in granted if name != topic] for granted in self._lists("topics")
-        ]
-
     @property
     def is_empty(self) -> bool:
         """Whether neither the stream nor any page of it has a topic left."""
-        return not self.subscription and not any(self._names_of_tokens())
-
-    def _names_of_tokens(self) -> list[list[str]]:
-        return self._lists("names")
-
-    def _lists(self, key: str) -> list[list[str]]:
-        lists = self.introduction.get(key, [])
-        assert isinstance(lists, list)
-        return lists
+        return not self.subscription and not any(page.is_open for page in self.pages)
 
     def take_over(self, other: "Connection") -> None:
         """Be the next stream of another one's connection: with its id, and what the app has made.
@@ -310,9 +289,7 @@ class Connection:
         Args:
             other: The open stream that this one takes the place of.
         """
-        self.id = other.id
-        self.introduction["id"] = other.introduction["id"]
-        self.introduction["secret"] = other.introduction["secret"]
+        self.id, self.secret = other.id, other.secret
         self.connected_at = other.connected_at
         self.replaced = other
 

@@ -11,9 +11,9 @@ from ..broker import Broker, Start
 from ..channels import Topic
 from ..config import Config
 from ..errors import BrokerUnavailable, ParameterError
-from ..hub import Connections, Metadata
+from ..hub import Connections, Metadata, Page
 from ..registry import StreamHooks
-from ..wire import CONNECTION, EVERYONE, USER, Ending, Event, Refusal, encode_refused, user_topic
+from ..wire import Ending, Event, Refusal, encode_refused
 from .initial import Initials
 from .personal import make_loader, no_loader
 from .renewal import Renewal
@@ -284,15 +284,10 @@ class StreamEndpoints:
             connection.take_over(replaced)
         connection.may_see = admission.may_see
         connection.inside = frozenset() if admission.may_see is None else admission.may_see.allowed
-        numbers = range(len(tokens))
-        connection.introduction["topics"] = [admission.granted_to(number) for number in numbers]
-        connection.introduction["names"] = [
-            _names(admission, number, viewer.identity, made) for number in numbers
-        ]
-        if len(tokens) == 1:
-            connection.bits = _bits(admission, viewer.identity)
-        if admission.expired_tokens:
-            connection.introduction["expired"] = sorted(set(admission.expired_tokens))
+        connection.pages = tuple(
+            _page(token, admission, number, viewer.identity) for number, token in enumerate(tokens)
+        )
+        connection.expired = tuple(sorted(set(admission.expired_tokens)))
         connection.ends_at = self._renewal.end_of_signatures(admission, tokens)
         if not bare:
             self._renewal.renew_in_time(connection, admission, tokens, viewer.root)
@@ -336,31 +331,17 @@ def _narrow(token: Token | None, topic: str, fragments: frozenset[str]) -> Token
     return Token({topic: fragments}, "", 0.0, is_signed=False, is_expired=False)
 
 
-def _names(
-    admission: Admission, number: int, identity: str | None, made: Iterable[str]
-) -> list[str]:
-    """Return under which names the pages of a token are sent messages: its topics and audiences.
+def _page(token: Token | None, admission: Admission, number: int, identity: str | None) -> Page:
+    """Return what the page of a token is sent.
 
     Args:
+        token: The token; None if it did not verify.
         admission: What was granted.
         number: The token's number.
         identity: Identity of the client; None for a visitor.
-        made: Topics that the app has subscribed the connection to.
     """
-    granted = admission.granted_to(number)
-    if not granted and number not in admission.empty_tokens:
-        return []
-    names = [*granted, EVERYONE, *sorted({topic.partition("?")[0] for topic in granted})]
-    if number in admission.tokens_for(identity):
-        names += [CONNECTION, *made]
-        if identity is not None:
-            names.append(USER)
-    return list(dict.fromkeys(names))
-
-
-def _bits(admission: Admission, identity: str | None) -> dict[str, int]:
-    """Return topic -> its bit in the positions of the only token."""
-    bits = {topic: bit for (_, topic), bit in admission.bits.items()}
-    if identity is not None and admission.own_tokens:
-        bits[user_topic(identity)] = admission.user_bit
-    return bits
+    granted = tuple(admission.granted_to(number))
+    listed = granted if token is None or len(token.topics) == len(granted) else (*token.topics,)
+    is_open = bool(granted) or number in admission.empty_tokens
+    is_same = is_open and number in admission.tokens_for(identity)
+    return Page(listed, granted, is_open, is_same, is_same and identity is not None)

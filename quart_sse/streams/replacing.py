@@ -44,6 +44,5 @@ class Replacing:
         is_unnamed = viewer.browser is None and other.is_browser_new
         is_same_browser = is_unnamed or viewer.browser == other.browser
         is_same = (other.identity, other.root) == (viewer.identity, viewer.root)
-        known = str(other.introduction["secret"])
-        is_proven = hmac.compare_digest(known.encode(), secret.encode())
+        is_proven = hmac.compare_digest(other.secret.encode(), secret.encode())
         return other if is_proven and is_same and is_same_browser else None

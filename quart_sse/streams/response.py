@@ -5,6 +5,7 @@ import logging
 import random
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from types import TracebackType
 
 from ..access import Revocations
@@ -29,6 +30,12 @@ HEADERS = {
     "X-Accel-Buffering": "no",
     "X-Content-Type-Options": "nosniff",
 }
+
+
+@lru_cache(1000)
+def _shared(topics: tuple[str, ...]) -> tuple[str, ...]:
+    """Return one object for equal topics: most connections have the same audiences."""
+    return topics
 
 
 @dataclass(slots=True)
@@ -153,7 +160,7 @@ class Streams:
             metadata=viewer.metadata,
             process="" if own is None else own.id,
         )
-        connection.audiences = tuple(topic for topic in starts if is_audience(topic))
+        connection.audiences = _shared(tuple(topic for topic in starts if is_audience(topic)))
         connection.is_browser_new = viewer.is_browser_new
         connection.judged_at = viewer.judged_at
         connection.kick = viewer.kick
@@ -279,6 +286,7 @@ class StreamBody:
             await self.streams.join(
                 self.connection, self.starts, self.granted, self.is_multiplexed, self.first
             )
+            self.starts, self.first = {}, ()  # they would be kept as long as the stream is open
         except BaseException:
             self.streams.leave(self.connection)
             raise

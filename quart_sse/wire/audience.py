@@ -5,6 +5,7 @@ Three names that no channel may have stand before such events: ``user`` (every s
 and of a whole channel are kept in topics of their own, of which clients see the name alone.
 """
 
+from functools import cache
 from urllib.parse import quote, unquote
 
 from .naming import member_key
@@ -21,6 +22,7 @@ def user_topic(identity: str) -> str:
     return _USER + quote(identity, safe="", errors="replace")
 
 
+@cache
 def channel_topic(channel: str) -> str:
     """Return the topic of the events for all who listen to any topic of a channel."""
     return _CHANNEL + channel

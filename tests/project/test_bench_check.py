@@ -182,7 +182,7 @@ async def test_tree_that_is_slower_fails(
     """Some microseconds more in each delivery fail the figure of those that come one by one."""
     slow = meddled(tmp_path, SLOW)
 
-    found = await measure_pairs(slow, ROOT, SMALL, pairs=3)
+    found = await measure_pairs(Served(tree=slow), Served(), SMALL, pairs=3)
 
     assert not report(judge(found), LIMIT)
     assert "FAILED: paced, us: " in capsys.readouterr().out

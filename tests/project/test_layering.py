@@ -39,7 +39,7 @@ ORDER = [
 ]
 #: The floors inside the hub, lowest first: a module imports from lower floors only.
 HUB_FLOORS = [
-    {"batch", "metadata", "rendered"},
+    {"batch", "metadata", "page", "rendered"},
     {"fragment"},
     {"connection", "fragments", "progress"},
     {"audiences", "outgoing", "roots", "sieve"},
