@@ -12,7 +12,7 @@ from .channels import AppChannels, Binding, Channel, PresenceTracker
 from .config import Config
 from .error_log import ErrorLog
 from .host import Host
-from .hub import Connections, Hub
+from .hub import Connections, Hub, Limits
 from .pages import Macros, Pages, Renderer, Scripts
 from .publisher import AsyncPublisher
 from .server import Housekeeping, Lifecycle, Middleware, Shutdown
@@ -84,7 +84,8 @@ def wire(
     renderer = Renderer(host, declared, broker, pages, config.render_timeout)
 
     hub = Hub(broker, config, declared, renderer, control, errors, serving)
-    connections = Connections(config, hub.subscribers)
+    limits = Limits(config, hub.subscribers, declared)
+    connections = Connections(config, hub.subscribers, limits)
 
     publisher = AsyncPublisher(broker, config.pending_bytes, host.dumps)
     presence = PresenceTracker(broker, publisher, connections, declared, config)
@@ -96,11 +97,11 @@ def wire(
 
     shutdown = Shutdown(connections, reloader)
     housekeeping = Housekeeping(
-        broker, control.processes, hub, connections, presence, shutdown, config, errors
+        broker, control.processes, hub, connections, presence, declared, shutdown, config, errors
     )
 
     viewers = Viewers(host, signer, config)
-    streams = Streams(hub, connections, revocations, presence, config, serving)
+    streams = Streams(hub, connections, revocations, presence, declared, config, serving)
     renewal = Renewal(elements, signer, config)
 
     scripts = Scripts(host, config, pages)

@@ -9,12 +9,14 @@ This package is private: it may change in any release.
 from .app_channels import AppChannels
 from .channel import Binding, Channel, Published, Topic
 from .declaration import Declaration
+from .options import ChannelOptions
 from .presence import Presence, PresenceTracker
 
 __all__ = [
     "AppChannels",
     "Binding",
     "Channel",
+    "ChannelOptions",
     "Declaration",
     "Presence",
     "PresenceTracker",

@@ -6,9 +6,10 @@ from typing import Any
 from ..broker import Keep
 from ..config import Config
 from ..host import Host
-from ..hub import FragmentSpec
+from ..hub import ChannelLimits, FragmentSpec
 from .channel import Channel
 from .declaration import Declaration
+from .options import StreamSettings, settings_of
 
 
 class AppChannels:
@@ -57,6 +58,25 @@ class AppChannels:
         """Return how much history a topic keeps; none for an unknown channel."""
         channel = self.of(topic)
         return Keep(0, self._config.history_ttl) if channel is None else channel.keep(self._config)
+
+    def limits(self, topic: str) -> ChannelLimits:
+        """Return the limits that a topic's channel has of its own; none for an unknown channel."""
+        channel = self.of(topic)
+        if channel is None:
+            return ChannelLimits("")
+        options = channel.options
+        return ChannelLimits(channel.name, options.max_connections, options.max_per_topic)
+
+    def settings(self, topics: Iterable[str]) -> StreamSettings:
+        """Return the settings of a stream of these topics, all of declared channels."""
+        channels = {channel.name: channel.options for channel in map(self.known, topics)}
+        return settings_of(channels.values(), self._config)
+
+    @property
+    def heartbeats(self) -> set[float]:
+        """The intervals of heartbeats that streams may have, in seconds."""
+        own = (self.known(name).options.heartbeat for name in self.declared)
+        return {self._config.heartbeat, *(interval for interval in own if interval is not None)}
 
     def is_private(self, topics: Iterable[str]) -> bool:
         """Whether any of these topics needs a token: its channel is unknown or not public."""

@@ -16,6 +16,7 @@ from ..publisher import AsyncPublisher
 from ..serving_loop import ServingLoop
 from ..wire import plain
 from .declaration import Declaration, Fragment
+from .options import ChannelOptions
 from .presence import Presence, PresenceTracker
 
 #: Request header in which the script names the page that sends an htmx request.
@@ -92,21 +93,12 @@ class Channel:
         self,
         name: str,
         rule: str,
+        options: ChannelOptions,
         *,
-        public: bool,
-        history: int | None,
-        history_ttl: float | None,
         blueprint: str | None = None,
         binding: Callable[[], Binding],
     ) -> None:
-        self._declaration = Declaration(
-            name,
-            rule,
-            public=public,
-            history=history,
-            history_ttl=history_ttl,
-            blueprint=blueprint,
-        )
+        self._declaration = Declaration(name, rule, options, blueprint)
         self._binding = binding
 
     @property

@@ -7,15 +7,18 @@ from .batch import Batch, Part, Personal
 from .connection import Connection, Subscription, id_of
 from .connections import Connections
 from .hub import Hub
+from .limits import ChannelLimits, Limits
 from .rendered import FragmentSpec, Inside, Rendered, renderer_of
 
 __all__ = [
     "Batch",
+    "ChannelLimits",
     "Connection",
     "Connections",
     "FragmentSpec",
     "Hub",
     "Inside",
+    "Limits",
     "Part",
     "Personal",
     "Rendered",

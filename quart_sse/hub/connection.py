@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 
 from ..config import Config
-from ..wire import PREAMBLE, Ending, Id, Position
+from ..wire import Ending, Id, Position, encode_preamble
 from .batch import Batch, Part, Personal
 
 #: Topic -> the fragments of the topic that the page shows.
@@ -31,6 +31,9 @@ class Connection:
         address: The client's IP address, or None.
         bare: Whether event names go out without their topic, as in a stream of one topic alone.
         root: Root path of the app, as the pages' URLs begin with it.
+        heartbeat: Interval in which the idle stream sends its position, in seconds; None for the
+            app's.
+        retry: Reconnect delay of the client, in seconds, if the stream is cut; None for the app's.
         metadata: The application's notes about the connection.
 
     Example:
@@ -55,6 +58,7 @@ class Connection:
         "browser",
         "busy_since",
         "ends_at",
+        "heartbeat",
         "id",
         "identity",
         "inside",
@@ -68,6 +72,7 @@ class Connection:
         "metadata",
         "renew",
         "renew_at",
+        "retry_ms",
         "root",
         "subscription",
     )
@@ -83,6 +88,8 @@ class Connection:
         address: str | None = None,
         bare: bool = False,
         root: str = "",
+        heartbeat: float | None = None,
+        retry: float | None = None,
         metadata: Mapping[str, object] | None = None,
     ) -> None:
         secret = secrets.token_urlsafe(18)
@@ -96,6 +103,8 @@ class Connection:
         self.address: str | None = address
         self.bare: bool = bare
         self.root: str = root
+        self.heartbeat: float = config.heartbeat if heartbeat is None else heartbeat
+        self.retry_ms: int = round(1000 * (config.retry if retry is None else retry))
         #: (fragment key, topics of nested fragments) -> whether the client may see it; None if a
         #: view of the app has decided.
         self.may_see: Callable[[str, frozenset[str]], bool] | None = None
@@ -127,7 +136,7 @@ class Connection:
         self._events = 0  #: number of pending events
         self._bytes = 0  #: their size
         self._number = 0
-        self._ahead: list[bytes] = [PREAMBLE]
+        self._ahead: list[bytes] = [encode_preamble(self.retry_ms)]
         self._farewell = b""
         self._waiter: asyncio.Future[bytes | None] | None = None
         self._loop = asyncio.get_running_loop()

@@ -19,6 +19,7 @@ from .delivery import Delivery
 from .fragments import Fragments, Renderer
 from .group import Joining
 from .groups import Groups
+from .idle import IdleStreams
 from .outgoing import Outgoing
 from .progress import Progress
 from .rendered import FragmentSpec, Rendered
@@ -82,6 +83,8 @@ class Hub:
         self._once = OnceLog()
         self._progress = Progress()
         self.subscribers: Subscribers = Subscribers()
+        #: Ends the streams on which nothing is sent.
+        self.idle: IdleStreams = IdleStreams(self.subscribers)
         self._groups = Groups(self._progress, self.subscribers)
         self._batcher = Batcher(self._groups.share_bytes, errors)
         self._delivery = Delivery(self._progress, self.subscribers, self._batcher)
@@ -114,6 +117,7 @@ class Hub:
             return
         elif message.kind is Kind.EVENT:
             outgoing = Outgoing.from_event(progress.position, message)
+            subscribers.sent_at = asyncio.get_running_loop().time()
             for group in subscribers.groups:
                 self._delivery.add(group, outgoing)
         else:
@@ -142,6 +146,7 @@ class Hub:
         showing = subscribers.showing(name)
         viewers = sum(len(group.members) for group in showing)
         outgoing = Outgoing.signal(self.position, subscribers.topic, name, viewers)
+        subscribers.sent_at = asyncio.get_running_loop().time()
         for group in showing:
             self._delivery.add(group, outgoing)
 
@@ -259,7 +264,7 @@ class Hub:
             topic: replace(start, fragments=self.subscribers[topic].with_nested(start.fragments))
             for topic, start in starts.items()
         }
-        opening = encode_body(json.dumps(connection.introduction), "sse-open")
+        opening = encode_body(json.dumps(connection.introduction), "sse-open", connection.retry_ms)
         self._resumer.admit(joining, starts, replay, [opening])
         self._groups.share_bytes()
 
@@ -337,6 +342,7 @@ class Hub:
 
     def leave(self, connection: Connection) -> None:
         """Remove a connection, if it has joined."""
+        self.idle.forget(connection)
         if self._groups.remove(connection):
             self._roots.leave(connection.root)
 
@@ -353,15 +359,19 @@ class Hub:
 
     # -- regular work, called by the housekeeping ------------------------------------------------
 
-    def heartbeat(self) -> None:
-        """Send every connection its position.
+    def heartbeat(self, interval: float) -> None:
+        """Send their position to the connections that have this interval.
 
         Idle clients thus keep a position that the history reaches, and writes to dead sockets
         fail (rule 17 of ``docs/protocol.md``).
+
+        Args:
+            interval: Interval of the connections' heartbeats, in seconds.
         """
         outgoing = Outgoing.heartbeat(self.position)
         for group in self._groups:
-            self._delivery.add(group, outgoing)
+            if group.heartbeat == interval:
+                self._delivery.add(group, outgoing)
 
     def position_of(self, connection: Connection) -> Position | None:
         """Return a connection's position; None while it joins or messages are on their way."""
@@ -394,6 +404,7 @@ class Hub:
         """Forget all connections, fragments and positions, whose loop has ended."""
         self._roots.abandon()
         self._groups.clear()
+        self.idle.clear()
         self.subscribers.clear()
         self._batcher.clear()
         self._replays.clear()

@@ -131,7 +131,13 @@ class StreamEndpoints:
         admission = Admission(shown, {name: [0] for name in shown}, bits=bits)
         starts, _ = find_starts(self._channels, admission, request)
         body = self._streams.open_stream(
-            viewer, shown, starts, loader=no_loader, bare=len(shown) == 1, metadata=metadata
+            viewer,
+            shown,
+            starts,
+            loader=no_loader,
+            bare=len(shown) == 1,
+            retry=self._channels.settings(shown).retry,
+            metadata=metadata,
         )
         body.connection.ahead([event.encode() for event in initial])
         return StreamAnswer() if request.method == "HEAD" else StreamAnswer(body)
@@ -241,6 +247,8 @@ class StreamEndpoints:
             granted=granted,
             loader=make_loader(self._channels, viewer.root, admission, tokens, texts),
             bare=bare,
+            # Of the channel at its own URL; the shared URL has that of the app.
+            retry=self._channels.settings(admission.subscription).retry if bare else None,
         )
         connection = body.connection
         connection.may_see = admission.may_see

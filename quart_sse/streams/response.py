@@ -9,7 +9,7 @@ from types import TracebackType
 
 from ..access import Revocations
 from ..broker import Start
-from ..channels import PresenceTracker
+from ..channels import AppChannels, PresenceTracker
 from ..config import Config
 from ..error_log import OnceLog
 from ..errors import BrokerUnavailable
@@ -63,6 +63,7 @@ class Streams:
         connections: The open connections of this process, and their limits.
         revocations: End opening streams whose clients were judged before a revocation.
         presence: Counts the connections of each topic.
+        channels: The app's channels, which may have settings of their own.
         config: The app's settings.
         serving: The loop in which streams can be opened.
     """
@@ -73,6 +74,7 @@ class Streams:
         connections: Connections,
         revocations: Revocations,
         presence: PresenceTracker,
+        channels: AppChannels,
         config: Config,
         serving: ServingLoop,
     ) -> None:
@@ -80,6 +82,7 @@ class Streams:
         self._connections = connections
         self._revocations = revocations
         self._presence = presence
+        self._channels = channels
         self._config = config
         self._serving = serving
         self._once = OnceLog()
@@ -109,6 +112,7 @@ class Streams:
         granted: int | None = None,
         loader: Callable[[Personal], bytes],
         bare: bool,
+        retry: float | None = None,
         metadata: Mapping[str, object] | None = None,
     ) -> "StreamBody":
         """Return the body of a viewer's stream, which opens when the server begins to send it.
@@ -120,6 +124,8 @@ class Streams:
             granted: Bits of the granted topics, for positions; None if no topic was refused.
             loader: Makes the messages that let the viewer fetch personal fragments.
             bare: Whether event names go out without their topic.
+            retry: Reconnect delay of the client, in seconds, if the stream is cut; None for the
+                app's.
             metadata: The app's own data for the connection; None for none.
 
         Returns:
@@ -142,6 +148,8 @@ class Streams:
             address=viewer.address,
             bare=bare,
             root=viewer.root,
+            heartbeat=self._channels.settings(subscription).heartbeat,
+            retry=retry,
             metadata=metadata,
         )
         connection.is_browser_new = viewer.is_browser_new
@@ -176,13 +184,15 @@ class Streams:
             connection.end(Ending.ERROR)
             return
         now = asyncio.get_running_loop().time()
-        ends_at = now + self._config.max_age * random.uniform(0.8, 1.0)
+        settings = self._channels.settings(connection.subscription)
+        ends_at = now + settings.max_age * random.uniform(0.8, 1.0)
         connection.ends_at = min(connection.ends_at, ends_at)
         # Other streams may have opened since the endpoint checked: authorize may take a while.
         if self._connections.is_full(connection.subscription, connection.address):
             connection.end(Ending.OVERLOADED)
             return
         self._connections.enter(connection, is_multiplexed)
+        self._hub.idle.watch(connection, settings.max_idle, now)
         self._revocations.check(connection)
         if connection.is_ended:
             return

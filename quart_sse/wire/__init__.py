@@ -5,12 +5,12 @@ This package is private: it may change in any release.
 
 from .ending import STOPPED, Ending, Refusal
 from .event import (
-    PREAMBLE,
     Event,
     EventBodies,
     check_event,
     encode_body,
     encode_id,
+    encode_preamble,
     is_like_json,
 )
 from .naming import check_event_name, check_name, declared_name, has_fragments, member_key, plain
@@ -21,7 +21,6 @@ from .url_rule import UrlRule
 __all__ = [
     "LAST",
     "MAX_AHEAD_MS",
-    "PREAMBLE",
     "STOPPED",
     "ZERO",
     "Ending",
@@ -40,6 +39,7 @@ __all__ = [
     "encode_fragment",
     "encode_id",
     "encode_loader",
+    "encode_preamble",
     "encode_renewal",
     "has_fragments",
     "is_like_json",

@@ -44,7 +44,8 @@ HUB_FLOORS = [
     {"outgoing", "roots"},
     {"group", "replays"},
     {"subscribers", "batcher"},
-    {"connections", "delivery", "groups"},
+    {"delivery", "groups", "idle", "limits"},
+    {"connections"},
     {"resume"},
     {"hub"},
 ]

@@ -324,6 +324,10 @@ class House:
             Message(Kind.PUSH, ZERO, TOPIC, fragment, html), KEEPS[TOPIC]
         )
 
+    def heartbeat(self) -> None:
+        """Send every connection its position."""
+        self.hub.heartbeat(self.pages.config.heartbeat)
+
     async def catch_up(self) -> None:
         """Let the process hear again, after it has caught up."""
         self.broker.is_deaf = True
