@@ -15,7 +15,7 @@ from .host import Host
 from .hub import Connections, Hub, Limits
 from .pages import Macros, Pages, Renderer, Scripts
 from .publisher import AsyncPublisher
-from .server import Housekeeping, Lifecycle, Middleware, Shutdown
+from .server import AnswerHeaders, Housekeeping, Lifecycle, Middleware, Shutdown
 from .serving_loop import ServingLoop
 from .streams import Renewal, StreamEndpoints, Streams, Viewers
 
@@ -43,6 +43,7 @@ class Services:
     revocations: Revocations
     viewers: Viewers
     streams: StreamEndpoints
+    headers: AnswerHeaders
     lifecycle: Lifecycle
     shutdown: Shutdown
     housekeeping: Housekeeping
@@ -52,7 +53,8 @@ class Services:
 
     def wrap(self, app: Any) -> Middleware:
         """Return the middleware around the framework's ASGI app."""
-        return Middleware(app, self.lifecycle, self.shutdown, self.broker, self.config.url_prefix)
+        prefix = self.config.url_prefix
+        return Middleware(app, self.lifecycle, self.shutdown, self.broker, self.headers, prefix)
 
 
 def wire(
@@ -122,6 +124,7 @@ def wire(
         revocations=revocations,
         viewers=viewers,
         streams=StreamEndpoints(gate, streams, connections, viewers, renewal, broker, config),
+        headers=AnswerHeaders(declared, config),
         lifecycle=Lifecycle(
             serving, broker, control, hub, connections, presence, shutdown, housekeeping
         ),

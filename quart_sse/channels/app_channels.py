@@ -43,6 +43,25 @@ class AppChannels:
         """Return what is declared of a topic's channel, which is known to be declared."""
         return self.declared[topic.partition("?")[0]]._declaration
 
+    def at(self, path: str) -> Declaration | None:
+        """Return what is declared of the channel whose own URL has a path; None for other paths.
+
+        Args:
+            path: Path of a request, without the app's root path.
+        """
+        try:
+            endpoint, _ = self._host.url_map.bind("localhost").match(path, method="GET")
+        except Exception:  # an app's converter may raise anything for text that it rejects
+            return None
+        wing, _, name = endpoint.removesuffix(".stream").partition(".")
+        return self.get(name) if wing == "sse" and endpoint.endswith(".stream") else None
+
+    @property
+    def have_headers(self) -> bool:
+        """Whether any channel has response headers or origins of its own."""
+        options = (self.known(name).options for name in self.declared)
+        return any(each.headers or each.origins for each in options)
+
     def spec(self, topic: str, fragment: str) -> FragmentSpec | None:
         """Return a fragment's declared options, or None if it is not declared."""
         channel = self.of(topic)

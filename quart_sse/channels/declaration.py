@@ -76,6 +76,14 @@ class Declaration:
             config.history_ttl if seconds is None else seconds,
         )
 
+    def origins(self, config: Config) -> tuple[str, ...]:
+        """Return the other origins whose pages may open the channel's own URL.
+
+        Args:
+            config: The app's settings, whose origins may open every URL.
+        """
+        return (*config.origins, *self.options.origins)
+
     def set_authorizer(self, function: Callable[..., Any]) -> None:
         """Register the function that authorizes clients.
 

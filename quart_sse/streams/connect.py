@@ -118,7 +118,7 @@ class StreamEndpoints:
         Raises:
             Refusal: If the page is of another origin.
         """
-        self._refuse_foreign(request)
+        self._refuse_foreign(request, self._config.origins)
         if was_stopped(request):
             return no_stream()
         viewer = self._viewers.of(request, identity)
@@ -154,7 +154,10 @@ class StreamEndpoints:
     ) -> StreamAnswer:
         if was_stopped(request):
             return no_stream()
-        self._refuse_foreign(request)
+        known = None if topic is None else self._channels.known(topic)
+        self._refuse_foreign(
+            request, self._config.origins if known is None else known.origins(self._config)
+        )
         try:
             if not texts and topic is None:
                 raise Refusal(Ending.NO_TOKEN)
@@ -208,13 +211,17 @@ class StreamEndpoints:
         if self._connections.is_full():
             raise Refusal(Ending.OVERLOADED)
 
-    def _refuse_foreign(self, request: Request) -> None:
+    def _refuse_foreign(self, request: Request, allowed: tuple[str, ...]) -> None:
         """Refuse pages of other origins by a status: the middleware replaces no such answer.
+
+        Args:
+            request: The client's request.
+            allowed: Other origins whose pages may open the URL.
 
         Raises:
             Refusal: ``REFUSED``.
         """
-        if is_foreign(request, self._host.sites(), self._config.origins):
+        if is_foreign(request, self._host.sites(), allowed):
             self._host.exchange().is_foreign = True
             raise Refusal(Ending.REFUSED)
 
