@@ -13,6 +13,8 @@ from tests.support.network import Balancer, Wire
 from tests.support.redis_server import RedisServer, running_redis
 from tests.support.servers import Server, serve, until_so
 
+from .viewer import RETRY
+
 #: Seconds after which something that was to happen is given up.
 PATIENCE = 40.0
 
@@ -137,7 +139,7 @@ class Stage:
         """Start one more process, and lead the address to it."""
         wire = Wire(redis.socket)
         await self.stack.enter_async_context(wire)
-        keys = {"broker_url": wire.url, "history": 5000, **self.pace.keys}
+        keys = {"broker_url": wire.url, "history": 5000, "retry": RETRY, **self.pace.keys}
         environ |= {f"QUART_SSE_{key.upper()}": str(value) for key, value in keys.items()}
         environ["FAULTS_DATABASE"] = str(database)
         process = Process(await self.stack.enter_async_context(serve(self._command, environ)), wire)

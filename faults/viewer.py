@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from quart_sse.wire.position import ZERO, Id, Position
 from tests.support.network import SMALL, reset
 
-#: Seconds after which one comes back that was not told when: sooner than browsers do.
+#: Seconds after which one comes back whose stream is cut (``QUART_SSE_RETRY``), or that was not let
+#: in: sooner than browsers do.
 RETRY = 0.3
 
 

@@ -80,6 +80,19 @@ def read_origins(value: Any) -> tuple[str, ...]:
     return origins
 
 
+def read_as(name: str, value: Any) -> Any:
+    """Return a value as a key reads it, such as one that a channel has of its own.
+
+    Args:
+        name: The key's field, such as ``max_age``.
+        value: The value; its form is that of ``app.config``.
+
+    Raises:
+        ValueError: If the key does not take the value; TypeError and OverflowError likewise.
+    """
+    return Config.__dataclass_fields__[name].metadata["read"](value)
+
+
 @dataclass(frozen=True, slots=True)
 class Config:
     """The extension's settings of one app.
@@ -136,6 +149,10 @@ class Config:
     #: Lifetime of a stream, in seconds. A stream ends at 80 to 100 % of it; the client reconnects,
     #: and the gate judges it again.
     max_age: float = _key(3600.0, "a number of seconds, at least 1", _seconds(1))
+    #: Time after which a browser reconnects when its stream is cut, in seconds; streams that the
+    #: server ends say their own.
+    # At most a day: browsers keep milliseconds in 32 bits.
+    retry: float = _key(3.0, "a number of seconds, from 0.1 to 86400", _seconds(0.1, 86_400))
     #: Time after which a client that reads nothing is disconnected, in seconds.
     send_timeout: float = _key(30.0, "a number of seconds, at least 0.1", _seconds(0.1))
     #: Time that a process stays subscribed to a topic without viewers, in seconds, for users who

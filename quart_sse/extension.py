@@ -24,7 +24,7 @@ from quart import (
 
 from .access import check_identity
 from .broker import Broker
-from .channels import AppFunctions, Binding, Channel, Everyone, Topic, User
+from .channels import AppFunctions, Binding, Channel, ChannelOptions, Everyone, Topic, User
 from .config import Config
 from .errors import (
     AnswerError,
@@ -140,9 +140,22 @@ class SSE:
         public: bool = False,
         history: int | None = None,
         history_ttl: float | None = None,
+        max_connections: int | None = None,
+        max_per_topic: int | None = None,
+        max_age: float | None = None,
+        max_idle: float | None = None,
+        heartbeat: float | None = None,
+        retry: float | None = None,
+        headers: Mapping[str, str] | None = None,
+        origins: Iterable[str] = (),
         blueprint: Blueprint | str | None = None,
     ) -> Channel:
         """Declare a channel: a URL rule whose parameters select a topic.
+
+        A setting that is left out is the app's: ``history`` is ``QUART_SSE_HISTORY``, and so on.
+        Where one stream has several channels, the shortest of their times counts. The channel's own
+        URL, of the endpoint ``sse.<name>.stream``, is for programs and for pages of other sites;
+        pages of the app listen at the URL that all channels share.
 
         Args:
             name: Letters, digits, ``_`` and ``-``. The name is part of endpoints
@@ -152,9 +165,25 @@ class SSE:
                 client needs the token of a page that shows the topic, or the consent of
                 ``authorize``.
             history: Number of events kept per topic for clients that resume; 0 keeps none, so that
-                clients miss events while they reconnect. None means ``QUART_SSE_HISTORY``.
+                clients miss events while they reconnect.
             history_ttl: Lifetime of a topic's history after its last event, in seconds, at least 1.
-                None means ``QUART_SSE_HISTORY_TTL``.
+            max_connections: Limit of open connections in one process that listen to any topic of
+                the channel, 1 or more; further clients must retry. None sets no limit beside
+                ``QUART_SSE_MAX_CONNECTIONS``.
+            max_per_topic: Limit of open connections per topic in one process, 1 or more.
+            max_age: Lifetime of a stream, in seconds, at least 1. It ends at 80 to 100 % of it, and
+                its client reconnects and is judged again.
+            max_idle: Seconds, at least 1, after which a stream ends if no event and no HTML of its
+                topics was sent; the client reconnects after about 30 seconds and resumes. None
+                sets no limit.
+            heartbeat: Interval in which an idle stream sends its position, in seconds, 0.1 to 30.
+            retry: Reconnect delay of clients whose stream was cut, in seconds, 0.1 to 86,400; at
+                the channel's own URL and in :meth:`stream`.
+            headers: Name -> value of further response headers at the channel's own URL, also of
+                refusals.
+            origins: Origins such as ``https://example.org`` whose pages may open the channel's own
+                URL, beside ``QUART_SSE_ORIGINS``. They get the headers that browsers then require
+                (CORS).
             blueprint: The blueprint to which the fragments' requests belong, or its name as the app
                 registers it, such as ``"shop.cart"``: its hooks and context processors run, and
                 ``url_for(".page")`` leads to its views.
@@ -163,8 +192,8 @@ class SSE:
             The channel, which declares fragments and returns topics.
 
         Raises:
-            DeclarationError: If the name or rule is invalid or taken, or ``history`` or
-                ``history_ttl`` is too small.
+            DeclarationError: If the name or rule is invalid or taken, a number is out of its range,
+                or a header or an origin is invalid.
 
         Example:
             ``comments = sse.channel("comments", "/discussion/<int:discussion_id>/comments")``
@@ -179,16 +208,23 @@ class SSE:
             raise DeclarationError(
                 f"The rule {rule!r} belongs to channel {taken.name!r} already. Choose another."
             )
-        if history is not None and history < 0:
-            raise DeclarationError(f"history is {history!r}. It must be 0 or more.")
-        if history_ttl is not None and not 1 <= history_ttl < float("inf"):
-            raise DeclarationError(f"history_ttl is {history_ttl!r}. It must be 1 s or more.")
-        channel = Channel(
-            name,
-            rule,
+        options = ChannelOptions(
             public=public,
             history=history,
             history_ttl=history_ttl,
+            max_connections=max_connections,
+            max_per_topic=max_per_topic,
+            max_age=max_age,
+            max_idle=max_idle,
+            heartbeat=heartbeat,
+            retry=retry,
+            headers={} if headers is None else headers,
+            origins=origins,
+        )
+        channel = Channel(
+            name,
+            rule,
+            options,
             blueprint=blueprint.name if isinstance(blueprint, Blueprint) else blueprint,
             binding=self._binding,
         )

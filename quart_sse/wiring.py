@@ -16,7 +16,7 @@ from .hub import Connections, Hub
 from .pages import Macros, Pages, Renderer, Scripts
 from .publisher import AsyncPublisher
 from .registry import Closing, Hooks, ProcessList, Registry, Sending
-from .server import Housekeeping, Lifecycle, Middleware, Shutdown
+from .server import AnswerHeaders, Housekeeping, Lifecycle, Middleware, Shutdown
 from .serving_loop import ServingLoop
 from .streams import Initials, Renewal, Replacing, StreamEndpoints, Streams, Viewers
 
@@ -47,6 +47,7 @@ class Services:
     revocations: Revocations
     viewers: Viewers
     streams: StreamEndpoints
+    headers: AnswerHeaders
     lifecycle: Lifecycle
     shutdown: Shutdown
     housekeeping: Housekeeping
@@ -56,7 +57,8 @@ class Services:
 
     def wrap(self, app: Any) -> Middleware:
         """Return the middleware around the framework's ASGI app."""
-        return Middleware(app, self.lifecycle, self.shutdown, self.broker, self.config.url_prefix)
+        prefix = self.config.url_prefix
+        return Middleware(app, self.lifecycle, self.shutdown, self.broker, self.headers, prefix)
 
 
 def wire(
@@ -121,12 +123,12 @@ def wire(
 
     shutdown = Shutdown(connections, reloader)
     housekeeping = Housekeeping(
-        broker, control.processes, hub, connections, presence, shutdown, config, errors
+        broker, control.processes, hub, connections, presence, declared, shutdown, config, errors
     )
 
     viewers = Viewers(host, signer, config)
     streams = Streams(
-        hub, connections, revocations, presence, hooks, control.processes, config, serving
+        hub, connections, revocations, presence, hooks, control.processes, declared, config, serving
     )
     renewal = Renewal(elements, signer, config)
     return Services(
@@ -159,6 +161,7 @@ def wire(
             broker,
             config,
         ),
+        headers=AnswerHeaders(declared, config),
         lifecycle=Lifecycle(
             serving, broker, control, hub, connections, presence, hooks, shutdown, housekeeping
         ),

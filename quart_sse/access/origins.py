@@ -25,7 +25,7 @@ def is_foreign(request: Request, sites: Sites, allowed: Container[str | None]) -
     Args:
         request: The request to judge.
         sites: The app's origins and trusted hosts, from its configuration.
-        allowed: Other origins whose pages may connect, from ``QUART_SSE_ORIGINS``.
+        allowed: Other origins whose pages may send it, of ``QUART_SSE_ORIGINS`` and of a channel.
     """
     trusted = sites.trusted
     host = request.headers.get("Host", "")

@@ -11,6 +11,7 @@ from .binding import Binding
 from .channel import Channel, Topic
 from .declaration import Declaration
 from .functions import AppFunctions
+from .options import ChannelOptions
 from .presence import Presence, PresenceTracker
 from .target import Everyone, KeptEvent, Published, Target, User, WholeChannel, hooked
 
@@ -19,6 +20,7 @@ __all__ = [
     "AppFunctions",
     "Binding",
     "Channel",
+    "ChannelOptions",
     "Declaration",
     "Everyone",
     "KeptEvent",

@@ -6,10 +6,11 @@ from typing import Any
 from ..broker import Keep
 from ..config import Config
 from ..host import Host
-from ..hub import FragmentSpec
+from ..hub import ChannelLimits, FragmentSpec
 from ..wire import channel_of, is_audience
 from .channel import Channel
 from .declaration import Declaration
+from .options import StreamSettings, settings_of
 
 
 class AppChannels:
@@ -43,6 +44,25 @@ class AppChannels:
         """Return what is declared of a topic's channel, which is known to be declared."""
         return self.declared[topic.partition("?")[0]]._declaration
 
+    def at(self, path: str) -> Declaration | None:
+        """Return what is declared of the channel whose own URL has a path; None for other paths.
+
+        Args:
+            path: Path of a request, without the app's root path.
+        """
+        try:
+            endpoint, _ = self._host.url_map.bind("localhost").match(path, method="GET")
+        except Exception:  # an app's converter may raise anything for text that it rejects
+            return None
+        wing, _, name = endpoint.removesuffix(".stream").partition(".")
+        return self.get(name) if wing == "sse" and endpoint.endswith(".stream") else None
+
+    @property
+    def have_headers(self) -> bool:
+        """Whether any channel has response headers or origins of its own."""
+        options = (self.known(name).options for name in self.declared)
+        return any(each.headers or each.origins for each in options)
+
     def spec(self, topic: str, fragment: str) -> FragmentSpec | None:
         """Return a fragment's declared options, or None if it is not declared."""
         channel = self.of(topic)
@@ -64,6 +84,25 @@ class AppChannels:
         else:
             channel = self.of(topic)
         return Keep(0, self._config.history_ttl) if channel is None else channel.keep(self._config)
+
+    def limits(self, topic: str) -> ChannelLimits:
+        """Return the limits that a topic's channel has of its own; none for an unknown channel."""
+        channel = self.of(topic)
+        if channel is None:
+            return ChannelLimits("")
+        options = channel.options
+        return ChannelLimits(channel.name, options.max_connections, options.max_per_topic)
+
+    def settings(self, topics: Iterable[str]) -> StreamSettings:
+        """Return the settings of a stream of these topics, all of declared channels."""
+        channels = {channel.name: channel.options for channel in map(self.known, topics)}
+        return settings_of(channels.values(), self._config)
+
+    @property
+    def heartbeats(self) -> set[float]:
+        """The intervals of heartbeats that streams may have, in seconds."""
+        own = (self.known(name).options.heartbeat for name in self.declared)
+        return {self._config.heartbeat, *(interval for interval in own if interval is not None)}
 
     def is_private(self, topics: Iterable[str]) -> bool:
         """Whether any of these topics needs a token: its channel is unknown or not public."""

@@ -10,6 +10,7 @@ from ..wire import plain
 from .binding import Binding
 from .declaration import Declaration
 from .declaring import Declaring
+from .options import ChannelOptions
 from .presence import Presence
 from .target import Target, WholeChannel
 
@@ -37,22 +38,12 @@ class Channel(Declaring):
         self,
         name: str,
         rule: str,
+        options: ChannelOptions,
         *,
-        public: bool,
-        history: int | None,
-        history_ttl: float | None,
         blueprint: str | None = None,
         binding: Callable[[], Binding],
     ) -> None:
-        declaration = Declaration(
-            name,
-            rule,
-            public=public,
-            history=history,
-            history_ttl=history_ttl,
-            blueprint=blueprint,
-        )
-        super().__init__(declaration)
+        super().__init__(Declaration(name, rule, options, blueprint))
         self._binding = binding
 
     def topic(self, /, **params: Any) -> "Topic":

@@ -11,6 +11,7 @@ from ..config import Config
 from ..errors import DeclarationError, ParameterError, UnknownFragmentError
 from ..hub import FragmentSpec
 from ..wire import RESERVED, UrlRule, check_name, plain
+from .options import ChannelOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +28,7 @@ class Declaration:
     Args:
         name: The channel's name.
         rule: Its URL rule below ``QUART_SSE_URL_PREFIX``.
-        public: Whether clients may listen without a token and without ``authorize``.
-        history: Number of events kept per topic; None for the app's setting.
-        history_ttl: Lifetime of a topic's history, in seconds; None for the app's setting.
+        options: The channel's settings.
         blueprint: Name of the blueprint to which the fragments' requests belong, or None.
 
     Raises:
@@ -40,10 +39,7 @@ class Declaration:
         self,
         name: str,
         rule: str,
-        *,
-        public: bool,
-        history: int | None,
-        history_ttl: float | None,
+        options: ChannelOptions,
         blueprint: str | None = None,
     ) -> None:
         self.name: str = check_name("channel", name)
@@ -54,15 +50,18 @@ class Declaration:
             )
         self.rule = rule
         self.url_rule: UrlRule = UrlRule(self.name, rule, blueprint)
-        self.public = public
+        self.options = options
         self.authorizer: Callable[..., Any] | None = None
         self.validator: Callable[..., Any] | None = None
         self.initials: list[Callable[..., Any]] = []
         self.on_connect: list[Callable[..., Any]] = []
         self.on_disconnect: list[Callable[..., Any]] = []
         self.fragments: dict[str, Fragment] = {}
-        self._history = history
-        self._history_ttl = history_ttl
+
+    @property
+    def public(self) -> bool:
+        """Whether clients may listen without a token and without ``authorize``."""
+        return self.options.public
 
     @property
     def specs(self) -> Mapping[str, FragmentSpec]:
@@ -80,10 +79,19 @@ class Declaration:
         Args:
             config: The app's settings, which apply where the channel declares none.
         """
+        events, seconds = self.options.history, self.options.history_ttl
         return Keep(
-            config.history if self._history is None else self._history,
-            config.history_ttl if self._history_ttl is None else self._history_ttl,
+            config.history if events is None else events,
+            config.history_ttl if seconds is None else seconds,
         )
+
+    def origins(self, config: Config) -> tuple[str, ...]:
+        """Return the other origins whose pages may open the channel's own URL.
+
+        Args:
+            config: The app's settings, whose origins may open every URL.
+        """
+        return (*config.origins, *self.options.origins)
 
     def set_authorizer(self, function: Callable[..., Any]) -> None:
         """Register the function that authorizes clients.

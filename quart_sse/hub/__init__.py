@@ -8,6 +8,7 @@ from .changes import Changes
 from .connection import Connection, Subscription, id_of, process_of
 from .connections import Connections
 from .hub import Hub
+from .limits import ChannelLimits
 from .metadata import Metadata, metadata_of
 from .outgoing import Outgoing
 from .page import Page
@@ -16,6 +17,7 @@ from .rendered import FragmentSpec, Inside, Rendered, renderer_of
 __all__ = [
     "Batch",
     "Changes",
+    "ChannelLimits",
     "Connection",
     "Connections",
     "FragmentSpec",

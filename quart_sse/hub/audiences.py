@@ -11,6 +11,7 @@ class Audience:
 
     connections: int = 0  #: number of connections of this process that listen to it
     empty_since: float = 0.0  #: loop time at which the last one left
+    sent_at: float = float("-inf")  #: loop time of its last event
 
 
 class Audiences(dict[str, Audience]):

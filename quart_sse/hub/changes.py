@@ -8,6 +8,7 @@ from ..wire import Ending, encode_refused
 from .audiences import Audiences
 from .batch import Batch, Part
 from .connection import Connection, Subscription
+from .connections import Connections
 from .delivery import RECHECK_LINGER, Delivery
 from .group import Joining
 from .groups import Groups
@@ -23,6 +24,7 @@ class Changes:
         groups: The groups of the process.
         subscribers: The groups of each topic.
         audiences: The audiences of the process.
+        connections: The open connections, which count for their channels.
         delivery: Puts messages into groups' next batches.
         timeout: Longest time until the broker confirms a topic, in seconds.
     """
@@ -33,6 +35,7 @@ class Changes:
         groups: Groups,
         subscribers: Subscribers,
         audiences: Audiences,
+        connections: Connections,
         delivery: Delivery,
         timeout: float,
     ) -> None:
@@ -40,6 +43,7 @@ class Changes:
         self._groups = groups
         self._subscribers = subscribers
         self._audiences = audiences
+        self._connections = connections
         self._delivery = delivery
         self._timeout = timeout
 
@@ -152,6 +156,7 @@ class Changes:
         if refused is not None and len(connection.pages) == 1:
             # A later grant starts from the page, not from a position that has passed this topic.
             granted = connection.pages[0].mask_without(refused, granted)
+        self._connections.recount(connection, subscription)
         joining = self._groups.change(connection, subscription, granted)
         if refused is not None:
             joining.pending.append(Part(None, encode_refused(topics=[refused])))

@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 
 from ..config import Config
-from ..wire import PREAMBLE, Ending, Id, Position, encode_body
+from ..wire import Ending, Id, Position, encode_body, encode_preamble
 from .batch import Batch, Part, Personal
 from .metadata import Metadata
 from .page import Page
@@ -39,6 +39,9 @@ class Connection:
         address: The client's IP address, or None.
         bare: Whether event names go out without their topic, as in a stream of one topic alone.
         root: Root path of the app, as the pages' URLs begin with it.
+        heartbeat: Interval in which the idle stream sends its position, in seconds; None for the
+            app's.
+        retry: Reconnect delay of the client, in seconds, if the stream is cut; None for the app's.
         metadata: What the app knows of the connection.
         process: Id of the process, with which the connection's id begins.
 
@@ -68,6 +71,7 @@ class Connection:
         "ending",
         "ends_at",
         "expired",
+        "heartbeat",
         "hooks",
         "id",
         "identity",
@@ -87,6 +91,7 @@ class Connection:
         "renew",
         "renew_at",
         "replaced",
+        "retry_ms",
         "root",
         "secret",
         "subscription",
@@ -104,6 +109,8 @@ class Connection:
         address: str | None = None,
         bare: bool = False,
         root: str = "",
+        heartbeat: float | None = None,
+        retry: float | None = None,
         metadata: Metadata | None = None,
         process: str = "",
     ) -> None:
@@ -134,6 +141,8 @@ class Connection:
         self.hooks: object | None = None  #: the hooks of this stream alone; see ``registry.hooks``
         #: How the stream ended; None while it is open, and if the client has gone.
         self.ending: Ending | None = None
+        self.heartbeat: float = config.heartbeat if heartbeat is None else heartbeat
+        self.retry_ms: int = round(1000 * (config.retry if retry is None else retry))
         #: (fragment key, topics of nested fragments) -> whether the client may see it; None if a
         #: view of the app has decided.
         self.may_see: Callable[[str, frozenset[str]], bool] | None = None
@@ -165,7 +174,7 @@ class Connection:
         self._events = 0  #: number of pending events
         self._bytes = 0  #: their size
         self._number = 0
-        self._ahead: list[bytes] = [PREAMBLE]
+        self._ahead: list[bytes] = [encode_preamble(self.retry_ms)]
         self._farewell = b""
         self._waiter: asyncio.Future[bytes | None] | None = None
         self._loop = asyncio.get_running_loop()
@@ -269,9 +278,13 @@ class Connection:
             data["names"] = [page.names(self.made) for page in self.pages]
         return data | {"expired": self.expired} if self.expired else data
 
-    def encode_opening(self) -> bytes:
-        """Return the message with which the stream opens, and by which clients learn its topics."""
-        return encode_body(json.dumps(self.introduction), "sse-open")
+    def encode_opening(self, retry_ms: int | None = None) -> bytes:
+        """Return the message with which the stream opens, and by which clients learn its topics.
+
+        Args:
+            retry_ms: Reconnect delay of the client, in milliseconds; None leaves it.
+        """
+        return encode_body(json.dumps(self.introduction), "sse-open", retry_ms)
 
     @property
     def topics(self) -> tuple[str, ...]:

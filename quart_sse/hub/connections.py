@@ -1,19 +1,13 @@
-"""The open connections of a process, and their limits."""
+"""The open connections of a process."""
 
 import asyncio
-import logging
-import time
 from collections.abc import Collection, Iterable, Iterator
 
 from ..config import Config
 from ..wire import Ending
 from .connection import Connection
+from .limits import Limits
 from .subscribers import Subscribers
-
-logger: logging.Logger = logging.getLogger("quart_sse")
-
-#: Interval between two log lines about a full process, in seconds.
-FULL_LOG_INTERVAL = 60.0
 
 
 class Connections:
@@ -25,15 +19,17 @@ class Connections:
     Args:
         config: The app's settings, with the limits.
         subscribers: The connections of each topic.
+        limits: Judges the limits; None for those of the settings alone.
     """
 
-    def __init__(self, config: Config, subscribers: Subscribers) -> None:
-        self._config = config
+    def __init__(
+        self, config: Config, subscribers: Subscribers, limits: Limits | None = None
+    ) -> None:
+        self._limits = Limits(config, subscribers) if limits is None else limits
         self._subscribers = subscribers
         self._by_id: dict[str, Connection] = {}
         self._replaced: dict[Connection, None] = {}  #: streams whose id names a newer one
         self._by_owner: dict[tuple[str, str], dict[Connection, None]] = {}
-        self._warned_full_at = float("-inf")  # by time.monotonic
         self.is_closing: bool = False  #: whether the server stops, so that no further stream opens
         self.emptied: asyncio.Event = asyncio.Event()  #: set while there are no connections
         self.emptied.set()
@@ -81,39 +77,23 @@ class Connections:
     # -- entering and leaving ----------------------------------------------------------------------
 
     def is_full(self, topics: Iterable[str] = (), address: str | None = None) -> bool:
-        """Whether the process, one of the topics or the address has reached its limit.
+        """Whether the process, a channel, a topic or the address has reached its limit.
 
         Args:
             topics: Names of the topics to which a new connection would listen.
             address: The new connection's IP address, or None.
         """
-        config = self._config
-        if len(self) >= config.max_connections:
-            self.say_full(
-                "Connection limit reached (%d, QUART_SSE_MAX_CONNECTIONS); new streams retry in "
-                "about %g s. Raise the limit, or serve from more processes.",
-                config.max_connections,
-                Ending.OVERLOADED.seconds,
-            )
-            return True
-        return (
-            any(self._subscribers.count(topic) >= config.max_per_topic for topic in topics)
-            or len(self.of("address", address)) >= config.max_per_address
-        )
+        of_address = len(self._by_owner.get(("address", address or ""), ()))
+        return self._limits.is_full(len(self), topics, address, of_address)
 
     def say_full(self, message: str, *args: object) -> None:
-        """Log why new streams are held off, at most once a minute.
-
-        The limit keeps a flood of connects from becoming a flood of log lines.
+        """Log why new streams are held off, each line at most once a minute.
 
         Args:
             message: Format of the log line.
             args: Values for the format.
         """
-        now = time.monotonic()
-        if now - self._warned_full_at >= FULL_LOG_INTERVAL:
-            self._warned_full_at = now
-            logger.warning(message, *args)
+        self._limits.say(message, *args)
 
     def enter(self, connection: Connection, is_multiplexed: bool) -> None:
         """Add a connection; beyond a limit it evicts the oldest of its identity or browser.
@@ -123,21 +103,18 @@ class Connections:
             is_multiplexed: Whether the browser shares one socket among its requests (HTTP/2), so
                 that the limit per browser need not keep sockets free for other requests.
         """
-        config = self._config
-        per_browser = config.max_per_identity if is_multiplexed else config.max_per_browser
-        limits = {"identity": config.max_per_identity, "browser": per_browser}
         for owner in _owners(connection):
             held = self._by_owner.setdefault(owner, {})
             live = [other for other in held if not other.is_ended]
             held[connection] = None
-            too_many = len(live) + 1 - limits.get(owner[0], len(live) + 1)
-            for other in live[: max(too_many, 0)]:
+            for other in live[: self._limits.to_evict(owner[0], len(live), is_multiplexed)]:
                 other.end(Ending.EVICTED)
         if connection.replaced is not None:  # it may have left since, or been replaced by another
             connection.replaced = self._by_id.get(connection.id)
         if connection.replaced is not None:
             self._replaced[connection.replaced] = None
         self._by_id[connection.id] = connection
+        self._limits.change((), connection.subscription)
         self.emptied.clear()
 
     def leave(self, connection: Connection) -> bool:
@@ -156,7 +133,23 @@ class Connections:
             self.emptied.set()
         return is_last
 
+    def recount(self, connection: Connection, topics: Iterable[str]) -> None:
+        """Count a connection for other channels, before its topics change.
+
+        Args:
+            connection: The connection.
+            topics: Names of its topics from then on.
+        """
+        if self._has(connection):
+            self._limits.change(connection.subscription, topics)
+
+    def _has(self, connection: Connection) -> bool:
+        is_newest = self._by_id.get(connection.id) is connection
+        return is_newest or connection in self._replaced
+
     def _remove(self, connection: Connection) -> bool:
+        if self._has(connection):
+            self._limits.change(connection.subscription, ())
         replaced, connection.replaced = connection.replaced, None
         newest = self._by_id.get(connection.id)
         if newest is connection and replaced is None:
@@ -178,6 +171,7 @@ class Connections:
         self._by_id.clear()
         self._replaced.clear()
         self._by_owner.clear()
+        self._limits.clear()
         self.emptied = asyncio.Event()
         self.emptied.set()
 

@@ -101,6 +101,7 @@ class Delivery:
         if is_late:
             return False
         outgoing = self.html(fragments, shared, shared.rendered)
+        subscribers.sent_at = asyncio.get_running_loop().time()
         for group in subscribers.showing(shared.spec.name, fragments.root):
             self.add(group, outgoing)
         return True

@@ -22,12 +22,19 @@ class Group:
         bare: Whether event names go out without their topic.
         granted: Bitmask of the granted topics of the URL; None if all were.
         root: Root path of the pages.
+        heartbeat: Interval in which idle streams send their position, in seconds; 0 for never.
     """
 
     def __init__(
-        self, subscription: Subscription, bare: bool, granted: int | None, root: str = ""
+        self,
+        subscription: Subscription,
+        bare: bool,
+        granted: int | None,
+        root: str = "",
+        heartbeat: float = 0.0,
     ) -> None:
         self.root = root
+        self.heartbeat = heartbeat
         self.subscription = subscription
         self.bare = bare
         self.granted = granted
@@ -135,7 +142,13 @@ class Joining(Group):
     """
 
     def __init__(self, connection: Connection, granted: int | None) -> None:
-        super().__init__(connection.subscription, connection.bare, granted, connection.root)
+        super().__init__(
+            connection.subscription,
+            connection.bare,
+            granted,
+            connection.root,
+            connection.heartbeat,
+        )
         self.connection = connection
         self.members: set[Connection] = {connection}
         self.is_holding: bool = True

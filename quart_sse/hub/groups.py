@@ -133,7 +133,11 @@ class Groups:
             group = self._shared.get(key)
             if group is None:
                 group = self._shared[key] = Group(
-                    joining.subscription, joining.bare, joining.granted, joining.root
+                    joining.subscription,
+                    joining.bare,
+                    joining.granted,
+                    joining.root,
+                    joining.heartbeat,
                 )
             elif group.is_pending:
                 continue
@@ -145,4 +149,5 @@ class Groups:
 
 
 def _key(group: Group) -> object:
-    return frozenset(group.subscription.items()), group.bare, group.granted, group.root
+    shown = frozenset(group.subscription.items())
+    return shown, group.bare, group.granted, group.root, group.heartbeat

@@ -21,6 +21,8 @@ from .delivery import Delivery
 from .fragments import Fragments, Renderer
 from .group import Joining
 from .groups import Groups
+from .idle import IdleStreams
+from .limits import Limits
 from .outgoing import Outgoing
 from .progress import Progress
 from .receivers import Receivers
@@ -85,15 +87,19 @@ class Hub:
         self._once = OnceLog()
         self._progress = Progress()
         self.subscribers: Subscribers = Subscribers()
-        self.connections: Connections = Connections(config, self.subscribers)
+        limits = Limits(config, self.subscribers, declared)
+        self.connections: Connections = Connections(config, self.subscribers, limits)
         self._groups = Groups(self._progress, self.subscribers)
         self._audiences = Audiences()
+        #: Ends the streams on which nothing is sent.
+        self.idle: IdleStreams = IdleStreams(self.subscribers, self._audiences)
         self._batcher = Batcher(self._groups.share_bytes, errors)
         self._delivery = Delivery(self._progress, self.subscribers, self._batcher)
         self._receivers = Receivers(
             self._progress,
             self._groups,
             self.subscribers,
+            self._audiences,
             self.connections,
             self._delivery,
             errors,
@@ -103,6 +109,7 @@ class Hub:
             self._groups,
             self.subscribers,
             self._audiences,
+            self.connections,
             self._delivery,
             config.join_timeout,
         )
@@ -135,7 +142,7 @@ class Hub:
             if message.topic in self._audiences:
                 self._receivers.deliver(message)
         elif message.kind is Kind.EVENT:
-            self._receivers.deliver(message, subscribers.groups)
+            self._receivers.deliver(message, subscribers)
         else:
             self._change(subscribers, message, before)
 
@@ -162,6 +169,7 @@ class Hub:
         showing = subscribers.showing(name)
         viewers = sum(len(group.members) for group in showing)
         outgoing = Outgoing.signal(self.position, subscribers.topic, name, viewers)
+        subscribers.sent_at = asyncio.get_running_loop().time()
         for group in showing:
             self._delivery.add(group, outgoing)
 
@@ -287,7 +295,9 @@ class Hub:
             else start
             for topic, start in starts.items()
         }
-        self._resumer.admit(joining, starts, replay, [connection.encode_opening(), *first])
+        # With the delay of the first block, which some clients ignore because it stands alone.
+        opening = connection.encode_opening(connection.retry_ms)
+        self._resumer.admit(joining, starts, replay, [opening, *first])
         self._groups.share_bytes()
 
     def _confirm(self, topics: Iterable[str]) -> None:
@@ -369,6 +379,7 @@ class Hub:
 
     def leave(self, connection: Connection) -> None:
         """Remove a connection, if it has joined."""
+        self.idle.forget(connection)
         if self._groups.remove(connection):
             self._roots.leave(connection.root)
             self._audiences.remove(connection, asyncio.get_running_loop().time())
@@ -386,15 +397,19 @@ class Hub:
 
     # -- regular work, called by the housekeeping ------------------------------------------------
 
-    def heartbeat(self) -> None:
-        """Send every connection its position.
+    def heartbeat(self, interval: float) -> None:
+        """Send their position to the connections that have this interval.
 
         Idle clients thus keep a position that the history reaches, and writes to dead sockets
         fail (rule 17 of ``docs/protocol.md``).
+
+        Args:
+            interval: Interval of the connections' heartbeats, in seconds.
         """
         outgoing = Outgoing.heartbeat(self.position)
         for group in self._groups:
-            self._delivery.add(group, outgoing)
+            if group.heartbeat == interval:
+                self._delivery.add(group, outgoing)
 
     def position_of(self, connection: Connection) -> Position | None:
         """Return a connection's position; None while it joins or messages are on their way."""
@@ -439,6 +454,7 @@ class Hub:
         self._groups.clear()
         self.connections.clear()
         self._audiences.clear()
+        self.idle.clear()
         self.subscribers.clear()
         self._batcher.clear()
         self._replays.clear()

@@ -1,10 +1,12 @@
 """Receivers: the connections of a process that an event is for."""
 
+import asyncio
 from collections.abc import Iterable
 
 from ..broker import Filter, Message
 from ..error_log import ErrorLog
 from ..wire import EVERYONE, channel_of, identity_of, is_audience
+from .audiences import Audiences
 from .connection import Connection
 from .connections import Connections
 from .delivery import Delivery
@@ -13,7 +15,7 @@ from .groups import Groups
 from .outgoing import Outgoing
 from .progress import Progress
 from .sieve import sieve_of
-from .subscribers import Subscribers
+from .subscribers import Subscribers, TopicSubscribers
 
 
 class Receivers:
@@ -26,6 +28,7 @@ class Receivers:
         progress: The process's position.
         groups: The groups of the process.
         subscribers: The groups of each topic.
+        audiences: The audiences of the process.
         connections: The open connections, by identity.
         delivery: Puts messages into groups' next batches.
         errors: Logs errors of filters.
@@ -36,6 +39,7 @@ class Receivers:
         progress: Progress,
         groups: Groups,
         subscribers: Subscribers,
+        audiences: Audiences,
         connections: Connections,
         delivery: Delivery,
         errors: ErrorLog,
@@ -43,21 +47,23 @@ class Receivers:
         self._progress = progress
         self._groups = groups
         self._subscribers = subscribers
+        self._audiences = audiences
         self._connections = connections
         self._delivery = delivery
         self._errors = errors
 
-    def deliver(self, message: Message, groups: Iterable[Group] | None = None) -> None:
+    def deliver(self, message: Message, topic: TopicSubscribers | None = None) -> None:
         """Deliver an event.
 
         Args:
             message: The event.
-            groups: The groups of its topic; None for an audience.
+            topic: The subscribers of its topic; None for an audience.
         """
+        heard = self._audiences[message.topic] if topic is None else topic
+        heard.sent_at = asyncio.get_running_loop().time()
         outgoing = Outgoing.from_event(self._progress.position, message)
         sieve = sieve_of(message.where, message.exclude, self._errors)
-        if groups is None:
-            groups = self._groups_of(message.topic)
+        groups = self._groups_of(message.topic) if topic is None else topic.groups
         if groups is None:
             for connection in self._streams_of_user(message.topic):
                 group = self._groups.of(connection)

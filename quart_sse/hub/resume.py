@@ -11,6 +11,7 @@ from .connection import Connection
 from .delivery import Delivery
 from .fragment import SharedFragment
 from .group import Joining, Missing
+from .limits import ChannelLimits
 from .outgoing import Outgoing
 from .progress import Progress
 from .rendered import FragmentSpec, next_number
@@ -74,6 +75,9 @@ class Declared(Protocol):
 
     def keep(self, topic: str) -> Keep:
         """Return how a topic's history is kept."""
+
+    def limits(self, topic: str) -> ChannelLimits:
+        """Return the limits that a topic's channel has of its own."""
 
 
 class Resumer:

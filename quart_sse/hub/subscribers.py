@@ -21,6 +21,8 @@ class TopicSubscribers:
         self._nestings: set[tuple[str, str, str]] = set()  #: (fragment, outer, root path)
         self.empty_since: float | None = None  #: loop time; None while a group listens
         self.kept_until: float = float("-inf")  #: loop time before which the topic is not forgotten
+        #: Loop time of the last event or HTML that was sent to a group.
+        self.sent_at: float = float("-inf")
         self.is_confirmed = False  #: whether the broker has confirmed the subscription
 
     def with_nested(self, names: frozenset[str]) -> frozenset[str]:

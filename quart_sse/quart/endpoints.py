@@ -90,7 +90,12 @@ class Endpoints:
     def extension_blueprint(self) -> Blueprint:
         """Return the blueprint of the shared connection, the static files and the templates."""
         blueprint = Blueprint("sse", __name__, template_folder=str(ASSETS / "templates"))
-        blueprint.add_url_rule("", "connect", self._connect, methods=["GET"])
+
+        # A function, which an app may mark, as rate limiters do; a method takes no attributes.
+        async def connect() -> Response:
+            return await _stream(self._streams.connect(request))
+
+        blueprint.add_url_rule("", "connect", connect, methods=["GET"])
         blueprint.add_url_rule("/~static/<path:filename>", "static", _static, methods=["GET"])
         return blueprint
 
@@ -121,9 +126,6 @@ class Endpoints:
             fragment,
             methods=["GET"],
         )
-
-    async def _connect(self) -> Response:
-        return await _stream(self._streams.connect(request))
 
     async def _fragment(self, topic: Topic, name: str) -> Response:
         """Respond with a fragment's HTML; the gate judges the client as for a stream."""

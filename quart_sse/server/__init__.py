@@ -3,12 +3,14 @@
 This package is private: it may change in any release.
 """
 
+from .headers import AnswerHeaders
 from .housekeeping import Housekeeping
 from .lifecycle import Lifecycle
 from .middleware import Middleware
 from .shutdown import Shutdown
 
 __all__ = [
+    "AnswerHeaders",
     "Housekeeping",
     "Lifecycle",
     "Middleware",

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 
 from ..broker import Broker, Processes
-from ..channels import PresenceTracker
+from ..channels import AppChannels, PresenceTracker
 from ..config import Config
 from ..error_log import ErrorLog
 from ..errors import BrokerUnavailable
@@ -34,8 +34,8 @@ ANNOUNCE = 20.0
 class Housekeeping:
     """Does the regular work of one app in one process.
 
-    One sweep every ``TICK`` seconds ends old and stalled streams, renews tokens, sends heartbeats,
-    probes the broker, announces the process and forgets unused topics.
+    One sweep every ``TICK`` seconds ends old, idle and stalled streams, renews tokens, sends
+    heartbeats, probes the broker, announces the process and forgets unused topics.
 
     Args:
         broker: Probed every ``QUART_SSE_PROBE`` seconds, to keep positions young.
@@ -43,6 +43,7 @@ class Housekeeping:
         hub: Sends heartbeats, and forgets topics without viewers.
         connections: The open connections, which are ended and renewed in time.
         presence: Announces the identities that are present.
+        channels: The app's channels, which may have intervals of heartbeats of their own.
         shutdown: Notices a server that stops without a signal.
         config: The app's settings.
         errors: Logs errors of the regular work, and counts of repeated ones.
@@ -55,6 +56,7 @@ class Housekeeping:
         hub: Hub,
         connections: Connections,
         presence: PresenceTracker,
+        channels: AppChannels,
         shutdown: Shutdown,
         config: Config,
         errors: ErrorLog,
@@ -64,12 +66,13 @@ class Housekeeping:
         self._hub = hub
         self._connections = connections
         self._presence = presence
+        self._channels = channels
         self._config = config
         self._errors = errors
         self._chores: list[Callable[[], None]] = [shutdown.poll]
         self._task: asyncio.Task[None] | None = None
         self._probe_at = 0.0
-        self._heartbeat_at = 0.0
+        self._heartbeats_at: dict[float, float] = {}  #: interval -> loop time of its next one
         self._announce_at = 0.0
 
     def add(self, chore: Callable[[], None]) -> None:
@@ -81,7 +84,7 @@ class Housekeeping:
         loop = asyncio.get_running_loop()
         now = loop.time()
         self._probe_at = now + self._config.probe
-        self._heartbeat_at = now + self._config.heartbeat
+        self._heartbeats_at = {}
         self._announce_at = 0.0
         self._task = loop.create_task(self._run())
 
@@ -116,9 +119,8 @@ class Housekeeping:
             chore()
         self._errors.flush()
         await self._end_old(now)
-        if now >= self._heartbeat_at:
-            self._heartbeat_at = now + config.heartbeat
-            self._hub.heartbeat()
+        self._hub.idle.end(now)
+        self._send_heartbeats(now)
         if now >= self._probe_at:
             self._probe_at = now + config.probe
             await self._broker.probe()
@@ -130,6 +132,12 @@ class Housekeeping:
             self._announce_at = now + ANNOUNCE
         await self._hub.forget(now)
         await self._presence.sweep(now)
+
+    def _send_heartbeats(self, now: float) -> None:
+        for interval in self._channels.heartbeats:
+            if now >= self._heartbeats_at.setdefault(interval, now + interval):
+                self._heartbeats_at[interval] = now + interval
+                self._hub.heartbeat(interval)
 
     async def _end_old(self, now: float) -> None:
         patience = self._config.send_timeout

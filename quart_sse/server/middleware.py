@@ -1,8 +1,8 @@
 """The middleware: the ASGI app around the framework's.
 
-It notes the position that a page starts at, ends requests of stalled clients from outside, and
-turns answers that are no stream into short streams. Its messages follow the ASGI specification:
-https://asgi.readthedocs.io/en/latest/specs/www.html
+It notes the position that a page starts at, ends requests of stalled clients from outside, turns
+answers that are no stream into short streams, and lets the headers of all be completed. Its
+messages follow the ASGI specification: https://asgi.readthedocs.io/en/latest/specs/www.html
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import contextlib
 import logging
 import socket
 import struct
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -19,15 +19,14 @@ from ..errors import BrokerUnavailable
 from ..host import KEY, Exchange
 from ..streams import HEADERS
 from ..wire import STOPPED, Ending
+from .headers import AnswerHeaders, Message, Send, drop, header, path_of, send_empty
 from .internals import find_transport
 from .lifecycle import Lifecycle
 from .shutdown import Shutdown
 
 logger: logging.Logger = logging.getLogger("quart_sse")
 
-Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Any, Any, Any], Awaitable[None]]
 
 #: Headers of the 204 that stops clients which reconnect after ``sse-stop``.
@@ -46,25 +45,36 @@ class Middleware:
         lifecycle: Started with the first request if no lifespan has started it.
         shutdown: Looks for the server's sign of its stop.
         broker: Has the position that a page starts at.
+        headers: Completes the headers of answers at the extension's URLs.
         url_prefix: First segment of every URL of the extension, such as ``"/sse"``.
 
     Example:
-        ``app.asgi_app = Middleware(app.asgi_app, lifecycle, shutdown, broker, "/sse")``
+        ``app.asgi_app = Middleware(app.asgi_app, lifecycle, shutdown, broker, headers, "/sse")``
     """
 
     def __init__(
-        self, inner: App, lifecycle: Lifecycle, shutdown: Shutdown, broker: Broker, url_prefix: str
+        self,
+        inner: App,
+        lifecycle: Lifecycle,
+        shutdown: Shutdown,
+        broker: Broker,
+        headers: AnswerHeaders,
+        url_prefix: str,
     ) -> None:
         self._inner = inner
         self._lifecycle = lifecycle
         self._shutdown = shutdown
         self._broker = broker
+        self._headers = headers
         self._url_prefix = url_prefix
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Handle one ASGI scope; only HTTP requests are touched."""
         if scope["type"] != "http":
             await self._inner(scope, receive, send)
+            return
+        # Before the app's hooks: a preflight has no cookies, and a limiter need not count it.
+        if self._headers.are_used and await self._headers.answer_preflight(send, scope):
             return
         if not self._lifecycle.is_here:
             await self._lifecycle.start()
@@ -77,11 +87,13 @@ class Middleware:
         receive = _kickable(
             receive, exchange, partial(find_transport, scope, send, asyncio.current_task())
         )
-        wants_stream = "text/event-stream" in _header(scope["headers"], b"accept")
+        wants_stream = "text/event-stream" in header(scope["headers"], b"accept")
+        if self._headers.are_used:
+            send = self._headers.completing(send, scope, exchange)
         if (is_get or is_head) and wants_stream:
             query = scope.get("query_string", b"").split(b"&")
             was_stopped = (
-                _header(scope["headers"], b"last-event-id") == STOPPED
+                header(scope["headers"], b"last-event-id") == STOPPED
                 or f"lastEventId={STOPPED}".encode() in query
             )
             is_ours = partial(self._is_ours, scope, exchange)
@@ -107,22 +119,11 @@ class Middleware:
         return known
 
     def _is_ours(self, scope: Any, exchange: Exchange) -> bool:
-        """Whether a request is for a stream of the extension.
-
-        Another middleware may strip a prefix from the path, so the path that the framework saw
-        counts; if another middleware has answered, the path of the scope counts.
-        """
-        path = exchange.path
-        if path is None:
-            path = scope["path"].removeprefix(scope.get("root_path", ""))
-        prefix = self._url_prefix
+        """Whether a request is for a stream of the extension."""
+        path, prefix = path_of(scope, exchange), self._url_prefix
         # Fragments and static files are excluded: htmx 4 sends the same Accept for each request.
         is_below = path.startswith(f"{prefix}/") and not path.startswith(f"{prefix}/~")
         return path == prefix or is_below
-
-
-def _header(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str:
-    return ", ".join(value.decode("latin1") for key, value in headers if key.lower() == name)
 
 
 def _close(transport: Any) -> bool:
@@ -202,21 +203,17 @@ def _replacing_non_streams(
     async def begin(message: Message) -> None:
         nonlocal is_replaced
         status = message["status"]
-        is_stream = _header(message["headers"], b"content-type").startswith("text/event-stream")
+        is_stream = header(message["headers"], b"content-type").startswith("text/event-stream")
         if exchange.is_foreign or (status == 200 and is_stream) or not is_ours():
             await send(message)
             return
         is_replaced = True
         if was_stopped:
-            await send({"type": "http.response.start", "status": 204, "headers": _NO_STREAM})
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            await send_empty(send, _NO_STREAM)
             return
         is_transient = status >= 500 or status in _TRANSIENT
         ending = Ending.ERROR if is_transient else Ending.REFUSED
         await _send_whole(send, b"" if is_head else ending.encode())
-
-    async def drop() -> None:
-        """Send nothing, because the answer is replaced."""
 
     # A plain function: it hands on the server's coroutine, without another one for each message.
     def replacing(message: Message) -> Awaitable[None]:

@@ -132,7 +132,7 @@ class StreamEndpoints:
             ParameterError: If the connection's id is open already.
             Refusal: If the page is of another origin.
         """
-        self._refuse_foreign(request)
+        self._refuse_foreign(request, self._config.origins)
         if was_stopped(request):
             return no_stream()
         viewer = self._viewers.of(request, identity)
@@ -154,7 +154,13 @@ class StreamEndpoints:
         bare = len(shown) == 1
         first = await self._initials.of_stream(request, shown, bare)
         body = self._streams.open_stream(
-            viewer, shown, starts, loader=no_loader, bare=bare, first=first
+            viewer,
+            shown,
+            starts,
+            loader=no_loader,
+            bare=bare,
+            first=first,
+            retry=self._channels.settings(shown).retry,
         )
         body.connection.ahead([event.encode() for event in initial])
         body.connection.hooks = hooks
@@ -174,7 +180,10 @@ class StreamEndpoints:
     ) -> StreamAnswer:
         if was_stopped(request):
             return no_stream()
-        self._refuse_foreign(request)
+        known = None if topic is None else self._channels.known(topic)
+        self._refuse_foreign(
+            request, self._config.origins if known is None else known.origins(self._config)
+        )
         try:
             if not texts and topic is None:
                 raise Refusal(Ending.NO_TOKEN)
@@ -231,13 +240,17 @@ class StreamEndpoints:
         if self._connections.is_full():
             raise Refusal(Ending.OVERLOADED)
 
-    def _refuse_foreign(self, request: Request) -> None:
+    def _refuse_foreign(self, request: Request, allowed: tuple[str, ...]) -> None:
         """Refuse pages of other origins by a status: the middleware replaces no such answer.
+
+        Args:
+            request: The client's request.
+            allowed: Other origins whose pages may open the URL.
 
         Raises:
             Refusal: ``REFUSED``.
         """
-        if is_foreign(request, self._host.sites(), self._config.origins):
+        if is_foreign(request, self._host.sites(), allowed):
             self._host.exchange().is_foreign = True
             raise Refusal(Ending.REFUSED)
 
@@ -277,6 +290,8 @@ class StreamEndpoints:
             loader=make_loader(self._channels, viewer.root, admission, tokens, texts),
             bare=bare,
             first=first,
+            # Of the channel at its own URL; the shared URL has that of the app.
+            retry=self._channels.settings(admission.subscription).retry if bare else None,
         )
         connection = body.connection
         connection.made = made

@@ -10,7 +10,7 @@ from types import TracebackType
 
 from ..access import Revocations
 from ..broker import Processes, Start
-from ..channels import PresenceTracker
+from ..channels import AppChannels, PresenceTracker
 from ..config import Config
 from ..error_log import OnceLog
 from ..errors import BrokerUnavailable
@@ -73,6 +73,7 @@ class Streams:
         presence: Counts the connections of each topic.
         hooks: Are called when connections come and go.
         processes: Knows the id of this process, with which those of its connections begin.
+        channels: The app's channels, which may have settings of their own.
         config: The app's settings.
         serving: The loop in which streams can be opened.
     """
@@ -85,6 +86,7 @@ class Streams:
         presence: PresenceTracker,
         hooks: Hooks,
         processes: Processes,
+        channels: AppChannels,
         config: Config,
         serving: ServingLoop,
     ) -> None:
@@ -94,6 +96,7 @@ class Streams:
         self._connections = connections
         self._revocations = revocations
         self._presence = presence
+        self._channels = channels
         self._config = config
         self._serving = serving
         self._once = OnceLog()
@@ -124,6 +127,7 @@ class Streams:
         loader: Callable[[Personal], bytes],
         bare: bool,
         first: Iterable[bytes] = (),
+        retry: float | None = None,
     ) -> "StreamBody":
         """Return the body of a viewer's stream, which opens when the server begins to send it.
 
@@ -135,6 +139,8 @@ class Streams:
             loader: Makes the messages that let the viewer fetch personal fragments.
             bare: Whether event names go out without their topic.
             first: Encoded messages that go out before what the viewer missed.
+            retry: Reconnect delay of the client, in seconds, if the stream is cut; None for the
+                app's.
 
         Returns:
             An async context manager; entering it joins the hub and returns the connection, an async
@@ -157,6 +163,8 @@ class Streams:
             address=viewer.address,
             bare=bare,
             root=viewer.root,
+            heartbeat=self._channels.settings(subscription).heartbeat,
+            retry=retry,
             metadata=viewer.metadata,
             process="" if own is None else own.id,
         )
@@ -198,7 +206,8 @@ class Streams:
             connection.end(Ending.ERROR)
             return
         now = asyncio.get_running_loop().time()
-        ends_at = now + self._config.max_age * random.uniform(0.8, 1.0)
+        settings = self._channels.settings(connection.subscription)
+        ends_at = now + settings.max_age * random.uniform(0.8, 1.0)
         connection.ends_at = min(connection.ends_at, ends_at)
         # Other streams may have opened since the endpoint checked: authorize may take a while.
         if self._connections.is_full(connection.subscription, connection.address):
@@ -208,6 +217,7 @@ class Streams:
             connection.end(Ending.EVICTED)  # another stream has just opened with the app's own id
             return
         self._connections.enter(connection, is_multiplexed)
+        self._hub.idle.watch(connection, settings.max_idle, now)
         self._revocations.check(connection)
         if connection.is_ended:
             return

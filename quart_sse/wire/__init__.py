@@ -18,12 +18,12 @@ from .audience import (
 )
 from .ending import STOPPED, Ending, Refusal, encode_refused
 from .event import (
-    PREAMBLE,
     Event,
     EventBodies,
     check_event,
     encode_body,
     encode_id,
+    encode_preamble,
     is_like_json,
 )
 from .naming import (
@@ -44,7 +44,6 @@ __all__ = [
     "EVERYONE",
     "LAST",
     "MAX_AHEAD_MS",
-    "PREAMBLE",
     "RESERVED",
     "STOPPED",
     "USER",
@@ -67,6 +66,7 @@ __all__ = [
     "encode_fragment",
     "encode_id",
     "encode_loader",
+    "encode_preamble",
     "encode_refused",
     "encode_renewal",
     "event_key",

@@ -30,12 +30,13 @@ class Ending(Enum):
 
     SHUTDOWN = "shutdown", 1.0, 503  #: the server stops
     MAX_AGE = "max-age", 1.0, 503  #: the client's access has to be judged again
+    IDLE = "idle", 30.0, 503  #: no message of the stream's topics was sent for a while
     OVERFLOW = "overflow", 1.0, 503  #: more was pending than a connection may hold
     EVICTED = "evicted", 5.0, 503  #: a newer stream of the same identity or browser took its place
     PAUSED = "paused", 5.0, 503  #: the app has closed the connection for a time
     DISCONNECT = "disconnect", 0.5, 503  #: the app has ended the user's streams
     RECHECK = "recheck", 0.5, 503  #: the app or a nested fragment requires another judgement
-    OVERLOADED = "overloaded", 10.0, 503  #: the process, a topic or an address is full
+    OVERLOADED = "overloaded", 10.0, 503  #: the process, a channel, a topic or an address is full
     BROKER_AWAY = "broker-away", 3.0, 503  #: the broker cannot be asked for the replay
     ERROR = "error", 5.0, 500  #: a function of the app has failed
     CLOSED = "closed", None, 403  #: the app has closed the connection, or its last topic

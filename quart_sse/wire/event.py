@@ -17,9 +17,6 @@ _LINE_END = re.compile(r"\r\n|\r|\n")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _BREAKS_FIELD = re.compile(r"[\r\n\0]")
 
-#: An empty comment, which clients ignore; sent first, so that proxies forward the headers at once.
-PREAMBLE = b":\n\n"
-
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -160,6 +157,18 @@ class EventBodies:
         if not self.type:  # nearly every event
             return encode_body(self.data, name, self.retry_ms, origin=self.origin)
         return encode_body(self.data, name, self.retry_ms, origin=self.origin, type=self.type)
+
+
+def encode_preamble(retry_ms: int) -> bytes:
+    """Return the first block of a stream, which says when to reconnect and dispatches nothing.
+
+    It is sent at once, so that proxies forward the headers. htmx 4 ignores a block of ``retry:``
+    alone, and therefore finds the delay in ``sse-open``, too.
+
+    Args:
+        retry_ms: Reconnect delay of clients whose stream is cut, in milliseconds.
+    """
+    return f"retry: {retry_ms:d}\n:\n\n".encode()
 
 
 def encode_id(position: Position) -> bytes:

@@ -88,3 +88,27 @@ def test_parameters_and_paths_are_those_of_the_url_map(app: Quart, sse: SSE) -> 
     assert channels.values("rooms?room=7") == channels.known_values("rooms?room=7") == {"room": 7}
     assert channels.fragment_path("rooms?room=7", {"room": 7}, "list") == "/sse/~/list/rooms/7"
     assert channels.values("rooms?room=07") is channels.values("other") is None
+
+
+def test_settings_of_a_stream_are_those_of_its_channels(app: Quart, sse: SSE) -> None:
+    """Each channel counts once, with what it has of its own or with what the app has."""
+    sse.channel("own", "/own", heartbeat=5, max_age=50, max_idle=40)
+    sse.channel("other", "/other/<int:x>", heartbeat=7, retry=1)
+    sse.channel("plain", "/plain")
+    channels = channels_of(app, sse, Config(heartbeat=10.0, max_age=90.0, retry=2.0))
+
+    assert channels.settings(["own"]) == (50.0, 40.0, 5.0, 2.0)
+    assert channels.settings(["other?x=1", "other?x=2"]) == (90.0, float("inf"), 7.0, 1.0)
+    assert channels.settings(["plain", "other?x=1", "own"]) == (50.0, 40.0, 5.0, 1.0)
+    assert channels.heartbeats == {5.0, 7.0, 10.0}
+
+
+def test_limits_are_the_channel_s_own(app: Quart, sse: SSE) -> None:
+    """A topic of no channel has none."""
+    sse.channel("own", "/own/<int:x>", max_connections=3, max_per_topic=2)
+    sse.channel("plain", "/plain")
+    channels = channels_of(app, sse)
+
+    assert channels.limits("own?x=1") == ("own", 3, 2)
+    assert channels.limits("plain") == ("plain", None, None)
+    assert channels.limits("other") == ("", None, None)

@@ -7,14 +7,14 @@ from quart import Quart
 
 from quart_sse import SSE, Channel, Config, DeclarationError, ParameterError, UnknownFragmentError
 from quart_sse.broker import Keep
-from quart_sse.channels import Declaration
+from quart_sse.channels import ChannelOptions, Declaration
 from quart_sse.channels.declaration import Fragment
 from quart_sse.hub import FragmentSpec
 
 
 def declare(rule: str = "/rooms/<int:room>", *, public: bool = False) -> Declaration:
     """Return what is declared of a channel without fragments."""
-    return Declaration("rooms", rule, public=public, history=3, history_ttl=None)
+    return Declaration("rooms", rule, ChannelOptions(public=public, history=3))
 
 
 def test_channel_shows_only_what_applications_call() -> None:

@@ -13,7 +13,7 @@ from quart_sse.hub.batcher import Batcher
 from quart_sse.hub.connection import Connection
 from quart_sse.hub.group import Group
 from quart_sse.hub.outgoing import Outgoing
-from quart_sse.wire.event import PREAMBLE
+from quart_sse.wire.event import encode_preamble
 from quart_sse.wire.position import ZERO, Position
 from tests.support.clock import Jump, all_quiet
 from tests.support.streams import until
@@ -40,7 +40,7 @@ class Client:
 
     async def _serve(self) -> None:
         async for chunk in self.connection:
-            if chunk != PREAMBLE:
+            if chunk != encode_preamble(3000):
                 self.writes.append(chunk.replace(b"id: e.0-0\n", b""))
 
     @property

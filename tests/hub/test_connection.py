@@ -12,9 +12,10 @@ from quart_sse.hub.batch import Batch, Part, Personal
 from quart_sse.hub.connection import Connection
 from quart_sse.hub.metadata import metadata_of
 from quart_sse.wire.ending import Ending
-from quart_sse.wire.event import PREAMBLE
+from quart_sse.wire.event import encode_preamble
 from tests.support.streams import until
 
+PREAMBLE = encode_preamble(3000)
 #: A farewell that is always the same.
 BYE = Ending.REFUSED.encode()
 PERSONAL = Personal(b"id: e.1-0\n", "notes", "mine", viewers=2)

@@ -64,7 +64,7 @@ async def test_heartbeat_moves_the_position_and_dispatches_nothing(house: House)
     """An idle stream is sent its position, which thus never grows too old."""
     viewer = await house.viewing("list")
     await house.broker.probe()
-    house.hub.heartbeat()
+    house.heartbeat()
     await until(lambda: len(viewer.writes) > 1)
     await until(lambda: viewer.positions)
 
@@ -118,7 +118,7 @@ async def test_render_that_began_before_a_push_does_not_undo_it(house: House) ->
     await viewer.sees("list", "2")
     house.pages.gate.set()
     await house.quiet()
-    house.hub.heartbeat()
+    house.heartbeat()
     await house.quiet()
 
     assert viewer.shown == [("news.list?room=1", "2")]
@@ -700,7 +700,7 @@ async def test_topic_that_aged_without_a_record_is_rendered(house: House) -> Non
 async def test_changes_that_aged_during_a_gap_are_all_rendered(house: House) -> None:
     """Of a gap that was longer than changes are remembered nothing shown is trusted."""
     viewer = await house.viewing("list", "count", topics=(LOUD,))
-    house.hub.heartbeat()
+    house.heartbeat()
     await until(lambda: viewer.positions)
     before = viewer.position
     house.broker.is_deaf = True
@@ -710,7 +710,7 @@ async def test_changes_that_aged_during_a_gap_are_all_rendered(house: House) -> 
     house.broker.now += KEEPS[LOUD].ttl + GRACE + 1
     house.pages.gate.clear()
     await house.catch_up()
-    house.hub.heartbeat()
+    house.heartbeat()
     await until(lambda: viewer.position.events > before.events)
     assert viewer.position.fragments <= before.events
 

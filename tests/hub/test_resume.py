@@ -133,7 +133,7 @@ async def test_change_known_before_it_is_heard_holds_no_position_back(house: Hou
     await viewer.sees("list", "1")
     house.broker.arrive()
     await house.quiet()
-    house.hub.heartbeat()
+    house.heartbeat()
     await house.quiet()
 
     assert viewer.position.fragments == viewer.position.events
@@ -159,7 +159,7 @@ async def test_reset_comes_with_a_position_that_knows_no_fragments(house: House)
     await viewer.sees("list", "-")
     await viewer.sees("count", "-")
     await house.quiet()
-    house.hub.heartbeat()
+    house.heartbeat()
     await house.quiet()
 
     assert viewer.named == [("sse-reset", json.dumps([TOPIC]))]
@@ -237,13 +237,13 @@ async def test_page_that_is_ahead_joins_no_group_before_the_process_has_caught_u
     house.pages.gate.clear()
     house.broker.arrive()
     await until(lambda: house.pages.rendered)
-    house.hub.heartbeat()
+    house.heartbeat()
     await house.quiet()
 
     assert house.hub.position_of(viewer.connection) is None
     house.pages.gate.set()
     await other.sees("list", "v2")
-    house.hub.heartbeat()
+    house.heartbeat()
     await until(lambda: house.hub.position_of(viewer.connection) is not None)
     assert viewer.shown == []
 
@@ -346,7 +346,7 @@ async def test_position_never_goes_back(house: House) -> None:
         house.pages.gate.clear()
         await house.change("list", str(number))
         await house.say(str(number))
-        house.hub.heartbeat()
+        house.heartbeat()
         viewers.append(house.view("list"))
         await house.quiet()
         house.pages.gate.set()

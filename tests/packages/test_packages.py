@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import re
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
@@ -151,6 +152,32 @@ async def test_rate_limiter_counts_clients_and_no_renders(passes: bool) -> None:
 
     assert statuses == [200] * 13 + [200 if passes else 500]
     assert ("sse.is_rendering" in output) == (not passes)
+
+
+@pytest.mark.parametrize("name", SERVERS)
+async def test_rate_limited_stream_is_held_off_and_no_error_page(name: str) -> None:
+    """A connect counts once, whatever the stream is sent; one over the limit comes back later."""
+    async with running(name, "limiter") as server, client_of(server) as client:
+        began = time.monotonic()
+        streams = [await RawStream.open(server.port, "/sse/board")]
+        for number in range(1, 5):
+            await client.post("/change")
+            await streams[0].read_until(f"{number} changes")
+        while "sse-open" in streams[-1].text:
+            streams.append(await RawStream.open(server.port, "/sse/board", until="data: "))
+        seconds = time.monotonic() - began
+        *_, refused = streams
+        await refused.read_to_end()
+        plain = await client.get("/sse/board")
+        await client.post("/change")
+        await streams[0].read_until("5 changes")
+        for stream in streams:
+            await stream.close()
+
+    assert 12 <= len(streams) - 1 <= 12 + seconds / 5  # one more is allowed every five seconds
+    assert refused.head.startswith("http/1.1 200")
+    assert re.fullmatch(r"retry: \d+\nevent: sse-holdoff\ndata: error\n\n", refused.text)
+    assert plain.status_code == 429
 
 
 @pytest.mark.parametrize("accept", ["gzip", "identity"])

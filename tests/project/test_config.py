@@ -31,6 +31,7 @@ WRONG: dict[str, list[object]] = {
     "broker_timeout": [0, 0.04],
     "probe": [0, 0.09],
     "max_age": [0, 0.9],
+    "retry": [0, 0.09, 86_401],
     "send_timeout": [0, 0.09],
     "linger": [-1],
     "join_timeout": [0, 0.09],

@@ -45,7 +45,8 @@ HUB_FLOORS = [
     {"audiences", "outgoing", "roots", "sieve"},
     {"group", "replays"},
     {"subscribers", "batcher"},
-    {"connections", "delivery", "groups"},
+    {"delivery", "groups", "idle", "limits"},
+    {"connections"},
     {"changes", "receivers", "resume"},
     {"hub"},
 ]

@@ -3,6 +3,7 @@
 import asyncio
 import re
 import threading
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -52,7 +53,7 @@ def test_every_recipe_is_tried_here() -> None:
     """A recipe without a test may be wrong."""
     assert [
         *("Chat", "Dashboard", "Admin page", "Login gate", "Kicked page to login"),
-        "Sync views and threads",
+        *("Sync views and threads", "Rate limits"),
     ] == HEADINGS
 
 
@@ -148,6 +149,41 @@ async def test_sync_views_and_threads_change_the_page() -> None:
                 html = (await stream.next("message")).data
             for thread in [each for each in threading.enumerate() if "unload" in each.name]:
                 await asyncio.to_thread(thread.join)
+
+
+@pytest.mark.packages
+async def test_limited_streams_come_back_later() -> None:
+    """Each connect counts once; over the limit a stream is held off, and others get a 429."""
+    async with served("Rate limits") as names:
+        app, client = names["app"], names["app"].test_client()
+        began, connects = time.monotonic(), 1
+        async with look_at(app, "/", client) as (page, stream):
+            (url,) = connect_urls(page)
+            assert "<p>Tea: 40</p>" in page
+            for value in range(41, 46):
+                await client.post("/raise")
+                while f"<p>Tea: {value}</p>" not in (await stream.next("message")).data:
+                    pass
+            while True:
+                async with open_stream(client, url) as other:
+                    first = await other.next()
+                    if first.event != "sse-open":
+                        break
+                connects += 1
+            seconds = time.monotonic() - began
+            plain = await client.get(url)
+            async with open_stream(client, "/sse/prices") as program:
+                opened = await program.next()
+            await client.post("/raise")
+            while "<p>Tea: 46</p>" not in (await stream.next("message")).data:
+                pass
+
+    assert 30 <= connects <= 30 + seconds / 2  # one more is allowed every two seconds
+    assert (other.status, first.event, first.data) == (200, "sse-holdoff", "error")
+    assert first.retry
+    assert plain.status_code == 429
+    assert 0 < int(plain.headers["Retry-After"]) <= 60
+    assert opened.event == "sse-open"  # another endpoint is counted by itself
 
 
 @pytest.mark.browser

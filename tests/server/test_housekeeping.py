@@ -9,6 +9,8 @@ from quart import Quart
 from quart.testing import QuartClient, connections
 
 from quart_sse.broker.memory import MemoryBroker
+from tests.support import settings
+from tests.support.clock import all_quiet
 from tests.support.streams import SSE_ACCEPT, Stream, open_stream, until
 from tests.support.topic import make_topic
 
@@ -59,8 +61,8 @@ async def test_heartbeat_moves_the_position_of_an_idle_stream() -> None:
         await connection.disconnect()
 
     preamble, opened, *beats = [chunk.decode() for chunk in chunks]
-    assert preamble == ":\n\n"
-    assert opened.startswith("event: sse-open")
+    assert preamble == "retry: 3000\n:\n\n"
+    assert opened.startswith("retry: 3000\nevent: sse-open")
     assert all(beat.startswith("id: ") and beat.endswith("\n\n") for beat in beats)
     assert all(beat.count("\n") == 2 for beat in beats)
     assert len(set(beats)) == 3
@@ -112,6 +114,101 @@ async def test_maximum_age_is_spread() -> None:
     assert min(ages) >= 800
     assert max(ages) <= 1001
     assert max(ages) - min(ages) > 10
+
+
+URLS = ["/sse/rooms/1", "/sse?t=~rooms?room=1", "/sse?t=~rooms?room=1+news", "/own", "/both"]
+
+
+@pytest.mark.parametrize("url", URLS)
+async def test_channel_may_have_a_heartbeat_of_its_own(url: str) -> None:
+    """A stream that has the channel is sent its position as often as the channel says."""
+    app, _ = settings.make_app({"heartbeat": 0.1}, QUART_SSE_HEARTBEAT=30, QUART_SSE_PROBE=0.1)
+
+    async with open_stream(app, url) as stream:
+        await stream.next("sse-open")
+        seen = set[str]()
+        async with asyncio.timeout(10):
+            while len(seen) < 3:
+                await stream._read()
+                seen |= {stream.last_id} - {""}
+
+
+async def beats(app: Quart, connection: connections.TestHTTPConnection) -> int:
+    """Return how many heartbeats have come before an event that is published now."""
+    for channel in app.extensions["quart_sse"].channels.declared.values():
+        params = {"room": 1} if channel.name == "rooms" else {}
+        await channel.topic(**params).publish("said", "x")
+    received = b""
+    async with asyncio.timeout(5):
+        while b"said" not in received:
+            received += await connection.receive()
+    await connection.disconnect()
+    return sum(b"\n" not in block for block in received.split(b"\n\n") if block[:3] == b"id:")
+
+
+async def test_each_interval_has_its_own_time() -> None:
+    """Streams of one interval are sent nothing when another one is due, nor before it is over."""
+    app, _ = settings.make_app({"heartbeat": 10}, QUART_SSE_HEARTBEAT=30)
+    housekeeping = app.extensions["quart_sse"].housekeeping
+    now = asyncio.get_running_loop().time()
+
+    async with (
+        QuartClient(app).request("/sse/rooms/1", headers=SSE_ACCEPT) as rooms,
+        QuartClient(app).request("/sse/news", headers=SSE_ACCEPT) as news,
+    ):
+        for connection in (rooms, news):
+            await connection.send_complete()
+            while b"sse-open" not in await connection.receive():
+                pass
+        for seconds in range(66):
+            housekeeping._send_heartbeats(now + seconds)
+            await all_quiet()
+
+        assert isinstance(rooms, connections.TestHTTPConnection)
+        assert isinstance(news, connections.TestHTTPConnection)
+        assert [await beats(app, rooms), await beats(app, news)] == [6, 2]
+
+
+@pytest.mark.parametrize("url", URLS)
+async def test_channel_may_have_a_maximum_age_of_its_own(url: str) -> None:
+    """It counts for each stream that has the channel, and is spread as that of the app."""
+    app, _ = settings.make_app({"max_age": 1000}, QUART_SSE_MAX_AGE=3600)
+    now = asyncio.get_running_loop().time()
+
+    async with open_stream(app, url), open_stream(app, "/sse/news"):
+        first, second = app.extensions["quart_sse"].connections
+
+    assert 800 <= first.ends_at - now <= 1001
+    assert second.ends_at - now > 2800
+
+
+async def test_maximum_age_of_a_channel_ends_its_streams() -> None:
+    """The client is judged again, as at that of the app."""
+    app, _ = settings.make_app({"max_age": 1})
+
+    async with open_stream(app, "/sse/rooms/1") as stream:
+        *_, last = await stream.rest()
+
+    assert (last.event, last.data) == ("sse-holdoff", "max-age")
+
+
+@pytest.mark.parametrize("url", URLS)
+async def test_idle_stream_ends_and_its_client_misses_nothing(url: str) -> None:
+    """It comes back after about half a minute, and resumes where it was."""
+    app, sse = settings.make_app({"max_idle": 1}, QUART_SSE_HEARTBEAT=0.1, QUART_SSE_PROBE=0.1)
+
+    async with open_stream(app, url) as stream:
+        *_, last = await stream.rest()
+        position = stream.last_id
+    await sse.topic("rooms", room=1).publish("said", "meanwhile")
+    async with open_stream(app, url, {"Last-Event-ID": position}) as stream:
+        await stream.next("sse-open")
+        said = await stream.next()
+
+    assert (last.event, last.data) == ("sse-holdoff", "idle")
+    assert last.retry
+    assert 15_000 <= last.retry <= 45_000
+    assert said.data == "meanwhile"
 
 
 async def test_client_that_takes_nothing_is_cut(caplog: pytest.LogCaptureFixture) -> None:

@@ -9,8 +9,11 @@ import pytest
 from quart import Quart
 from quart.testing import QuartClient, connections
 
+from tests.support import settings
 from tests.support.connecting import channel_of, make_app, said, verdict
 from tests.support.streams import SSE_ACCEPT, Stream, open_stream
+
+NEWS = "/sse/news"
 
 
 @pytest.fixture
@@ -138,6 +141,35 @@ async def test_full_process_topic_or_address_lets_others_wait(
     assert plain.status_code == 503
     assert still == []
     assert again == ("open", 200)
+
+
+@pytest.mark.parametrize(
+    ("options", "urls", "refused", "open_still"),
+    [
+        ({"max_connections": 2}, ["/sse/rooms/1", "/sse?t=~rooms?room=2"], "/sse/rooms/3", NEWS),
+        ({"max_connections": 2}, ["/sse/rooms/1", "/own"], "/sse?t=~news+rooms?room=3", NEWS),
+        ({"max_connections": 1}, ["/both"], "/sse/rooms/3", NEWS),
+        ({"max_per_topic": 1}, ["/sse/rooms/1"], "/sse/rooms/1", "/sse/rooms/2"),
+        ({"max_per_topic": 1}, ["/own"], "/sse?t=~news+rooms?room=1", "/sse/rooms/2"),
+    ],
+    ids=str,
+)
+async def test_full_channel_lets_others_wait(
+    options: dict[str, int], urls: list[str], refused: str, open_still: str
+) -> None:
+    """The limits of a channel are its own, however its topics are listened to."""
+    app, _ = settings.make_app(options)
+
+    async with AsyncExitStack() as stack:
+        for url in urls:
+            stream = await stack.enter_async_context(open_stream(QuartClient(app), url))
+            assert (await stream.next()).event == "sse-open"
+        held_off = await verdict(QuartClient(app), refused)
+        others = await verdict(QuartClient(app), open_still)
+    again = await verdict(QuartClient(app), refused)
+
+    assert held_off == ("sse-holdoff overloaded", 503)
+    assert (others, again) == (("open", 200), ("open", 200))
 
 
 async def test_browser_with_a_cookie_is_not_counted_by_its_address() -> None:

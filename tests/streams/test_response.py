@@ -10,6 +10,7 @@ from quart import Quart, Response, request
 from quart.testing import QuartClient
 
 from quart_sse import SSE, AnswerError, Event, ParameterError
+from tests.support import settings
 from tests.support.streams import SSE_ACCEPT, open_stream
 
 
@@ -61,15 +62,50 @@ async def test_stream_has_the_headers_of_one(app: Quart, url: str) -> None:
 @pytest.mark.parametrize("url", ALL)
 @pytest.mark.usefixtures("sse")
 async def test_first_bytes_come_at_once(app: Quart, url: str) -> None:
-    """A stream begins with bytes that clients ignore, so that headers leave every proxy."""
+    """A stream begins with bytes that dispatch nothing, so that headers leave every proxy."""
     async with QuartClient(app).request(url, headers=SSE_ACCEPT) as connection:
         await connection.send_complete()
         first = await connection.receive()
         second = await connection.receive()
         await connection.disconnect()
 
-    assert first == b":\n\n"
-    assert second.startswith(b"event: sse-open\n")
+    assert first == b"retry: 3000\n:\n\n"
+    assert second.startswith(b"retry: 3000\nevent: sse-open\n")
+
+
+@pytest.mark.parametrize(
+    ("url", "retry_ms"),
+    [
+        ("/sse/rooms/1", 1500),
+        ("/own", 1500),
+        ("/both", 1500),
+        ("/sse/news", 2000),
+        ("/sse?t=~rooms?room=1", 2000),
+        ("/sse?t=~rooms?room=1+news", 2000),
+    ],
+)
+async def test_stream_says_when_to_reconnect(url: str, retry_ms: int) -> None:
+    """In its first block, and in ``sse-open`` for htmx 4, which ignores ``retry:`` alone."""
+    app, _ = settings.make_app({"retry": 1.5}, QUART_SSE_RETRY=2)
+
+    async with QuartClient(app).request(url, headers=SSE_ACCEPT) as connection:
+        await connection.send_complete()
+        first = await connection.receive()
+        second = await connection.receive()
+        await connection.disconnect()
+
+    assert first == f"retry: {retry_ms}\n:\n\n".encode()
+    assert second.startswith(f"retry: {retry_ms}\nevent: sse-open\n".encode())
+
+
+@pytest.mark.parametrize("url", ["/sse/closed", "/sse?t=~nothing", "/sse"])
+async def test_refusal_has_a_delay_of_its_own(app: Quart, sse: SSE, url: str) -> None:
+    """A stream that is none says nothing of when to reconnect after a cut."""
+    sse.channel("closed", "/closed", retry=1)
+
+    answer = await QuartClient(app).get(url, headers=SSE_ACCEPT)
+
+    assert (await answer.get_data(as_text=True)).count("retry: ") == 1
 
 
 @pytest.mark.parametrize(

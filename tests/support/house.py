@@ -19,6 +19,7 @@ from quart_sse.error_log import ErrorLog
 from quart_sse.hub.batch import Personal
 from quart_sse.hub.connection import Connection
 from quart_sse.hub.hub import Hub
+from quart_sse.hub.limits import ChannelLimits
 from quart_sse.hub.rendered import FragmentSpec, Rendered
 from quart_sse.serving_loop import ServingLoop
 from quart_sse.wire.naming import member_key
@@ -53,6 +54,10 @@ class Process:
     def keep(self, topic: str) -> Keep:
         """Return how a topic's history is kept."""
         return self.keeps[topic]
+
+    def limits(self, topic: str) -> ChannelLimits:
+        """Return the limits of a topic's channel: none."""
+        return ChannelLimits(topic.partition("?")[0])
 
     def take(self, name: str, text: str) -> None:
         """Take a control message."""
@@ -323,6 +328,10 @@ class House:
         return await self.broker.publish(
             Message(Kind.PUSH, ZERO, TOPIC, fragment, html), KEEPS[TOPIC]
         )
+
+    def heartbeat(self) -> None:
+        """Send every connection its position."""
+        self.hub.heartbeat(self.pages.config.heartbeat)
 
     async def catch_up(self) -> None:
         """Let the process hear again, after it has caught up."""

@@ -23,7 +23,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, NamedTuple, TypeVar, cast
 
 from hypothesis import HealthCheck, Phase, settings
@@ -923,7 +923,7 @@ class World:
     def beat(self) -> None:
         """Let every process send its heartbeat."""
         for process in self.processes:
-            self.do(process.hub.heartbeat)
+            self.do(partial(process.hub.heartbeat, process.config.heartbeat))
 
     def check_all(self) -> None:
         for process in self.processes:

@@ -12,7 +12,7 @@ from werkzeug.routing import Map, Rule
 from werkzeug.sansio.request import Request
 
 from quart_sse.broker import MemoryBroker
-from quart_sse.channels import Channel
+from quart_sse.channels import Channel, ChannelOptions
 from quart_sse.config import Config
 from quart_sse.errors import RenderError
 from quart_sse.host import KEY, Exchange, Sites
@@ -156,9 +156,7 @@ class PlainApp:
         channel = Channel(
             name,
             rule,
-            public=public,
-            history=None,
-            history_ttl=None,
+            ChannelOptions(public=public),
             binding=lambda: self.services.binding,
         )
         prefix = self.services.config.url_prefix

@@ -40,10 +40,12 @@ class Stream:
         self._buffer += chunk.decode()
         *lines, self._buffer = self._buffer.split("\n")
         for line in lines:
+            has_data = bool(self._decoder._data)
             event = self._decoder.decode(line)
             # An id moves the position even in a block that dispatches nothing.
             self.last_id = self._decoder._last_event_id or self.last_id
-            if event is not None:
+            # The decoder hands on a block without data, which browsers do not dispatch.
+            if event is not None and has_data:
                 self._events.append(event)
 
     async def next(self, name: str | None = None) -> ServerSentEvent:

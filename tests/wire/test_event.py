@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quart_sse.errors import EventError
-from quart_sse.wire.event import PREAMBLE, Event, encode_body, encode_id
+from quart_sse.wire.event import Event, encode_body, encode_id, encode_preamble
 from quart_sse.wire.position import Id, Position
 from tests.support.streams import Read, parse
 
@@ -123,7 +123,7 @@ def as_read(events: list[Event]) -> Iterator[Read]:
 @given(events=st.lists(EVENTS, max_size=5), cuts=st.lists(st.integers(0, 400), max_size=12))
 def test_events_are_read_back_however_they_are_cut(events: list[Event], cuts: list[int]) -> None:
     """A stream gives the same events to a parser that is not ours, wherever chunks end."""
-    wire = PREAMBLE + b"".join(event.encode() for event in events)
+    wire = b":\n\n" + b"".join(event.encode() for event in events)
     ends = sorted({0, len(wire), *(cut for cut in cuts if cut < len(wire))})
 
     read = parse(*(wire[begin:end] for begin, end in pairwise(ends)))
@@ -131,10 +131,12 @@ def test_events_are_read_back_however_they_are_cut(events: list[Event], cuts: li
     assert read == list(as_read(events))
 
 
-def test_preamble_dispatches_nothing() -> None:
-    """The first bytes of a stream are a comment, which takes nothing from what follows."""
-    assert parse(PREAMBLE) == []
-    assert parse(PREAMBLE, b"data: a\n\n") == [Read("a")]
+def test_preamble_says_when_to_reconnect_and_dispatches_nothing() -> None:
+    """The first bytes of a stream take nothing from what follows; they have no data."""
+    assert encode_preamble(1500) == b"retry: 1500\n:\n\n"
+    # httpx-sse hands on a block without data, which browsers and htmx do not.
+    assert parse(encode_preamble(1500)) == [Read("", retry_ms=1500)]
+    assert parse(encode_preamble(1500), b"data: a\n\n")[1:] == [Read("a")]
 
 
 def test_body_and_id_line_make_the_whole_message() -> None:

@@ -1,0 +1,183 @@
+"""The limits of a process: which new connections must wait, and which old ones make room."""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Iterable
+from typing import NamedTuple, Protocol
+
+from ..config import Config
+from ..wire import Ending
+from .subscribers import Subscribers
+
+logger: logging.Logger = logging.getLogger("quart_sse")
+
+#: Interval between two equal log lines about a limit, in seconds.
+FULL_LOG_INTERVAL = 60.0
+#: End of each log line about a limit.
+RETRY = "; new streams retry in about %g s. "
+
+
+class ChannelLimits(NamedTuple):
+    """The limits that a topic's channel has of its own; None where it has none.
+
+    Attributes:
+        channel: The channel's name.
+        max_connections: Limit of connections that listen to any topic of the channel.
+        max_per_topic: Limit of connections that listen to one topic of the channel.
+    """
+
+    channel: str
+    max_connections: int | None = None
+    max_per_topic: int | None = None
+
+
+class Declared(Protocol):
+    """Declared channels; :class:`~quart_sse.channels.AppChannels` implements it."""
+
+    def limits(self, topic: str) -> ChannelLimits:
+        """Return the limits that a topic's channel has of its own."""
+
+
+class Limits:
+    """Judges the limits of one process: per process, channel, topic, address and owner.
+
+    A full process, channel, topic or address holds new connections off. Beyond the limit of an
+    identity or a browser its oldest connections make room.
+
+    Args:
+        config: The app's settings.
+        subscribers: The connections of each topic.
+        declared: The app's channels; None if no channel has limits of its own.
+
+    Example:
+        ``if not limits.is_full(len(connections), topics, address, count): ...``
+    """
+
+    def __init__(
+        self, config: Config, subscribers: Subscribers, declared: Declared | None = None
+    ) -> None:
+        self._config = config
+        self._subscribers = subscribers
+        self._declared = declared
+        self._by_channel: Counter[str] = Counter()
+        self._said_at: dict[str, float] = {}  #: format of a log line -> time.monotonic
+
+    # -- new connections that must wait ------------------------------------------------------------
+
+    def is_full(
+        self, number: int, topics: Iterable[str], address: str | None, of_address: int
+    ) -> bool:
+        """Whether a new connection must wait; if so, the log says which limit it met.
+
+        Args:
+            number: Number of open connections of the process.
+            topics: Names of the topics to which the new connection would listen.
+            address: The new connection's IP address, or None.
+            of_address: Number of open connections of that address.
+        """
+        config = self._config
+        if number >= config.max_connections:
+            self.say(
+                f"Connection limit reached (%d, QUART_SSE_MAX_CONNECTIONS){RETRY}"
+                "Raise the limit, or serve from more processes.",
+                config.max_connections,
+                Ending.OVERLOADED.seconds,
+            )
+            return True
+        if any(self._is_topic_full(topic) for topic in topics):
+            return True
+        if address is None or of_address < config.max_per_address:
+            return False
+        self.say(
+            f"Connection limit of address %r reached (%d, QUART_SSE_MAX_PER_ADDRESS){RETRY}"
+            "Raise the limit, or let the app see the addresses of clients behind its proxy.",
+            address,
+            config.max_per_address,
+            Ending.OVERLOADED.seconds,
+        )
+        return True
+
+    def _is_topic_full(self, topic: str) -> bool:
+        channel, of_channel, of_topic = self._limits_of(topic)
+        if of_channel is not None and self._by_channel[channel] >= of_channel:
+            self.say(
+                f"Connection limit of channel %r reached (%d, max_connections of the channel)"
+                f"{RETRY}Raise it in sse.channel(), or serve from more processes.",
+                channel,
+                of_channel,
+                Ending.OVERLOADED.seconds,
+            )
+            return True
+        limit = self._config.max_per_topic if of_topic is None else of_topic
+        if self._subscribers.count(topic) < limit:
+            return False
+        self.say(
+            f"Connection limit of topic %r reached (%d, %s){RETRY}"
+            "Raise the limit, or serve from more processes.",
+            topic,
+            limit,
+            "QUART_SSE_MAX_PER_TOPIC" if of_topic is None else "max_per_topic of the channel",
+            Ending.OVERLOADED.seconds,
+        )
+        return True
+
+    def _limits_of(self, topic: str) -> ChannelLimits:
+        if self._declared is None:
+            return ChannelLimits(_channel_of(topic))
+        return self._declared.limits(topic)
+
+    def say(self, message: str, *args: object) -> None:
+        """Log why new streams must wait, each line at most once a minute.
+
+        The limit keeps a flood of connects from becoming a flood of log lines.
+
+        Args:
+            message: Format of the log line.
+            args: Values for the format.
+        """
+        now = time.monotonic()
+        if now - self._said_at.get(message, float("-inf")) >= FULL_LOG_INTERVAL:
+            self._said_at[message] = now
+            logger.warning(message, *args)
+
+    # -- old connections that make room ------------------------------------------------------------
+
+    def to_evict(self, owner: str, number: int, is_multiplexed: bool) -> int:
+        """Return how many of an owner's connections must end before another one enters.
+
+        Args:
+            owner: ``identity``, ``browser`` or ``address``.
+            number: Number of the owner's open connections.
+            is_multiplexed: Whether the browser shares one socket among its requests (HTTP/2), so
+                that the limit per browser need not keep sockets free for other requests.
+        """
+        if owner == "address":
+            return 0  # many users may have the same one
+        config = self._config
+        is_own_limit = owner == "browser" and not is_multiplexed
+        limit = config.max_per_browser if is_own_limit else config.max_per_identity
+        return max(number + 1 - limit, 0)
+
+    # -- counting ----------------------------------------------------------------------------------
+
+    def change(self, before: Iterable[str], topics: Iterable[str]) -> None:
+        """Count a connection for the channels of its topics.
+
+        Args:
+            before: Names of the topics that it had; none if it enters.
+            topics: Names of those that it has from now on; none if it leaves.
+        """
+        self._by_channel.update(set(map(_channel_of, topics)))
+        for channel in set(map(_channel_of, before)):
+            self._by_channel[channel] -= 1
+            if not self._by_channel[channel]:
+                del self._by_channel[channel]
+
+    def clear(self) -> None:
+        """Count from zero, after the loop of all connections has ended."""
+        self._by_channel.clear()
+
+
+def _channel_of(topic: str) -> str:
+    return topic.partition("?")[0]
