@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from ..broker import Filter, Keep, Message, Where
-from ..errors import ParameterError
+from ..errors import EventError, ParameterError
 from ..host import Host
 from ..hub import id_of
 from ..wire import EVERYONE, channel_topic, user_topic
@@ -109,6 +109,7 @@ class Target:
         to_others: bool = False,
         where: Where | None = None,
         exclude: HasId | str | None = None,
+        id: object = None,
     ) -> Published:
         """Publish an event: a fact, delivered in order.
 
@@ -120,8 +121,7 @@ class Target:
                 names ``message``, ``open`` and ``error`` (WHATWG: ``EventSource`` dispatches these
                 itself), ``sse-*`` and ``htmx*`` are reserved.
             data: A ``str`` is sent as it is. Any other value is sent as JSON by ``app.json``, which
-                writes dataclasses, dates and UUIDs; None is sent as ``null``. An id of the event's
-                own, such as that of a row, belongs into the data.
+                writes dataclasses, dates and UUIDs; None is sent as ``null``.
             retry_ms: New reconnect delay of the clients that receive the event, in milliseconds
                 (the ``retry`` field of the WHATWG event stream); None leaves it.
             to_others: Whether the page that sent the current request leaves the event out. The
@@ -133,13 +133,15 @@ class Target:
                 nothing, also when they resume. With ``memory://`` it may be a function of the
                 metadata that returns a bool. None for all.
             exclude: A connection that the event is not for, or its id; None for none.
+            id: Always an error, for those who bring an id of their own from another library: ids
+                are the broker's, because clients resume by them. Put yours into the data.
 
         Returns:
             The event's id, and the number of connections of this process that it is for.
 
         Raises:
             EventError: If the name is reserved or invalid, the data cannot be written as JSON or
-                exceeds ``QUART_SSE_PENDING_BYTES``, or ``retry_ms`` is negative.
+                exceeds ``QUART_SSE_PENDING_BYTES``, ``retry_ms`` is negative, or ``id`` is given.
             FilterError: If ``where`` is no condition, or a function with a broker of several
                 processes.
             ParameterError: If ``exclude`` is no connection and no id.
@@ -149,10 +151,15 @@ class Target:
         Example:
             ``await topic.publish("comment-added", {"id": 12}, where={"role": "moderator"})``
         """
+        if id is not None:
+            raise EventError(
+                f"The event {name!r} has an id of its own, {id!r}. Ids are the broker's, because "
+                'clients resume by them. Put it into the data, such as {"id": ...}.'
+            )
         bound = self._binding
         condition = None if where is None else Filter(where)
         excluded = _id_of(exclude) or (hooked.get() if to_others else "")
-        id = await bound.publisher.event(
+        published = await bound.publisher.event(
             self.name,
             name,
             data,
@@ -162,7 +169,7 @@ class Target:
             where=condition,
             exclude=excluded,
         )
-        return Published(str(id), bound.hub.receivers(self.name, condition, excluded))
+        return Published(str(published), bound.hub.receivers(self.name, condition, excluded))
 
     async def history(self, limit: int | None = None) -> Sequence[KeptEvent]:
         """Return the kept events, oldest first.

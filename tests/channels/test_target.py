@@ -12,6 +12,7 @@ from quart import Response
 from quart_sse import (
     AnswerError,
     DeclarationError,
+    EventError,
     FilterError,
     KeptEvent,
     ParameterError,
@@ -436,3 +437,11 @@ def test_targets_are_equal_by_what_they_name() -> None:
     assert site.room(1) != "rooms?room=1"
     assert isinstance(site.sse.everyone, Target)
     assert repr(site.sse.everyone) == "<Everyone 'everyone'>"
+
+
+async def test_id_of_ones_own_is_an_error(site: Site) -> None:
+    """It says where the id belongs."""
+    for target in (site.room(), site.sse.everyone, site.rooms.everyone, site.sse.user("ada")):
+        with pytest.raises(EventError, match=r"Put it into the data"):
+            await target.publish("said", "x", id=7)
+    assert await site.room().history() == []

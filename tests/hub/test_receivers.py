@@ -1,8 +1,11 @@
 """Receivers: an event reaches whom it is for, at its place, and others pay nothing for it."""
 
+import asyncio
+from collections.abc import Mapping
+
 import pytest
 
-from quart_sse.broker import Filter, Keep, Kind, Message
+from quart_sse.broker import Filter, Keep, Kind, Message, Replay, Start
 from quart_sse.hub.group import Joining
 from quart_sse.hub.metadata import metadata_of
 from quart_sse.wire import ZERO
@@ -130,3 +133,37 @@ async def test_topic_of_another_channel_is_no_part_of_a_whole_channel(house: Hou
 
     await news.hears("x", "end")
     await other.hears("end")
+
+
+@pytest.mark.parametrize("is_user_first", [True, False])
+async def test_what_comes_between_the_two_questions_is_not_lost(
+    house: House, monkeypatch: pytest.MonkeyPatch, is_user_first: bool
+) -> None:
+    """What a user missed is asked apart; each question has a moment of its own."""
+    viewer = house.view(since=house.broker.known)
+    ada, connection = user_topic("ada"), viewer.connection
+    connection.identity, connection.audiences = "ada", (EVERYONE, ada)
+    viewer.starts |= {
+        audience: Start(viewer.starts[TOPIC].position, frozenset(), KEEP)
+        for audience in connection.audiences
+    }
+    house.hub.connections.enter(connection, is_multiplexed=False)
+    await tell(house, TOPIC, "1")
+    await tell(house, ada, "2")
+    resume, first_asked = house.broker.resume, asyncio.Event()
+
+    async def resume_at_its_time(starts: Mapping[str, Start]) -> Replay:
+        if (ada in starts) is is_user_first:
+            replay = await resume(starts)
+            await tell(house, TOPIC, "3")
+            await tell(house, ada, "4")
+            await tell(house, EVERYONE, "5")
+            first_asked.set()
+            return replay
+        await first_asked.wait()
+        return await resume(starts)
+
+    monkeypatch.setattr(house.broker, "resume", resume_at_its_time)
+
+    await viewer.hears("1", "2", "3", "4", "5")
+    assert viewer.positions == sorted(viewer.positions)

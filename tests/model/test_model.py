@@ -12,6 +12,8 @@ from tests.support.model import (
     NestedModel,
     NestedPairModel,
     PairModel,
+    UserModel,
+    UserPairModel,
     run_machine,
 )
 
@@ -26,6 +28,8 @@ from tests.support.model import (
         pytest.param(PairModel, 200, id="pair"),
         pytest.param(NestedPairModel, 200, id="nested-pair"),
         pytest.param(LaggingModel, 300, id="lagging"),
+        pytest.param(UserModel, 150, id="user"),
+        pytest.param(UserPairModel, 150, id="user-pair"),
     ],
 )
 def test_nothing_is_lost_whatever_happens(

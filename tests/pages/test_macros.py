@@ -670,3 +670,80 @@ async def test_identity_is_that_of_the_view_s_request(tmp_path: Path, how: str) 
             first[who] = (await stream.next()).event
 
     assert first == {"ada": "sse-open", "bob": "sse-stop"}
+
+
+@pytest.mark.parametrize(
+    ("body", "who", "count"),
+    [
+        ("{{ sse_connect() }}", None, 0),
+        ("{{ sse_connect(user=true) }}", None, 1),
+        ("{{ sse_connect() }}", "ada", 1),
+        ("{{ sse_connect() }}{{ sse_connect() }}", "ada", 1),
+        ('{{ sse_event("user.saved") }}{{ sse_connect() }}', None, 1),
+        ('{{ sse_event("everyone.saved") }}{{ sse_connect() }}', None, 1),
+        ('{{ sse_live("board.list") }}', "ada", 1),
+        ('{{ sse_live("board.list") }}{{ sse_connect() }}', "ada", 1),
+        ("", "ada", 0),
+    ],
+)
+async def test_page_of_a_user_connects_whatever_it_shows(
+    body: str, who: str | None, count: int
+) -> None:
+    """For events of the user and of everyone; once."""
+    app = Quart(__name__)
+    app.secret_key = "for tests only"
+    sse = SSE(app)
+    sse.identity(lambda: who)
+    sse.channel("board", "/board", public=True).fragment("list")(lambda: "x")
+    add_page(app, body)
+
+    soup = await get_page(app)
+
+    elements = connect_elements(soup)
+    assert len(elements) == count
+    for element in elements:
+        is_signed = "t=~" not in url_of(element)
+        assert is_signed is (who is not None or "board" not in body)
+        async with open_stream(app, url_of(element)) as stream:
+            opened = json.loads((await stream.next("sse-open")).data)
+        assert ("user" in opened["names"][0]) is (who is not None)
+        assert "everyone" in opened["names"][0]
+
+
+async def test_page_of_a_user_is_private() -> None:
+    """Also if all of its channels are public; that of a visitor may be kept by caches."""
+    app = Quart(__name__)
+    app.secret_key = "for tests only"
+    sse = SSE(app)
+    sse.identity(lambda: request.args.get("who"))
+    sse.channel("board", "/board", public=True).fragment("list")(lambda: "x")
+    add_page(app, LIST_AND_CONNECT)
+    client = app.test_client()
+
+    assert "Cache-Control" not in (await client.get("/")).headers
+    assert (await client.get("/?who=ada")).headers["Cache-Control"] == "private, no-store"
+    app.secret_key = None
+    assert "Cache-Control" not in (await client.get("/?who=ada")).headers
+
+
+async def test_names_of_events_that_are_of_no_topic() -> None:
+    """They have no parameters, and are checked like others."""
+    app = Quart(__name__)
+    app.secret_key = "for tests only"
+    sse = SSE(app)
+    sse.channel("rooms", "/rooms/<int:room>", public=True)
+    names = ("user.a", "everyone.b", "connection.c")
+    add_page(
+        app,
+        "".join(f'{{{{ sse_event("{name}") }}}} ' for name in names)
+        + '{{ sse_event("rooms.d", everyone=true) }}',
+    )
+
+    text = (await get_page(app)).get_text()
+
+    assert text.split() == [*names, "rooms.d"]
+    for wrong in ('"user.message"', '"everyone.sse-reload"', '"bord.x", everyone=true'):
+        bad = Quart("bad")
+        SSE(bad)
+        with pytest.raises((EventError, UnknownChannelError)):
+            await render(bad, f"{{{{ sse_event({wrong}) }}}}")

@@ -1,9 +1,12 @@
 """The registry: connections are found, and stay the same over their streams."""
 
 import json
+from urllib.parse import quote
 
 import pytest
+from quart import Response
 
+from quart_sse import ParameterError
 from tests.support.sites import Site, heard
 from tests.support.streams import open_stream, until
 
@@ -82,3 +85,30 @@ async def test_stream_of_another_user_takes_no_place(site: Site, who: str | None
                 assert again["id"] != opened["id"]
                 assert len(site.sse.connections) == 2
             await until(lambda: len(site.sse.connections) == 1)
+
+
+async def test_id_of_the_apps_own(site: Site) -> None:
+    """One that is open, or looks like one that is made, is refused."""
+    errors: list[str] = []
+
+    @site.app.get("/ticker/<path:id>")
+    async def ticker(id: str) -> Response | str:
+        try:
+            return await site.sse.stream(site.news.topic(), connection_id=id)
+        except ParameterError as error:
+            errors.append(str(error))
+            return "refused"
+
+    async with open_stream(site.app, "/ticker/order-7") as stream:
+        await stream.next("sse-open")
+        assert [connection.id for connection in site.sse.connections] == ["order-7"]
+        client = site.client()
+        for id in ("order-7", "a.b", "x" * 65, "a b", "é"):
+            answer = await client.get(f"/ticker/{quote(id)}")
+            assert await answer.get_data(as_text=True) == "refused"
+    await until(lambda: not site.sse.connections)
+    async with open_stream(site.app, "/ticker/order-7") as stream:
+        await stream.next("sse-open")
+
+    assert "is open already" in errors[0]
+    assert all("Use 1 to 64 letters" in error for error in errors[1:])

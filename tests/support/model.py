@@ -41,6 +41,7 @@ from quart_sse.broker.memory import MemoryBroker
 from quart_sse.config import Config
 from quart_sse.errors import BrokerUnavailable
 from quart_sse.hub.rendered import FragmentSpec, Inside, Rendered
+from quart_sse.wire.audience import EVERYONE, event_key, user_topic
 from quart_sse.wire.ending import Ending
 from quart_sse.wire.naming import member_key
 from quart_sse.wire.position import ZERO, Id, Position, new_epoch
@@ -61,8 +62,14 @@ CONFIG = Config(replay_events=20, pending_events=6, linger=5.0, join_timeout=5.0
 
 DEEP, SHALLOW, LOUD = "news?room=1", "news?room=2", "chat"
 KEEPS = {DEEP: Keep(50, 60.0), SHALLOW: Keep(2, 30.0), LOUD: Keep(0, 30.0)}
+USERS = ("ada", "bob")
+AUDIENCES = {
+    EVERYONE: Keep(50, 60.0),
+    user_topic("ada"): Keep(50, 60.0),
+    user_topic("bob"): Keep(2, 30.0),
+}
 #: The same with control messages, which are of no topic.
-ALL_KEEPS = KEEPS | {"": CONTROL_HISTORY}
+ALL_KEEPS = KEEPS | AUDIENCES | {"": CONTROL_HISTORY}
 
 
 class Name(NamedTuple):
@@ -355,6 +362,7 @@ class DistantBroker(NearBroker):
         self._subscribed.difference_update(topics)
 
     async def resume(self, starts: Mapping[str, Start]) -> Replay:
+        await self._answer()  # the question, too, needs time to arrive
         receiver, self._receiver = self._receiver, None  # nothing is published for it
         replay = await super().resume(starts)
         self._receiver = receiver
@@ -417,7 +425,7 @@ class Process(house.Process):
         self.specs = app.specs
         self.excused = 0  #: so many of them may have been lost, and this was said
         self.told: list[int] = []  #: those that came
-        super().__init__(broker, CONFIG, KEEPS)
+        super().__init__(broker, CONFIG, KEEPS | AUDIENCES)
         self._running: set[Name] = set()
 
     def spec(self, topic: str, fragment: str) -> FragmentSpec | None:
@@ -543,9 +551,13 @@ class Stream:
 class Browser:
     """One page in one browser: what it shows, what it was told, and what it should be told."""
 
-    def __init__(self, world: "World", shown: dict[str, frozenset[str]]) -> None:
+    def __init__(
+        self, world: "World", shown: dict[str, frozenset[str]], who: str | None = None
+    ) -> None:
         self.world = world
         self.shown = shown  #: topic -> fragments
+        self.who = who  #: its user; without one it belongs to no audience
+        self.audiences = () if who is None else (EVERYONE, user_topic(who))
         self.state = "loading"  #: then "loaded", or "failed"
         self.is_stalled = False
         self.stream: Stream | None = None
@@ -560,6 +572,11 @@ class Browser:
     @property
     def has_bytes(self) -> bool:
         return self.stream is not None and bool(self.stream.wire)
+
+    @property
+    def heard(self) -> dict[str, frozenset[str]]:
+        """Topics and audiences of which it is sent events -> the fragments that it shows."""
+        return self.shown | dict.fromkeys(self.audiences, frozenset[str]())
 
     # -- what the user and the network do
 
@@ -588,7 +605,7 @@ class Browser:
             self.shown[topic] = self.shown.get(topic, frozenset()) | {fragment}
 
     def _start_at(self, position: Position) -> None:
-        self.next = {topic: self.world.first_after(topic, position) for topic in self.shown}
+        self.next = {topic: self.world.first_after(topic, position) for topic in self.heard}
         self._told = position._replace(fragments=ZERO)
 
     def connect(self, keeps: str, process: Process) -> None:
@@ -604,7 +621,7 @@ class Browser:
         elif position is None:
             self._told = None
         starts = {
-            topic: Start(position, names, KEEPS[topic]) for topic, names in self.shown.items()
+            topic: Start(position, names, ALL_KEEPS[topic]) for topic, names in self.heard.items()
         }
         self.stream = Stream(starts, process, begun=len(process.broker.catch_ups))
         if not self.is_stalled:
@@ -615,6 +632,8 @@ class Browser:
         """Do what the server does: join, send what there is to send, leave."""
         world, hub = self.world, stream.process.hub
         connection = stream.process.connect(self.shown)
+        connection.identity, connection.audiences = self.who, self.audiences
+        hub.connections.enter(connection, is_multiplexed=False)
         try:
             try:
                 await hub.join(connection, stream.starts)
@@ -626,6 +645,7 @@ class Browser:
                 await stream.flowing.wait()
         finally:
             connection.end()
+            hub.connections.leave(connection)
             hub.leave(connection)
             stream.is_over = True
 
@@ -690,9 +710,8 @@ class Browser:
                 place = (*place, key) if key else place[:-1]
 
     def _event(self, stream: Stream, wire_name: str, number: int) -> None:
-        topic = next(topic for topic in KEEPS if member_key(topic, "said") == wire_name)
-        assert topic in self.shown
-        if KEEPS[topic].events:
+        topic = next(topic for topic in self.heard if event_key(topic, "said") == wire_name)
+        if ALL_KEEPS[topic].events:
             expected = self.next[topic]
             assert number == expected, f"{topic}: event {number} came instead of {expected}"
             self.next[topic] += 1
@@ -713,6 +732,7 @@ class Browser:
         assert position is not None
         assert position.fragments == ZERO
         gaps = [(stream.starts, position), *stream.process.broker.catch_ups[stream.begun :]]
+        topics += self.audiences  # of which the message says nothing
         needed = [topic for topic in topics for gap in gaps if world.may_lack(topic, *gap)]
         assert needed, f"{topics} were reset needlessly"
         for topic in topics:
@@ -731,8 +751,8 @@ class Browser:
             assert events >= world.moment(told.epoch, told.events), back
             assert fragments >= world.moment(told.epoch, told.fragments), back
         self._told = position
-        for topic in self.shown:
-            if KEEPS[topic].events:
+        for topic in self.heard:
+            if ALL_KEEPS[topic].events:
                 due = world.first_after(topic, position)
                 assert self.next[topic] >= due, f"{block} says that {topic} {due - 1} was sent"
         if position.fragments == ZERO:
@@ -748,9 +768,9 @@ class Browser:
         assert self.stream is not None, "it was sent away for no reason"
         assert self._told is not None
         assert self._told.fragments == self._told.events, f"{self._told} never becomes current"
-        for topic in self.shown:
+        for topic in self.heard:
             count = len(world.log[topic])
-            if KEEPS[topic].events:
+            if ALL_KEEPS[topic].events:
                 assert self.next[topic] == count, f"{topic} {self.next[topic]} never came"
             else:
                 self._check_loud(self.stream, count)
@@ -827,7 +847,7 @@ class World:
         """Whether events of a topic may have been lost between a start and a snapshot."""
         if snapshot is None or topic not in starts:
             return False
-        start, keep = starts[topic].position, KEEPS[topic]
+        start, keep = starts[topic].position, ALL_KEEPS[topic]
         if not keep.events:
             return False
         if start is None or start.epoch != snapshot.epoch:
@@ -943,7 +963,10 @@ class World:
         for process in self.processes:
             hub = process.hub
             groups = hub._groups
-            left = (hub.subscribers, groups._shared, groups._of, groups._joining)
+            left = (
+                *(hub.subscribers, groups._shared, groups._of, groups._joining),
+                *(hub._audiences, hub.connections),
+            )
             assert not any(left), left
             assert not hub._roots.names()
             self.run(process.broker.stop())
@@ -1003,6 +1026,7 @@ class Model(RuleBasedStateMachine):
     broker: type[NearBroker] = NearBroker
     is_pair = False
     is_repeatable = True
+    are_users = False  #: whether browsers have users, who are sent events of their own
 
     def __init__(self) -> None:
         super().__init__()
@@ -1062,7 +1086,8 @@ class Model(RuleBasedStateMachine):
             topic: frozenset(name.fragment for name in names if name.topic == topic)
             for topic in sorted(topics | {name.topic for name in names})
         }
-        browser = Browser(self.world, shown)
+        who = USERS[len(self.world.browsers) % 2] if self.are_users else None
+        browser = Browser(self.world, shown, who)
         self.world.browsers.append(browser)
         self.world.spawn(browser.load(pick(self.world.processes, where)))
         self.world.settle()
@@ -1302,6 +1327,26 @@ class NestedPairModel(PairModel):
     """The same with fragments inside fragments."""
 
     specs = NESTED
+
+
+class UserRules(Model):
+    """What can happen beside that to users, and to everyone."""
+
+    specs = FEW
+    are_users = True
+
+    @rule(audience=st.sampled_from(list(AUDIENCES)), count=st.sampled_from([1, 1, 2, 3, 7, 21]))
+    def address(self, audience: str, count: int) -> None:
+        """The application publishes events for a user, or for everyone."""
+        self.world.say(audience, count)
+
+
+class UserModel(UserRules, DistantModel):
+    """Events for users and everyone, over a network."""
+
+
+class UserPairModel(UserRules, PairModel):
+    """The same with two processes."""
 
 
 class LaggingModel(PairModel):
