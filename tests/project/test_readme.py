@@ -21,7 +21,10 @@ from tests.support.documents import (
     REFERENCE,
     ROOT,
     WHOLE_APP,
+    anchors,
     blocks,
+    has_test,
+    links_to_tests,
     run_document,
     run_whole,
     template_of,
@@ -299,12 +302,11 @@ def test_macros_take_what_the_reference_says() -> None:
 def test_claims_of_the_security_page_name_tests_that_exist() -> None:
     """Every link to a test has the name of one that its file holds."""
     text = (ROOT / "docs" / "security.md").read_text("utf-8")
-    links = re.findall(r'\[test\]\(\.\./(tests/\w+/\w+\.py) "(\w+)"\)', text)
+    links = links_to_tests(text)
 
     assert len(links) == text.count("[test](")
     assert len(links) > 15
-    for file, name in links:
-        assert re.search(rf"^(async )?def {name}\(", (ROOT / file).read_text("utf-8"), re.M), name
+    assert [link for link in links if not has_test(*link)] == []
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
@@ -320,9 +322,7 @@ def test_links_lead_to_files(document: Path) -> None:
         assert target.is_relative_to(ROOT), link
         assert target.is_file(), link
         if anchor:
-            headings = re.findall(r"^#+ (.*)$", target.read_text("utf-8"), re.M)
-            slugs = {re.sub(r"[^\w -]", "", head).lower().replace(" ", "-") for head in headings}
-            assert anchor in slugs, link
+            assert anchor in anchors(target), link
 
 
 def test_pictures_are_small() -> None:

@@ -114,3 +114,21 @@ async def run_document(document: Path) -> dict[str, Any]:
     for block in blocks(document, "python"):
         await run(block, namespace)
     return namespace
+
+
+def anchors(document: Path) -> set[str]:
+    """Return the anchors of a document's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", document.read_text("utf-8"), re.M)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+def links_to_tests(text: str) -> list[tuple[str, str]]:
+    """Return file and function of each ``[test](../tests/wing/test_room.py "test_name")``."""
+    return re.findall(r'\[test\]\(\.\./(tests/\w+/\w+\.py) "(\w+)"\)', text)
+
+
+def has_test(file: str, name: str) -> bool:
+    """Return whether a file of the repository holds a test of a name."""
+    path = ROOT / file
+    pattern = rf"^(async )?def {name}\("
+    return path.is_file() and bool(re.search(pattern, path.read_text("utf-8"), re.M))
