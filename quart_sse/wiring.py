@@ -15,7 +15,7 @@ from .host import Host
 from .hub import Connections, Hub
 from .pages import Macros, Pages, Renderer, Scripts
 from .publisher import AsyncPublisher
-from .registry import Closing, Hooks, ProcessList, Registry, Sending
+from .registry import Closing, Desk, Hooks, ProcessList, Registry, Sending
 from .server import AnswerHeaders, Housekeeping, Lifecycle, Middleware, Shutdown
 from .serving_loop import ServingLoop
 from .streams import Initials, Renewal, Replacing, StreamEndpoints, Streams, Viewers
@@ -119,7 +119,7 @@ def wire(
         serving=serving,
         reload_file=scripts.named("update"),
     )
-    registry = Registry(connections, hub.changes, declared, binding, hooks, serving)
+    desk = Desk(connections, hub.changes, declared, binding, hooks, serving)
 
     shutdown = Shutdown(connections, reloader)
     housekeeping = Housekeeping(
@@ -143,9 +143,9 @@ def wire(
         channels=declared,
         presence=presence,
         binding=binding,
-        registry=registry,
-        processes=ProcessList(control, registry, serving, config),
-        sending=Sending(registry, control, broker, publisher, serving, config),
+        registry=Registry(desk),
+        processes=ProcessList(control, desk, serving, config),
+        sending=Sending(desk, control, broker, publisher, serving, config),
         signer=signer,
         gate=gate,
         revocations=revocations,

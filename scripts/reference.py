@@ -272,7 +272,7 @@ def macros() -> Iterator[tuple[str, str, str, str]]:
         re.DOTALL,
     ):
         given = re.match(r"\((.*?)\) -?%\}", rest)
-        arguments = given[1] if given else "name, **params"
+        arguments = given[1] if given else "name, everyone=false, **params"
         if "kwargs" in rest:
             arguments += ", **params"
         meaning, _, shown = comment.partition("{{ sse_")

@@ -15,6 +15,10 @@ from .groups import Groups
 from .outgoing import Outgoing
 from .subscribers import Subscribers
 
+#: Most events for one connection that are sent to its next stream again, and for how long, in
+#: seconds: longer than our script waits until it replaces a silent stream.
+MOST_SENT, SENT_SECONDS = 64, 60.0
+
 
 class Changes:
     """Sends single connections messages, and changes the topics that they listen to.
@@ -48,13 +52,31 @@ class Changes:
         self._timeout = timeout
 
     def send(self, connection: Connection, outgoing: Outgoing) -> bool:
-        """Send a stream a message, behind all that is pending for it.
+        """Send a stream an event for its connection alone, behind all that is pending for it.
 
         Returns:
             Whether the stream is open.
         """
+        if connection.is_ended or not self._send(connection, outgoing):
+            return False
+        now = asyncio.get_running_loop().time()
+        connection.sent = (*connection.sent[1 - MOST_SENT :], (now, outgoing))
+        return True
+
+    def send_again(self, connection: Connection, replaced: Connection) -> None:
+        """Send a stream what was sent just now to the one that it takes the place of.
+
+        Its client may read the new stream first, and then no longer the bytes that are on their way
+        over the old one. It drops what it has.
+        """
+        since = asyncio.get_running_loop().time() - SENT_SECONDS
+        for at, outgoing in replaced.sent:
+            if at >= since and isinstance(outgoing, Outgoing):
+                self.send(connection, outgoing)
+
+    def _send(self, connection: Connection, outgoing: Outgoing) -> bool:
         group = self._groups.of(connection)
-        if group is None or connection.is_ended:
+        if group is None:
             return False
         self._delivery.aim(group, outgoing, {connection})
         return True

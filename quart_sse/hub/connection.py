@@ -94,6 +94,7 @@ class Connection:
         "retry_ms",
         "root",
         "secret",
+        "sent",
         "subscription",
         "user_agent",
     )
@@ -130,6 +131,8 @@ class Connection:
         self.audiences: tuple[str, ...] = ()
         #: Topics that the app has subscribed the connection to; they are in ``subscription``, too.
         self.made: frozenset[str] = frozenset()
+        #: The last events for this connection alone, with their loop times; see ``Changes.send``.
+        self.sent: tuple[tuple[float, object], ...] = ()
         #: Stream of the same connection that this one takes the place of, while both are open.
         self.replaced: Connection | None = None
         #: Time at which the first stream of the connection opened, in seconds since 1970.

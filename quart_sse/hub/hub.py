@@ -268,6 +268,8 @@ class Hub:
         self._roots.enter(connection.root)
         joining = self._groups.add(connection, granted)
         self._audiences.add(connection)
+        if connection.replaced is not None:
+            self.changes.send_again(connection, connection.replaced)
         try:
             async with asyncio.timeout(self._config.join_timeout):
                 await self._broker.subscribe([*connection.subscription, *connection.audiences])

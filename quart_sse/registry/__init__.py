@@ -4,6 +4,7 @@ This package is private: it may change in any release.
 """
 
 from .closing import Closing
+from .desk import Desk
 from .handle import ConnectionHandle
 from .hooks import Hooks, StreamHooks
 from .processes import ConnectionInfo, Counted, Found, ProcessList
@@ -15,6 +16,7 @@ __all__ = [
     "ConnectionHandle",
     "ConnectionInfo",
     "Counted",
+    "Desk",
     "Found",
     "Hooks",
     "ProcessList",

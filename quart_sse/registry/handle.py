@@ -9,12 +9,12 @@ from ..hub import Connection, Connections
 
 
 class Handles(Protocol):
-    """What handles work with; :class:`~quart_sse.registry.Registry` implements it."""
+    """What handles work with; :class:`~quart_sse.registry.desk.Desk` implements it."""
 
     connections: Connections
 
-    def __contains__(self, connection: object) -> bool:
-        """Whether a connection is open here."""
+    def is_open(self, id: str) -> bool:
+        """Whether the connection with an id is open here."""
 
     def topic(self, name: str) -> Topic:
         """Return the topic of a name that exists."""
@@ -46,10 +46,10 @@ class ConnectionHandle:
                 await connection.send("hello", {"from": "the server"})
     """
 
-    __slots__ = ("_known", "_registry")
+    __slots__ = ("_desk", "_known")
 
-    def __init__(self, registry: Handles, connection: Connection) -> None:
-        self._registry = registry
+    def __init__(self, desk: Handles, connection: Connection) -> None:
+        self._desk = desk
         self._known = connection
 
     def __repr__(self) -> str:
@@ -66,7 +66,7 @@ class ConnectionHandle:
 
     @property
     def _newest(self) -> Connection:
-        self._known = self._registry.connections.get(self._known.id) or self._known
+        self._known = self._desk.connections.get(self._known.id) or self._known
         return self._known
 
     @property
@@ -80,12 +80,12 @@ class ConnectionHandle:
     @property
     def is_open(self) -> bool:
         """Whether the connection is open."""
-        return self in self._registry
+        return self._desk.is_open(self.id)
 
     @property
     def topics(self) -> tuple[Topic, ...]:
         """The topics that it listens to, those of all tabs that share it, ordered by name."""
-        return tuple(map(self._registry.topic, sorted(self._newest.subscription)))
+        return tuple(map(self._desk.topic, sorted(self._newest.subscription)))
 
     @property
     def identity(self) -> str | None:
@@ -137,7 +137,7 @@ class ConnectionHandle:
         Example:
             ``await connection.send("kicked", {"reason": "spam"})``
         """
-        if not await self._registry.send(self.id, name, data):
+        if not await self._desk.send(self.id, name, data):
             raise ConnectionClosedError(self.id)
 
     async def subscribe(self, topic: Topic) -> bool:
@@ -161,7 +161,7 @@ class ConnectionHandle:
         Example:
             ``await connection.subscribe(rooms.topic(room=7))``
         """
-        return await self._registry.subscribe(self.id, _checked("subscribe", topic))
+        return await self._desk.subscribe(self.id, _checked("subscribe", topic))
 
     async def unsubscribe(self, topic: Topic) -> bool:
         """Take a topic off the connection, also one that its page shows; the stream stays open.
@@ -179,7 +179,7 @@ class ConnectionHandle:
         Example:
             ``await connection.unsubscribe(rooms.topic(room=7))``
         """
-        return await self._registry.unsubscribe(self.id, _checked("unsubscribe", topic))
+        return await self._desk.unsubscribe(self.id, _checked("unsubscribe", topic))
 
     async def close(self, *, retry: float | None = None) -> None:
         """End the connection, after all that is pending for it; of one that has closed do nothing.
@@ -194,7 +194,7 @@ class ConnectionHandle:
         Example:
             ``await connection.close(retry=60)``
         """
-        await self._registry.close(self.id, retry)
+        await self._desk.close(self.id, retry)
 
 
 def _checked(method: str, topic: object) -> Topic:

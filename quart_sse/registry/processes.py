@@ -13,7 +13,7 @@ from ..config import Config
 from ..errors import FilterError
 from ..hub import Connection
 from ..serving_loop import ServingLoop
-from .registry import Registry, name_of
+from .desk import Desk, name_of
 
 #: Size of one answer, in characters of JSON, of the MAX_CHARS that an answer may have.
 PAGE_CHARS = 48_000
@@ -110,11 +110,9 @@ class ProcessList:
                 print(process.host, process.pid, process.release)
     """
 
-    def __init__(
-        self, control: Control, registry: Registry, serving: ServingLoop, config: Config
-    ) -> None:
+    def __init__(self, control: Control, desk: Desk, serving: ServingLoop, config: Config) -> None:
         self._control = control
-        self._registry = registry
+        self._desk = desk
         self._serving = serving
         self._deadline = config.broker_timeout
         control.reply("connections", self._answer_connections)
@@ -219,7 +217,7 @@ class ProcessList:
     # -- answering ---------------------------------------------------------------------------------
 
     def _select(self, told: Mapping[str, Any]) -> list[Connection]:
-        return self._registry.select(
+        return self._desk.select(
             told.get("topic"), told.get("channel"), told.get("identity"), told.get("where")
         )
 

@@ -9,14 +9,14 @@ from ..errors import BrokerUnavailable
 from ..hub import process_of
 from ..publisher import AsyncPublisher
 from ..serving_loop import ServingLoop
-from .registry import Registry, check_retry
+from .desk import Desk, check_retry
 
 
 class Sending:
     """Finds the process of a connection by its id, and asks it.
 
     Args:
-        registry: The connections of this process.
+        desk: The connections of this process.
         control: Asks other processes.
         broker: Tells whether there are any.
         publisher: Encodes data.
@@ -26,14 +26,14 @@ class Sending:
 
     def __init__(
         self,
-        registry: Registry,
+        desk: Desk,
         control: Control,
         broker: Broker,
         publisher: AsyncPublisher,
         serving: ServingLoop,
         config: Config,
     ) -> None:
-        self._registry = registry
+        self._desk = desk
         self._control = control
         self._broker = broker
         self._publisher = publisher
@@ -45,13 +45,13 @@ class Sending:
     async def send(self, id: str, name: str, data: Any) -> bool:
         """Send an event to one connection of any process; see ``SSE.send``."""
         text, is_text = self._publisher.encode(name, data)
-        if await self._registry.deliver(id, name, text, is_text):
+        if await self._desk.deliver(id, name, text, is_text):
             return True
         return await self._ask(id, "send", {"name": name, "data": text, "is_text": is_text})
 
     async def close(self, id: str, retry: float | None) -> bool:
         """End one connection of any process; see ``SSE.close``."""
-        if await self._registry.close(id, check_retry(retry)):
+        if await self._desk.close(id, check_retry(retry)):
             return True
         return await self._ask(id, "close", {"retry": retry})
 
@@ -85,9 +85,9 @@ class Sending:
         return False
 
     def _answer_send(self, told: Any) -> bool:
-        return self._registry.send_text(
+        return self._desk.send_text(
             str(told["id"]), str(told["name"]), str(told["data"]), told["is_text"] is True
         )
 
     def _answer_close(self, told: Any) -> bool:
-        return self._registry.close_here(str(told["id"]), check_retry(told["retry"]))
+        return self._desk.close_here(str(told["id"]), check_retry(told["retry"]))

@@ -112,3 +112,25 @@ async def test_id_of_the_apps_own(site: Site) -> None:
 
     assert "is open already" in errors[0]
     assert all("Use 1 to 64 letters" in error for error in errors[1:])
+
+
+async def test_next_stream_is_sent_again_what_was_on_its_way(site: Site) -> None:
+    """Its client reads it first, and then no longer what the one before has brought."""
+    client = site.client("ada")
+    url = await site.page(1, client=client)
+    async with open_stream(client, url) as first:
+        opened = json.loads((await first.next("sse-open")).data)
+        (handle,) = site.sse.connections
+        for number in range(100):
+            await handle.send("note", number)
+        async with open_stream(client, f"{url}&replaces={opened['secret']}") as second:
+            await handle.send("note", "new")
+            again = [data for _, data in await heard(second, 65)]
+            async with open_stream(client, f"{url}&replaces={opened['secret']}") as third:
+                last = [data for _, data in await heard(third, 64)]
+        async with open_stream(client, url) as other:
+            await site.room().publish("said", "end")
+            assert await heard(other, 1) == [("rooms.said?room=1", "end")]
+
+    assert again == [*map(str, range(36, 100)), "new"]
+    assert last == [*map(str, range(37, 100)), "new"]
