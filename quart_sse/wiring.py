@@ -106,7 +106,7 @@ def wire(
 
     scripts = Scripts(host, config, pages)
     hooks = Hooks(host, functions, declared, connections, errors)
-    closing = Closing(control, connections, hub.changes, hooks, errors)
+    closing = Closing(control, connections, hub.changes, hooks, presence, errors)
     binding = Binding(
         host=host,
         config=config,
@@ -119,7 +119,7 @@ def wire(
         serving=serving,
         reload_file=scripts.named("update"),
     )
-    desk = Desk(connections, hub.changes, declared, binding, hooks, serving)
+    desk = Desk(connections, hub.changes, declared, binding, hooks, presence, serving)
 
     shutdown = Shutdown(connections, reloader)
     housekeeping = Housekeeping(

@@ -1,6 +1,9 @@
 """Presence: which users and connections a topic has, over all processes."""
 
+import asyncio
+import contextlib
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -90,6 +93,32 @@ class PresenceTracker:
             await self._broker.enter(topic, {connection.id: _who(connection)})
             if replaced is None or topic not in replaced.subscription:
                 await self._refresh(topic)
+
+    async def join(self, topic: str, connection: Connection) -> None:
+        """Report that an open connection begins to listen to a topic.
+
+        A regular report makes up for it if the broker is unavailable.
+
+        Args:
+            topic: The topic's name.
+            connection: The connection.
+        """
+        with contextlib.suppress(BrokerUnavailable):
+            await self._broker.enter(topic, {connection.id: _who(connection)})
+            await self._refresh(topic)
+
+    async def withdraw(self, topic: str, connections: Iterable[Connection]) -> None:
+        """Report that open connections no longer listen to a topic.
+
+        Their entries expire by themselves if the broker is unavailable.
+
+        Args:
+            topic: The topic's name.
+            connections: The connections, at least one.
+        """
+        with contextlib.suppress(BrokerUnavailable):
+            await asyncio.gather(*(self._broker.exit(topic, each.id) for each in connections))
+            await self._refresh(topic)
 
     def leave(self, connection: Connection, now: float) -> None:
         """Let a closed connection expire after ``QUART_SSE_PRESENCE_LINGER``.

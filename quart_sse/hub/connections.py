@@ -74,6 +74,10 @@ class Connections:
         subscribers = self._subscribers.get(topic)
         return [] if subscribers is None else subscribers.connections
 
+    def topics_of(self, channel: str) -> list[str]:
+        """Return the topics of a channel to which connections listen."""
+        return list(self._subscribers.counts(channel))
+
     # -- entering and leaving ----------------------------------------------------------------------
 
     def is_full(self, topics: Iterable[str] = (), address: str | None = None) -> bool:

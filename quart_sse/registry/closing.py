@@ -5,11 +5,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..broker import Control
+from ..channels import PresenceTracker
 from ..error_log import ErrorLog
 from ..errors import ConnectionClosedError
 from ..hub import Changes, Connection, Connections
 from ..wire import Ending
 from .hooks import Hooks
+
+#: Number of connections that are changed in one turn of the event loop.
+SLICE = 100
 
 
 class Closing:
@@ -20,6 +24,7 @@ class Closing:
         connections: The open connections of this process.
         changes: Takes topics off connections.
         hooks: Are called for topics that connections no longer listen to.
+        presence: Counts the connections of each topic.
         errors: Logs errors.
     """
 
@@ -29,12 +34,14 @@ class Closing:
         connections: Connections,
         changes: Changes,
         hooks: Hooks,
+        presence: PresenceTracker,
         errors: ErrorLog,
     ) -> None:
         self._control = control
         self._connections = connections
         self._changes = changes
         self._hooks = hooks
+        self._presence = presence
         self._errors = errors
         self._tasks: set[asyncio.Task[None]] = set()
         control.handle("close", self._take, {"topic", "channel"})
@@ -52,25 +59,38 @@ class Closing:
         topic, channel = told.get("topic"), told.get("channel")
         if not isinstance(topic, str) and not isinstance(channel, str):
             raise TypeError("A topic or a channel must be named.")
-        for connection in self._connections:
-            names = [
-                name
-                for name in connection.subscription
-                if name == topic or name.partition("?")[0] == channel
-            ]
-            if names and not connection.is_ended:
-                task = asyncio.get_running_loop().create_task(self._close(connection, names))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+        topics = [topic] if isinstance(topic, str) else self._connections.topics_of(channel or "")
+        meant = dict.fromkeys(each for name in topics for each in self._connections.listening(name))
+        # One that still joins is waited for, and keeps no other one waiting.
+        self._begin([connection for connection in meant if connection.is_open], topics)
+        for connection in meant:
+            if not connection.is_open:
+                self._begin([connection], topics)
 
-    async def _close(self, connection: Connection, topics: list[str]) -> None:
-        try:
+    def _begin(self, connections: list[Connection], topics: list[str]) -> None:
+        task = asyncio.get_running_loop().create_task(self._close_all(connections, topics))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _close_all(self, connections: list[Connection], topics: list[str]) -> None:
+        for begin in range(0, len(connections), SLICE):
+            some = connections[begin : begin + SLICE]
             for topic in topics:
-                await self._changes.unsubscribe(connection, topic, is_refused=True)
-            if connection.is_empty:
-                self._changes.end(connection, Ending.CLOSED)
+                closed = [each for each in some if await self._close(each, topic)]
+                if closed:
+                    await self._presence.withdraw(topic, closed)
+            for connection in some:
+                if connection.is_empty:
+                    self._changes.end(connection, Ending.CLOSED)
+                self._hooks.note(connection)
+            await asyncio.sleep(0)
+
+    async def _close(self, connection: Connection, topic: str) -> bool:
+        """Take a topic off a stream; return whether it listened to the topic."""
+        try:
+            return await self._changes.unsubscribe(connection, topic, is_refused=True)
         except ConnectionClosedError:
-            return
+            return False
         except Exception as error:
             self._errors.log(
                 "closing of topics",
@@ -78,4 +98,4 @@ class Closing:
                 "A topic could not be taken off a stream. The stream ends; its client reconnects.",
             )
             connection.end(Ending.ERROR)
-        self._hooks.note(connection)
+            return False

@@ -5,7 +5,7 @@ import secrets
 from typing import Any
 
 from ..broker import Filter, Where
-from ..channels import AppChannels, Binding, Channel, Topic
+from ..channels import AppChannels, Binding, Channel, PresenceTracker, Topic
 from ..errors import ConnectionClosedError, ParameterError
 from ..hub import Changes, Connection, Connections, Outgoing
 from ..serving_loop import ServingLoop
@@ -23,6 +23,7 @@ class Desk:
         channels: The app's channels.
         binding: The services that topics use.
         hooks: Are called for topics that come and go.
+        presence: Counts the connections of each topic.
         serving: The loop that serves, in which changes are made.
     """
 
@@ -33,6 +34,7 @@ class Desk:
         channels: AppChannels,
         binding: Binding,
         hooks: Hooks,
+        presence: PresenceTracker,
         serving: ServingLoop,
     ) -> None:
         self.connections = connections
@@ -40,6 +42,7 @@ class Desk:
         self._channels = channels
         self._binding = binding
         self._hooks = hooks
+        self._presence = presence
         hooks.handle, hooks.topic = self.handle, self.topic
         self._serving = serving
         self._numbers = itertools.count()
@@ -145,6 +148,10 @@ class Desk:
             is_changed = await self._changes.unsubscribe(connection, topic)
         if is_changed:
             self._hooks.note(connection)
+            if audience is not None:
+                await self._presence.join(topic, connection)
+            else:
+                await self._presence.withdraw(topic, [connection])
         return is_changed
 
     async def close(self, id: str, retry: float | None = None) -> bool:

@@ -134,3 +134,15 @@ async def test_next_stream_is_sent_again_what_was_on_its_way(site: Site) -> None
 
     assert again == [*map(str, range(36, 100)), "new"]
     assert last == [*map(str, range(37, 100)), "new"]
+
+
+async def test_presence_follows_what_the_app_changes(site: Site) -> None:
+    """Who is on a topic is who listens to it, however that has come."""
+    async with site.view(1, who="ada") as (_, handle):
+        await handle.subscribe(site.room(2))
+        assert (await site.room(2).presence()).identities == {"ada"}
+        await handle.unsubscribe(site.room(2))
+        assert (await site.room(2).presence()).connections == 0
+        await site.room(1).close()
+        await until(lambda: not handle.is_open)
+        assert (await site.room(1).presence()).connections == 0
