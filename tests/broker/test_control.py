@@ -139,6 +139,21 @@ async def test_every_process_answers(two: tuple[Process, Process]) -> None:
     assert asked.silent == ()
 
 
+async def test_one_process_is_asked(two: tuple[Process, Process]) -> None:
+    """The others do not answer, and are not waited for; nor is one that is not listed named."""
+    one, other = two
+    asked = await one.control.ask("double", 21, deadline=5.0, to=other.id)
+    assert (asked.answers, asked.faults, asked.silent) == ({other.id: 42}, {}, ())
+    asked = await one.control.ask("double", 21, deadline=5.0, to=one.id)
+    assert asked.answers == {one.id: 42}
+
+    nobody = await one.control.ask("double", 21, deadline=0.2, to="f" * 16)
+    assert (nobody.answers, nobody.faults, nobody.silent) == ({}, {}, ())
+    other.is_deaf = True
+    silent = await one.control.ask("double", 21, deadline=0.2, to=other.id)
+    assert [process.id for process in silent.silent] == [other.id]
+
+
 async def test_questions_asked_at_once_have_their_own_answers(two: tuple[Process, Process]) -> None:
     """Answers are told apart by the random id of their question."""
     one, other = two

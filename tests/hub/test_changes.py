@@ -8,7 +8,7 @@ from quart_sse.errors import BrokerUnavailable, ConnectionClosedError
 from quart_sse.hub.outgoing import Outgoing
 from quart_sse.wire import Ending
 from quart_sse.wire.audience import channel_topic
-from tests.support.house import KEEPS, OTHER, TOPIC, House
+from tests.support.house import KEEPS, LOUD, OTHER, TOPIC, House
 from tests.support.streams import until
 
 NEWS = channel_topic("news")
@@ -162,3 +162,17 @@ async def test_end_comes_behind_what_is_pending(house: House) -> None:
     assert one.task is not None
     await one.task
     assert one.named[-3:] == [("news.said?room=1", "1"), ("note", "2"), ("sse-stop", "closed")]
+
+
+async def test_topics_that_change_are_counted_for_the_limits(house: House) -> None:
+    """A channel is full of those that listen to it, however that has come."""
+    viewer = await house.viewing()
+    house.hub.connections.enter(viewer.connection, is_multiplexed=False)
+    counts = house.hub.connections._limits._by_channel
+
+    await house.hub.changes.subscribe(viewer.connection, LOUD, channel_topic("chat"))
+    assert counts == {"news": 1, "chat": 1}
+    await house.hub.changes.unsubscribe(viewer.connection, TOPIC)
+    assert counts == {"chat": 1}
+    house.hub.connections.leave(viewer.connection)
+    assert not counts

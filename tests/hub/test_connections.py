@@ -200,3 +200,42 @@ async def test_full_process_logs_its_limit_and_the_delay_once(
         "Connection limit reached (1, QUART_SSE_MAX_CONNECTIONS); new streams retry in about 10 s. "
         "Raise the limit, or serve from more processes."
     )
+
+
+async def test_stream_whose_predecessor_has_left_replaces_nothing() -> None:
+    """It may leave, or be replaced by another stream, between a request and its stream."""
+    open_, (old, middle, new) = limited(), (connect(), connect(), connect())
+    fill(open_, old)
+    middle.take_over(old)
+    new.take_over(old)
+    fill(open_, middle, new)
+    assert (new.replaced, middle.replaced) == (middle, old)
+    assert open_.streams_of(old.id) == [old, middle, new]
+
+    late = connect()
+    late.take_over(new)
+    for each in (old, middle, new):
+        open_.leave(each)
+    fill(open_, late)
+
+    assert late.replaced is None
+    assert open_.leave(late)
+    assert len(open_) == 0
+
+
+async def test_connection_counts_for_the_channels_that_it_has_now() -> None:
+    """What the app has added counts against a limit, and what it has taken away does not."""
+    open_, connection = limited(), connect()
+    fill(open_, connection)
+    counts = open_._limits._by_channel
+
+    open_.recount(connection, ["rooms?room=1", "rooms?room=2", "news"])
+    connection.subscription = dict.fromkeys(["rooms?room=1", "rooms?room=2", "news"], frozenset())
+    assert counts == {"rooms": 1, "news": 1}
+    open_.recount(connection, ["news"])
+    connection.subscription = {"news": frozenset()}
+    assert counts == {"news": 1}
+    open_.recount(connect(), ["news"])  # which has not entered
+    assert counts == {"news": 1}
+    open_.leave(connection)
+    assert not counts

@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
+from quart_sse.wire import EVERYONE
 from tests.support.clock import Jump
-from tests.support.house import OTHER, TOPIC, House, Viewer
+from tests.support.house import KEEPS, OTHER, TOPIC, House, Viewer
 
 LIMIT = 100.0
 
@@ -123,3 +124,21 @@ async def test_stream_that_left_is_forgotten(house: House, jump: Jump) -> None:
     watch(house, over)
     house.hub.abandon()
     assert not house.hub.idle._watched
+
+
+async def test_event_for_everyone_keeps_a_stream_open(
+    house: House, jump: Jump, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is sent on the stream, as those of its topics."""
+    monkeypatch.setitem(KEEPS, EVERYONE, KEEPS[TOPIC])
+    viewer = house.view()
+    viewer.connection.audiences = (EVERYONE,)
+    await house.quiet()
+    watch(house, viewer)
+
+    jump(LIMIT - 1)
+    await house.say("x", topic=EVERYONE)
+    jump(2)
+    assert ended(house, viewer) == [False]
+    jump(LIMIT)
+    assert ended(house, viewer) == [True]

@@ -104,6 +104,29 @@ async def test_next_stream_of_a_connection_is_no_other_connection(noted: Site) -
     ]
 
 
+async def test_stream_that_opens_late_is_not_taken_for_the_newest(noted: Site) -> None:
+    """It was replaced while it opened; its topics are no longer those of the connection."""
+    services = noted.app.extensions["quart_sse"]
+    client = noted.client("ada")
+    async with open_stream(client, await noted.page(1, client=client)) as first:
+        opened = json.loads((await first.next("sse-open")).data)
+        old = services.connections.get(opened["id"])
+        url = f"{await noted.page(2, client=client)}&replaces={opened['secret']}"
+        async with open_stream(client, url) as second:
+            await second.next("sse-open")
+            await until(lambda: len(noted.seen) == 4)
+            services.registry._desk._hooks.note(old)
+            await first.connection.disconnect()
+            await until(lambda: len(services.connections) == 1)
+    await until(lambda: "ada went None" in noted.seen)
+
+    assert noted.seen == [
+        *("ada came", "ada in 1"),
+        *("ada in 2", "ada out 1 None"),
+        *("ada out 2 None", "ada went None"),
+    ]
+
+
 async def test_hooks_of_one_stream(site: Site) -> None:
     """A view may have hooks for the stream that it answers with."""
     seen: list[str] = []

@@ -7,7 +7,7 @@ import pytest
 from quart import Response
 
 from quart_sse import ParameterError
-from tests.support.sites import Site, heard
+from tests.support.sites import Site, heard, serving
 from tests.support.streams import open_stream, until
 
 
@@ -146,3 +146,54 @@ async def test_presence_follows_what_the_app_changes(site: Site) -> None:
         await site.room(1).close()
         await until(lambda: not handle.is_open)
         assert (await site.room(1).presence()).connections == 0
+
+
+async def test_next_stream_takes_over_what_has_changed_while_it_opened(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A topic that the app adds or takes away in between is one of the connection."""
+    client = site.client("ada")
+    url = await site.page(1, client=client)
+    hub = site.app.extensions["quart_sse"].hub
+    join = hub.join
+    async with open_stream(client, url) as first:
+        opened = json.loads((await first.next("sse-open")).data)
+        (handle,) = site.sse.connections
+        await handle.subscribe(site.room(8))
+        old = site.app.extensions["quart_sse"].connections.get(handle.id)
+
+        async def join_slowly(*args: object) -> None:
+            await hub.changes.subscribe(old, "rooms?room=9", "everyone?channel=rooms")
+            await hub.changes.unsubscribe(old, "rooms?room=8")
+            await join(*args)
+
+        monkeypatch.setattr(hub, "join", join_slowly)
+        async with open_stream(client, f"{url}&replaces={opened['secret']}") as second:
+            await until(lambda: handle.topics == (site.room(1), site.room(9)))
+            await site.room(8).publish("said", "no")
+            await site.room(9).publish("said", "yes")
+            assert await heard(second, 1) == [("rooms.said?room=9", "yes")]
+
+
+async def test_presence_stays_with_the_next_stream() -> None:
+    """Its connection has the same id; the end of the first stream ends nothing of it."""
+    site = Site("memory://", presence_linger=0)
+    async with serving(site):
+        client = site.client("ada")
+        url = await site.page(1, client=client)
+        async with open_stream(client, url) as first:
+            secret = json.loads((await first.next("sse-open")).data)["secret"]
+            url = await site.page(2, client=client)
+            async with open_stream(client, f"{url}&replaces={secret}") as second:
+                await second.next("sse-open")
+                assert (await site.room(1).presence()).connections == 1
+                async with open_stream(client, f"{url}&replaces={secret}") as third:
+                    await third.next("sse-open")
+                    await first.connection.disconnect()
+                    await second.connection.disconnect()
+                    await until(lambda: len(site.app.extensions["quart_sse"].connections) == 1)
+                    presence = site.app.extensions["quart_sse"].presence
+                    await presence.sweep(float("inf"))
+
+                    assert (await site.room(1).presence()).connections == 0
+                    assert (await site.room(2).presence()).connections == 1
