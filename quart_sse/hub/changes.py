@@ -12,12 +12,12 @@ from .connections import Connections
 from .delivery import RECHECK_LINGER, Delivery
 from .group import Joining
 from .groups import Groups
-from .outgoing import Outgoing
+from .outgoing import Outgoing, Sent
 from .subscribers import Subscribers
 
-#: Most events for one connection that are sent to its next stream again, and for how long, in
-#: seconds: longer than our script waits until it replaces a silent stream.
-MOST_SENT, SENT_SECONDS = 64, 60.0
+#: Most events for one connection that are sent to its next stream again, their size in bytes, and
+#: for how long, in seconds: longer than our script waits until it replaces a silent stream.
+MOST_SENT, SENT_BYTES, SENT_SECONDS = 64, 65_536, 60.0
 
 
 class Changes:
@@ -59,8 +59,7 @@ class Changes:
         """
         if connection.is_ended or not self._send(connection, outgoing):
             return False
-        now = asyncio.get_running_loop().time()
-        connection.sent = (*connection.sent[1 - MOST_SENT :], (now, outgoing))
+        connection.sent = _newest((*connection.sent, (self._now(), outgoing)), self._now())
         return True
 
     def send_again(self, connection: Connection, replaced: Connection) -> None:
@@ -69,10 +68,12 @@ class Changes:
         Its client may read the new stream first, and then no longer the bytes that are on their way
         over the old one. It drops what it has.
         """
-        since = asyncio.get_running_loop().time() - SENT_SECONDS
-        for at, outgoing in replaced.sent:
-            if at >= since and isinstance(outgoing, Outgoing):
-                self.send(connection, outgoing)
+        for _, outgoing in _newest(replaced.sent, self._now()):
+            self.send(connection, outgoing)
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
 
     def _send(self, connection: Connection, outgoing: Outgoing) -> bool:
         group = self._groups.of(connection)
@@ -186,3 +187,15 @@ class Changes:
             joining.pending.append(Part(None, connection.encode_opening()))
         self._delivery.flush(joining)
         self._groups.share_bytes()
+
+
+def _newest(sent: tuple[Sent, ...], now: float) -> tuple[Sent, ...]:
+    """Return the newest of the events that were sent, within the bounds of their memory."""
+    kept: list[Sent] = []
+    size = 0
+    for at, outgoing in reversed(sent[-MOST_SENT:]):
+        size += len(outgoing.body)
+        if size > SENT_BYTES or at < now - SENT_SECONDS:
+            break
+        kept.insert(0, (at, outgoing))
+    return tuple(kept)

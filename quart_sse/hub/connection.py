@@ -7,6 +7,7 @@ import json
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 from ..config import Config
 from ..wire import Ending, Id, Position, encode_body, encode_preamble
@@ -132,7 +133,7 @@ class Connection:
         #: Topics that the app has subscribed the connection to; they are in ``subscription``, too.
         self.made: frozenset[str] = frozenset()
         #: The last events for this connection alone, with their loop times; see ``Changes.send``.
-        self.sent: tuple[tuple[float, object], ...] = ()
+        self.sent: tuple[Any, ...] = ()
         #: Stream of the same connection that this one takes the place of, while both are open.
         self.replaced: Connection | None = None
         #: Time at which the first stream of the connection opened, in seconds since 1970.

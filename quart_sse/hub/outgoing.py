@@ -25,6 +25,9 @@ HEARTBEAT = " "
 
 _NOWHERE = Position("", ZERO, ZERO)
 
+#: When an event for one connection was sent, by the loop's clock, and the event.
+Sent = tuple[float, "Outgoing"]
+
 #: Id of an event -> the event, encoded.
 Bodies = dict[Id, EventBodies]
 

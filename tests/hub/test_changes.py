@@ -8,6 +8,7 @@ from quart_sse.errors import BrokerUnavailable, ConnectionClosedError
 from quart_sse.hub.outgoing import Outgoing
 from quart_sse.wire import Ending
 from quart_sse.wire.audience import channel_topic
+from tests.support.clock import Jump
 from tests.support.house import KEEPS, LOUD, OTHER, TOPIC, House
 from tests.support.streams import until
 
@@ -176,3 +177,29 @@ async def test_topics_that_change_are_counted_for_the_limits(house: House) -> No
     assert counts == {"chat": 1}
     house.hub.connections.leave(viewer.connection)
     assert not counts
+
+
+async def test_what_is_kept_of_messages_for_one_is_bounded(house: House, jump: Jump) -> None:
+    """By number, by size, and by age."""
+    viewer = await house.viewing()
+    connection, other = viewer.connection, (await house.viewing()).connection
+
+    def send(size: int) -> None:
+        outgoing = Outgoing.direct("note", "x" * size, is_text=False, once="1")
+        house.hub.changes.send(connection, outgoing)
+
+    for _ in range(100):
+        send(10)
+    assert len(connection.sent) == 64
+    for _ in range(10):
+        send(20_000)
+    assert [len(outgoing.body) > 20_000 for _, outgoing in connection.sent] == [True] * 3
+    send(70_000)
+    assert not connection.sent
+    send(10)
+    jump(59.0)
+    send(10)
+    assert len(connection.sent) == 2
+    jump(2.0)
+    house.hub.changes.send_again(other, connection)
+    assert len(other.sent) == 1
