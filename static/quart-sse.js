@@ -200,7 +200,7 @@
         attempts = 0;
         opened = JSON.parse(data);
         broadcast({ state: "open", stream: opened });
-        opened.names.forEach((/** @type {string[]} */ topics, /** @type {number} */ i) => {
+        (opened.names || opened.topics).forEach((/** @type {string[]} */ topics, /** @type {number} */ i) => {
           shares[i].forEach((subscription) => (subscription.admitted = topics));
           if (!topics[0]) stop(shares[i], opened.expired?.includes(i) ? "expired" : "refused");
         });
@@ -323,9 +323,7 @@
   /** @type {Map<string, string>} */
   const received = new Map(); // key -> HTML that came for it since fetches of personal fragments began
   /** @type {any} */
-  const provided = {}; // name of a further file -> its function
-  /** @type {Set<string>} */
-  const loading = new Set(); // names of the further files that this script loads
+  const provided = {}; // name of a further file -> its function; 0 while this script loads it
   /** @type {(() => void)[]} */
   const waiting = []; // calls of functions that have not come yet
   /** @type {string[]} */
@@ -495,13 +493,13 @@
     files?.split(",").forEach((file) => {
       const [name, path, integrity] = file.split(" ");
       // Only what lies beside this script, for the attribute may come from users.
-      if (provided[name] || loading.has(name) || !/^[\w-]+\.min\.js\?v=\w+$/.test(path)) return;
-      loading.add(name);
+      if (name in provided || !/^[\w-]+\.min\.js\?v=\w+$/.test(path)) return;
+      provided[name] = 0;
       const further = document.createElement("script");
       Object.assign(further, { integrity, nonce: script.nonce, src: new URL(path, script.src) });
       further.onerror = async () => {
         await sleep(MAX_DELAY);
-        loading.delete(name);
+        delete provided[name];
         loadFiles(file);
       };
       document.head.append(further);

@@ -13,6 +13,7 @@ from quart_sse.pages.assets import ASSETS
 app = Quart(__name__)
 app.secret_key = "for tests only"
 app.config["QUART_SSE_HISTORY"] = 1000
+app.config["QUART_SSE_RETRY"] = 1.0
 sse = SSE(app)
 #: Pages of it alone may be kept in the back-forward cache: nothing in them is signed.
 news = sse.channel("news", "/news/<name>", public=True)
