@@ -10,7 +10,7 @@ from typing import Any
 from quart import Quart, Response, render_template
 from werkzeug.exceptions import Forbidden, HTTPException, NotFound
 
-from example import board, people, reports, views
+from example import board, lounge, people, reports, views
 from example.building import build_while_serving
 from example.live import sse
 from example.store import Store
@@ -51,6 +51,7 @@ def create_app(
         PERMANENT_SESSION_LIFETIME=timedelta(days=30),
         EXAMPLE_STEP_SECONDS=float(os.environ.get("EXAMPLE_STEP_SECONDS", "1")),
         EXAMPLE_LEASE_SECONDS=float(os.environ.get("EXAMPLE_LEASE_SECONDS", "6")),
+        EXAMPLE_PAUSE_SECONDS=float(os.environ.get("EXAMPLE_PAUSE_SECONDS", "60")),
     )
     store = Store(Path(database or os.environ.get("EXAMPLE_DATABASE") or DATABASE))
     app.secret_key = store.prepare()
@@ -58,7 +59,7 @@ def create_app(
     app.extensions["forum_store"] = store
 
     sse.init_app(app)
-    for part in (views, board, reports):
+    for part in (views, board, reports, lounge):
         app.register_blueprint(part.pages)
     app.while_serving(build_while_serving)
 

@@ -1,13 +1,13 @@
 """The board: a channel whose cards all users move at once."""
 
-from quart import Blueprint, Response, abort, redirect, render_template, request, url_for
+from quart import Blueprint, abort, redirect, render_template, request, url_for
 from quart.typing import ResponseReturnValue
 
 from example.cards import MAX_CARDS, STAGES, Cards
 from example.live import sse, telling
 from example.people import signed_in_as
 from example.store import store
-from example.views import by_htmx
+from example.views import by_htmx, go, number
 
 pages = Blueprint("board", __name__, url_prefix="/board")
 
@@ -111,13 +111,6 @@ async def card_form() -> tuple[int, dict[str, str]]:
     return number(sent.get("card", "")), sent
 
 
-def number(text: str) -> int:
-    """Read an id that came from outside, or answer 400."""
-    if not text.isascii() or not text.isdigit() or len(text) > 18:
-        abort(400)
-    return int(text)
-
-
 async def changed() -> ResponseReturnValue:
     await columns_changed()
     return ("", 204) if by_htmx() else redirect(url_for(".page"), 303)
@@ -126,8 +119,3 @@ async def changed() -> ResponseReturnValue:
 async def columns_changed() -> None:
     with telling():
         await board.topic().refresh("columns")
-
-
-def go(url: str) -> ResponseReturnValue:
-    """Redirect to another page; htmx would swap the target of a plain redirect into this one."""
-    return Response(status=204, headers={"HX-Redirect": url}) if by_htmx() else redirect(url, 303)

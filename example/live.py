@@ -26,6 +26,15 @@ def identity() -> str | None:
     return person.nickname if person else None
 
 
+@sse.metadata
+def metadata() -> dict[str, str] | None:
+    """Return the current user's role, by which `lounge.py` chooses who is sent an event."""
+    person = signed_in_as()
+    if person is None:
+        return None
+    return {"role": "moderator" if person.is_moderator else "member"}
+
+
 # The forum as a whole: the front page, and the footer of every page. Public: every client may
 # listen.
 

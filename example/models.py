@@ -70,6 +70,26 @@ class Card:
 
 
 @dataclass(frozen=True, slots=True)
+class Line:
+    """Something said in the lounge."""
+
+    id: int
+    author: str
+    text: str
+    created: float
+    reported_by: str | None  # None: not reported, or settled by a moderator
+
+
+@dataclass(frozen=True, slots=True)
+class SentOut:
+    """A user who may not enter the lounge."""
+
+    nickname: str
+    moderator: str
+    until: float | None  # None: for good
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """A requested report."""
 

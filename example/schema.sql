@@ -50,6 +50,22 @@ CREATE TABLE IF NOT EXISTS card (
 );
 CREATE INDEX IF NOT EXISTS card_by_place ON card (stage, place);
 
+-- What was said in the lounge. An id is never given twice, for reports name it.
+CREATE TABLE IF NOT EXISTS line (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    author      TEXT NOT NULL,
+    text        TEXT NOT NULL,
+    created     REAL NOT NULL,
+    reported_by TEXT  -- NULL: not reported, or settled by a moderator
+);
+
+-- The users who may not enter the lounge.
+CREATE TABLE IF NOT EXISTS sent_out (
+    nickname  TEXT PRIMARY KEY,
+    moderator TEXT NOT NULL,
+    until     REAL  -- NULL: for good
+);
+
 -- The requested reports: a queue, whose newest row the page shows.
 CREATE TABLE IF NOT EXISTS job (
     id       INTEGER PRIMARY KEY,

@@ -42,6 +42,10 @@ def plant(db: sqlite3.Connection, now: float) -> None:
         "INSERT INTO comment (discussion_id, author, text, created) VALUES (?, ?, ?, ?)",
         comments,
     )
+    db.executemany(
+        "INSERT INTO line (author, text, created) VALUES (?, ?, ?)",
+        [(line["author"], line["text"], now - 60 * line["minutes_ago"]) for line in seed["line"]],
+    )
     places: Counter[str] = Counter()
     for card in seed["card"]:
         db.execute(

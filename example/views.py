@@ -2,7 +2,7 @@
 
 from urllib.parse import urlsplit
 
-from quart import Blueprint, abort, redirect, render_template, request, url_for
+from quart import Blueprint, Response, abort, redirect, render_template, request, url_for
 from quart.typing import ResponseReturnValue
 
 from example import live
@@ -150,6 +150,18 @@ async def discussion_page(where: Discussion, text: str = "", problem: str | None
 
 def by_htmx() -> bool:
     return "HX-Request" in request.headers
+
+
+def go(url: str) -> ResponseReturnValue:
+    """Redirect to another page; htmx would swap the target of a plain redirect into this one."""
+    return Response(status=204, headers={"HX-Redirect": url}) if by_htmx() else redirect(url, 303)
+
+
+def number(text: str) -> int:
+    """Read an id that came from outside, or answer 400."""
+    if not text.isascii() or not text.isdigit() or len(text) > 18:
+        abort(400)
+    return int(text)
 
 
 def local(url: str) -> str:

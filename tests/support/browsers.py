@@ -33,9 +33,15 @@ TABS = 20
 
 
 @asynccontextmanager
-async def serve_forum(htmx: int, folder: Path, port: int | None = None) -> AsyncIterator[Server]:
+async def serve_forum(
+    htmx: int, folder: Path, port: int | None = None, **settings: str
+) -> AsyncIterator[Server]:
     """Serve the example with a database of its own."""
-    environ = {"QUART_SSE_HTMX": str(htmx), "EXAMPLE_DATABASE": str(folder / "forum.sqlite3")}
+    environ = {
+        "QUART_SSE_HTMX": str(htmx),
+        "EXAMPLE_DATABASE": str(folder / "forum.sqlite3"),
+        **settings,
+    }
     async with serve(lambda free: ["-m", "example"], environ, port=port) as server:
         yield server
 
