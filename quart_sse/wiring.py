@@ -128,7 +128,16 @@ def wire(
 
     viewers = Viewers(host, signer, config)
     streams = Streams(
-        hub, connections, revocations, presence, hooks, control.processes, declared, config, serving
+        hub,
+        connections,
+        revocations,
+        presence,
+        hooks,
+        closing,
+        control.processes,
+        declared,
+        config,
+        serving,
     )
     renewal = Renewal(elements, signer, config)
     return Services(

@@ -33,7 +33,7 @@ class Message:
     #: of an event: whether its data are a text that reads like JSON, which scripts must not parse
     is_text: bool = False
     where: Filter | None = None  #: of an event: for which connections it is; None for all
-    exclude: str = ""  #: of an event: id of the connection that it is not for
+    exclude: str = ""  #: of an event: ids of connections that it is not for, with spaces
 
     def with_id(self, id: Id) -> "Message":
         """Return the message with the id that a broker has assigned.

@@ -158,7 +158,8 @@ class Target:
             )
         bound = self._binding
         condition = None if where is None else Filter(where)
-        excluded = _id_of(exclude) or (hooked.get() if to_others else "")
+        ids = (_id_of(exclude), hooked.get() if to_others else "")
+        excluded = " ".join(filter(None, ids))
         published = await bound.publisher.event(
             self.name,
             name,
@@ -198,7 +199,9 @@ class Target:
         most = kept if limit is None else min(limit, kept)
         if not most:
             return []
-        return [_kept(event) for event in await self._binding.publisher.history(self.name, most)]
+        events = await self._binding.publisher.history(self.name, most)
+        # What a page is asked to do, such as to reload, is no event of the app's.
+        return [_kept(event) for event in events if not (event.name or "").startswith("sse-")]
 
     @property
     def _keep(self) -> Keep:

@@ -27,8 +27,14 @@ class Audiences(dict[str, Audience]):
             self.setdefault(topic, Audience()).connections += 1
 
     def keep(self, topic: str, now: float) -> None:
-        """Keep an audience that a connection is about to join, for as long as it may linger."""
-        self.setdefault(topic, Audience()).empty_since = now
+        """Keep an audience that a connection is about to join.
+
+        Args:
+            topic: The topic of the audience.
+            now: Loop time until which it is kept, at least, without a connection.
+        """
+        audience = self.setdefault(topic, Audience())
+        audience.empty_since = max(audience.empty_since, now)
 
     def join(self, connection: Connection, topic: str) -> None:
         """Add a connection to an audience, unless it belongs to it."""
@@ -47,7 +53,7 @@ class Audiences(dict[str, Audience]):
             audience = self.get(topic)
             if audience is not None:
                 audience.connections -= 1
-                audience.empty_since = now
+                audience.empty_since = max(audience.empty_since, now)
 
     def drop_empty(self, now: float, linger: float) -> list[str]:
         """Forget audiences that have lingered without connections.

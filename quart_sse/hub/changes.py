@@ -68,8 +68,9 @@ class Changes:
         Its client may read the new stream first, and then no longer the bytes that are on their way
         over the old one. It drops what it has.
         """
-        for _, outgoing in _newest(replaced.sent, self._now()):
-            self.send(connection, outgoing)
+        connection.sent = _newest(replaced.sent, self._now())
+        for _, outgoing in connection.sent:
+            self._send(connection, outgoing)
 
     @staticmethod
     def _now() -> float:
@@ -113,11 +114,11 @@ class Changes:
             BrokerUnavailable: If the broker does not confirm the topic in time.
         """
         await self._wait_for_replay(connection)
-        if topic in connection.subscription:
+        if _is_known(connection, topic):
             return False
         loop = asyncio.get_running_loop()
         self._subscribers.keep(topic, loop.time() + self._timeout + RECHECK_LINGER)
-        self._audiences.keep(audience, loop.time())
+        self._audiences.keep(audience, loop.time() + self._timeout + RECHECK_LINGER)
         try:
             async with asyncio.timeout(self._timeout):
                 await self._broker.subscribe([topic, audience])
@@ -127,11 +128,12 @@ class Changes:
                 "(QUART_SSE_JOIN_TIMEOUT). Subscribe again."
             ) from None
         await self._wait_for_replay(connection)
-        if topic in connection.subscription:  # another call was faster
+        if _is_known(connection, topic):  # another call was faster
             return False
         self._audiences.join(connection, audience)
         connection.made |= {topic}
-        self._change(connection, {**connection.subscription, topic: frozenset()})
+        connection.removed -= {topic}
+        self._change(connection, {topic: frozenset(), **connection.subscription})
         return True
 
     async def unsubscribe(
@@ -155,7 +157,10 @@ class Changes:
             return False
         left = {name: shown for name, shown in connection.subscription.items() if name != topic}
         connection.made -= {topic}
-        connection.pages = tuple(page.without(topic, connection.made) for page in connection.pages)
+        connection.removed |= {topic}
+        connection.pages = tuple(
+            page.without(topic, connection.made, is_refused=is_refused) for page in connection.pages
+        )
         self._change(connection, left, refused=topic if is_refused else None)
         return True
 
@@ -187,6 +192,13 @@ class Changes:
             joining.pending.append(Part(None, connection.encode_opening()))
         self._delivery.flush(joining)
         self._groups.share_bytes()
+
+
+def _is_known(connection: Connection, topic: str) -> bool:
+    """Whether a connection listens to a topic in all of its pages that the app may change."""
+    if topic not in connection.subscription or topic in connection.made:
+        return topic in connection.made
+    return all(topic in page.granted for page in connection.pages if page.is_same)
 
 
 def _newest(sent: tuple[Sent, ...], now: float) -> tuple[Sent, ...]:

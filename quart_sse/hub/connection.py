@@ -89,6 +89,7 @@ class Connection:
         "metadata",
         "pages",
         "remote_address",
+        "removed",
         "renew",
         "renew_at",
         "replaced",
@@ -132,6 +133,8 @@ class Connection:
         self.audiences: tuple[str, ...] = ()
         #: Topics that the app has subscribed the connection to; they are in ``subscription``, too.
         self.made: frozenset[str] = frozenset()
+        #: Topics that were taken off the connection while its pages go on.
+        self.removed: frozenset[str] = frozenset()
         #: The last events for this connection alone, with their loop times; see ``Changes.send``.
         self.sent: tuple[Any, ...] = ()
         #: Stream of the same connection that this one takes the place of, while both are open.

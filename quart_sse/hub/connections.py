@@ -109,7 +109,8 @@ class Connections:
         """
         for owner in _owners(connection):
             held = self._by_owner.setdefault(owner, {})
-            live = [other for other in held if not other.is_ended]
+            replaced = connection.replaced
+            live = [other for other in held if not other.is_ended and other is not replaced]
             held[connection] = None
             for other in live[: self._limits.to_evict(owner[0], len(live), is_multiplexed)]:
                 other.end(Ending.EVICTED)

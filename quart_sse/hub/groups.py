@@ -30,7 +30,7 @@ class Groups:
 
     def __iter__(self) -> Iterator[Group]:
         """Iterate over all groups."""
-        return iter(set(self._of.values()))
+        return iter(set(list(self._of.values())))  # noqa: C414 - other threads ask, too
 
     def items(self) -> list[tuple[Connection, Group]]:
         """Return each connection with its group."""

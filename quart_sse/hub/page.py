@@ -41,17 +41,19 @@ class Page(NamedTuple):
             names.append(USER)
         return list(dict.fromkeys(names + added))
 
-    def without(self, topic: str, made: Iterable[str]) -> "Page":
-        """Return the page without a topic; one that has lost its last is sent nothing.
+    def without(self, topic: str, made: Iterable[str], *, is_refused: bool) -> "Page":
+        """Return the page without a topic.
 
         Args:
             topic: The topic's name.
             made: Topics that the app has subscribed the connection to, without that one.
+            is_refused: Whether the page is sent nothing once it has lost its last topic.
         """
         granted = tuple(name for name in self.granted if name != topic)
         has_left = bool(granted) or (self.is_same and any(made))
         # A page that lists no topic is there for its user, and for everyone.
-        is_open = self.is_open and (has_left or not self.listed)
+        is_over = is_refused and bool(self.listed) and not has_left
+        is_open = self.is_open and not is_over
         return self._replace(granted=granted, is_open=is_open)
 
     def mask_without(self, topic: str, granted: int | None) -> int | None:

@@ -93,7 +93,7 @@ class Receivers:
         streams: Iterable[Connection] = (
             self._streams_of_user(topic)
             if groups is None
-            else [connection for group in groups for connection in group.members]
+            else [connection for group in list(groups) for connection in list(group.members)]
         )
         return sum(1 for stream in streams if sieve is None or sieve.passes(stream))
 

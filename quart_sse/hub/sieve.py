@@ -15,7 +15,7 @@ class Sieve:
 
     Args:
         where: Its filter; None for all connections.
-        exclude: Id of the connection that it is not for, or "".
+        exclude: Ids of connections that it is not for, with spaces between them, or "".
         errors: Logs errors of a filter's function; the connection is then sent nothing.
     """
 
@@ -23,14 +23,14 @@ class Sieve:
 
     def __init__(self, where: Filter | None, exclude: str, errors: ErrorLog) -> None:
         self._where = where
-        self._exclude = exclude
+        self._exclude = exclude.split()
         self._errors = errors
         # Metadata, which connections share, -> whether the filter agrees.
         self._found: dict[Metadata | None, bool] = {}
 
     def passes(self, connection: Connection) -> bool:
         """Whether the event is for a connection."""
-        if self._exclude and connection.id == self._exclude:
+        if connection.id in self._exclude:
             return False
         return self._where is None or self._agrees(connection.metadata)
 

@@ -74,12 +74,12 @@ class TopicSubscribers:
     @property
     def connections(self) -> list[Connection]:
         """The connections that listen to the topic."""
-        return [connection for group in self.groups for connection in group.members]
+        return [connection for group in list(self.groups) for connection in list(group.members)]
 
     @property
     def count(self) -> int:
         """Number of connections that listen to the topic."""
-        return sum(len(group.members) for group in self.groups)
+        return sum(len(group.members) for group in list(self.groups))
 
 
 class Subscribers(dict[str, TopicSubscribers]):
@@ -136,7 +136,7 @@ class Subscribers(dict[str, TopicSubscribers]):
         """Return the topics of a channel that have connections, with their number."""
         return {
             topic: subscribers.count
-            for topic, subscribers in self.items()
+            for topic, subscribers in list(self.items())  # other threads ask, too
             if topic.partition("?")[0] == channel and subscribers.groups
         }
 
@@ -144,9 +144,9 @@ class Subscribers(dict[str, TopicSubscribers]):
         """Return the groups that listen to any topic of a channel."""
         return {
             group
-            for topic, subscribers in self.items()
+            for topic, subscribers in list(self.items())
             if topic.partition("?")[0] == channel
-            for group in subscribers.groups
+            for group in list(subscribers.groups)
         }
 
     def showing(self, topic: str, fragment: str, root: str) -> list[Group]:

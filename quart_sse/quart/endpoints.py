@@ -190,9 +190,9 @@ class Endpoints:
         page = self._pages.current()
         if is_page and not isinstance(response.response, DataBody):
             # A streamed template runs in another context, so ask for the identity now.
-            await self._gate.identity()
+            is_user = await self._gate.identity() is not None and bool(self._host.keys())
             # The template runs after the headers are sent, so assume the worst of what it shows.
-            page.is_private = self._channels.are_private
+            page.is_private = is_user or self._channels.are_private
         if page.is_private and "Cache-Control" not in response.headers:
             # A shared cache must not serve one user's token to others. no-store also keeps the
             # page out of the back-forward cache, where its stream would stay open.

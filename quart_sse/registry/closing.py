@@ -1,6 +1,8 @@
 """Closing: topics and channels are taken off the open connections, in every process."""
 
 import asyncio
+import time
+from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +14,8 @@ from ..hub import Changes, Connection, Connections
 from ..wire import Ending
 from .hooks import Hooks
 
+#: Number of closed topics and channels against which opening streams are checked.
+REMEMBERED = 256
 #: Number of connections that are changed in one turn of the event loop.
 SLICE = 100
 
@@ -44,6 +48,8 @@ class Closing:
         self._presence = presence
         self._errors = errors
         self._tasks: set[asyncio.Task[None]] = set()
+        #: Time of receipt by ``time.monotonic``, topic and channel of the last ones.
+        self._recent: deque[tuple[float, str, str]] = deque(maxlen=REMEMBERED)
         control.handle("close", self._take, {"topic", "channel"})
 
     async def close(self, *, topic: str | None = None, channel: str | None = None) -> None:
@@ -55,10 +61,25 @@ class Closing:
         told = {"topic": topic} if channel is None else {"channel": channel}
         await self._control.tell("close", told)
 
+    def check(self, connection: Connection) -> None:
+        """End an opening stream if one of its topics was closed after its client was judged."""
+        recent = self._recent
+        is_unknown = len(recent) == recent.maxlen and recent[0][0] > connection.judged_at
+        if is_unknown or any(
+            at >= connection.judged_at
+            and any(
+                name == topic or name.partition("?")[0] == channel
+                for name in connection.subscription
+            )
+            for at, topic, channel in recent
+        ):
+            connection.end(Ending.RECHECK)
+
     def _take(self, told: Mapping[str, Any]) -> None:
         topic, channel = told.get("topic"), told.get("channel")
         if not isinstance(topic, str) and not isinstance(channel, str):
             raise TypeError("A topic or a channel must be named.")
+        self._recent.append((time.monotonic(), topic or "", channel or ""))
         topics = [topic] if isinstance(topic, str) else self._connections.topics_of(channel or "")
         meant = dict.fromkeys(each for name in topics for each in self._connections.listening(name))
         # One that still joins is waited for, and keeps no other one waiting.

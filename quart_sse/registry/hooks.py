@@ -1,6 +1,7 @@
 """Hooks: functions of the app that are called when connections come and go."""
 
 import asyncio
+import contextvars
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -127,7 +128,10 @@ class Hooks:
             self._plan(connection.id, calls)
 
     def _plan(self, id: str, calls: list[tuple[str, Callable[..., Any], tuple[Any, ...]]]) -> None:
-        task = asyncio.get_running_loop().create_task(self._run(id, self._last.get(id), calls))
+        # In a context of their own: the app may change a connection in the request of another user.
+        task = asyncio.get_running_loop().create_task(
+            self._run(id, self._last.get(id), calls), context=contextvars.Context()
+        )
         self._last[id] = task
 
         def forget(_: object) -> None:

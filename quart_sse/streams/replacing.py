@@ -38,7 +38,7 @@ class Replacing:
         if not secret or len(secret) > MAX_SECRET:
             return None
         other = self._connections.get(id_of(secret))
-        if other is None or other.is_ended:
+        if other is None or other.is_ended or other.bare or not other.pages:
             return None
         # A browser that keeps no cookie is given a name for each stream.
         is_unnamed = viewer.browser is None and other.is_browser_new

@@ -47,6 +47,14 @@ def last_event_id(request: Request) -> str | None:
 MAX_USER_AGENT = 256
 
 
+#: Longest id that is kept with a connection, in characters; no position of ours is longer.
+MAX_LAST_EVENT_ID = 512
+
+
+def _short(id: str | None) -> str | None:
+    return id if id is None or len(id) <= MAX_LAST_EVENT_ID else None
+
+
 @dataclass(slots=True)
 class Viewer:
     """The client of one stream, as its request describes it.
@@ -120,7 +128,7 @@ class Viewers:
             remote_address=request.remote_addr,
             # Most browsers are of a few kinds, which share one text.
             user_agent=sys.intern(request.headers.get("User-Agent", "")[:MAX_USER_AGENT]),
-            last_event_id=last_event_id(request),
+            last_event_id=_short(last_event_id(request)),
         )
 
     def name_browser(self, viewer: Viewer, request: Request) -> str | None:

@@ -13,9 +13,9 @@ from ..broker import Processes, Start
 from ..channels import AppChannels, PresenceTracker
 from ..config import Config
 from ..error_log import OnceLog
-from ..errors import BrokerUnavailable
+from ..errors import BrokerUnavailable, ConnectionClosedError
 from ..hub import Connection, Connections, Hub, Personal, Subscription
-from ..registry import Hooks
+from ..registry import Closing, Hooks
 from ..serving_loop import ServingLoop
 from ..wire import Ending, channel_topic, is_audience
 from .request import Viewer
@@ -72,6 +72,7 @@ class Streams:
         revocations: End opening streams whose clients were judged before a revocation.
         presence: Counts the connections of each topic.
         hooks: Are called when connections come and go.
+        closing: Ends opening streams whose clients were judged before a topic was closed.
         processes: Knows the id of this process, with which those of its connections begin.
         channels: The app's channels, which may have settings of their own.
         config: The app's settings.
@@ -85,12 +86,14 @@ class Streams:
         revocations: Revocations,
         presence: PresenceTracker,
         hooks: Hooks,
+        closing: Closing,
         processes: Processes,
         channels: AppChannels,
         config: Config,
         serving: ServingLoop,
     ) -> None:
         self._hooks = hooks
+        self._closing = closing
         self._processes = processes
         self._hub = hub
         self._connections = connections
@@ -116,6 +119,21 @@ class Streams:
             Ending.OVERLOADED.seconds,
         )
         return False
+
+    def is_full(
+        self, topics: Iterable[str], address: str | None, replaced: Connection | None
+    ) -> bool:
+        """Whether a new stream must wait, because the process or one of its topics is full.
+
+        Args:
+            topics: Names of its topics.
+            address: The client's IP address, or None.
+            replaced: The stream whose place it takes, which makes room for it; None for none.
+        """
+        if replaced is not None:
+            topics = [topic for topic in topics if topic not in replaced.subscription]
+            address = None
+        return self._connections.is_full(topics, address)
 
     def open_stream(
         self,
@@ -210,23 +228,30 @@ class Streams:
         ends_at = now + settings.max_age * random.uniform(0.8, 1.0)
         connection.ends_at = min(connection.ends_at, ends_at)
         # Other streams may have opened since the endpoint checked: authorize may take a while.
-        if self._connections.is_full(connection.subscription, connection.address):
+        if self.is_full(connection.subscription, connection.address, connection.replaced):
             connection.end(Ending.OVERLOADED)
             return
         if connection.replaced is None and self._connections.get(connection.id) is not None:
             connection.end(Ending.EVICTED)  # another stream has just opened with the app's own id
             return
+        replaced = connection.replaced
+        if replaced is not None and replaced.ending in (Ending.CLOSED, Ending.PAUSED):
+            connection.end(replaced.ending)  # the app has closed the connection meanwhile
+            return
         self._connections.enter(connection, is_multiplexed)
         self._hub.idle.watch(connection, settings.max_idle, now)
         self._revocations.check(connection)
+        self._closing.check(connection)
         if connection.is_ended:
             return
         try:
             await self._hub.join(connection, starts, granted, first)
             await self._take_over(connection)
-            connection.is_open = True
+            connection.is_open = not connection.is_ended
             self._hooks.note(connection)
             await self._presence.enter(connection)
+        except ConnectionClosedError:
+            pass  # it was ended while it opened
         except BrokerUnavailable as error:
             # No warning: the broker has logged one, and each reconnecting client logs this line.
             logger.info(

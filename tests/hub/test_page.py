@@ -20,13 +20,14 @@ def test_names_are_topics_and_audiences() -> None:
 
 def test_page_closes_with_its_last_topic() -> None:
     """Unless the app has added one, or it never had any."""
-    one = TWO.without("b", ())
+    one = TWO.without("b", (), is_refused=True)
 
     assert (one.granted, one.is_open) == (("a?x=1",), True)
-    assert not one.without("a?x=1", ()).is_open
-    assert one.without("a?x=1", {"c"}).is_open
-    assert not one._replace(is_same=False).without("a?x=1", {"c"}).is_open
-    assert Page((), (), True, True, True).without("a", ()).is_open
+    assert not one.without("a?x=1", (), is_refused=True).is_open
+    assert one.without("a?x=1", {"c"}, is_refused=True).is_open
+    assert not one._replace(is_same=False).without("a?x=1", {"c"}, is_refused=True).is_open
+    assert one.without("a?x=1", (), is_refused=False).is_open
+    assert Page((), (), True, True, True).without("a", (), is_refused=True).is_open
 
 
 def test_position_leaves_out_a_topic() -> None:
