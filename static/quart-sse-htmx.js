@@ -62,6 +62,12 @@
     }
   };
 
+  QuartSSE.provide("swap", () =>
+    htmx.defineExtension
+      ? (/** @type {string} */ html) => htmx.swap(document.body, html, { swapStyle: "none" })
+      : (/** @type {string} */ text) => htmx.swap({ sourceElement: document.body, swap: "none", text })
+  );
+
   if (!htmx.defineExtension) {
     htmx.registerExtension("quart-sse", {
       htmx_before_morph_node: (/** @type {any} */ old, /** @type {any} */ { newNode }) =>

@@ -2,7 +2,7 @@
  * quart-sse-plain.js: put fragments into pages without htmx; see sse_scripts(htmx=false).
  */
 QuartSSE.provide(
-  "plain",
+  "swap",
   () => (/** @type {string} */ html) =>
     document
       .createRange()

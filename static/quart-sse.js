@@ -13,7 +13,7 @@
 
 /**
  * What a page asks the worker for.
- * @typedef {{url: string, token: string, shareKey: string, position: string, mark: string}} Spec
+ * @typedef {{url: string, token: string, shareKey: string, position: string, mark: ?string}} Spec
  */
 /**
  * What the worker tells a page: a message of the stream by its fields, a state of the connection, or
@@ -78,8 +78,11 @@
 
   // -- the connection ------------------------------------------------------------------------------
 
-  /** @param {string} url */
-  const createConnection = (url) => {
+  /**
+   * Begin a connection with a subscription.
+   * @param {Subscription} initial
+   */
+  const createConnection = (initial) => {
     /** @type {Set<Subscription>} */
     const subscriptions = new Set();
     /** @type {?Message | undefined} */
@@ -117,10 +120,10 @@
      */
     const query = (shares) =>
       `${new URLSearchParams([
-        ...shares.flatMap((share, i) => [
-          ["t", /** @type {Subscription} */ (share.at(-1)).token],
-          ["since", [...new Set(share.map((each) => each.position))].join()],
-          ...share.flatMap((each) => (each.mark && !each.admitted ? [["first", `${i}.${each.mark}`]] : [])),
+        ...shares.flatMap((/** @type {any[]} */ share) => [
+          ["t", share.at(-1).token],
+          ["since", [...new Set(share.map((each) => each.position))]],
+          ["first", share.map((each) => (each.admitted ? "" : each.mark))],
         ]),
         ["replaces", opened.secret],
       ])}`;
@@ -162,9 +165,11 @@
       const shares = getShares();
       const type = "text/event-stream";
       // A redirect may lead to another origin, and what is no stream may be a file of users.
-      /** @type {RequestInit} */
-      const options = { headers: { Accept: type }, signal: run.signal, redirect: "error" };
-      const response = await fetch(`${url}?${query(shares)}`, options);
+      const response = await fetch(`${initial.url}?${query(shares)}`, {
+        headers: { Accept: type },
+        signal: run.signal,
+        redirect: "error",
+      });
       if (!response.ok || !response.headers.get("Content-Type")?.startsWith(type))
         throw `status ${response.status}`;
       const body = /** @type {ReadableStream} */ (response.body);
@@ -209,18 +214,22 @@
       // The key of an event is its name; what has none is for all.
       const key = event || message.key;
       const topic = /\./.test(key) && key.replace(/\.[^?]*/, "");
-      shares.flat().forEach((subscription) => {
-        const order = compare(id, subscription.position);
-        // A tab gets what it listens to and does not have; messages about the stream are not for tabs.
-        const isFor = topic
-          ? (message.for || subscription.mark) === subscription.mark &&
-            subscription.admitted.includes(topic) &&
-            !(event && order <= 0)
-          : !event || event === "sse-reset";
-        if (isFor) subscription.post(message);
-        // The id of a farewell (sse-stop, sse-holdoff) is no position.
-        if (id && !(order < 0) && !isFarewell) subscription.position = id;
-      });
+      shares.forEach((share, i) =>
+        share.forEach((subscription) => {
+          // Of a page alone on the stream, the server has said in the id what it is sent.
+          message.id = id && id + (opened.masks?.[i] || "");
+          const order = compare(id, subscription.position);
+          // A tab gets what it listens to and does not have; messages about the stream are not for tabs.
+          const isFor = topic
+            ? (message.for || [subscription.mark]).includes(subscription.mark) &&
+              subscription.admitted.includes(topic) &&
+              !(event && order <= 0)
+            : !event || event === "sse-reset";
+          if (isFor) subscription.post(message);
+          // The id of a farewell (sse-stop, sse-holdoff) is no position.
+          if (id && !(order < 0) && !isFarewell) subscription.position = message.id;
+        })
+      );
     };
 
     /**
@@ -242,7 +251,7 @@
      * @param {Subscription} subscription
      */
     const add = (subscription) => {
-      if (subscription.url !== url) return false;
+      if (subscription.url !== initial.url) return false;
       subscriptions.add(subscription);
       const shares = getShares();
       if (shares[1] && (shares[MAX_SHARES] || query(shares)[MAX_BYTES]))
@@ -268,7 +277,7 @@
     }, PING);
 
     connections.push(add);
-    return add;
+    add(initial);
   };
 
   /**
@@ -284,7 +293,7 @@
       if (subscription && subscription.token !== spec?.token) subscription = subscription.leave();
       if (!spec || subscription) return;
       subscription = { ...spec, post: (/** @type {Message} */ message) => port.postMessage(message) };
-      connections.some((add) => add(subscription)) || createConnection(subscription.url)(subscription);
+      connections.some((add) => add(subscription)) || createConnection(subscription);
     };
     port.onmessage = ({ data }) => {
       clearTimeout(timeout);
@@ -328,6 +337,8 @@
   const waiting = []; // calls of functions that have not come yet
   /** @type {string[]} */
   const seenIds = []; // of the last events
+  /** @type {string[]} */
+  const seenNames = []; // of those without an id, which many with one must not drive out
   const random = () => `${Math.random()}`.slice(2);
   const page = random();
   /** @type {string[]} */
@@ -544,7 +555,7 @@
   const put = (key, html) =>
     isShown(key) &&
     // One at a time: htmx 4 looks for the targets of all before it changes anything.
-    html.split(OPEN).forEach((one, i) => i && swap(OPEN + one.replace(`']"`, `']${outside}"`)));
+    html.split(OPEN).forEach((one, i) => i && use("swap", OPEN + one.replace(`']"`, `']${outside}"`)));
   /** @param {string} key */
   const isShown = (key) => document.querySelector(`[data-sse='${key}']${outside}`);
 
@@ -561,7 +572,7 @@
     const { spec } = subscription;
     if (id) spec.position = id;
     if (stream) {
-      spec.mark = ""; // it is a new page no more
+      spec.mark = null; // it is a new page no more, so no list of marks has its own
       secret = stream.secret;
       append(ownOrigins, `${stream.id}.${page}`);
     }
@@ -593,8 +604,9 @@
       if (event === "sse-reset") return emit(element, event);
       // Another subscription may have the topic too, and a restored page asks for what it had.
       const [exact] = (once || id).split(/[~@]/);
-      if (seenIds.includes(exact)) return;
-      if (exact) append(seenIds, exact);
+      const seen = once ? seenNames : seenIds;
+      if (seen.includes(exact)) return;
+      if (exact) append(seen, exact);
       if (/\.sse-/.test(event)) {
         loadFiles(data);
         return use("update", exact);
@@ -626,13 +638,4 @@
   // A page in the back-forward cache must not hold what it cannot read.
   addEventListener("pagehide", unsubscribeAll);
   addEventListener("pageshow", subscribeAll);
-
-  // -- htmx ------------------------------------------------------------------------------------------
-
-  /** @type {(html: string) => void} */
-  const swap = !htmx
-    ? (html) => use("plain", html)
-    : htmx.defineExtension
-      ? (html) => htmx.swap(document.body, html, { swapStyle: "none" })
-      : (text) => htmx.swap({ sourceElement: document.body, swap: "none", text });
 })();

@@ -52,8 +52,8 @@ class Admission:
     own_tokens: list[int] = field(default_factory=list)
     #: numbers of the tokens that are bound to no identity
     unbound_tokens: list[int] = field(default_factory=list)
-    #: bit of the user's own events in the positions of the first token, if it is bound
-    user_bit: int = 0
+    #: token that is bound to an identity -> bit of the user's own events in positions
+    user_bits: dict[int, int] = field(default_factory=dict)
 
     def tokens_for(self, identity: str | None) -> list[int]:
         """Return the numbers of the tokens whose pages were made for a client.
@@ -176,8 +176,8 @@ class Judgement:
             if token is None:
                 admission.refused_tokens.append(number)
                 continue
-            if token.is_bound and number == 0:
-                admission.user_bit = 1 << len(token.topics)
+            if token.is_bound:
+                admission.user_bits[number] = 1 << len(token.topics)
             if token.is_bound and token.is_signed:
                 admission.own_tokens.append(number)
             if not token.is_bound:

@@ -88,10 +88,11 @@ class PresenceTracker:
         Raises:
             BrokerUnavailable: If the broker cannot be reached.
         """
-        replaced = connection.replaced
+        streams = self._connections.streams_of(connection.id)
+        known = {topic for each in streams if each is not connection for topic in each.subscription}
         for topic in connection.subscription:
             await self._broker.enter(topic, {connection.id: _who(connection)})
-            if replaced is None or topic not in replaced.subscription:
+            if topic not in known:
                 await self._refresh(topic)
 
     async def join(self, topic: str, connection: Connection) -> None:

@@ -5,9 +5,10 @@ This package is private: it may change in any release.
 
 from .batch import Batch, Part, Personal
 from .changes import Changes
-from .connection import Connection, Subscription, id_of, process_of
+from .connection import Connection, Subscription
 from .connections import Connections
 from .hub import Hub
+from .lasting import id_of, process_of
 from .limits import ChannelLimits
 from .metadata import Metadata, metadata_of
 from .outgoing import Outgoing

@@ -1,13 +1,14 @@
 """Changes of single connections by the app: messages for one, topics added and taken off."""
 
 import asyncio
+from collections.abc import Iterable
 
 from ..broker import Broker
 from ..errors import BrokerUnavailable, ConnectionClosedError
-from ..wire import Ending, encode_refused
+from ..wire import Ending, channel_topic, encode_refused
 from .audiences import Audiences
 from .batch import Batch, Part
-from .connection import Connection, Subscription
+from .connection import Connection
 from .connections import Connections
 from .delivery import RECHECK_LINGER, Delivery
 from .group import Joining
@@ -51,25 +52,31 @@ class Changes:
         self._delivery = delivery
         self._timeout = timeout
 
-    def send(self, connection: Connection, outgoing: Outgoing) -> bool:
-        """Send a stream an event for its connection alone, behind all that is pending for it.
+    def send(self, streams: Iterable[Connection], outgoing: Outgoing) -> bool:
+        """Send an event for one connection alone, behind all that is pending for it.
+
+        Args:
+            streams: The streams of the connection.
+            outgoing: The event.
 
         Returns:
-            Whether the stream is open.
+            Whether a stream is open.
         """
-        if connection.is_ended or not self._send(connection, outgoing):
-            return False
-        connection.sent = _newest((*connection.sent, (self._now(), outgoing)), self._now())
-        return True
+        sent = [each for each in streams if not each.is_ended and self._send(each, outgoing)]
+        if sent and sent[-1].may_be_replaced:
+            lasting = sent[-1].lasting
+            lasting.sent = _newest((*lasting.sent, (self._now(), outgoing)), self._now())
+        return bool(sent)
 
-    def send_again(self, connection: Connection, replaced: Connection) -> None:
-        """Send a stream what was sent just now to the one that it takes the place of.
+    def send_again(self, connection: Connection) -> None:
+        """Send a stream the last events for its connection alone, of which the client drops copies.
 
-        Its client may read the new stream first, and then no longer the bytes that are on their way
-        over the old one. It drops what it has.
+        While one stream takes the place of another, the client may read the new one first, and then
+        no longer the bytes that are on their way over the old one.
         """
-        connection.sent = _newest(replaced.sent, self._now())
-        for _, outgoing in connection.sent:
+        lasting = connection.lasting
+        lasting.sent = _newest(lasting.sent, self._now())
+        for _, outgoing in lasting.sent:
             self._send(connection, outgoing)
 
     @staticmethod
@@ -98,27 +105,109 @@ class Changes:
             connection.feed(Batch.of(parts))
         connection.end(ending, retry_ms)
 
-    async def subscribe(self, connection: Connection, topic: str, audience: str) -> bool:
-        """Subscribe a stream to a topic, whose events it is sent from now on.
+    # -- topics ------------------------------------------------------------------------------------
+
+    async def subscribe(self, id: str, topic: str) -> bool:
+        """Subscribe a connection to a topic, whose events it is sent from now on.
+
+        Args:
+            id: The connection's id.
+            topic: The topic's name.
+
+        Returns:
+            Whether some page of it was not sent the topic before.
+
+        Raises:
+            ConnectionClosedError: If no stream of it is open.
+            BrokerUnavailable: If the broker does not confirm the topic in time.
+        """
+        self._newest(id)
+        await self._confirm(topic)
+        connection = self._newest(id)
+        lasting, is_new = connection.lasting, not _is_known(connection, topic)
+        lasting.made |= {topic}
+        lasting.removed -= {topic}
+        await self._apply_to_all(id)
+        return is_new
+
+    async def unsubscribe(self, id: str, topic: str) -> bool:
+        """Take a topic off a connection, until a page that lists it is loaded.
+
+        Args:
+            id: The connection's id.
+            topic: The topic's name.
+
+        Returns:
+            Whether it listened to the topic.
+
+        Raises:
+            ConnectionClosedError: If no stream of it is open.
+        """
+        connection = self._newest(id)
+        was_known = topic in connection.wanted
+        _remove(connection, topic)
+        await self._apply_to_all(id)
+        return was_known
+
+    async def refuse(self, connection: Connection, topic: str) -> bool:
+        """Take a topic off a stream and its connection, and tell the client.
 
         Args:
             connection: The stream.
             topic: The topic's name.
-            audience: Topic of the audience of its channel.
 
         Returns:
-            Whether it did not listen to the topic before.
+            Whether the stream listened to the topic.
+        """
+        if not await self._has_replay(connection) or topic not in connection.subscription:
+            return False
+        _remove(connection, topic)
+        self.apply(connection, refused=topic)
+        return True
+
+    def apply(self, connection: Connection, refused: str | None = None) -> None:
+        """Change a stream that has its replay as the app has changed its connection.
+
+        Args:
+            connection: The stream.
+            refused: A topic of which the client is told that it is refused; None for none.
+        """
+        before, subscription = connection.subscription, connection.wanted
+        if subscription.keys() == before.keys() and connection.made == connection.lasting.made:
+            return
+        for topic in subscription.keys() - before.keys():
+            self._audiences.join(connection, channel_topic(topic.partition("?")[0]))
+        connection.follow(refused)
+        self._connections.recount(connection, subscription)
+        joining = self._groups.change(connection, subscription, connection.mask)
+        if refused is not None:
+            joining.pending.append(Part(None, encode_refused(topics=[refused])))
+        if connection.pages:
+            joining.pending.append(Part(None, connection.encode_opening()))
+        self._delivery.flush(joining)
+        self._groups.share_bytes()
+
+    def _newest(self, id: str) -> Connection:
+        """Return a connection's newest stream that is open.
 
         Raises:
-            ConnectionClosedError: If the stream has ended.
-            BrokerUnavailable: If the broker does not confirm the topic in time.
+            ConnectionClosedError: If none is.
         """
-        await self._wait_for_replay(connection)
-        if _is_known(connection, topic):
-            return False
-        loop = asyncio.get_running_loop()
-        self._subscribers.keep(topic, loop.time() + self._timeout + RECHECK_LINGER)
-        self._audiences.keep(audience, loop.time() + self._timeout + RECHECK_LINGER)
+        for stream in reversed(self._connections.streams_of(id)):
+            if not stream.is_ended:
+                return stream
+        raise ConnectionClosedError(id)
+
+    async def _confirm(self, topic: str) -> None:
+        """Let the broker confirm a topic and its channel's audience, and keep both for a while.
+
+        Raises:
+            BrokerUnavailable: If it does not in time.
+        """
+        audience = channel_topic(topic.partition("?")[0])
+        kept_until = self._now() + 2 * self._timeout + RECHECK_LINGER
+        self._subscribers.keep(topic, kept_until)
+        self._audiences.keep(audience, kept_until)
         try:
             async with asyncio.timeout(self._timeout):
                 await self._broker.subscribe([topic, audience])
@@ -127,78 +216,48 @@ class Changes:
                 f"The broker did not confirm the topic {topic!r} within {self._timeout:g} s "
                 "(QUART_SSE_JOIN_TIMEOUT). Subscribe again."
             ) from None
-        await self._wait_for_replay(connection)
-        if _is_known(connection, topic):  # another call was faster
-            return False
-        self._audiences.join(connection, audience)
-        connection.made |= {topic}
-        connection.removed -= {topic}
-        self._change(connection, {topic: frozenset(), **connection.subscription})
-        return True
 
-    async def unsubscribe(
-        self, connection: Connection, topic: str, *, is_refused: bool = False
-    ) -> bool:
-        """Take a topic off a stream.
-
-        Args:
-            connection: The stream.
-            topic: The topic's name.
-            is_refused: Whether the client is sent ``sse-refused``.
-
-        Returns:
-            Whether it listened to the topic.
+    async def _apply_to_all(self, id: str) -> None:
+        """Change all streams of a connection; those that join are changed when they have joined.
 
         Raises:
-            ConnectionClosedError: If the stream has ended.
+            ConnectionClosedError: If the last of them has ended meanwhile.
         """
-        await self._wait_for_replay(connection)
-        if topic not in connection.subscription:
-            return False
-        left = {name: shown for name, shown in connection.subscription.items() if name != topic}
-        connection.made -= {topic}
-        connection.removed |= {topic}
-        connection.pages = tuple(
-            page.without(topic, connection.made, is_refused=is_refused) for page in connection.pages
-        )
-        self._change(connection, left, refused=topic if is_refused else None)
-        return True
+        done: set[Connection] = set()
+        is_applied = False
+        while left := [each for each in self._connections.streams_of(id) if each not in done]:
+            done.update(left)
+            # Oldest first: its client reads that one while the next one joins.
+            for stream in left:
+                if await self._has_replay(stream):
+                    self.apply(stream)
+                    is_applied = True
+        if not is_applied:
+            raise ConnectionClosedError(id)
 
-    async def _wait_for_replay(self, connection: Connection) -> None:
-        """Wait until a stream has its replay.
-
-        Raises:
-            ConnectionClosedError: If it has ended.
-        """
+    async def _has_replay(self, connection: Connection) -> bool:
+        """Wait until a stream has its replay; return whether it is open then."""
         group = self._groups.of(connection)
         if isinstance(group, Joining):
             await group.released()
-        if connection.is_ended or self._groups.of(connection) is None:
-            raise ConnectionClosedError(connection.id)
+        return not connection.is_ended and self._groups.of(connection) is not None
 
-    def _change(
-        self, connection: Connection, subscription: Subscription, refused: str | None = None
-    ) -> None:
-        group = self._groups.of(connection)
-        granted = None if group is None else group.granted
-        if refused is not None and len(connection.pages) == 1:
-            # A later grant starts from the page, not from a position that has passed this topic.
-            granted = connection.pages[0].mask_without(refused, granted)
-        self._connections.recount(connection, subscription)
-        joining = self._groups.change(connection, subscription, granted)
-        if refused is not None:
-            joining.pending.append(Part(None, encode_refused(topics=[refused])))
-        if connection.pages:
-            joining.pending.append(Part(None, connection.encode_opening()))
-        self._delivery.flush(joining)
-        self._groups.share_bytes()
+
+def _remove(connection: Connection, topic: str) -> None:
+    """Take a topic off what lasts of a connection, until a page that lists it is loaded."""
+    lasting = connection.lasting
+    # What no page lists does not come back, and need not be remembered.
+    if topic not in lasting.made or any(topic in page.listed for page in connection.pages):
+        lasting.removed |= {topic}
+    lasting.made -= {topic}
 
 
 def _is_known(connection: Connection, topic: str) -> bool:
-    """Whether a connection listens to a topic in all of its pages that the app may change."""
-    if topic not in connection.subscription or topic in connection.made:
-        return topic in connection.made
-    return all(topic in page.granted for page in connection.pages if page.is_same)
+    """Whether all pages of a connection that the app may change are sent a topic."""
+    if topic in connection.lasting.made:
+        return True
+    pages = [page for page in connection.pages if page.is_same]
+    return topic in connection.wanted and all(topic in page.granted for page in pages)
 
 
 def _newest(sent: tuple[Sent, ...], now: float) -> tuple[Sent, ...]:

@@ -1,22 +1,16 @@
 """One open stream of one client: its subscription, its pending bytes, its ending."""
 
 import asyncio
-import base64
-import hashlib
 import json
-import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
 
 from ..config import Config
-from ..wire import Ending, Id, Position, encode_body, encode_preamble
+from ..wire import Ending, Id, Position, encode_body, encode_mask, encode_preamble
 from .batch import Batch, Part, Personal
+from .lasting import Lasting
 from .metadata import Metadata
 from .page import Page
-
-#: Number of characters of a process's id, with which the ids of its connections begin.
-PROCESS = 16
 
 #: Of the stream of a view, which no page of ours has opened.
 NO_PAGES: tuple[Page, ...] = ()
@@ -68,13 +62,11 @@ class Connection:
         "bare",
         "browser",
         "busy_since",
-        "connected_at",
         "ending",
         "ends_at",
         "expired",
         "heartbeat",
         "hooks",
-        "id",
         "identity",
         "inside",
         "is_browser_new",
@@ -83,20 +75,17 @@ class Connection:
         "judged_at",
         "kick",
         "last_event_id",
+        "lasting",
         "loader",
         "made",
         "may_see",
         "metadata",
         "pages",
         "remote_address",
-        "removed",
         "renew",
         "renew_at",
-        "replaced",
         "retry_ms",
         "root",
-        "secret",
-        "sent",
         "subscription",
         "user_agent",
     )
@@ -117,11 +106,9 @@ class Connection:
         metadata: Metadata | None = None,
         process: str = "",
     ) -> None:
-        secret = f"{process:0>{PROCESS}.{PROCESS}}{secrets.token_urlsafe(18)}"
-        self.id: str = id_of(secret)
+        #: What it shares with the other streams of its connection.
+        self.lasting: Lasting = Lasting.of(process)
         self.subscription: Subscription = subscription
-        #: By which the client proves that it is this connection's.
-        self.secret: str = secret
         self.pages: tuple[Page, ...] = NO_PAGES  #: the page of each token
         self.expired: tuple[int, ...] = ()  #: numbers of the tokens that have expired
         self.identity: str | None = identity
@@ -131,16 +118,8 @@ class Connection:
         self.root: str = root
         #: Topics of the audiences that the connection belongs to.
         self.audiences: tuple[str, ...] = ()
-        #: Topics that the app has subscribed the connection to; they are in ``subscription``, too.
+        #: Topics of ``lasting.made`` that this stream has.
         self.made: frozenset[str] = frozenset()
-        #: Topics that were taken off the connection while its pages go on.
-        self.removed: frozenset[str] = frozenset()
-        #: The last events for this connection alone, with their loop times; see ``Changes.send``.
-        self.sent: tuple[Any, ...] = ()
-        #: Stream of the same connection that this one takes the place of, while both are open.
-        self.replaced: Connection | None = None
-        #: Time at which the first stream of the connection opened, in seconds since 1970.
-        self.connected_at: float = time.time()
         self.last_event_id: str | None = None  #: id with which the client came
         self.remote_address: str | None = None
         self.user_agent: str = ""
@@ -241,10 +220,21 @@ class Connection:
         self.busy_since = self._loop.time()
         waiter.set_result(data)
 
-    def discard(self) -> None:
-        """Drop all pending bytes, before a reset or an ending that makes up for them."""
+    def discard(self) -> bool:
+        """Drop all pending bytes, before a reset or an ending that makes up for them.
+
+        Returns:
+            Whether there were any.
+        """
+        is_any = bool(self._ahead or self._pending)
         self._ahead.clear()
         self._take()
+        return is_any
+
+    @property
+    def may_be_replaced(self) -> bool:
+        """Whether the client may open another stream of the same connection: our script does."""
+        return bool(self.pages) and not self.bare
 
     def ahead(self, chunks: list[bytes]) -> None:
         """Send encoded messages before all pending ones; they do not count against the bound.
@@ -277,12 +267,20 @@ class Connection:
             self._wake(waiter, None)
 
     @property
+    def id(self) -> str:
+        """The connection's id, which its streams share."""
+        return self.lasting.id
+
+    @property
     def introduction(self) -> dict[str, object]:
         """Data of ``sse-open``: who the connection is, and what each token's page is sent."""
-        data: dict[str, object] = {"id": self.id, "secret": self.secret}
+        data: dict[str, object] = {"id": self.id, "secret": self.lasting.secret}
         if self.pages:
             data["topics"] = [page.granted for page in self.pages]
             data["names"] = [page.names(self.made) for page in self.pages]
+        masks = [encode_mask(page.mask) for page in self.pages]
+        if len(masks) > 1 and any(masks):
+            data["masks"] = masks
         return data | {"expired": self.expired} if self.expired else data
 
     def encode_opening(self, retry_ms: int | None = None) -> bytes:
@@ -299,19 +297,38 @@ class Connection:
         return (*self.subscription, *self.audiences)
 
     @property
+    def wanted(self) -> Subscription:
+        """What the stream listens to once it has followed what the app has changed."""
+        lasting = self.lasting
+        granted = {topic for page in self.pages for topic in page.granted}
+        gone = lasting.removed | (self.made - lasting.made - granted)
+        kept = {topic: shown for topic, shown in self.subscription.items() if topic not in gone}
+        return {**dict.fromkeys(lasting.made, frozenset[str]()), **kept}
+
+    def follow(self, refused: str | None = None) -> None:
+        """Follow what the app has changed of the connection; the topics are changed elsewhere.
+
+        Args:
+            refused: A topic of which the client is told that it is refused; None for none.
+        """
+        lasting = self.lasting
+        self.made = lasting.made
+        self.pages = tuple(
+            page.without(lasting.removed, lasting.made, refused) for page in self.pages
+        )
+
+    @property
+    def mask(self) -> int | None:
+        """What a page alone on the stream is sent, as a bitmask for positions; None for all.
+
+        Pages that share a stream have one each, which ``sse-open`` says.
+        """
+        return self.pages[0].mask if len(self.pages) == 1 else None
+
+    @property
     def is_empty(self) -> bool:
         """Whether neither the stream nor any page of it has a topic left."""
         return not self.subscription and not any(page.is_open for page in self.pages)
-
-    def take_over(self, other: "Connection") -> None:
-        """Be the next stream of another one's connection: with its id, and what the app has made.
-
-        Args:
-            other: The open stream that this one takes the place of.
-        """
-        self.id, self.secret = other.id, other.secret
-        self.connected_at = other.connected_at
-        self.replaced = other
 
     def _requeue(self, waiter: "asyncio.Future[bytes | None]") -> None:
         """Put bytes back that were handed to a waiter whose task was cancelled meanwhile."""
@@ -351,19 +368,3 @@ class Connection:
             farewell, self._farewell = self._farewell, b""
             return farewell
         raise StopAsyncIteration
-
-
-def id_of(secret: str) -> str:
-    """Return the id of the connection whose client holds a secret.
-
-    It begins with the id of the connection's process, as the secret does. Events show it to other
-    clients as their ``origin``; the hash keeps the secret from them.
-    """
-    digest = base64.urlsafe_b64encode(hashlib.sha256(secret.encode()).digest())[:16].decode()
-    return f"{secret[:PROCESS]}.{digest}"
-
-
-def process_of(id: str) -> str | None:
-    """Return the id of the process that a connection's id names; None for an id of the app's."""
-    process, dot, _ = id.partition(".")
-    return process if dot else None

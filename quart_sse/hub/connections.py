@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Iterator
 
 from ..config import Config
 from ..wire import Ending
+from .chains import Chains
 from .connection import Connection
 from .limits import Limits
 from .subscribers import Subscribers
@@ -27,8 +28,7 @@ class Connections:
     ) -> None:
         self._limits = Limits(config, subscribers) if limits is None else limits
         self._subscribers = subscribers
-        self._by_id: dict[str, Connection] = {}
-        self._replaced: dict[Connection, None] = {}  #: streams whose id names a newer one
+        self._chains = Chains()
         self._by_owner: dict[tuple[str, str], dict[Connection, None]] = {}
         self.is_closing: bool = False  #: whether the server stops, so that no further stream opens
         self.emptied: asyncio.Event = asyncio.Event()  #: set while there are no connections
@@ -36,29 +36,24 @@ class Connections:
 
     def __len__(self) -> int:
         """Return the number of open streams."""
-        return len(self._by_id) + len(self._replaced)
+        return len(self._chains)
 
     def __iter__(self) -> Iterator[Connection]:
         """Iterate over a copy of the open streams, which may enter and leave meanwhile."""
-        return iter([*self._by_id.values(), *self._replaced])
+        return iter(self._chains)
 
     @property
     def newest(self) -> Collection[Connection]:
         """The newest stream of each connection."""
-        return self._by_id.values()
+        return self._chains.newest
 
     def get(self, id: str) -> Connection | None:
         """Return the newest stream of the connection with an id; None if it is not open here."""
-        return self._by_id.get(id)
+        return self._chains.get(id)
 
     def streams_of(self, id: str) -> list[Connection]:
         """Return the streams of a connection, oldest first: two while one replaces the other."""
-        found: list[Connection] = []
-        connection = self._by_id.get(id)
-        while connection is not None:
-            found.insert(0, connection)
-            connection = connection.replaced
-        return found
+        return self._chains.of(id)
 
     def of(self, kind: str, value: str | None) -> list[Connection]:
         """Return the open connections of one identity, browser or address.
@@ -80,15 +75,22 @@ class Connections:
 
     # -- entering and leaving ----------------------------------------------------------------------
 
-    def is_full(self, topics: Iterable[str] = (), address: str | None = None) -> bool:
+    def is_full(
+        self, topics: Iterable[str] = (), address: str | None = None, id: str | None = None
+    ) -> bool:
         """Whether the process, a channel, a topic or the address has reached its limit.
 
         Args:
-            topics: Names of the topics to which a new connection would listen.
-            address: The new connection's IP address, or None.
+            topics: Names of the topics to which a new stream would listen.
+            address: The new stream's IP address, or None.
+            id: Id of its connection, whose only stream makes room for it; None for a new one.
         """
+        number, before = len(self), [] if id is None else self.streams_of(id)
+        if len(before) == 1:
+            topics = [topic for topic in topics if topic not in before[0].subscription]
+            number, address = number - 1, None
         of_address = len(self._by_owner.get(("address", address or ""), ()))
-        return self._limits.is_full(len(self), topics, address, of_address)
+        return self._limits.is_full(number, topics, address, of_address)
 
     def say_full(self, message: str, *args: object) -> None:
         """Log why new streams are held off, each line at most once a minute.
@@ -109,18 +111,20 @@ class Connections:
         """
         for owner in _owners(connection):
             held = self._by_owner.setdefault(owner, {})
-            replaced = connection.replaced
-            live = [other for other in held if not other.is_ended and other is not replaced]
+            if owner[0] != "address":  # many users may have the same one
+                self._evict(owner[0], held, connection.id, is_multiplexed)
             held[connection] = None
-            for other in live[: self._limits.to_evict(owner[0], len(live), is_multiplexed)]:
-                other.end(Ending.EVICTED)
-        if connection.replaced is not None:  # it may have left since, or been replaced by another
-            connection.replaced = self._by_id.get(connection.id)
-        if connection.replaced is not None:
-            self._replaced[connection.replaced] = None
-        self._by_id[connection.id] = connection
+        self._chains.add(connection)
         self._limits.change((), connection.subscription)
         self.emptied.clear()
+
+    def _evict(self, owner: str, held: Iterable[Connection], id: str, is_multiplexed: bool) -> None:
+        """End the oldest of an owner's connections beyond its limit, before another one enters."""
+        others = [self.get(each.id) for each in held if each.id != id]
+        live = [*dict.fromkeys(each for each in others if each and not each.is_ended)]
+        for other in live[: self._limits.to_evict(owner, len(live), is_multiplexed)]:
+            for stream in self.streams_of(other.id):
+                stream.end(Ending.EVICTED)
 
     def leave(self, connection: Connection) -> bool:
         """Remove a connection, if it has entered.
@@ -133,7 +137,9 @@ class Connections:
             held.pop(connection, None)
             if not held:
                 self._by_owner.pop(owner, None)
-        is_last = self._remove(connection)
+        if connection in self._chains:
+            self._limits.change(connection.subscription, ())
+        is_last = self._chains.remove(connection)
         if not len(self):
             self.emptied.set()
         return is_last
@@ -145,36 +151,12 @@ class Connections:
             connection: The connection.
             topics: Names of its topics from then on.
         """
-        if self._has(connection):
+        if connection in self._chains:
             self._limits.change(connection.subscription, topics)
-
-    def _has(self, connection: Connection) -> bool:
-        is_newest = self._by_id.get(connection.id) is connection
-        return is_newest or connection in self._replaced
-
-    def _remove(self, connection: Connection) -> bool:
-        if self._has(connection):
-            self._limits.change(connection.subscription, ())
-        replaced, connection.replaced = connection.replaced, None
-        newest = self._by_id.get(connection.id)
-        if newest is connection and replaced is None:
-            del self._by_id[connection.id]
-            return True
-        if newest is connection and replaced is not None:
-            # Its client has gone before it opened, and reads the one before.
-            del self._replaced[replaced]
-            self._by_id[connection.id] = replaced
-        elif connection in self._replaced:
-            del self._replaced[connection]
-            for other in self.streams_of(connection.id):
-                if other.replaced is connection:
-                    other.replaced = replaced
-        return False
 
     def clear(self) -> None:
         """Forget the connections of a loop that has ended."""
-        self._by_id.clear()
-        self._replaced.clear()
+        self._chains.clear()
         self._by_owner.clear()
         self._limits.clear()
         self.emptied = asyncio.Event()

@@ -246,7 +246,6 @@ class Hub:
         self,
         connection: Connection,
         starts: Mapping[str, Start],
-        granted: int | None = None,
         first: Iterable[bytes] = (),
     ) -> None:
         """Replay what a connection missed, and let it go live.
@@ -256,7 +255,6 @@ class Hub:
         Args:
             connection: The new connection.
             starts: Topic -> the position at which it starts.
-            granted: Bitmask of the granted topics of its URL, for positions; None if all were.
             first: Encoded messages that go out before what it missed.
 
         Raises:
@@ -266,10 +264,9 @@ class Hub:
         """
         self._roots.at(connection.root)
         self._roots.enter(connection.root)
-        joining = self._groups.add(connection, granted)
+        joining = self._groups.add(connection, connection.mask)
         self._audiences.add(connection)
-        if connection.replaced is not None:
-            self.changes.send_again(connection, connection.replaced)
+        self.changes.send_again(connection)
         try:
             async with asyncio.timeout(self._config.join_timeout):
                 await self._broker.subscribe([*connection.subscription, *connection.audiences])
@@ -366,7 +363,7 @@ class Hub:
             group.has_gap = True
             return
         joining = self._groups.separate(connection)
-        connection.discard()
+        is_lost = connection.discard()
         starts = {
             topic: Start(replay.position, fragments, self._declared.keep(topic))
             for topic, fragments in connection.subscription.items()
@@ -377,7 +374,11 @@ class Hub:
         topics = set(starts)
         kept = {topic for topic in topics if starts[topic].keep.events}
         reset = Replay(replay.position, [], kept, replay.changes, topics)
-        self._resumer.admit(joining, starts, reset, [])
+        # What has no place in the order comes in no replay.
+        opening = [connection.encode_opening(connection.retry_ms)] if is_lost else []
+        self._resumer.admit(joining, starts, reset, opening)
+        if is_lost:
+            self.changes.send_again(connection)
 
     def leave(self, connection: Connection) -> None:
         """Remove a connection, if it has joined."""

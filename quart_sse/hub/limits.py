@@ -147,13 +147,11 @@ class Limits:
         """Return how many of an owner's connections must end before another one enters.
 
         Args:
-            owner: ``identity``, ``browser`` or ``address``.
+            owner: ``identity`` or ``browser``.
             number: Number of the owner's open connections.
             is_multiplexed: Whether the browser shares one socket among its requests (HTTP/2), so
                 that the limit per browser need not keep sockets free for other requests.
         """
-        if owner == "address":
-            return 0  # many users may have the same one
         config = self._config
         is_own_limit = owner == "browser" and not is_multiplexed
         limit = config.max_per_browser if is_own_limit else config.max_per_identity

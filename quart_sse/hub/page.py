@@ -1,6 +1,6 @@
 """Pages: what each page of a connection is sent, by its token."""
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import NamedTuple
 
 from ..wire import CONNECTION, EVERYONE, USER
@@ -16,6 +16,7 @@ class Page(NamedTuple):
         is_same: Whether it was made for whoever the client is, so that it is sent what the app
             sends to the connection.
         is_user: Whether it is sent the events of its user.
+        is_bound: Whether it was made for a user, whoever the client is.
     """
 
     listed: tuple[str, ...]
@@ -23,6 +24,7 @@ class Page(NamedTuple):
     is_open: bool
     is_same: bool
     is_user: bool
+    is_bound: bool
 
     def names(self, made: Iterable[str]) -> list[str]:
         """Return the names under which the page is sent messages: its topics and audiences.
@@ -41,30 +43,27 @@ class Page(NamedTuple):
             names.append(USER)
         return list(dict.fromkeys(names + added))
 
-    def without(self, topic: str, made: Iterable[str], *, is_refused: bool) -> "Page":
-        """Return the page without a topic.
+    def without(
+        self, topics: Container[str], made: Iterable[str], refused: str | None = None
+    ) -> "Page":
+        """Return the page without some topics.
 
         Args:
-            topic: The topic's name.
-            made: Topics that the app has subscribed the connection to, without that one.
-            is_refused: Whether the page is sent nothing once it has lost its last topic.
+            topics: Names of the topics.
+            made: Topics that the app has subscribed the connection to, without those.
+            refused: One of them, whose client is told so: a page that had it, and has lost its
+                last topic by it, is sent nothing more. None for none.
         """
-        granted = tuple(name for name in self.granted if name != topic)
+        granted = tuple(name for name in self.granted if name not in topics)
         has_left = bool(granted) or (self.is_same and any(made))
-        # A page that lists no topic is there for its user, and for everyone.
-        is_over = is_refused and bool(self.listed) and not has_left
-        is_open = self.is_open and not is_over
-        return self._replace(granted=granted, is_open=is_open)
+        is_over = refused in self.granted and not has_left
+        return self._replace(granted=granted, is_open=self.is_open and not is_over)
 
-    def mask_without(self, topic: str, granted: int | None) -> int | None:
-        """Return the bitmask of positions without a topic.
-
-        Args:
-            topic: The topic's name.
-            granted: The bitmask so far; None if all of the token was granted.
-        """
-        if topic not in self.listed:
-            return granted
-        user = 1 << len(self.listed) if self.is_user else 0
-        before = (1 << len(self.listed)) - 1 | user if granted is None else granted
-        return before & ~(1 << self.listed.index(topic))
+    @property
+    def mask(self) -> int | None:
+        """What the page is sent, as a bitmask for positions; None if that is all it asks for."""
+        is_whole = len(self.granted) == len(self.listed)
+        if is_whole and (self.is_user or not self.is_bound):
+            return None
+        bits = sum(1 << place for place, name in enumerate(self.listed) if name in self.granted)
+        return bits | (1 << len(self.listed) if self.is_user else 0)

@@ -9,7 +9,6 @@ from typing import Any
 from ..broker import Control
 from ..channels import PresenceTracker
 from ..error_log import ErrorLog
-from ..errors import ConnectionClosedError
 from ..hub import Changes, Connection, Connections
 from ..wire import Ending
 from .hooks import Hooks
@@ -109,9 +108,7 @@ class Closing:
     async def _close(self, connection: Connection, topic: str) -> bool:
         """Take a topic off a stream; return whether it listened to the topic."""
         try:
-            return await self._changes.unsubscribe(connection, topic, is_refused=True)
-        except ConnectionClosedError:
-            return False
+            return await self._changes.refuse(connection, topic)
         except Exception as error:
             self._errors.log(
                 "closing of topics",

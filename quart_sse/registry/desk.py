@@ -6,10 +6,10 @@ from typing import Any
 
 from ..broker import Filter, Where
 from ..channels import AppChannels, Binding, Channel, PresenceTracker, Topic
-from ..errors import ConnectionClosedError, ParameterError
+from ..errors import ParameterError
 from ..hub import Changes, Connection, Connections, Outgoing
 from ..serving_loop import ServingLoop
-from ..wire import CONNECTION, Ending, channel_topic, member_key
+from ..wire import CONNECTION, Ending, member_key
 from .handle import ConnectionHandle
 from .hooks import Hooks
 
@@ -120,38 +120,35 @@ class Desk:
     def send_text(self, id: str, name: str, text: str, is_text: bool) -> bool:
         """Do what :meth:`deliver` does, in the serving loop."""
         once = f"{self._prefix}.{next(self._numbers)}"
-        is_sent = False
         # While a stream takes the place of another one, the client reads the first until the second
         # is open, and drops what comes twice.
-        for stream in self.connections.streams_of(id):
-            wire_name = name if stream.bare else member_key(CONNECTION, name)
-            outgoing = Outgoing.direct(wire_name, text, is_text=is_text, once=once)
-            is_sent = self._changes.send(stream, outgoing) or is_sent
-        return is_sent
+        streams = self.connections.streams_of(id)
+        wire_name = name if streams and streams[-1].bare else member_key(CONNECTION, name)
+        outgoing = Outgoing.direct(wire_name, text, is_text=is_text, once=once)
+        return self._changes.send(streams, outgoing)
 
     async def subscribe(self, id: str, topic: Topic) -> bool:
         """Subscribe a connection of this process to a topic; see ``ConnectionHandle.subscribe``."""
-        audience = channel_topic(topic.channel.name)
-        return await self._serving.run(self._change, id, topic.name, audience)
+        return await self._serving.run(self._subscribe, id, topic.name)
+
+    async def _subscribe(self, id: str, topic: str) -> bool:
+        is_changed = await self._changes.subscribe(id, topic)
+        connection = self.connections.get(id)
+        if is_changed and connection is not None:
+            self._hooks.note(connection)
+            await self._presence.join(topic, connection)
+        return is_changed
 
     async def unsubscribe(self, id: str, topic: Topic) -> bool:
         """Take a topic off a connection of this process."""
-        return await self._serving.run(self._change, id, topic.name, None)
+        return await self._serving.run(self._unsubscribe, id, topic.name)
 
-    async def _change(self, id: str, topic: str, audience: str | None) -> bool:
+    async def _unsubscribe(self, id: str, topic: str) -> bool:
+        is_changed = await self._changes.unsubscribe(id, topic)
         connection = self.connections.get(id)
-        if connection is None:
-            raise ConnectionClosedError(id)
-        if audience is not None:
-            is_changed = await self._changes.subscribe(connection, topic, audience)
-        else:
-            is_changed = await self._changes.unsubscribe(connection, topic)
-        if is_changed:
+        if is_changed and connection is not None:
             self._hooks.note(connection)
-            if audience is not None:
-                await self._presence.join(topic, connection)
-            else:
-                await self._presence.withdraw(topic, [connection])
+            await self._presence.withdraw(topic, [connection])
         return is_changed
 
     async def close(self, id: str, retry: float | None = None) -> bool:
@@ -169,12 +166,11 @@ class Desk:
 
     def close_here(self, id: str, retry: float | None) -> bool:
         """End a connection; call it in the serving loop."""
+        end = (Ending.CLOSED, None) if retry is None else (Ending.PAUSED, int(retry * 1000))
         streams = [each for each in self.connections.streams_of(id) if not each.is_ended]
         for stream in streams:
-            if retry is None:
-                self._changes.end(stream, Ending.CLOSED)
-            else:
-                self._changes.end(stream, Ending.PAUSED, int(retry * 1000))
+            stream.lasting.end = end
+            self._changes.end(stream, *end)
         return bool(streams)
 
 

@@ -101,7 +101,7 @@ class ConnectionHandle:
     @property
     def connected_at(self) -> datetime:
         """When it was opened, in UTC."""
-        return datetime.fromtimestamp(self._newest.connected_at, UTC)
+        return datetime.fromtimestamp(self._newest.lasting.connected_at, UTC)
 
     @property
     def last_event_id(self) -> str | None:

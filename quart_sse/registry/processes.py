@@ -269,7 +269,7 @@ def _written(connection: Connection) -> dict[str, object]:
         "topics": sorted(connection.subscription),
         "identity": connection.identity,
         "metadata": None if connection.metadata is None else connection.metadata.values,
-        "connected_at": connection.connected_at,
+        "connected_at": connection.lasting.connected_at,
         "last_event_id": connection.last_event_id,
         "remote_address": connection.remote_address,
         "user_agent": connection.user_agent,

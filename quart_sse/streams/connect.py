@@ -14,11 +14,11 @@ from ..errors import BrokerUnavailable, ParameterError
 from ..hub import Connections, Metadata, Page
 from ..registry import StreamHooks
 from ..wire import Ending, Event, Refusal, encode_refused
-from .initial import Initials
+from .initial import Initials, begun
 from .personal import make_loader, no_loader
 from .renewal import Renewal
 from .replacing import Replacing
-from .request import Viewer, Viewers, wants_stream, was_stopped
+from .request import Viewer, Viewers, last_event_id, wants_stream, was_stopped
 from .response import StreamAnswer, Streams, no_stream
 from .starts import find_audiences, find_starts
 
@@ -129,7 +129,8 @@ class StreamEndpoints:
             hooks: Functions that are called when the stream opens and ends; None for none.
 
         Raises:
-            ParameterError: If the connection's id is open already.
+            ParameterError: If the connection's id is open already, unless the client resumes: it is
+                held off then.
             Refusal: If the page is of another origin.
         """
         self._refuse_foreign(request, self._config.origins)
@@ -138,6 +139,8 @@ class StreamEndpoints:
         viewer = self._viewers.of(request, identity)
         viewer.metadata = metadata
         if connection_id is not None and self._connections.get(connection_id) is not None:
+            if last_event_id(request):  # it comes back before the server has noticed its end
+                return StreamAnswer(Ending.OVERLOADED.encode())
             raise ParameterError(
                 f"A connection with the id {connection_id!r} is open already. Close it by "
                 "sse.close(...), or choose another id."
@@ -150,7 +153,7 @@ class StreamEndpoints:
         bits = {(0, name): 1 << place for place, name in enumerate(shown)}
         admission = Admission(shown, {name: [0] for name in shown}, bits=bits)
         audiences = find_audiences(admission, identity, 0)
-        starts, _ = find_starts(self._channels, admission, request, audiences)
+        starts = find_starts(self._channels, admission, request, audiences, 0)
         bare = len(shown) == 1
         first = await self._initials.of_stream(request, shown, bare)
         body = self._streams.open_stream(
@@ -165,7 +168,7 @@ class StreamEndpoints:
         body.connection.ahead([event.encode() for event in initial])
         body.connection.hooks = hooks
         if connection_id is not None:
-            body.connection.id = connection_id
+            body.connection.lasting.id = connection_id
         return StreamAnswer() if request.method == "HEAD" else StreamAnswer(body)
 
     async def _answer(
@@ -187,7 +190,7 @@ class StreamEndpoints:
         try:
             if not texts and topic is None:
                 raise Refusal(Ending.NO_TOKEN)
-            self._check_request(request, too_much)
+            self._check_request(request, too_much, None if bare else self._replacing.id_in(request))
             identity = await self._gate.identify()
             tokens = await self._verified(texts, identity)
             if topic is not None:
@@ -227,7 +230,7 @@ class StreamEndpoints:
             raise Refusal(Ending.EXPIRED if admission.expired_tokens else Ending.REFUSED)
         return admission
 
-    def _check_request(self, request: Request, too_much: bool) -> None:
+    def _check_request(self, request: Request, too_much: bool, id: str | None) -> None:
         """Refuse a request for reasons that cost nothing to check, before any token is verified.
 
         Raises:
@@ -237,7 +240,7 @@ class StreamEndpoints:
             raise Refusal(Ending.SHUTDOWN)
         if too_much or len(request.query_string) > self._config.max_query:
             raise Refusal(Ending.TOO_LONG)
-        if self._connections.is_full():
+        if self._connections.is_full(id=id):
             raise Refusal(Ending.OVERLOADED)
 
     def _refuse_foreign(self, request: Request, allowed: tuple[str, ...]) -> None:
@@ -270,23 +273,19 @@ class StreamEndpoints:
         bare: bool,
         first: Iterable[bytes],
     ) -> StreamAnswer:
-        is_full = self._connections.is_full(admission.subscription, viewer.address)
+        replaced = None if bare else self._replacing.find(request, viewer)
+        id = None if replaced is None else replaced.id
+        is_full = self._connections.is_full(admission.subscription, viewer.address, id)
         if is_full or not self._streams.has_room(viewer.root):
             raise Refusal(Ending.OVERLOADED)
-        replaced = None if bare else self._replacing.find(request, viewer)
-        made = frozenset() if replaced is None else replaced.made
         cookie = self._viewers.name_browser(viewer, request)
         audiences = find_audiences(admission, viewer.identity, len(texts))
-        same = admission.tokens_for(viewer.identity)
-        starts, granted = find_starts(
-            self._channels, admission, request, audiences, dict.fromkeys(made, same)
-        )
+        starts = find_starts(self._channels, admission, request, audiences, len(texts))
         self._notice_others(tokens, starts)
         body = self._streams.open_stream(
             viewer,
-            {**dict.fromkeys(made, frozenset[str]()), **admission.subscription},
+            admission.subscription,
             starts,
-            granted=granted,
             loader=make_loader(self._channels, viewer.root, admission, tokens, texts),
             bare=bare,
             first=first,
@@ -294,9 +293,10 @@ class StreamEndpoints:
             retry=self._channels.settings(admission.subscription).retry if bare else None,
         )
         connection = body.connection
-        connection.made = made
         if replaced is not None:
-            connection.take_over(replaced)
+            connection.lasting = replaced.lasting
+            for number in begun(request):  # pages that were just loaded are as the gate says
+                connection.lasting.removed -= {*admission.granted_to(number)}
         connection.may_see = admission.may_see
         connection.inside = frozenset() if admission.may_see is None else admission.may_see.allowed
         connection.pages = tuple(
@@ -355,8 +355,16 @@ def _page(token: Token | None, admission: Admission, number: int, identity: str 
         number: The token's number.
         identity: Identity of the client; None for a visitor.
     """
-    granted = tuple(admission.granted_to(number))
-    listed = granted if token is None or len(token.topics) == len(granted) else (*token.topics,)
+    listed = () if token is None else tuple(token.topics)
+    granted = tuple(name for name in listed if number in admission.tokens_of.get(name, ()))
     is_open = bool(granted) or number in admission.empty_tokens
     is_same = is_open and number in admission.tokens_for(identity)
-    return Page(listed, granted, is_open, is_same, is_same and identity is not None)
+    is_bound = token is not None and token.is_bound
+    return Page(
+        granted if len(granted) == len(listed) else listed,
+        granted,
+        is_open,
+        is_same,
+        is_same and identity is not None,
+        is_bound,
+    )

@@ -19,6 +19,21 @@ MAX_MARKS = 64
 #: Longest mark, in characters.
 MAX_MARK = 32
 
+
+def begun(request: Request) -> dict[int, list[str]]:
+    """Return number of a token -> the marks of its pages that ask for a stream the first time.
+
+    Args:
+        request: The request for a stream, by our script.
+    """
+    marks, left = {}, MAX_MARKS
+    for number, text in enumerate(request.args.getlist("first")):
+        given = [mark for mark in text.split(",") if len(mark) <= MAX_MARK and mark.isalnum()]
+        marks[number] = given[:left]
+        left -= len(marks[number])
+    return {number: each for number, each in marks.items() if each}
+
+
 #: An event, and ``"text"`` if its data are a text that reads like JSON.
 _Made = tuple[Event, str]
 
@@ -27,8 +42,8 @@ class Initials:
     """Calls the functions of ``channel.initial``, and encodes their events.
 
     A client begins if it says no last event. Our script says in the query, instead, which of its
-    pages it asks for the first time: ``first=<token's number>.<mark>``, where the mark is of the
-    page. Only that page takes the events that carry its mark.
+    pages it asks for the first time, by a ``first=`` for each token: the marks of such pages, with
+    commas. Only a page whose mark is in an event's ``for:`` takes that event.
 
     Args:
         host: Calls the functions.
@@ -68,19 +83,13 @@ class Initials:
         """
         if "replaces" not in request.args:  # which our script always says
             return await self.of_stream(request, admission.subscription, bare)
-        marks = [mark.partition(".") for mark in request.args.getlist("first")[:MAX_MARKS]]
-        begun = {
-            topic: [mark for number, _, mark in marks if number in map(str, numbers)]
-            for topic, numbers in admission.tokens_of.items()
-        }
-        made = {topic: await self._events(topic) for topic, new in begun.items() if new}
-        return [
-            self._encode(topic, event, bare, mark)
-            for topic, events in made.items()
-            for mark in begun[topic]
-            if len(mark) <= MAX_MARK and mark.isalnum()
-            for event in events
-        ]
+        marks = begun(request)
+        chunks: list[bytes] = []
+        for topic, numbers in admission.tokens_of.items():
+            new = [mark for number in numbers for mark in marks.get(number, ())]
+            events = await self._events(topic) if new else []
+            chunks += [self._encode(topic, event, bare, " ".join(new)) for event in events]
+        return chunks
 
     async def _events(self, topic: str) -> list[_Made]:
         declared = self._channels.known(topic)

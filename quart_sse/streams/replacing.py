@@ -4,10 +4,15 @@ Our script opens another stream when tabs come and go, and names the one before 
 """
 
 import hmac
+from collections.abc import Mapping
+from dataclasses import replace
 
 from werkzeug.sansio.request import Request
 
+from ..broker import Start
+from ..channels import AppChannels
 from ..hub import Connection, Connections, id_of
+from ..wire import EVERYONE, channel_of, channel_topic
 from .request import Viewer
 
 #: Longest secret that is looked at, in characters.
@@ -24,6 +29,15 @@ class Replacing:
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
 
+    def id_in(self, request: Request) -> str | None:
+        """Return the id of the connection whose secret a request has, open or not; None for none.
+
+        Args:
+            request: The request for the new stream.
+        """
+        secret = request.args.get("replaces", "")
+        return id_of(secret) if secret and len(secret) <= MAX_SECRET else None
+
     def find(self, request: Request, viewer: Viewer) -> Connection | None:
         """Return the stream whose place a new one takes; None if it is a connection of its own.
 
@@ -34,15 +48,40 @@ class Replacing:
             request: The request for the new stream.
             viewer: Its client.
         """
-        secret = request.args.get("replaces", "")
-        if not secret or len(secret) > MAX_SECRET:
-            return None
-        other = self._connections.get(id_of(secret))
+        id, secret = self.id_in(request), request.args.get("replaces", "")
+        other = None if id is None else self._connections.get(id)
         if other is None or other.is_ended or other.bare or not other.pages:
             return None
         # A browser that keeps no cookie is given a name for each stream.
         is_unnamed = viewer.browser is None and other.is_browser_new
         is_same_browser = is_unnamed or viewer.browser == other.browser
         is_same = (other.identity, other.root) == (viewer.identity, viewer.root)
-        is_proven = hmac.compare_digest(other.secret.encode(), secret.encode())
+        is_proven = hmac.compare_digest(other.lasting.secret.encode(), secret.encode())
         return other if is_proven and is_same and is_same_browser else None
+
+
+def start_with_changes(
+    connection: Connection, starts: Mapping[str, Start], channels: AppChannels
+) -> Mapping[str, Start]:
+    """Let a stream begin with what the app has changed of its connection.
+
+    Args:
+        connection: The stream, before it joins; its topics and audiences are changed.
+        starts: Topic or audience -> where it starts.
+        channels: The app's channels, for the history that each topic keeps.
+
+    Returns:
+        The starts of all that it listens to. What was added starts where its pages do.
+    """
+    if not connection.lasting.made and not connection.lasting.removed:
+        return starts
+    connection.subscription = connection.wanted
+    connection.follow()
+    of_channels = {channel_topic(topic.partition("?")[0]) for topic in connection.subscription}
+    others = [name for name in connection.audiences if channel_of(name) is None]
+    connection.audiences = (*others, *sorted(of_channels))
+    pages = starts[EVERYONE]
+    return {
+        name: starts.get(name) or replace(pages, keep=channels.keep(name))
+        for name in connection.topics
+    }

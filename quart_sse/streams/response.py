@@ -13,11 +13,12 @@ from ..broker import Processes, Start
 from ..channels import AppChannels, PresenceTracker
 from ..config import Config
 from ..error_log import OnceLog
-from ..errors import BrokerUnavailable, ConnectionClosedError
+from ..errors import BrokerUnavailable
 from ..hub import Connection, Connections, Hub, Personal, Subscription
 from ..registry import Closing, Hooks
 from ..serving_loop import ServingLoop
-from ..wire import Ending, channel_topic, is_audience
+from ..wire import Ending, is_audience
+from .replacing import start_with_changes
 from .request import Viewer
 
 logger: logging.Logger = logging.getLogger("quart_sse")
@@ -120,28 +121,12 @@ class Streams:
         )
         return False
 
-    def is_full(
-        self, topics: Iterable[str], address: str | None, replaced: Connection | None
-    ) -> bool:
-        """Whether a new stream must wait, because the process or one of its topics is full.
-
-        Args:
-            topics: Names of its topics.
-            address: The client's IP address, or None.
-            replaced: The stream whose place it takes, which makes room for it; None for none.
-        """
-        if replaced is not None:
-            topics = [topic for topic in topics if topic not in replaced.subscription]
-            address = None
-        return self._connections.is_full(topics, address)
-
     def open_stream(
         self,
         viewer: Viewer,
         subscription: Subscription,
         starts: Mapping[str, Start],
         *,
-        granted: int | None = None,
         loader: Callable[[Personal], bytes],
         bare: bool,
         first: Iterable[bytes] = (),
@@ -153,7 +138,6 @@ class Streams:
             viewer: The client of the stream.
             subscription: Topic -> names of the fragments that the page shows.
             starts: Topic -> where it starts.
-            granted: Bits of the granted topics, for positions; None if no topic was refused.
             loader: Makes the messages that let the viewer fetch personal fragments.
             bare: Whether event names go out without their topic.
             first: Encoded messages that go out before what the viewer missed.
@@ -193,13 +177,12 @@ class Streams:
         connection.remote_address = viewer.remote_address
         connection.user_agent = viewer.user_agent
         connection.last_event_id = viewer.last_event_id
-        return StreamBody(self, connection, starts, granted, viewer.is_multiplexed, first)
+        return StreamBody(self, connection, starts, viewer.is_multiplexed, first)
 
     async def join(
         self,
         connection: Connection,
         starts: Mapping[str, Start],
-        granted: int | None,
         is_multiplexed: bool,
         first: Iterable[bytes] = (),
     ) -> None:
@@ -211,7 +194,6 @@ class Streams:
         Args:
             connection: The stream's connection.
             starts: Topic -> where it starts.
-            granted: Bits of the granted topics, for positions; None if no topic was refused.
             is_multiplexed: Whether the browser sends all requests over one socket.
             first: Encoded messages that go out before what the viewer missed.
         """
@@ -223,35 +205,35 @@ class Streams:
             )
             connection.end(Ending.ERROR)
             return
+        lasting, connections = connection.lasting, self._connections
+        newest = connections.get(connection.id)
+        if newest is not None and newest.lasting is not lasting:
+            connection.end(Ending.EVICTED)  # another stream has just opened with the app's own id
+            return
+        if lasting.end is not None:
+            connection.end(*lasting.end)  # the app has closed the connection meanwhile
+            return
+        starts = start_with_changes(connection, starts, self._channels)
+        # Other streams may have opened since the endpoint checked: authorize may take a while.
+        if connections.is_full(connection.subscription, connection.address, connection.id):
+            connection.end(Ending.OVERLOADED)
+            return
         now = asyncio.get_running_loop().time()
         settings = self._channels.settings(connection.subscription)
         ends_at = now + settings.max_age * random.uniform(0.8, 1.0)
         connection.ends_at = min(connection.ends_at, ends_at)
-        # Other streams may have opened since the endpoint checked: authorize may take a while.
-        if self.is_full(connection.subscription, connection.address, connection.replaced):
-            connection.end(Ending.OVERLOADED)
-            return
-        if connection.replaced is None and self._connections.get(connection.id) is not None:
-            connection.end(Ending.EVICTED)  # another stream has just opened with the app's own id
-            return
-        replaced = connection.replaced
-        if replaced is not None and replaced.ending in (Ending.CLOSED, Ending.PAUSED):
-            connection.end(replaced.ending)  # the app has closed the connection meanwhile
-            return
-        self._connections.enter(connection, is_multiplexed)
+        connections.enter(connection, is_multiplexed)
         self._hub.idle.watch(connection, settings.max_idle, now)
         self._revocations.check(connection)
         self._closing.check(connection)
         if connection.is_ended:
             return
         try:
-            await self._hub.join(connection, starts, granted, first)
-            await self._take_over(connection)
+            await self._hub.join(connection, starts, first)
+            self._hub.changes.apply(connection)
             connection.is_open = not connection.is_ended
             self._hooks.note(connection)
             await self._presence.enter(connection)
-        except ConnectionClosedError:
-            pass  # it was ended while it opened
         except BrokerUnavailable as error:
             # No warning: the broker has logged one, and each reconnecting client logs this line.
             logger.info(
@@ -260,23 +242,8 @@ class Streams:
                 error,
             )
             connection.end(Ending.BROKER_AWAY)
-        if self._connections.is_closing:
+        if connections.is_closing:
             connection.end(Ending.SHUTDOWN)
-
-    async def _take_over(self, connection: Connection) -> None:
-        """Take over what the app has changed of the connection while its next stream opened.
-
-        Raises:
-            BrokerUnavailable: If the broker does not confirm a topic.
-        """
-        replaced = connection.replaced
-        if replaced is None:
-            return
-        for topic in replaced.made - connection.made:
-            audience = channel_topic(topic.partition("?")[0])
-            await self._hub.changes.subscribe(connection, topic, audience)
-        for topic in connection.made - replaced.made:
-            await self._hub.changes.unsubscribe(connection, topic)
 
     def leave(self, connection: Connection) -> None:
         """Release all that was registered for a stream, however far it was opened and has ended."""
@@ -303,7 +270,6 @@ class StreamBody:
         streams: Registers and releases the connection.
         connection: The stream's connection.
         starts: Topic -> where it starts.
-        granted: Bits of the granted topics, for positions; None if no topic was refused.
         is_multiplexed: Whether the browser sends all requests over one socket.
         first: Encoded messages that go out before what the viewer missed.
     """
@@ -311,16 +277,13 @@ class StreamBody:
     streams: Streams
     connection: Connection
     starts: Mapping[str, Start]
-    granted: int | None = None
     is_multiplexed: bool = False
     first: Iterable[bytes] = ()
 
     async def __aenter__(self) -> Connection:
         """Join the hub and return the connection, an async iterator over the stream's bytes."""
         try:
-            await self.streams.join(
-                self.connection, self.starts, self.granted, self.is_multiplexed, self.first
-            )
+            await self.streams.join(self.connection, self.starts, self.is_multiplexed, self.first)
             self.starts, self.first = {}, ()  # they would be kept as long as the stream is open
         except BaseException:
             self.streams.leave(self.connection)

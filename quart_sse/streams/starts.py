@@ -1,8 +1,6 @@
 """Start positions: where each topic of a stream starts, by what its client has already."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from types import MappingProxyType
-from typing import NamedTuple
+from collections.abc import Mapping
 
 from werkzeug.sansio.request import Request
 
@@ -12,27 +10,18 @@ from ..channels import AppChannels
 from ..wire import EVERYONE, Position, channel_topic, user_topic
 from .request import last_event_id
 
-
-class Audience(NamedTuple):
-    """Where an audience starts.
-
-    Attributes:
-        tokens: Numbers of the tokens whose pages belong to it.
-        bit: Bits of its topics in the positions of a single token; None for an audience to which
-            every stream of such a token belonged.
-    """
-
-    tokens: Sequence[int]
-    bit: int | None = None
+#: Topic of an audience -> the tokens whose pages belong to it, each with the bits of its topics in
+#: the token's positions; None if every stream of such a token belongs to it.
+Audiences = Mapping[str, Mapping[int, int | None]]
 
 
 def find_starts(
     channels: AppChannels,
     admission: Admission,
     request: Request,
-    audiences: Mapping[str, Audience],
-    made: Mapping[str, Iterable[int]] = MappingProxyType({}),
-) -> tuple[dict[str, Start], int | None]:
+    audiences: Audiences,
+    tokens: int,
+) -> dict[str, Start]:
     """Return where each topic of a stream starts.
 
     With one token, a topic starts at ``Last-Event-ID`` if that position covers it, and otherwise at
@@ -44,13 +33,8 @@ def find_starts(
         channels: The app's channels, for the history that each topic keeps.
         admission: The granted topics, with their tokens and bits.
         request: The client's request.
-        audiences: Topic of each audience of the connection -> the tokens whose pages belong to it.
-        made: Topic that the app has subscribed the connection to -> the tokens whose pages are
-            sent its events.
-
-    Returns:
-        Topic -> start; and the bits of the granted topics, which the stream's positions carry, or
-        None if no topic was refused or the stream has several tokens.
+        audiences: The audiences of the connection.
+        tokens: Number of the stream's tokens; 0 if a view has decided.
     """
     # Parsed once instead of per topic: a URL has room for a thousand positions and many topics.
     sinces = [
@@ -58,7 +42,7 @@ def find_starts(
         for since in request.args.getlist("since")
     ]
     last = last_event_id(request)
-    is_single = len(request.args.getlist("t")) <= 1
+    is_single = tokens <= 1
     resumed = Position.parse(last) if is_single else None
     has_last = is_single and bool(last)
 
@@ -75,7 +59,7 @@ def find_starts(
             resumed if use_last else _oldest(given),
             admission.subscription.get(topic, frozenset()),
             channels.keep(topic),
-            now=not has_last and not given and is_single,
+            now=not has_last and not given and (is_single or not bits),
         )
 
     starts = {
@@ -85,18 +69,10 @@ def find_starts(
         )
         for topic in admission.subscription
     }
-    for topic, audience in audiences.items():
-        starts[topic] = start_of(topic, dict.fromkeys(audience.tokens, audience.bit))
-    for topic in made:
-        starts.setdefault(topic, start_of(topic, dict.fromkeys(made[topic])))
-    is_user_refused = bool(admission.user_bit) and not admission.own_tokens
-    if not is_single or not (admission.refused_topics or is_user_refused):
-        return starts, None
-    granted = sum(set(admission.bits.values()))
-    return starts, granted if is_user_refused else granted | admission.user_bit
+    return starts | {topic: start_of(topic, bits) for topic, bits in audiences.items()}
 
 
-def find_audiences(admission: Admission, identity: str | None, tokens: int) -> dict[str, Audience]:
+def find_audiences(admission: Admission, identity: str | None, tokens: int) -> Audiences:
     """Return the audiences of a connection, and the tokens whose pages belong to each.
 
     Every stream belongs to everyone and to the audiences of its channels. It belongs to that of
@@ -109,17 +85,16 @@ def find_audiences(admission: Admission, identity: str | None, tokens: int) -> d
     """
     granting = {number for numbers in admission.tokens_of.values() for number in numbers}
     everyone = sorted(granting.union(admission.empty_tokens))
-    audiences = {EVERYONE: Audience(everyone)}
-    for topic in admission.subscription:
-        name = channel_topic(topic.partition("?")[0])
-        before = audiences.get(name, Audience(()))
-        audiences[name] = Audience(
-            sorted({*admission.tokens_of[topic], *before.tokens}),
-            admission.bits.get((0, topic), 0) | (before.bit or 0),
-        )
+    audiences: dict[str, dict[int, int | None]] = {EVERYONE: dict.fromkeys(everyone)}
+    for topic, numbers in admission.tokens_of.items():
+        bits = audiences.setdefault(channel_topic(topic.partition("?")[0]), {})
+        for number in numbers:
+            bits[number] = (bits.get(number) or 0) | admission.bits[number, topic]
     own = admission.own_tokens if tokens else everyone
     if identity is not None and own:
-        audiences[user_topic(identity)] = Audience(own, admission.user_bit or None)
+        audiences[user_topic(identity)] = {
+            number: admission.user_bits.get(number) for number in own
+        }
     return audiences
 
 

@@ -36,7 +36,7 @@ from .naming import (
     topic_of,
 )
 from .partial import check_html, encode_fragment, encode_loader, encode_renewal
-from .position import LAST, MAX_AHEAD_MS, ZERO, Id, Position, new_epoch
+from .position import LAST, MAX_AHEAD_MS, ZERO, Id, Position, encode_mask, new_epoch
 from .url_rule import UrlRule
 
 __all__ = [
@@ -66,6 +66,7 @@ __all__ = [
     "encode_fragment",
     "encode_id",
     "encode_loader",
+    "encode_mask",
     "encode_preamble",
     "encode_refused",
     "encode_renewal",

@@ -78,7 +78,7 @@ class Position(NamedTuple):
         text = f"{self.epoch}.{self.events}"
         if self.fragments != self.events:
             text += "~0" if self.fragments == ZERO else f"~{self.fragments}"
-        return text if self.granted is None else f"{text}@{self.granted:x}"
+        return text + encode_mask(self.granted)
 
     @classmethod
     def parse(cls, text: str | None) -> "Position | None":
@@ -98,6 +98,11 @@ class Position(NamedTuple):
             return None
         granted = found["granted"]
         return cls(found["epoch"], events, fragments, None if granted is None else int(granted, 16))
+
+
+def encode_mask(granted: int | None) -> str:
+    """Return what a position ends with for a bitmask of granted topics; "" if all were."""
+    return "" if granted is None else f"@{granted:x}"
 
 
 def new_epoch() -> str:

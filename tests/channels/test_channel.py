@@ -22,7 +22,7 @@ from quart_sse import (
 )
 from quart_sse.channels.channel import Channel
 from quart_sse.channels.target import PAGE_HEADER
-from quart_sse.hub.connection import id_of
+from quart_sse.hub.lasting import id_of
 from tests.support.streams import open_stream
 
 UUID = uuid.UUID("0b8f6a3e-6a39-4b6b-9a68-4a6f3c1c1c55")

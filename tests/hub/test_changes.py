@@ -6,13 +6,15 @@ import pytest
 
 from quart_sse.errors import BrokerUnavailable, ConnectionClosedError
 from quart_sse.hub.outgoing import Outgoing
+from quart_sse.hub.page import Page
 from quart_sse.wire import Ending
 from quart_sse.wire.audience import channel_topic
 from tests.support.clock import Jump
-from tests.support.house import KEEPS, LOUD, OTHER, TOPIC, House
+from tests.support.house import KEEPS, LOUD, OTHER, TOPIC, House, Viewer
 from tests.support.streams import until
 
 NEWS = channel_topic("news")
+PAGE = Page((TOPIC,), (TOPIC,), is_open=True, is_same=True, is_user=False, is_bound=False)
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +27,7 @@ async def test_topic_is_added_in_the_middle_of_a_wave(house: House) -> None:
     one, other = await house.viewing(), await house.viewing()
 
     await house.say("1")
-    assert await house.hub.changes.subscribe(one.connection, OTHER, NEWS)
+    assert await house.hub.changes.subscribe(one.connection.id, OTHER)
     await house.say("2", topic=OTHER)
     await house.say("3")
 
@@ -40,7 +42,7 @@ async def test_connections_with_the_same_topics_share_bytes_again(house: House) 
     """However they came to have them."""
     one, other = await house.viewing(), await house.viewing(topics=(TOPIC, OTHER))
 
-    await house.hub.changes.subscribe(one.connection, OTHER, NEWS)
+    await house.hub.changes.subscribe(one.connection.id, OTHER)
     await house.say("x")
     await house.quiet()
 
@@ -52,7 +54,7 @@ async def test_topic_is_taken_off_in_the_middle_of_a_wave(house: House) -> None:
     one = await house.viewing(topics=(TOPIC, OTHER))
 
     await house.say("1", topic=OTHER)
-    assert await house.hub.changes.unsubscribe(one.connection, OTHER, is_refused=True)
+    assert await house.hub.changes.refuse(one.connection, OTHER)
     await house.say("no", topic=OTHER)
     await house.say("2")
 
@@ -62,7 +64,7 @@ async def test_topic_is_taken_off_in_the_middle_of_a_wave(house: House) -> None:
         "sse-refused",
         "news.said?room=1",
     ]
-    assert not await house.hub.changes.unsubscribe(one.connection, OTHER)
+    assert not await house.hub.changes.unsubscribe(one.connection.id, OTHER)
 
 
 async def test_fragment_that_is_missing_is_waited_for_no_more(house: House) -> None:
@@ -71,7 +73,7 @@ async def test_fragment_that_is_missing_is_waited_for_no_more(house: House) -> N
     viewer = house.view("list", topics=(OTHER, TOPIC), since=None)
     await until(lambda: house.pages.rendered)
 
-    await house.hub.changes.unsubscribe(viewer.connection, OTHER)
+    await house.hub.changes.unsubscribe(viewer.connection.id, OTHER)
     await house.quiet()
 
     assert house.hub.position_of(viewer.connection) is not None
@@ -84,7 +86,7 @@ async def test_connection_that_joins_is_waited_for(house: House) -> None:
     house.broker.answers.clear()
     viewer = house.view()
     await house.quiet()
-    task = asyncio.create_task(house.hub.changes.subscribe(viewer.connection, OTHER, NEWS))
+    task = asyncio.create_task(house.hub.changes.subscribe(viewer.connection.id, OTHER))
     await house.quiet()
     assert not task.done()
 
@@ -103,7 +105,7 @@ async def test_connection_that_leaves_is_an_error(house: House, is_early: bool) 
         house.broker.answers.clear()
     viewer = house.view()
     await house.quiet()
-    task = asyncio.create_task(house.hub.changes.subscribe(viewer.connection, OTHER, NEWS))
+    task = asyncio.create_task(house.hub.changes.subscribe(viewer.connection.id, OTHER))
     if is_early:
         await house.quiet()
         await house.leave(viewer)
@@ -113,9 +115,9 @@ async def test_connection_that_leaves_is_an_error(house: House, is_early: bool) 
         await task
         await house.leave(viewer)
     with pytest.raises(ConnectionClosedError):
-        await house.hub.changes.unsubscribe(viewer.connection, TOPIC)
+        await house.hub.changes.unsubscribe(viewer.connection.id, TOPIC)
     outgoing = Outgoing.direct("x", "y", is_text=False, once="1")
-    assert not house.hub.changes.send(viewer.connection, outgoing)
+    assert not house.hub.changes.send([viewer.connection], outgoing)
 
 
 async def test_topic_that_the_broker_does_not_confirm(
@@ -130,7 +132,7 @@ async def test_topic_that_the_broker_does_not_confirm(
     monkeypatch.setattr(house.broker, "subscribe", hang)
     monkeypatch.setattr(house.hub.changes, "_timeout", 0.01)
     with pytest.raises(BrokerUnavailable, match="QUART_SSE_JOIN_TIMEOUT"):
-        await house.hub.changes.subscribe(viewer.connection, OTHER, NEWS)
+        await house.hub.changes.subscribe(viewer.connection.id, OTHER)
 
     assert viewer.connection.subscription.keys() == {TOPIC}
     assert not viewer.connection.made
@@ -141,7 +143,7 @@ async def test_message_for_one_comes_behind_what_is_pending(house: House) -> Non
     one, other = await house.viewing(), await house.viewing()
 
     await house.say("1")
-    house.hub.changes.send(one.connection, Outgoing.direct("note", "2", is_text=True, once="k.1"))
+    house.hub.changes.send([one.connection], Outgoing.direct("note", "2", is_text=True, once="k.1"))
     await house.say("3")
     await one.hears("1", "2", "3")
     await other.hears("1", "3")
@@ -155,7 +157,7 @@ async def test_end_comes_behind_what_is_pending(house: House) -> None:
     one, other = await house.viewing(), await house.viewing()
 
     await house.say("1")
-    house.hub.changes.send(one.connection, Outgoing.direct("note", "2", is_text=False, once="1"))
+    house.hub.changes.send([one.connection], Outgoing.direct("note", "2", is_text=False, once="1"))
     house.hub.changes.end(one.connection, Ending.CLOSED)
     await house.say("3")
     await other.hears("1", "3")
@@ -168,14 +170,13 @@ async def test_end_comes_behind_what_is_pending(house: House) -> None:
 async def test_topics_that_change_are_counted_for_the_limits(house: House) -> None:
     """A channel is full of those that listen to it, however that has come."""
     viewer = await house.viewing()
-    house.hub.connections.enter(viewer.connection, is_multiplexed=False)
     counts = house.hub.connections._limits._by_channel
 
-    await house.hub.changes.subscribe(viewer.connection, LOUD, channel_topic("chat"))
+    await house.hub.changes.subscribe(viewer.connection.id, LOUD)
     assert counts == {"news": 1, "chat": 1}
-    await house.hub.changes.unsubscribe(viewer.connection, TOPIC)
+    await house.hub.changes.unsubscribe(viewer.connection.id, TOPIC)
     assert counts == {"chat": 1}
-    house.hub.connections.leave(viewer.connection)
+    await house.leave(viewer)
     assert not counts
 
 
@@ -183,23 +184,120 @@ async def test_what_is_kept_of_messages_for_one_is_bounded(house: House, jump: J
     """By number, by size, and by age."""
     viewer = await house.viewing()
     connection, other = viewer.connection, (await house.viewing()).connection
+    connection.pages = (PAGE,)
 
     def send(size: int) -> None:
         outgoing = Outgoing.direct("note", "x" * size, is_text=False, once="1")
-        house.hub.changes.send(connection, outgoing)
+        house.hub.changes.send([connection], outgoing)
 
     for _ in range(100):
         send(10)
-    assert len(connection.sent) == 64
+    assert len(connection.lasting.sent) == 64
     for _ in range(10):
         send(20_000)
-    assert [len(outgoing.body) > 20_000 for _, outgoing in connection.sent] == [True] * 3
+    assert [len(outgoing.body) > 20_000 for _, outgoing in connection.lasting.sent] == [True] * 3
     send(70_000)
-    assert not connection.sent
+    assert not connection.lasting.sent
     send(10)
     jump(59.0)
     send(10)
-    assert len(connection.sent) == 2
+    assert len(connection.lasting.sent) == 2
     jump(2.0)
-    house.hub.changes.send_again(other, connection)
-    assert len(other.sent) == 1
+    other.lasting = connection.lasting
+    house.hub.changes.send_again(other)
+    assert len(connection.lasting.sent) == 1
+
+
+async def next_of(house: House, viewer: Viewer, *topics: str) -> Viewer:
+    """Begin a stream that takes the place of a viewer's."""
+    following = house.view(topics=topics or (TOPIC,))
+    following.connection.lasting = viewer.connection.lasting
+    following.connection.pages = viewer.connection.pages = (PAGE,)
+    await house.quiet()
+    return following
+
+
+async def test_change_is_of_all_streams_of_a_connection(house: House) -> None:
+    """The client may give up any of them."""
+    viewer = await house.viewing()
+    following = await next_of(house, viewer)
+
+    assert await house.hub.changes.subscribe(viewer.connection.id, OTHER)
+    assert not await house.hub.changes.subscribe(viewer.connection.id, OTHER)
+    assert viewer.connection.subscription.keys() == {TOPIC, OTHER}
+    assert following.connection.subscription.keys() == {TOPIC, OTHER}
+    assert await house.hub.changes.unsubscribe(viewer.connection.id, TOPIC)
+    await house.leave(following)
+    await house.say("no")
+    await house.say("1", topic=OTHER)
+
+    await viewer.hears("1")
+    assert not await house.hub.changes.unsubscribe(viewer.connection.id, TOPIC)
+
+
+async def test_stream_that_joins_meanwhile_is_changed_when_it_has_joined(house: House) -> None:
+    """If it gives up, the one before it has been changed all the same."""
+    viewer = await house.viewing()
+    house.broker.answers.clear()
+    following = await next_of(house, viewer)
+
+    task = asyncio.create_task(house.hub.changes.subscribe(viewer.connection.id, OTHER))
+    await house.quiet()
+    assert viewer.connection.subscription.keys() == {TOPIC, OTHER}
+    assert not task.done()
+    await house.leave(following)
+
+    assert await task
+    await house.say("1", topic=OTHER)
+    await viewer.hears("1")
+
+
+async def test_topic_that_a_page_lists_is_added_for_good(house: House) -> None:
+    """It stays when that page goes, and what is new for other pages counts as a change."""
+    viewer = await house.viewing(topics=(TOPIC, OTHER))
+    connection = viewer.connection
+    second = PAGE._replace(listed=(OTHER,), granted=(OTHER,))
+
+    connection.pages = (PAGE, second)
+    assert await house.hub.changes.subscribe(connection.id, OTHER)
+    assert connection.lasting.made == {OTHER}
+    connection.lasting.made = connection.made = frozenset()
+    connection.pages = (second,)
+    assert not await house.hub.changes.subscribe(connection.id, OTHER)
+    assert connection.lasting.made == {OTHER}
+
+
+async def test_what_no_page_lists_is_not_remembered(house: House) -> None:
+    """Else a connection would grow with each topic that came and went."""
+    viewer = await house.viewing()
+    viewer.connection.pages = (PAGE,)
+
+    await house.hub.changes.subscribe(viewer.connection.id, OTHER)
+    await house.hub.changes.unsubscribe(viewer.connection.id, OTHER)
+    assert not viewer.connection.lasting.removed
+    await house.hub.changes.unsubscribe(viewer.connection.id, TOPIC)
+    assert viewer.connection.lasting.removed == {TOPIC}
+    await house.hub.changes.subscribe(viewer.connection.id, TOPIC)
+    assert not viewer.connection.lasting.removed
+
+
+async def test_reset_says_again_what_has_no_place_in_the_order(house: House) -> None:
+    """The opening, and events for one connection, that its client has not read."""
+    viewer = await house.viewing()
+    viewer.connection.pages = (PAGE,)
+    viewer.flows.clear()
+    await house.say("read", "not read")
+    await house.quiet()
+
+    house.hub.changes.send(
+        [viewer.connection], Outgoing.direct("note", "2", is_text=True, once="1")
+    )
+    await house.quiet()
+    house.broker.lose_data()
+    await house.hub.catch_up()
+    viewer.flows.set()
+    await house.quiet()
+
+    text = b"".join(viewer.writes)
+    assert text.count(b"event: sse-open") == 2
+    assert text.index(b"sse-reset") < text.index(b"event: note")

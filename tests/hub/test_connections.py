@@ -202,25 +202,32 @@ async def test_full_process_logs_its_limit_and_the_delay_once(
     )
 
 
-async def test_stream_whose_predecessor_has_left_replaces_nothing() -> None:
-    """It may leave, or be replaced by another stream, between a request and its stream."""
-    open_, (old, middle, new) = limited(), (connect(), connect(), connect())
-    fill(open_, old)
-    middle.take_over(old)
-    new.take_over(old)
-    fill(open_, middle, new)
-    assert (new.replaced, middle.replaced) == (middle, old)
-    assert open_.streams_of(old.id) == [old, middle, new]
+async def test_stream_that_takes_the_place_of_another_evicts_none() -> None:
+    """Both are one connection of the browser, however many streams are open of it meanwhile."""
+    open_ = limited(max_per_browser=2)
+    one, other, third = connect(browser="b"), connect(browser="b"), connect(browser="b")
+    next_, after = connect(browser="b"), connect(browser="b")
+    next_.lasting = after.lasting = one.lasting
 
-    late = connect()
-    late.take_over(new)
-    for each in (old, middle, new):
-        open_.leave(each)
-    fill(open_, late)
+    fill(open_, one, other, next_, after)
+    assert ended(one, other, next_, after) == [False] * 4
+    fill(open_, third)
+    assert ended(one, other, next_, after) == [True, False, True, True]
 
-    assert late.replaced is None
-    assert open_.leave(late)
-    assert len(open_) == 0
+
+async def test_stream_that_takes_the_place_of_another_needs_no_room() -> None:
+    """Of the process, and of an address; but a second one at once does."""
+    open_ = Connections(Config(max_connections=1, max_per_address=1), Subscribers())
+    one, next_ = connect(address="1.2.3.4"), connect(address="1.2.3.4")
+    next_.lasting = one.lasting
+    fill(open_, one)
+
+    assert open_.is_full()
+    assert open_.is_full((), "1.2.3.4")
+    assert not open_.is_full((), "1.2.3.4", one.id)
+    assert open_.is_full((), "1.2.3.4", "of none")
+    fill(open_, next_)
+    assert open_.is_full((), "1.2.3.4", one.id)
 
 
 async def test_connection_counts_for_the_channels_that_it_has_now() -> None:

@@ -160,13 +160,12 @@ async def test_log_names_the_limit_and_the_remedy(
     [("identity", False, 6), ("identity", True, 6), ("browser", False, 2), ("browser", True, 6)],
 )
 def test_oldest_of_an_owner_make_room(owner: str, is_multiplexed: bool, limit: int) -> None:
-    """As many as are over the limit, when one more comes; an address evicts none."""
+    """As many as are over the limit, when one more comes."""
     limits = Limits(Config(max_per_identity=6, max_per_browser=2), Subscribers())
 
     assert [limits.to_evict(owner, limit + more, is_multiplexed) for more in (-1, 0, 3)] == [
         *(0, 1, 4)
     ]
-    assert limits.to_evict("address", 10**6, is_multiplexed) == 0
 
 
 async def test_process_without_channels_has_the_limits_of_the_app() -> None:

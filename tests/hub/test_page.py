@@ -2,7 +2,8 @@
 
 from quart_sse.hub.page import Page
 
-TWO = Page(("a?x=1", "b"), ("a?x=1", "b"), is_open=True, is_same=True, is_user=True)
+BOTH = ("a?x=1", "b")
+TWO = Page(BOTH, BOTH, is_open=True, is_same=True, is_user=True, is_bound=True)
 
 
 def test_names_are_topics_and_audiences() -> None:
@@ -19,21 +20,26 @@ def test_names_are_topics_and_audiences() -> None:
 
 
 def test_page_closes_with_its_last_topic() -> None:
-    """Unless the app has added one, or it never had any."""
-    one = TWO.without("b", (), is_refused=True)
+    """If its client is told so, unless the app has added one, or it never had any."""
+    one = TWO.without({"b"}, (), "b")
 
     assert (one.granted, one.is_open) == (("a?x=1",), True)
-    assert not one.without("a?x=1", (), is_refused=True).is_open
-    assert one.without("a?x=1", {"c"}, is_refused=True).is_open
-    assert not one._replace(is_same=False).without("a?x=1", {"c"}, is_refused=True).is_open
-    assert one.without("a?x=1", (), is_refused=False).is_open
-    assert Page((), (), True, True, True).without("a", (), is_refused=True).is_open
+    assert not one.without({"a?x=1"}, (), "a?x=1").is_open
+    assert one.without({"a?x=1"}, {"c"}, "a?x=1").is_open
+    assert not one._replace(is_same=False).without({"a?x=1"}, {"c"}, "a?x=1").is_open
+    assert one.without({"a?x=1"}, ()).is_open
+    assert Page((), (), True, True, True, True).without({"a"}, (), "a").is_open
+    assert one.without(BOTH, ()).without({"c"}, (), "c").is_open
 
 
-def test_position_leaves_out_a_topic() -> None:
+def test_mask_leaves_out_what_the_page_is_not_sent() -> None:
     """By its place in the token's list; the user's bit is behind it."""
-    assert TWO.mask_without("b", None) == 0b101
-    assert TWO.mask_without("a?x=1", 0b101) == 0b100
-    assert TWO.mask_without("c", None) is None
-    assert TWO.mask_without("c", 0b11) == 0b11
-    assert TWO._replace(is_user=False).mask_without("b", None) == 0b01
+    assert TWO.mask is None
+    assert TWO.without({"b"}, ()).mask == 0b101
+    assert TWO.without({"c"}, ()).mask is None
+    assert TWO.without(BOTH, ()).mask == 0b100
+    # Made for a user, while the client is another one.
+    other = TWO._replace(is_same=False, is_user=False)
+    assert (other.mask, other.without({"b"}, ()).mask) == (0b11, 0b01)
+    anyone = other._replace(is_bound=False)
+    assert (anyone.mask, anyone.without({"a?x=1"}, ()).mask) == (None, 0b10)

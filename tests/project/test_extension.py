@@ -11,7 +11,7 @@ from quart import Quart, render_template_string, request
 from quart.testing import QuartClient
 
 from quart_sse import SSE, ConfigError, SetupError
-from quart_sse.hub.connection import id_of
+from quart_sse.hub.lasting import id_of
 from tests.support.streams import connect_urls, open_stream
 
 MACROS = '{% from "quart_sse/macros.html" import sse_fragment, sse_connect, sse_scripts %}'

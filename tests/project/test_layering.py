@@ -39,10 +39,10 @@ ORDER = [
 ]
 #: The floors inside the hub, lowest first: a module imports from lower floors only.
 HUB_FLOORS = [
-    {"batch", "metadata", "page", "rendered"},
+    {"batch", "lasting", "metadata", "page", "rendered"},
     {"fragment"},
     {"connection", "fragments", "progress"},
-    {"audiences", "outgoing", "roots", "sieve"},
+    {"audiences", "chains", "outgoing", "roots", "sieve"},
     {"group", "replays"},
     {"subscribers", "batcher"},
     {"delivery", "groups", "idle", "limits"},

@@ -160,11 +160,10 @@ async def test_next_stream_takes_over_what_has_changed_while_it_opened(
         opened = json.loads((await first.next("sse-open")).data)
         (handle,) = site.sse.connections
         await handle.subscribe(site.room(8))
-        old = site.app.extensions["quart_sse"].connections.get(handle.id)
 
         async def join_slowly(*args: object) -> None:
-            await hub.changes.subscribe(old, "rooms?room=9", "everyone?channel=rooms")
-            await hub.changes.unsubscribe(old, "rooms?room=8")
+            await handle.subscribe(site.room(9))
+            await handle.unsubscribe(site.room(8))
             await join(*args)
 
         monkeypatch.setattr(hub, "join", join_slowly)

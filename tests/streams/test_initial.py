@@ -83,13 +83,19 @@ async def test_our_script_says_which_page_is_new(site: Site) -> None:
     one, two = await site.page(1, client=client), await site.page(2, client=client)
     both = f"{one}&{two.partition('?')[2]}&replaces="
 
-    lines = await lines_of(site, f"{both}&first=1.77")
+    lines = await lines_of(site, f"{both}&first=,&first=77,")
+    two_tabs = await lines_of(site, f"{both}&first=5,,6&first=7")
     none = await lines_of(site, both)
-    mad = await lines_of(site, f"{both}&first=&first=x&first=9.1&first=0.a\rb&first=1.{'x' * 99}")
+    mad = await lines_of(site, f"{both}&first=a\rb,{'x' * 99},;&first=&first=9")
 
     named = [line for line in lines if line.startswith("event: rooms.")]
     assert named == ["event: rooms.hello?room=2", "event: rooms.text?room=2"]
     assert lines.count("for: 77") == 2
+    # Tabs that share a token share the events: a request multiplies nothing.
+    assert [line for line in two_tabs if line.startswith("for: ")] == [
+        *["for: 5 6"] * 2,
+        *["for: 7"] * 2,
+    ]
     assert not [line for line in [*none, *mad] if line.startswith("event: rooms.")]
 
 

@@ -177,6 +177,7 @@ class Viewer:
     task: "asyncio.Task[None] | None" = None
 
     async def serve(self, hub: Hub) -> None:
+        hub.connections.enter(self.connection, is_multiplexed=False)
         try:
             await hub.join(self.connection, self.starts)
             async for data in self.connection:
@@ -184,6 +185,7 @@ class Viewer:
                 await self.flows.wait()
         finally:
             self.connection.end()
+            hub.connections.leave(self.connection)
             hub.leave(self.connection)
 
     @property

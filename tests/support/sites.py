@@ -36,6 +36,7 @@ class Site:
         self.rooms = sse.channel("rooms", "/rooms/<int:room>", public=True)
         self.news = sse.channel("news", "/news", public=True)
         self.seen: list[str] = []  #: what hooks have noted
+        self.shown: list[Topic] = []  #: further topics of pages
 
         @sse.identity
         def who() -> str | None:
@@ -49,7 +50,7 @@ class Site:
         @app.get("/page")
         async def page() -> str:
             rooms = request.args.getlist("room", type=int)
-            topics = [self.rooms.topic(room=room) for room in rooms]
+            topics = [self.rooms.topic(room=room) for room in rooms] + self.shown
             return await render_template_string(PAGE, topics=topics)
 
     def room(self, number: int = 1) -> Topic:
