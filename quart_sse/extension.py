@@ -515,7 +515,8 @@ class SSE:
         Raises:
             EventError: As for :meth:`Topic.publish`.
             BrokerUnavailable: If the process did not answer within ``QUART_SSE_BROKER_TIMEOUT``;
-                ``maybe_published`` is then true.
+                ``maybe_published`` is then true. It is false if too many messages were under way,
+                so that this one was not sent.
             SetupError: If the connection is not here, and this process serves nothing.
 
         Example:

@@ -10,9 +10,11 @@ import asyncio
 import json
 import logging
 import secrets
+from collections import deque
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakValueDictionary
 
 from ..error_log import ErrorLog, OnceLog
 from ..errors import BrokerUnavailable, SetupError
@@ -27,9 +29,36 @@ logger: logging.Logger = logging.getLogger("quart_sse")
 ASK, ANSWER = "ask", "answer"
 #: Longest question or answer, in characters of JSON.
 MAX_CHARS = 65_536
-#: Most answers that are taken to one question; most answers of this process that wait to be sent.
-MAX_ANSWERS, MAX_UNSENT = 1000, 64
+#: Most answers that are taken to one question.
+MAX_ANSWERS = 1000
+#: Most answers of this process that wait to be sent, and their characters of JSON. Further
+#: questions are answered "busy", and those beyond twice as many not at all.
+MAX_UNSENT, MAX_UNSENT_CHARS = 2000, 4 * 2**20
+#: Number of answers that are sent at the same time.
+MAX_SENDING = 16
+#: Number of questions of this process to one other, or to all, that are under way at the same time.
+#: Further ones wait for a turn, within their deadlines. For each process of its own, so that one
+#: that is silent keeps no question to another one waiting.
+MAX_ASKING = 64
+#: Part of the deadline in which a process must answer that is not on the list of live ones. It has
+#: most likely gone, and whoever asks it would always wait for the whole deadline. But it may have
+#: begun just now, or Redis may have lost the list, so it is asked.
+UNLISTED = 1 / 4
 _NOT_KEPT = Keep(events=0, ttl=0)
+
+#: What a question waits for until it is sent, as the error says it.
+_WAIT = (
+    "{most} earlier questions of this process wait for answers, and the question {question!r} had "
+    "no turn within {deadline:g} s. It was not sent. Ask less at once."
+)
+_LIST = (
+    "The broker did not tell the live processes within {deadline:g} s, so the question "
+    "{question!r} was not sent."
+)
+_SEND = (
+    "The broker did not confirm the question {question!r} within {deadline:g} s. It may have been "
+    "sent."
+)
 
 Handler = Callable[[Mapping[str, Any]], None]
 
@@ -39,7 +68,8 @@ class Answers:
     """The answers to a question."""
 
     answers: Mapping[str, Any]  #: process id -> its answer
-    #: process id -> why it has no answer: "unknown" (another release asks), "failed", "too-long"
+    #: process id -> why it has no answer: "unknown" (another release asks), "failed", "too-long",
+    #: "busy" (it did nothing, because too many of its answers wait to be sent)
     faults: Mapping[str, str]
     silent: tuple[Process, ...]  #: live processes that did not answer in time
 
@@ -80,7 +110,11 @@ class Control:
         self._replies: dict[str, Callable[[Any], object]] = {}
         self._lost: list[Callable[[], None]] = []
         self._asked: dict[str, _Asked] = {}
-        self._unsent: set[asyncio.Task[None]] = set()
+        # To whom -> the turns of questions; only while there are any.
+        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._unsent: deque[str] = deque()
+        self._unsent_chars = 0
+        self._senders: set[asyncio.Task[None]] = set()
         self._once = OnceLog()
         self.handle(ASK, self._take_question, {"id", "question", "data", "to"})
         self.handle(ANSWER, self._take_answer, {"id", "process", "answer", "fault"})
@@ -139,10 +173,12 @@ class Control:
 
         Returns:
             The answers, and the processes that were live when the question was asked and did
-            not answer. Returns before the deadline once all have answered.
+            not answer. Returns before the deadline once all have answered. One process that is not
+            on the list of live ones is waited for during a part of it, ``UNLISTED``.
 
         Raises:
-            BrokerUnavailable: If the question was not, or may not have been, sent.
+            BrokerUnavailable: If the question was not, or may not have been, sent. It was not, and
+                ``maybe_published`` is false, if earlier questions left it no turn.
             SetupError: If this process serves nothing, and so receives no answers.
             ValueError: If the data are too long.
 
@@ -165,23 +201,32 @@ class Control:
             )
         asked = self._asked[id] = _Asked({own.id if to is None else to})
         live = [own]
-        is_sent = False
+        step: str | None = _WAIT  # None once the question was sent
         try:
             async with asyncio.timeout(deadline):
-                live = await self.processes.live()
-                if to is None:
-                    asked.expected.update(process.id for process in live)
-                await self._send(ASK, text, _NOT_KEPT)
-                is_sent = True
-                await asked.is_answered.wait()
+                async with self._turns.setdefault(to or "", asyncio.Semaphore(MAX_ASKING)):
+                    step = _LIST
+                    live += await self.processes.live()
+                    if to is None:
+                        asked.expected.update(process.id for process in live)
+                    is_listed = to is None or any(process.id == to for process in live)
+                    step = _SEND
+                    await self._send(ASK, text, _NOT_KEPT)
+                    step = None
+                    if is_listed:
+                        await asked.is_answered.wait()
+                # Without a turn: those who ask a process that has gone would wait for each other.
+                async with asyncio.timeout(deadline * UNLISTED):
+                    await asked.is_answered.wait()
         except TimeoutError:
-            if not is_sent:
+            if step is not None:
                 raise BrokerUnavailable(
-                    f"The broker did not take the question {question!r} within {deadline:g} s."
+                    step.format(question=question, deadline=deadline, most=MAX_ASKING),
+                    maybe_published=step is _SEND,
                 ) from None
         finally:
             del self._asked[id]
-        silent = {process.id: process for process in (own, *live) if process.id in asked.expected}
+        silent = {process.id: process for process in live if process.id in asked.expected}
         return Answers(asked.answers, asked.faults, tuple(silent.values()))
 
     async def _send(self, name: str, text: str, keep: Keep) -> None:
@@ -241,12 +286,26 @@ class Control:
         own = self.processes.own
         if own is None or told.get("to", own.id) != own.id:
             return
-        if len(self._unsent) >= MAX_UNSENT:
-            return  # the asking process lists this one as silent
-        text = json.dumps({"id": told["id"], "process": own.id, **self._answer(told)})
-        task = asyncio.get_running_loop().create_task(self._send_answer(text))
-        self._unsent.add(task)
-        task.add_done_callback(self._unsent.discard)
+        head = {"id": told["id"], "process": own.id}
+        if not self._is_full(1):
+            self._send_later(json.dumps({**head, **self._answer(told)}))
+            return
+        self._once.warn(
+            "busy",
+            "%d answers with %d characters to other processes wait to be sent, so further "
+            "questions are refused; those processes see an error. They ask more than the broker "
+            "takes: see whether it is slow, or send to fewer connections at once. This is logged "
+            "once.",
+            len(self._unsent),
+            self._unsent_chars,
+        )
+        if not self._is_full(2):  # else the asking process lists this one as silent
+            self._send_later(json.dumps({**head, "fault": "busy"}))
+
+    def _is_full(self, times: int) -> bool:
+        """Whether so many times as many answers wait as may."""
+        is_long = self._unsent_chars >= times * MAX_UNSENT_CHARS
+        return is_long or len(self._unsent) >= times * MAX_UNSENT
 
     def _answer(self, told: Mapping[str, Any]) -> Mapping[str, object]:
         question: str = told["question"]
@@ -263,11 +322,27 @@ class Control:
             return {"fault": "failed"}
         return {"fault": "too-long"} if is_long else {"answer": answer}
 
-    async def _send_answer(self, text: str) -> None:
-        try:
-            await self._send(ANSWER, text, _NOT_KEPT)
-        except BrokerUnavailable as error:
-            logger.debug("The broker was away when a question was answered: %s", error)
+    def _send_later(self, text: str) -> None:
+        self._unsent.append(text)
+        self._unsent_chars += len(text)
+        if len(self._senders) < MAX_SENDING:
+            task = asyncio.get_running_loop().create_task(self._send_answers())
+            self._senders.add(task)
+            task.add_done_callback(self._senders.discard)
+
+    async def _send_answers(self) -> None:
+        """Send the answers that wait, until there are none."""
+        while self._unsent:
+            text = self._unsent.popleft()
+            self._unsent_chars -= len(text)
+            try:
+                await self._send(ANSWER, text, _NOT_KEPT)
+            except BrokerUnavailable as error:
+                logger.debug("The broker was away when a question was answered: %s", error)
+            except Exception as error:
+                self._errors.log(
+                    "sending of answers", error, "An answer to another process was not sent."
+                )
 
     def _take_answer(self, told: Mapping[str, Any]) -> None:
         asked = self._asked.get(told["id"])
@@ -290,12 +365,19 @@ class Control:
 
     def abandon(self) -> None:
         """Stop answering, in a loop that has ended."""
-        self._unsent.clear()
+        self._forget_unsent()
+        self._senders.clear()
+        self._turns.clear()
         self.processes.own = None
 
     async def end(self) -> None:
         """Leave the list of processes, and stop answering."""
-        for task in list(self._unsent):
+        self._forget_unsent()
+        for task in list(self._senders):
             task.cancel()
-        await asyncio.gather(*self._unsent, return_exceptions=True)
+        await asyncio.gather(*self._senders, return_exceptions=True)
         await self.processes.end()
+
+    def _forget_unsent(self) -> None:
+        self._unsent.clear()
+        self._unsent_chars = 0

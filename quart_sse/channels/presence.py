@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
+from weakref import WeakValueDictionary
 
 from ..broker import Broker, Keep
 from ..config import Config
@@ -69,6 +70,8 @@ class PresenceTracker:
         self._linger = config.presence_linger
         # Closed connections that still count as present, each with the loop time when it expires.
         self._departed: deque[tuple[float, Connection]] = deque()
+        # Topic and connection id -> held while the broker is told of the two; only while it is.
+        self._turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
     async def look(self, topic: str) -> Presence:
         """Return a topic's presence; that of this process while the broker is unavailable."""
@@ -91,8 +94,7 @@ class PresenceTracker:
         streams = self._connections.streams_of(connection.id)
         known = {topic for each in streams if each is not connection for topic in each.subscription}
         for topic in connection.subscription:
-            await self._broker.enter(topic, {connection.id: _who(connection)})
-            if topic not in known:
+            if await self._settle(topic, connection.id) and topic not in known:
                 await self._refresh(topic)
 
     async def join(self, topic: str, connection: Connection) -> None:
@@ -105,8 +107,8 @@ class PresenceTracker:
             connection: The connection.
         """
         with contextlib.suppress(BrokerUnavailable):
-            await self._broker.enter(topic, {connection.id: _who(connection)})
-            await self._refresh(topic)
+            if await self._settle(topic, connection.id):
+                await self._refresh(topic)
 
     async def withdraw(self, topic: str, connections: Iterable[Connection]) -> None:
         """Report that open connections no longer listen to a topic.
@@ -118,7 +120,7 @@ class PresenceTracker:
             connections: The connections, at least one.
         """
         with contextlib.suppress(BrokerUnavailable):
-            await asyncio.gather(*(self._broker.exit(topic, each.id) for each in connections))
+            await asyncio.gather(*(self._settle(topic, each.id) for each in connections))
             await self._refresh(topic)
 
     def leave(self, connection: Connection, now: float) -> None:
@@ -135,6 +137,7 @@ class PresenceTracker:
     def clear(self) -> None:
         """Forget the closed connections, as when the process stops; the broker expires them."""
         self._departed.clear()
+        self._turns.clear()
 
     async def announce(self) -> None:
         """Report all connections again; the broker expires those that are not reported.
@@ -142,12 +145,19 @@ class PresenceTracker:
         Raises:
             BrokerUnavailable: If the broker cannot be reached.
         """
-        topics: dict[str, dict[str, str]] = {}
-        for connection in self._connections:
+        topics: dict[str, list[Connection]] = {}
+        for connection in self._connections.newest:
             for topic in connection.subscription:
-                topics.setdefault(topic, {})[connection.id] = _who(connection)
-        for topic, members in topics.items():
-            await self._broker.enter(topic, members)
+                topics.setdefault(topic, []).append(connection)
+        for topic, listening in topics.items():
+            # Topics may have changed while the broker was told of others, and may while it is told.
+            told = [each for each in listening if self._is_here(topic, each.id)]
+            if told:
+                await self._broker.enter(topic, {each.id: _who(each) for each in told})
+            for each in told:
+                # A closed connection lingers on the topics that it had in the end.
+                if topic not in (self._connections.get(each.id) or each).subscription:
+                    await self._settle(topic, each.id)
 
     async def sweep(self, now: float) -> None:
         """Remove the closed connections that have expired.
@@ -165,7 +175,7 @@ class PresenceTracker:
                 newest = self._connections.get(connection.id)
                 here = () if newest is None else newest.subscription
                 for topic in connection.subscription.keys() - here:
-                    await self._broker.exit(topic, connection.id)
+                    await self._settle(topic, connection.id)
                     await self._refresh(topic)
             except BrokerUnavailable:
                 is_done = False  # the next sweep repeats both, or the refresh would be lost
@@ -173,6 +183,28 @@ class PresenceTracker:
             finally:
                 if is_done and self._departed and self._departed[0][1] is connection:
                     self._departed.popleft()
+
+    def _is_here(self, topic: str, id: str) -> bool:
+        newest = self._connections.get(id)
+        return newest is not None and topic in newest.subscription
+
+    async def _settle(self, topic: str, id: str) -> bool:
+        """Tell the broker whether a connection listens to a topic now, and return it.
+
+        Every change of a connection's topics is followed by this, and one call waits for the other.
+        So the last one has seen the last change, and the broker has heard it last, however the
+        changes have overtaken each other.
+
+        Raises:
+            BrokerUnavailable: If the broker cannot be reached.
+        """
+        async with self._turns.setdefault((topic, id), asyncio.Lock()):
+            newest = self._connections.get(id)
+            if newest is not None and topic in newest.subscription:
+                await self._broker.enter(topic, {id: _who(newest)})
+                return True
+            await self._broker.exit(topic, id)
+            return False
 
     async def _refresh(self, topic: str) -> None:
         """Refresh the fragments of a topic that were declared ``presence=True``."""

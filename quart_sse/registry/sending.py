@@ -1,6 +1,6 @@
 """Sending: messages for, and the end of, one connection of any process."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..broker import Broker, Control
@@ -10,6 +10,9 @@ from ..hub import process_of
 from ..publisher import AsyncPublisher
 from ..serving_loop import ServingLoop
 from .desk import Desk, check_retry
+
+#: Faults of processes that have done nothing of what they were asked.
+_DID_NOTHING = {"busy", "unknown"}
 
 
 class Sending:
@@ -72,8 +75,9 @@ class Sending:
             return True
         if asked.faults:
             raise BrokerUnavailable(
-                f"Processes {', '.join(sorted(asked.faults))} cannot answer, as one of another "
-                "release. Try again when all run this one."
+                " ".join(_why(asked.faults)),
+                maybe_published=bool(asked.silent)
+                or not _DID_NOTHING.issuperset(asked.faults.values()),
             )
         if asked.silent:
             silent = ", ".join(f"{each.host or each.id} (pid {each.pid})" for each in asked.silent)
@@ -91,3 +95,24 @@ class Sending:
 
     def _answer_close(self, told: Any) -> bool:
         return self._desk.close_here(str(told["id"]), check_retry(told["retry"]))
+
+
+def _why(faults: Mapping[str, str]) -> Iterator[str]:
+    """Say why processes have no answer; a later release may have other faults."""
+    processes: dict[str, list[str]] = {}
+    for process, fault in sorted(faults.items()):
+        processes.setdefault(fault, []).append(process)
+    for fault, ids in processes.items():
+        some = f"Process {ids[0]}" if len(ids) == 1 else f"Processes {', '.join(ids)}"
+        if fault == "busy":
+            yield (
+                f"{some}: too many answers wait to be sent there, so the question was refused. "
+                "Nothing was sent. Try again later, and with fewer at once."
+            )
+        elif fault == "unknown":
+            yield (
+                f"{some}: another release runs there, which does not know the question. Try again "
+                "when all processes run this one."
+            )
+        else:
+            yield f"{some}: no answer ({fault}). The log there says why."

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from quart_sse.broker import CONTROL_HISTORY, Start
+from quart_sse.broker import CONTROL_HISTORY, Keep, Message, Start
 from quart_sse.broker import control as control_module
 from quart_sse.broker.control import ANSWER, ASK, Control
 from quart_sse.broker.memory import MemoryBroker
+from quart_sse.broker.processes import PROCESSES
 from quart_sse.error_log import ErrorLog
 from quart_sse.errors import BrokerUnavailable, SetupError
 from tests.support.control import Process
@@ -24,6 +25,30 @@ FAR, NEAR = 60.0, 0.3
 
 
 Boot = Callable[[], AbstractAsyncContextManager[Process]]
+
+
+class HeldBroker:
+    """Holds what a process publishes until it may be sent, and takes it then."""
+
+    def __init__(self, process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.may_send = asyncio.Event()
+        self.sent: list[dict[str, Any]] = []
+        self.on_way = self.most_on_way = 0
+        monkeypatch.setattr(process.broker, "publish", self._publish)
+
+    async def _publish(self, message: Message, _: Keep) -> None:
+        self.on_way += 1
+        self.most_on_way = max(self.most_on_way, self.on_way)
+        try:
+            await self.may_send.wait()
+            self.sent.append(json.loads(message.data or ""))
+        finally:
+            self.on_way -= 1
+
+
+def question(number: int, name: str = "double") -> str:
+    """Return the text of a question."""
+    return json.dumps({"id": str(number), "question": name, "data": number})
 
 
 # -- telling ---------------------------------------------------------------------------------------
@@ -217,17 +242,157 @@ async def test_answers_are_bounded(process: Process, monkeypatch: pytest.MonkeyP
     assert len((await question).answers) == 3
 
 
-async def test_questions_under_way_are_bounded(
+async def test_answers_wait_until_they_are_sent(
     process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A process that has more answers to send than it may leaves further questions unanswered."""
-    monkeypatch.setattr(control_module, "MAX_UNSENT", 3)
-    for number in range(10):
-        process.control.take(ASK, json.dumps({"id": str(number), "question": "double", "data": 1}))
+    """A crowd of questions is answered, with few answers on their way at once."""
+    broker = HeldBroker(process, monkeypatch)
+    for number in range(500):
+        process.control.take(ASK, question(number))
+    await until(lambda: broker.on_way == control_module.MAX_SENDING)
+    assert len(process.control._unsent) == 500 - control_module.MAX_SENDING
+    broker.may_send.set()
+    await until(lambda: not process.control._senders)
 
-    assert len(process.control._unsent) == 3
+    assert sorted(broker.sent, key=lambda told: int(told["id"])) == [
+        {"id": str(number), "process": process.id, "answer": 2 * number} for number in range(500)
+    ]
+    assert broker.most_on_way == control_module.MAX_SENDING
+    assert process.control._unsent_chars == 0
+
+
+@pytest.mark.parametrize(
+    "bound",
+    [{"MAX_UNSENT": 3}, {"MAX_UNSENT_CHARS": 170}],  # each has about 60 characters
+    ids=["number", "characters"],
+)
+async def test_questions_beyond_the_bound_of_answers_are_refused(
+    process: Process,
+    bound: Mapping[str, int],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """They are answered "busy" and nothing is done; far beyond it they have no answer."""
+    for name, value in bound.items():
+        monkeypatch.setattr(control_module, name, value)
+    broker = HeldBroker(process, monkeypatch)
+    looked_at: list[int] = []
+    process.control.reply("note", looked_at.append)
+    for number in range(10, 30):
+        process.control.take(ASK, question(number, "note"))
+    broker.may_send.set()
+    await until(lambda: not process.control._senders)
+
+    assert looked_at == [10, 11, 12]
+    assert [told.get("fault") for told in broker.sent] == [None] * 3 + ["busy"] * 3
+    assert [told["id"] for told in broker.sent] == [str(number) for number in range(10, 16)]
+    assert len(caplog.records) == 1
+    assert "further questions are refused" in caplog.text
+
+    process.control.take(ASK, question(30, "note"))
+    await until(lambda: not process.control._senders)
+    assert looked_at == [10, 11, 12, 30]
+
+
+async def test_answers_that_wait_end_with_the_process(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither they nor those on their way are sent any more."""
+    broker = HeldBroker(process, monkeypatch)
+    for number in range(100):
+        process.control.take(ASK, question(number))
+    await until(lambda: broker.on_way)
     await process.control.end()
+
     assert not process.control._unsent
+    assert not process.control._senders
+    assert broker.sent == []
+
+
+async def test_process_that_has_too_many_answers_to_send_says_so(
+    two: tuple[Process, Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The asker need not wait for its deadline."""
+    one, other = two
+    monkeypatch.setattr(other.control, "_is_full", lambda times: times == 1)
+    asked = await one.control.ask("double", 4, deadline=FAR)
+
+    assert (asked.answers, asked.faults) == ({one.id: 8}, {other.id: "busy"})
+    assert asked.silent == ()
+
+
+# -- asking much -----------------------------------------------------------------------------------
+
+
+async def test_crowd_of_questions_is_answered(two: tuple[Process, Process]) -> None:
+    """Those beyond what is asked at once wait for their turn."""
+    one, other = two
+    asked = await asyncio.gather(
+        *(one.control.ask("double", n, deadline=20.0, to=other.id) for n in range(1000))
+    )
+
+    assert [each.answers for each in asked] == [{other.id: 2 * n} for n in range(1000)]
+    assert not one.control._turns
+
+
+async def test_questions_under_way_are_bounded(
+    two: tuple[Process, Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that has no turn in time was not sent; questions to others have turns of their own."""
+    monkeypatch.setattr(control_module, "MAX_ASKING", 2)
+    one, other = two
+    heard: list[int] = []
+
+    def hear(told: Mapping[str, Any]) -> None:
+        if told.get("to") == other.id:
+            heard.append(told["data"])
+
+    other.control.handle(ASK, hear, {"id", "question", "data", "to"})
+    silent = [
+        asyncio.create_task(one.control.ask("double", number, deadline=FAR, to=other.id))
+        for number in range(2)
+    ]
+    await until(lambda: len(heard) == 2)
+    late = await asyncio.gather(
+        *(one.control.ask("double", n, deadline=NEAR, to=other.id) for n in range(2, 5)),
+        return_exceptions=True,
+    )
+
+    for error in late:
+        assert isinstance(error, BrokerUnavailable)
+        assert "had no turn within 0.3 s. It was not sent." in str(error)
+        assert not error.maybe_published
+    assert (await one.control.ask("double", 4, deadline=FAR, to=one.id)).answers == {one.id: 8}
+    assert (await one.control.ask("double", 4, deadline=NEAR)).answers == {one.id: 8}
+    for task in silent:
+        task.cancel()
+    await asyncio.gather(*silent, return_exceptions=True)
+    assert sorted(heard) == [0, 1]
+    assert not one.control._asked
+
+
+async def test_process_that_is_not_on_the_list_is_waited_for_less(
+    two: tuple[Process, Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has most likely gone, so that those who ask it do not wait for each other either."""
+    monkeypatch.setattr(control_module, "MAX_ASKING", 1)
+    loop = asyncio.get_running_loop()
+    begun_at = loop.time()
+    asked = await asyncio.gather(
+        *(two[0].control.ask("double", 4, deadline=8.0, to="f" * 16) for _ in range(5))
+    )
+
+    assert 2.0 <= loop.time() - begun_at < 4.0
+    assert [(each.answers, each.faults, each.silent) for each in asked] == [({}, {}, ())] * 5
+
+
+async def test_process_that_is_not_on_the_list_is_asked(two: tuple[Process, Process]) -> None:
+    """It may have begun just now, or the list may be lost."""
+    one, other = two
+    await one.broker.exit(PROCESSES, other.id)
+    assert other.id not in {process.id for process in await one.control.processes.live()}
+
+    assert (await one.control.ask("double", 4, deadline=FAR, to=other.id)).answers == {other.id: 8}
 
 
 async def test_question_that_is_too_long_is_an_error(process: Process) -> None:
@@ -256,6 +421,17 @@ async def test_question_that_the_broker_does_not_take_is_an_error(
         redis.thaw()
 
 
+async def test_question_that_the_broker_does_not_confirm_may_have_been_sent(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the list of live processes was asked for before it."""
+    HeldBroker(process, monkeypatch)
+
+    with pytest.raises(BrokerUnavailable, match="may have been sent") as raised:
+        await process.control.ask("double", 4, deadline=NEAR)
+    assert raised.value.maybe_published
+
+
 async def test_answer_while_the_broker_is_away_is_no_error(
     redis: RedisServer, two: tuple[Process, Process], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -263,7 +439,7 @@ async def test_answer_while_the_broker_is_away_is_no_error(
     caplog.set_level(logging.DEBUG, "quart_sse")
     await redis.kill()
     two[0].control.take(ASK, json.dumps({"id": "x", "question": "double", "data": 1}))
-    await until(lambda: not two[0].control._unsent)
+    await until(lambda: not two[0].control._senders)
 
     assert "when a question was answered" in caplog.text
     assert "Traceback" not in caplog.text

@@ -1,6 +1,8 @@
 """Presence: people and connections of a topic, and fragments that show them."""
 
 import asyncio
+import random
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from http.cookies import SimpleCookie
 
@@ -9,11 +11,11 @@ from bs4 import BeautifulSoup
 from quart import Quart, render_template_string, request
 from quart.testing import QuartClient
 
-from quart_sse import SSE, Presence, Topic
+from quart_sse import SSE, ConnectionHandle, Presence, Topic
 from quart_sse.broker import Keep, Kind, Message
 from quart_sse.errors import BrokerUnavailable
 from quart_sse.wire import Id
-from tests.support.streams import SSE_ACCEPT, Stream, client_of, connect_urls, open_stream
+from tests.support.streams import SSE_ACCEPT, Stream, client_of, connect_urls, open_stream, until
 
 
 @pytest.fixture
@@ -53,6 +55,43 @@ async def until_present(topic: Topic, connections: int) -> Presence:
             await asyncio.sleep(0)
             present = await topic.presence()
     return present
+
+
+class LateBroker:
+    """Lets what an app's broker is told of presence come late, and in another order."""
+
+    def __init__(self, app: Quart, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+        self._random = random.Random(seed)
+        self._inner = app.extensions["quart_sse"].broker.inner
+        self._enter, self._exit = self._inner.enter, self._inner.exit
+        self.under_way = 0
+        monkeypatch.setattr(self._inner, "enter", self.enter)
+        monkeypatch.setattr(self._inner, "exit", self.exit)
+
+    async def _wait(self) -> None:
+        self.under_way += 1
+        try:
+            for _ in range(self._random.randrange(20)):
+                await asyncio.sleep(0)
+        finally:
+            self.under_way -= 1
+
+    async def enter(self, topic: str, members: Mapping[str, str]) -> None:
+        await self._wait()
+        await self._enter(topic, members)
+        await self._wait()
+
+    async def exit(self, topic: str, member: str) -> None:
+        await self._wait()
+        await self._exit(topic, member)
+        await self._wait()
+
+
+async def rooms_of_presence(sse: SSE) -> list[int]:
+    """Return the rooms in which any connection is present."""
+    rooms = [sse.topic("rooms", room=room) for room in range(5)]
+    present = [await topic.presence() for topic in rooms]
+    return [number for number, found in enumerate(present) if found.connections]
 
 
 async def next_count(stream: Stream) -> str:
@@ -270,3 +309,92 @@ async def test_fragment_is_refreshed_although_the_broker_was_away_meanwhile(
         assert await next_count(stays) == "1"
 
     assert failures == 0
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_topic_that_a_hook_takes_off_while_the_stream_opens_is_not_present(
+    app: Quart, sse: SSE, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """The report of the stream's topics is then on its way, and must not come after the other."""
+    late = LateBroker(app, monkeypatch, seed)
+    is_done = asyncio.Event()
+
+    @sse.on_connect
+    async def leave_rooms(connection: ConnectionHandle) -> None:
+        await connection.unsubscribe(sse.topic("rooms", room=1))
+        await connection.unsubscribe(sse.topic("rooms", room=3))
+        is_done.set()
+
+    url = "/sse?t=~rooms?room%3D1+rooms?room%3D2+rooms?room%3D3"
+    async with app.test_app():
+        async with open_stream(client_of(app, "ada"), url):
+            await is_done.wait()
+            await until(lambda: not late.under_way)
+            assert await rooms_of_presence(sse) == [2]
+        await until_present(sse.topic("rooms", room=2), 0)
+        assert await rooms_of_presence(sse) == []
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_presence_is_what_a_connection_listens_to_however_its_topics_change(
+    app: Quart, sse: SSE, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """Changes overtake each other and the regular report; the last change counts."""
+    late = LateBroker(app, monkeypatch, seed)
+    choose = random.Random(seed)
+    presence = app.extensions["quart_sse"].presence
+    changed = [sse.topic("rooms", room=room) for room in range(4)]
+
+    async def change(handle: ConnectionHandle) -> None:
+        for _ in range(choose.randrange(20)):
+            await asyncio.sleep(0)
+        topic = choose.choice(changed)
+        await choose.choice([handle.subscribe, handle.unsubscribe])(topic)
+
+    async with app.test_app():
+        async with open_stream(client_of(app, "ada"), "/sse/rooms/4") as stream:
+            await stream.next("sse-open")
+            (handle,) = sse.connections
+            for _ in range(5):
+                changes = [change(handle) for _ in range(8)]
+                await asyncio.gather(presence.announce(), *changes, presence.announce())
+                await until(lambda: not late.under_way)
+                topics = {topic.name for topic in handle.topics}
+                rooms = [n for n in range(5) if sse.topic("rooms", room=n).name in topics]
+                assert await rooms_of_presence(sse) == rooms
+        await until_present(sse.topic("rooms", room=4), 0)
+        for room in range(5):
+            await until_present(sse.topic("rooms", room=room), 0)
+        await until(lambda: not late.under_way)
+        assert await rooms_of_presence(sse) == []
+
+
+async def test_topic_that_comes_while_the_stream_leaves_is_not_present_for_ever(
+    app: Quart, sse: SSE, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The report of the topic arrives after the connection was removed everywhere."""
+    services = app.extensions["quart_sse"]
+    enter, is_held, may_enter = services.broker.inner.enter, asyncio.Event(), asyncio.Event()
+
+    async def hold(topic: str, members: Mapping[str, str]) -> None:
+        if topic == sse.topic("rooms", room=2).name:
+            is_held.set()
+            await may_enter.wait()
+        await enter(topic, members)
+
+    monkeypatch.setattr(services.broker.inner, "enter", hold)
+    async with app.test_app():
+        async with open_stream(client_of(app, "ada"), "/sse/rooms/1") as stream:
+            await stream.next("sse-open")
+            (handle,) = sse.connections
+            topic = sse.topic("rooms", room=2)
+            subscribing = asyncio.create_task(handle.subscribe(topic))
+            await is_held.wait()
+        await until(lambda: not sse.connections)
+        sweeping = asyncio.create_task(services.presence.sweep(float("inf")))
+        await asyncio.sleep(0)  # it has removed what it need not wait for
+        may_enter.set()
+        await asyncio.gather(subscribing, sweeping)
+
+        assert await rooms_of_presence(sse) == []
+        assert not services.presence._turns

@@ -7,6 +7,8 @@ import pytest
 from quart import Response
 
 from quart_sse import BrokerUnavailable, EventError, ParameterError, SetupError
+from quart_sse.broker import Process
+from quart_sse.broker.control import Answers
 from tests.support.sites import Site, heard
 from tests.support.streams import open_stream, until
 
@@ -79,6 +81,78 @@ async def test_process_that_does_not_answer_is_an_error_and_not_false(
 
         assert raised.value.maybe_published
         assert str(os.getpid()) in str(raised.value)
+
+
+async def test_crowd_of_messages_reaches_a_connection_of_another_process(
+    sites: tuple[Site, Site],
+) -> None:
+    """Each is sent once, and said to be."""
+    here, there = sites
+    async with there.view(1) as (stream, handle):
+        sent = await asyncio.gather(*(here.sse.send(handle.id, "note", n) for n in range(200)))
+
+        assert sent == [True] * 200
+        assert sorted(int(data) for _, data in await heard(stream, 200)) == list(range(200))
+
+
+@pytest.mark.parametrize(
+    ("faults", "is_one_silent", "text", "maybe_published"),
+    [
+        ({"p": "busy"}, False, r"^Process p: too many answers .* Nothing was sent\.", False),
+        ({"p": "busy"}, True, "^Process p: too many answers", True),
+        ({"p": "unknown", "q": "unknown"}, False, "^Processes p, q: another release", False),
+        ({"q": "unknown", "p": "busy"}, False, "Process p: too many.* Process q: another", False),
+        ({"p": "failed"}, False, r"^Process p: no answer \(failed\)\. The log there", True),
+    ],
+)
+async def test_process_that_has_no_answer_is_an_error_that_says_why(
+    sites: tuple[Site, Site],
+    faults: dict[str, str],
+    is_one_silent: bool,
+    text: str,
+    maybe_published: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is certain that nothing was sent if no process has done anything."""
+    here, _ = sites
+    silent = (Process("s"),) if is_one_silent else ()
+
+    async def ask(*_: object, **__: object) -> Answers:
+        return Answers({}, faults, silent)
+
+    monkeypatch.setattr(here.app.extensions["quart_sse"].control, "ask", ask)
+    with pytest.raises(BrokerUnavailable, match=text) as raised:
+        await here.sse.send("order-7", "note", "x")
+    assert raised.value.maybe_published is maybe_published
+
+
+async def test_process_with_too_many_answers_to_send_is_sent_nothing(
+    sites: tuple[Site, Site], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It refuses, and the connection has no message of which the sender does not know."""
+    here, there = sites
+    async with there.view(1) as (stream, handle):
+        with monkeypatch.context() as patched:
+            control = there.app.extensions["quart_sse"].control
+            patched.setattr(control, "_is_full", lambda times: times == 1)
+            with pytest.raises(BrokerUnavailable, match="Nothing was sent") as raised:
+                await here.sse.send(handle.id, "note", "refused")
+        assert not raised.value.maybe_published
+        assert await here.sse.send(handle.id, "note", "sent")
+        assert await heard(stream, 1) == [("connection.note", "sent")]
+
+
+async def test_connection_of_a_process_that_has_gone_is_not_there_soon(
+    sites: tuple[Site, Site],
+) -> None:
+    """A quarter of the time limit is enough, for any number of connections."""
+    loop = asyncio.get_running_loop()
+    begun_at = loop.time()
+    id = "f" * 16 + "." + "x" * 16
+    sent = await asyncio.gather(*(sites[0].sse.send(id, "note", n) for n in range(200)))
+
+    assert sent == [False] * 200
+    assert loop.time() - begun_at < 0.9  # QUART_SSE_BROKER_TIMEOUT is 1 s
 
 
 async def test_what_cannot_be_sent_is_an_error_before_anything_is(site: Site) -> None:
