@@ -111,6 +111,9 @@ async def do(what: str) -> str:
         await first.send("note", data)
     elif what == "subscribe":
         return str(await first.subscribe(rooms.topic(room=99)))
+    elif what == "move":
+        await first.unsubscribe(rooms.topic(room=data["from"]))
+        await first.subscribe(rooms.topic(room=data["to"]))
     elif what == "close":
         await first.close(retry=data)
     elif what == "user":
@@ -120,7 +123,10 @@ async def do(what: str) -> str:
     elif what == "channel":
         await rooms.everyone.publish("note", data)
     elif what == "say":
-        await rooms.topic(room=data["room"]).publish("said", data["data"])
+        for number in range(data.get("times", 1)):
+            text = data["data"] if "times" not in data else f"{data['data']} {number}"
+            await rooms.topic(room=data["room"]).publish("said", text)
+            await asyncio.sleep(0)
     elif what == "retry":
         await rooms.topic(room=data["room"]).publish("said", "x", retry_ms=data["ms"])
     elif what == "reload":

@@ -123,6 +123,71 @@ async def test_messages_for_one_connection_come_once_while_tabs_come_and_go(
     assert len((await state(one))["noted"]) == 1
 
 
+async def test_message_for_one_connection_is_remembered_beside_many_others(
+    context: BrowserContext, one: Server
+) -> None:
+    """The next stream says it once more within a minute, whatever else came meanwhile."""
+    page = await open_tab(context, one, "/room/1")
+    await do(one, "send", "x")
+    await do(one, "say", {"room": 1, "data": "said", "times": 400})
+    await page.wait_for_function("() => got.length === 402")
+    await open_tab(context, one, "/room/2")
+    await until_state(one, connections=1, streams=1)
+    await do(one, "send", "y")
+
+    await page.wait_for_function("() => got.at(-1) === 'connection y'")
+    heard = await page.evaluate("() => got.filter((text) => text.startsWith('connection'))")
+    assert heard == ["connection x", "connection y"]
+
+
+async def test_connection_is_moved_between_topics(context: BrowserContext, server: Server) -> None:
+    """A page that has lost its own topic goes on with those that the app has added."""
+    page = await open_tab(context, server, "/room/1")
+    await do(server, "move", {"from": 1, "to": 99})
+    await do(server, "say", {"room": 1, "data": "no"})
+    await do(server, "say", {"room": 99, "data": "x"})
+    await hears(page, "hello room 1", "99 x")
+
+    second = await open_tab(context, server, "/room/2")
+    await until_state(server, connections=1, streams=1)
+    await do(server, "say", {"room": 1, "data": "no"})
+    await do(server, "say", {"room": 99, "data": "y"})
+    await hears(page, "hello room 1", "99 x", "99 y")
+    await hears(second, "hello room 2", "99 y")
+
+    await page.reload()
+    await hears(page, "hello room 1")
+    await do(server, "say", {"room": 1, "data": "again"})
+    await hears(page, "hello room 1", "said again")
+    assert (await state(server))["noted"] == [
+        ["connect", (await state(server))["connections"][0]["id"]]
+    ]
+
+
+async def test_pages_that_share_a_stream_are_told_of_what_they_were_not_sent(
+    context: BrowserContext, one: Server
+) -> None:
+    """A tab whose user has signed out and in again asks anew, in spite of its newer position."""
+    await sign_in(context, one, "ada")
+    tabs = [await open_tab(context, one, f"/room/{room}") for room in (1, 2)]
+    for tab in tabs:
+        await tab.evaluate("() => addEventListener('sse-reset', () => got.push('reset'))")
+    await sign_in(context, one, "nobody")
+    await do(one, "close", 0)
+    await until_state(one, connections=1, streams=1, noted=3)
+    await do(one, "user", {"user": "ada", "data": "missed"})
+    for room in (1, 2):
+        await do(one, "say", {"room": room, "data": "x"})
+    await hears(tabs[0], "hello room 1", "said x")
+    await hears(tabs[1], "hello room 2", "said x")
+    await sign_in(context, one, "ada")
+    await do(one, "close", 0)
+    await until_state(one, connections=1, streams=1, noted=5)
+
+    for number, tab in enumerate(tabs, 1):
+        await hears(tab, f"hello room {number}", "said x", "reset")
+
+
 async def test_user_is_reached_in_every_tab_and_browser(
     context: BrowserContext, server: Server
 ) -> None:
