@@ -11,9 +11,10 @@ from .binding import Binding
 from .channel import Channel, Topic
 from .declaration import Declaration
 from .functions import AppFunctions
+from .kept import KeptEvent
 from .options import ChannelOptions
 from .presence import Presence, PresenceTracker
-from .target import Everyone, KeptEvent, Published, Target, User, WholeChannel, hooked
+from .target import Everyone, Published, Target, User, WholeChannel, hooked
 
 __all__ = [
     "AppChannels",

@@ -1,20 +1,18 @@
 """Targets: what events are published to."""
 
-import contextlib
-import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from ..broker import Filter, Keep, Message, Where
+from ..broker import Filter, Keep, Where
 from ..errors import EventError, ParameterError
 from ..host import Host
 from ..hub import id_of
 from ..wire import EVERYONE, channel_topic, user_topic
 from .binding import Binding
+from .kept import KeptEvent, kept_for
 
 #: Request header in which the script names the page that sends an htmx request.
 PAGE_HEADER = "X-SSE-Page"
@@ -50,26 +48,6 @@ class Published:
 
     id: str
     local_receivers: int
-
-
-@dataclass(frozen=True, slots=True)
-class KeptEvent:
-    """An event of a history; returned by :meth:`Target.history`.
-
-    Attributes:
-        id: The event's id in the broker's order, as :meth:`Target.publish` returned it.
-        time: When the broker took it, in UTC, by the broker's clock.
-        name: The event's name.
-        data: The data as they were published: a ``str``, or what its JSON holds.
-
-    Example:
-        ``(await topic.history(limit=1))[0].time``, if there is an event
-    """
-
-    id: str
-    time: datetime
-    name: str
-    data: Any
 
 
 class Target:
@@ -172,14 +150,19 @@ class Target:
         )
         return Published(str(published), bound.hub.receivers(self.name, condition, excluded))
 
-    async def history(self, limit: int | None = None) -> Sequence[KeptEvent]:
+    async def history(
+        self, limit: int | None = None, *, metadata: Mapping[str, Any] | None = None
+    ) -> Sequence[KeptEvent]:
         """Return the kept events, oldest first.
 
         The broker keeps ``QUART_SSE_HISTORY`` of them, for ``QUART_SSE_HISTORY_TTL`` after the
-        last. What must not be lost belongs into a database.
+        last. What must not be lost belongs into a database. Events with a filter (``where=``) are
+        left out, because what is returned may be shown to anyone.
 
         Args:
             limit: Most events to return, the newest; None for all.
+            metadata: Metadata of a client, to return the filtered events that it would be sent,
+                too; None for none of them.
 
         Raises:
             ParameterError: If ``limit`` is no whole number of 1 or more.
@@ -195,13 +178,11 @@ class Target:
             raise ParameterError(f"limit is {limit!r}. Pass a whole number of 1 or more, or None.")
         if limit is not None and limit < 1:
             raise ParameterError(f"limit is {limit}. Pass 1 or more, or None for all.")
-        kept = self._keep.events
-        most = kept if limit is None else min(limit, kept)
+        most = self._keep.events
         if not most:
             return []
-        events = await self._binding.publisher.history(self.name, most)
-        # What a page is asked to do, such as to reload, is no event of the app's.
-        return [_kept(event) for event in events if not (event.name or "").startswith("sse-")]
+        events = kept_for(await self._binding.publisher.history(self.name, most), metadata)
+        return events if limit is None else events[-limit:]
 
     @property
     def _keep(self) -> Keep:
@@ -271,15 +252,6 @@ class WholeChannel(Target):
 
     def __init__(self, binding: Binding, channel: str) -> None:
         super().__init__(binding, channel_topic(channel))
-
-
-def _kept(event: Message) -> KeptEvent:
-    data: Any = event.data or ""
-    if not event.is_text:
-        with contextlib.suppress(ValueError):  # a text that is no JSON
-            data = json.loads(data)
-    time = datetime.fromtimestamp(event.id.ms / 1000, UTC)
-    return KeptEvent(str(event.id), time, event.name or "", data)
 
 
 def _id_of(excluded: HasId | str | None) -> str:

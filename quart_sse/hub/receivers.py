@@ -14,7 +14,7 @@ from .group import Group
 from .groups import Groups
 from .outgoing import Outgoing
 from .progress import Progress
-from .sieve import sieve_of
+from .sieve import Sieve, sieve_of
 from .subscribers import Subscribers, TopicSubscribers
 
 
@@ -51,6 +51,8 @@ class Receivers:
         self._connections = connections
         self._delivery = delivery
         self._errors = errors
+        #: The filter that was asked last, with the answers that it has given.
+        self._last: tuple[Filter | None, str, Sieve | None] = (None, "", None)
 
     def deliver(self, message: Message, topic: TopicSubscribers | None = None) -> None:
         """Deliver an event.
@@ -62,7 +64,7 @@ class Receivers:
         heard = self._audiences[message.topic] if topic is None else topic
         heard.sent_at = asyncio.get_running_loop().time()
         outgoing = Outgoing.from_event(self._progress.position, message)
-        sieve = sieve_of(message.where, message.exclude, self._errors)
+        sieve = self._sieve_of(message.where, message.exclude)
         groups = self._groups_of(message.topic) if topic is None else topic.groups
         if groups is None:
             for connection in self._streams_of_user(message.topic):
@@ -84,7 +86,7 @@ class Receivers:
             where: The event's filter; None for all connections.
             exclude: Id of the connection that it is not for, or "".
         """
-        sieve = sieve_of(where, exclude, self._errors)
+        sieve = self._sieve_of(where, exclude)
         if not is_audience(topic):
             if sieve is None:
                 return self._subscribers.count(topic)
@@ -96,6 +98,14 @@ class Receivers:
             else [connection for group in list(groups) for connection in list(group.members)]
         )
         return sum(1 for stream in streams if sieve is None or sieve.passes(stream))
+
+    def _sieve_of(self, where: Filter | None, exclude: str) -> Sieve | None:
+        """Return the sieve of an event, which its delivery and the count of it share."""
+        last_where, last_exclude, sieve = self._last
+        if where is not last_where or exclude != last_exclude:
+            sieve = sieve_of(where, exclude, self._errors)
+            self._last = where, exclude, sieve
+        return sieve
 
     def _groups_of(self, audience: str) -> Iterable[Group] | None:
         """Return the groups that belong to an audience as a whole; None for that of a user."""

@@ -1,0 +1,55 @@
+"""Kept events: what a history gives back."""
+
+import contextlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from ..broker import Message
+
+
+@dataclass(frozen=True, slots=True)
+class KeptEvent:
+    """An event of a history; returned by :meth:`Target.history`.
+
+    Attributes:
+        id: The event's id in the broker's order, as :meth:`Target.publish` returned it.
+        time: When the broker took it, in UTC, by the broker's clock.
+        name: The event's name.
+        data: The data as they were published: a ``str``, or what its JSON holds.
+
+    Example:
+        ``(await topic.history(limit=1))[0].time``, if there is an event
+    """
+
+    id: str
+    time: datetime
+    name: str
+    data: Any
+
+
+def kept_for(events: Iterable[Message], metadata: Mapping[str, Any] | None) -> list[KeptEvent]:
+    """Return the events that a client with some metadata may be shown.
+
+    Args:
+        events: What the broker keeps, oldest first.
+        metadata: The client's metadata; None for what all may be shown.
+    """
+    return [
+        _kept(event)
+        for event in events
+        # What a page is asked to do, such as to reload, is no event of the app's.
+        if not (event.name or "").startswith("sse-")
+        and (event.where is None or event.where.matches(metadata))
+    ]
+
+
+def _kept(event: Message) -> KeptEvent:
+    data: Any = event.data or ""
+    if not event.is_text:
+        with contextlib.suppress(ValueError):  # a text that is no JSON
+            data = json.loads(data)
+    time = datetime.fromtimestamp(event.id.ms / 1000, UTC)
+    return KeptEvent(str(event.id), time, event.name or "", data)
