@@ -11,6 +11,7 @@ from quart import Response
 
 from quart_sse import (
     AnswerError,
+    ConnectionHandle,
     DeclarationError,
     EventError,
     FilterError,
@@ -20,7 +21,7 @@ from quart_sse import (
 )
 from tests.support.redis_server import running_redis
 from tests.support.sites import Site, heard, serving
-from tests.support.streams import Stream, open_stream
+from tests.support.streams import Stream, open_stream, until
 
 ROOM = "rooms.said?room=1"
 
@@ -390,6 +391,27 @@ async def test_one_connection_is_excluded(site: Site) -> None:
                 await site.room().publish("said", "x", exclude=excluded)  # type: ignore[arg-type]
 
 
+async def test_hook_s_connection_and_another_one_are_both_excluded(site: Site) -> None:
+    """Now, and when they resume; all others are sent the event."""
+    excluded: list[ConnectionHandle] = []
+    receivers: list[int] = []
+
+    @site.sse.on_connect
+    async def came(connection: ConnectionHandle) -> None:
+        if connection.identity == "ada":
+            sent = await site.room().publish("said", "a", to_others=True, exclude=excluded[0])
+            receivers.append(sent.local_receivers)
+
+    async with site.view(1) as (other, _), site.view(1) as (one, handle):
+        excluded.append(handle)
+        async with site.view(1, who="ada") as (ada, _):
+            await until(lambda: receivers)
+            await site.room().publish("said", "end")
+
+            assert await ends(ada, one, other) == [[], [], [(ROOM, "a")]]
+            assert receivers == [1]
+
+
 # -- histories -------------------------------------------------------------------------------------
 
 
@@ -415,6 +437,21 @@ async def test_history_is_what_is_kept(site: Site) -> None:
     for limit in (0, -1, True, "5"):
         with pytest.raises(ParameterError, match="limit"):
             await site.room().history(limit=limit)  # type: ignore[arg-type]
+
+
+async def test_request_to_reload_is_no_event_of_a_history(site: Site) -> None:
+    """It is asked of pages, and the app has not published it."""
+    for target in (site.sse.user("ada"), site.sse.everyone):
+        await target.reload()
+        assert await target.history() == []
+        await target.publish("saved", 1)
+        await target.reload()
+        await target.publish("saved", 2)
+
+        assert [(event.name, event.data) for event in await target.history()] == [
+            ("saved", 1),
+            ("saved", 2),
+        ]
 
 
 async def test_channel_without_history_has_none() -> None:

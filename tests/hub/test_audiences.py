@@ -41,3 +41,16 @@ async def test_audience_that_is_joined_later() -> None:
     assert audiences.drop_empty(now=500.0, linger=10.0) == []
     audiences.remove(connection, now=500.0)
     assert set(audiences.drop_empty(now=511.0, linger=10.0)) == {"everyone", "a"}
+
+
+async def test_audience_that_is_kept_does_not_go_earlier() -> None:
+    """Whether or not audiences linger, or another connection leaves meanwhile."""
+    audiences, connection = Audiences(), connect("a")
+    audiences.keep("a", now=100.0)
+    audiences.keep("a", now=90.0)
+    assert audiences.drop_empty(now=99.0, linger=0.0) == []
+    audiences.add(connection)
+    audiences.remove(connection, now=95.0)
+
+    assert audiences.drop_empty(now=99.0, linger=0.0) == []
+    assert audiences.drop_empty(now=101.0, linger=0.0) == ["a"]

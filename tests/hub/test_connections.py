@@ -246,3 +246,21 @@ async def test_connection_counts_for_the_channels_that_it_has_now() -> None:
     assert counts == {"news": 1}
     open_.leave(connection)
     assert not counts
+
+
+@pytest.mark.parametrize("owner", ["browser", "identity"])
+async def test_stream_that_is_replaced_makes_room_for_the_next(owner: str) -> None:
+    """It ends by itself, so no other of its identity or browser is evicted; a new one evicts."""
+    open_ = limited(max_per_browser=2) if owner == "browser" else limited(max_per_identity=2)
+    other, old, new, further = (
+        connect("i", str(number) if owner == "identity" else "b") for number in range(4)
+    )
+    fill(open_, other, old)
+
+    new.lasting = old.lasting
+    fill(open_, new)
+    assert ended(other, old, new) == [False] * 3
+
+    open_.leave(old)
+    fill(open_, further)
+    assert ended(other, new, further) == [True, False, False]

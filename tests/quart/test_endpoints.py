@@ -7,14 +7,22 @@ from typing import Any
 
 import brotli  # type: ignore[import-untyped]
 import pytest
-from quart import Quart, Response, after_this_request, g, render_template_string, request
+from quart import (
+    Quart,
+    Response,
+    after_this_request,
+    g,
+    render_template_string,
+    request,
+    stream_template_string,
+)
 from quart.testing import QuartClient
 
 from quart_sse import SSE
 from quart_sse.channels.channel import Channel
 from quart_sse.pages import STATIC
 from tests.support.pages import LIST, MACROS, add_page, get_text, loader_of, make_app, viewing
-from tests.support.streams import SSE_ACCEPT, client_of, open_stream
+from tests.support.streams import SSE_ACCEPT, client_of, connect_urls, open_stream
 
 
 @pytest.mark.parametrize(
@@ -349,3 +357,43 @@ async def test_part_in_another_charset_is_completed() -> None:
 
     assert "\u00e9" in html
     assert "sse-connect=" in html
+
+
+# -- who may keep a page ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["rendered", "streamed"])
+@pytest.mark.parametrize(
+    ("who", "secret", "expected"),
+    [
+        ("ada", "for tests only", "private, no-store"),
+        (None, "for tests only", None),
+        ("ada", None, None),
+        (None, None, None),
+    ],
+    ids=["user", "visitor", "user without a key", "visitor without a key"],
+)
+async def test_page_is_private_if_its_token_is_a_user_s(
+    way: str, who: str | None, secret: str | None, expected: str | None
+) -> None:
+    """Also one that is streamed, whose headers go out before its token is made."""
+    app = Quart(__name__)
+    app.secret_key = secret
+    sse = SSE(app)
+    sse.identity(lambda: request.cookies.get("who"))
+    sse.channel("board", "/board", public=True).fragment("list")(lambda: "list")
+
+    @app.get("/")
+    async def page() -> Any:
+        render = render_template_string if way == "rendered" else stream_template_string
+        return await render(MACROS + LIST + "{{ sse_connect() }}")
+
+    answer = await client_of(app, who).get("/")
+    text = await answer.get_data(as_text=True)
+    (url,) = connect_urls(text)
+
+    assert answer.status_code == 200
+    assert answer.headers.get("Cache-Control") == expected
+    assert ("t=~" in url) is (expected is None)
+    async with open_stream(client_of(app, who), url) as stream:
+        await stream.next("sse-open")

@@ -1,9 +1,41 @@
 """Closing: topics and channels are taken off the open connections, in every process."""
 
+import asyncio
 import json
+from collections.abc import Awaitable, Callable
 
+import pytest
+from quart import Response, request
+
+from quart_sse import Channel
+from quart_sse.registry.closing import REMEMBERED
 from tests.support.sites import Site, heard
 from tests.support.streams import open_stream, until
+
+
+class Shop:
+    """A channel whose clients are judged one at a time, and wait for the answer."""
+
+    def __init__(self, site: Site) -> None:
+        self.channel: Channel = site.sse.channel("shop", "/shop")
+        self.asked = 0
+        self.answers = asyncio.Event()
+        self.answers.set()
+        self._app = site.app
+
+        @self.channel.authorize
+        async def may() -> bool:
+            self.asked += 1
+            await self.answers.wait()
+            return True
+
+    def enter(self) -> "asyncio.Task[list[tuple[str, str]]]":
+        """Open a stream, and return what it is sent until it ends."""
+        return asyncio.create_task(self._read())
+
+    async def _read(self) -> list[tuple[str, str]]:
+        async with open_stream(self._app, "/sse/shop") as stream:
+            return [(event.event, event.data) for event in await stream.rest()]
 
 
 async def test_closed_topic_goes_and_the_stream_goes_on(site: Site) -> None:
@@ -95,3 +127,99 @@ async def test_topics_with_connections_are_listed(site: Site) -> None:
         assert site.news.topics() == {}
         assert set(site.sse.channels) == {"rooms", "news"}
     await until(lambda: site.rooms.topics() == {})
+
+
+async def _close_topic(shop: Channel) -> None:
+    await shop.topic().close()
+
+
+async def _close_channel(shop: Channel) -> None:
+    await shop.close()
+
+
+@pytest.mark.parametrize("close", [_close_topic, _close_channel], ids=["topic", "channel"])
+async def test_stream_that_was_judged_before_the_closing_does_not_stay(
+    site: Site, close: Callable[[Channel], Awaitable[None]]
+) -> None:
+    """Its client comes back and is judged again, by what is true then."""
+    shop = Shop(site)
+    async with open_stream(site.app, "/sse/shop") as early:
+        shop.answers.clear()
+        late = shop.enter()
+        await until(lambda: shop.asked == 2)
+        await close(shop.channel)
+        await early.rest()  # the process knows of the closing
+        shop.answers.set()
+
+        assert await late == [("sse-holdoff", "recheck")]
+    async with open_stream(site.app, "/sse/shop") as stream:
+        await stream.next("sse-open")
+        await shop.channel.topic().publish("said", "again")
+        assert (await stream.next("said")).data == "again"
+
+
+async def test_closing_means_no_stream_of_other_topics(site: Site) -> None:
+    """Such a stream stays, although its client was judged before."""
+    shop = Shop(site)
+    async with site.view(1) as (early, _):
+        shop.answers.clear()
+
+        async def late() -> str:
+            async with open_stream(site.app, "/sse/shop") as stream:
+                await stream.next("sse-open")
+                await shop.channel.topic().publish("said", "still")
+                return (await stream.next("said")).data
+
+        task = asyncio.create_task(late())
+        await until(lambda: shop.asked == 1)
+        await site.news.close()
+        await site.room(1).close()
+        await early.rest()
+        shop.answers.set()
+
+        assert await task == "still"
+
+
+async def test_more_closings_than_are_remembered_mean_every_stream(site: Site) -> None:
+    """One that was judged before the oldest of them may listen to what is forgotten."""
+    shop = Shop(site)
+    shop.answers.clear()
+    late = shop.enter()
+    await until(lambda: shop.asked == 1)
+    await shop.channel.close()
+    async with site.view(REMEMBERED) as (early, _):
+        for number in range(1, REMEMBERED + 1):
+            await site.room(number).close()
+        await early.rest()
+        shop.answers.set()
+
+        assert await late == [("sse-holdoff", "recheck")]
+    async with site.view(7) as (_, handle):  # which is judged after all of them
+        assert handle.topics == (site.room(7),)
+
+
+async def test_page_with_a_closed_topic_among_others_is_judged_again(site: Site) -> None:
+    """Also if its judgement is over, and the server has yet to send its first bytes."""
+    waits, goes_on = asyncio.Event(), asyncio.Event()
+
+    @site.app.after_request
+    async def hold(response: Response) -> Response:
+        if "held" in request.args:
+            waits.set()
+            await goes_on.wait()
+        return response
+
+    async def read() -> list[tuple[str, str]]:
+        async with open_stream(client, f"{url}&held=1") as stream:
+            return [(event.event, event.data) for event in await stream.rest()]
+
+    client = site.client("ada")
+    url = await site.page(1, 2, client=client)
+    async with site.view(2) as (early, _):
+        late = asyncio.create_task(read())
+        await waits.wait()
+        await site.room(2).close()
+        await early.rest()
+        goes_on.set()
+
+        assert (await late)[-1] == ("sse-holdoff", "recheck")

@@ -1,12 +1,17 @@
 """Handles: one connection as an app uses it."""
 
+import asyncio
 import json
+from collections.abc import Iterable
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from quart_sse import ConnectionClosedError, FilterError, ParameterError
-from tests.support.sites import Site, heard
+from tests.support.redis_server import running_redis
+from tests.support.sites import Site, heard, serving
 from tests.support.streams import open_stream, until
 
 
@@ -95,6 +100,39 @@ async def test_topic_that_the_app_subscribes(site: Site, who: str | None) -> Non
         await site.room(2).publish("said", "after")
         await site.room(1).publish("said", "still")
         assert await heard(stream, 1) == [("rooms.said?room=1", "still")]
+
+
+@pytest.mark.parametrize("kind", ["memory", "redis"])
+async def test_audience_of_a_topic_that_is_subscribed_is_kept_meanwhile(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However late the broker confirms, and if nothing lingers (QUART_SSE_LINGER=0)."""
+    async with AsyncExitStack() as stack:
+        url = "memory://"
+        if kind == "redis":
+            url = (await stack.enter_async_context(running_redis(tmp_path))).url
+        site = Site(url, linger=0)
+        await stack.enter_async_context(serving(site))
+        hub, broker = (getattr(site.app.extensions["quart_sse"], of) for of in ("hub", "broker"))
+        subscribe, unsubscribe = broker.inner.subscribe, broker.inner.unsubscribe
+        gone: list[str] = []
+
+        async def subscribe_slowly(topics: Iterable[str]) -> None:
+            await subscribe(topics)
+            await hub.forget(asyncio.get_running_loop().time())
+
+        async def note_unsubscribe(topics: Iterable[str]) -> None:
+            gone.extend(topics)
+            await unsubscribe(gone)
+
+        async with site.view(who="ada") as (stream, handle):
+            monkeypatch.setattr(broker.inner, "unsubscribe", note_unsubscribe)
+            monkeypatch.setattr(broker.inner, "subscribe", subscribe_slowly)
+            await handle.subscribe(site.room(1))
+            await site.rooms.everyone.publish("said", "x")
+
+            assert await heard(stream, 1) == [("rooms.said", "x")]
+            assert gone == []
 
 
 async def test_client_learns_the_names_of_a_topic_that_was_subscribed(site: Site) -> None:

@@ -4,10 +4,11 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Callable
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
-from quart import Response, current_app
+from quart import Response, current_app, has_request_context
 
 from quart_sse import ConnectionHandle, Ending, Topic
 from tests.support.sites import Site, heard, serving
@@ -207,6 +208,131 @@ async def test_event_for_others_leaves_out_the_connection_of_the_hook(site: Site
 
             assert await heard(ada, 2) == expected
             assert await heard(bob, 1) == expected[1:]
+
+
+#: What an app keeps for the time of a request.
+current_user: ContextVar[str] = ContextVar("current_user", default="")
+
+
+async def test_hook_runs_outside_of_the_request_that_changed_its_connection(site: Site) -> None:
+    """Its user is that of the connection, whoever has invited or sent away."""
+    contexts: list[tuple[str | None, bool, str]] = []
+
+    def note(connection: ConnectionHandle) -> None:
+        contexts.append((connection.identity, has_request_context(), current_user.get()))
+
+    site.sse.on_connect(note)
+    site.sse.on_disconnect(lambda connection, ending: note(connection))
+    site.rooms.on_connect(lambda connection, topic: note(connection))
+    site.rooms.on_disconnect(lambda connection, topic, ending: note(connection))
+
+    @site.app.post("/<action>")
+    async def change(action: str) -> str:
+        current_user.set("ada")
+        (bob,) = site.sse.connections.of(identity="bob")
+        if action == "invite":
+            await bob.subscribe(site.room(7))
+        elif action == "send-away":
+            await bob.unsubscribe(site.room(7))
+        elif action == "close-room":
+            await site.room(1).close()
+        else:
+            await bob.close()
+        return ""
+
+    async with site.view(1, 2, who="bob"):
+        await until(lambda: len(contexts) == 3)
+        for number, action in enumerate(("invite", "send-away", "close-room"), start=4):
+            await site.client("ada").post(f"/{action}")
+            await until(lambda number=number: len(contexts) == number)  # type: ignore[misc]
+        await site.client("ada").post("/close")
+    await until(lambda: len(contexts) == 8)
+
+    assert set(contexts) == {("bob", False, "")}
+
+
+async def test_event_of_a_hook_names_no_page_of_another_user(site: Site) -> None:
+    """The page that invited is sent that the other has come."""
+
+    @site.rooms.on_connect
+    async def entered(connection: ConnectionHandle, topic: Topic) -> None:
+        await topic.publish("came", connection.identity, to_others=True)
+        site.seen.append(f"{connection.identity} came")
+
+    @site.app.post("/invite")
+    async def invite() -> str:
+        (bob,) = site.sse.connections.of(identity="bob")
+        await bob.subscribe(site.room(7))
+        await site.room(7).publish("invited", "bob", to_others=True)
+        return ""
+
+    async with site.view(7, who="ada") as (ada, handle), site.view(1, who="bob"):
+        await until(lambda: len(site.seen) == 2)
+        connection = site.app.extensions["quart_sse"].connections.get(handle.id)
+        header = {"X-SSE-Page": f"{connection.lasting.secret}.p1"}
+        await site.client("ada").post("/invite", headers=header)
+        await until(lambda: len(site.seen) == 3)
+        await site.room(7).publish("said", "end")
+        raw = b""
+        while b"data: end\n" not in raw:
+            raw += await ada.connection.receive()
+
+    origins = {
+        name: f"origin: {handle.id}.p1" in block
+        for block in raw.decode().split("\n\n")
+        for name in ("came", "invited", "said")
+        if f"event: rooms.{name}?room=7\n" in block
+    }
+    assert origins == {"came": False, "invited": True, "said": False}
+
+
+@pytest.mark.parametrize(
+    ("way", "last"),
+    [
+        ("disconnect", ("sse-holdoff", "disconnect")),
+        ("close", ("sse-stop", "closed")),
+        ("pause", ("sse-holdoff", "paused")),
+    ],
+)
+async def test_stream_that_ended_before_it_opened_calls_no_hook(
+    site: Site, monkeypatch: pytest.MonkeyPatch, way: str, last: tuple[str, str]
+) -> None:
+    """Neither for its begin nor for its end: the app has never had the connection."""
+    services = site.app.extensions["quart_sse"]
+    broker = services.broker.inner
+    resume = broker.resume
+
+    def note(connection: ConnectionHandle, *args: object) -> None:
+        site.seen.append(connection.identity or "")
+
+    for decorate in (site.sse.on_connect, site.sse.on_disconnect):
+        decorate(note)
+    for decorate in (site.rooms.on_connect, site.rooms.on_disconnect):
+        decorate(note)
+
+    async def resume_late(starts: Any) -> Any:
+        replay = await resume(starts)
+        (connection,) = services.connections
+        if way == "disconnect":
+            await site.sse.disconnect(identity="ada")
+        else:
+            await site.sse.close(connection.id, retry=None if way == "close" else 5)
+        await until(lambda: connection.is_ended)
+        return replay
+
+    client = site.client("ada")
+    url = await site.page(1, client=client)
+    monkeypatch.setattr(broker, "resume", resume_late)
+    async with open_stream(client, url) as stream:
+        rest = [(event.event, event.data) for event in await stream.rest()]
+    await until(lambda: not services.connections)
+    monkeypatch.setattr(broker, "resume", resume)
+    async with site.view(1, who="bob"):
+        await until(lambda: site.seen.count("bob") == 2)
+    await until(lambda: site.seen.count("bob") == 4)
+
+    assert rest[-1] == last
+    assert set(site.seen) == {"bob"}
 
 
 @pytest.mark.parametrize("declare", [lambda site: site.sse, lambda site: site.rooms])

@@ -9,7 +9,7 @@ from quart_sse import FilterError, ParameterError
 from quart_sse.registry import processes
 from quart_sse.release import RELEASE
 from tests.support.sites import Site
-from tests.support.streams import until
+from tests.support.streams import open_stream, until
 
 
 async def test_every_process_knows_all_connections(sites: tuple[Site, Site]) -> None:
@@ -104,3 +104,19 @@ async def test_bad_conditions_are_errors(site: Site) -> None:
             await ask(where={})
         with pytest.raises(ParameterError, match="no Channel"):
             await ask(channel=site.room())  # type: ignore[arg-type]
+
+
+async def test_header_of_any_length_hides_no_connection(site: Site) -> None:
+    """An answer about connections has a bound, which no client reaches by what it sends."""
+    headers = {"Last-Event-ID": "\u00ff" * 12_000, "User-Agent": "\u00ff" * 12_000}
+    async with (
+        site.view(1, who="ada") as (_, ada),
+        open_stream(site.client(), "/sse/rooms/1", headers) as stream,
+    ):
+        await stream.next("sse-open")
+        found = await site.sse.processes.connections()
+        (other,) = [info for info in found if info.id != ada.id]
+
+        assert found.silent == ()
+        assert len(found) == 2
+        assert other.last_event_id is None

@@ -1,14 +1,25 @@
 """The registry: connections are found, and stay the same over their streams."""
 
+import asyncio
 import json
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import FrameType
+from typing import Any
 from urllib.parse import quote
 
 import pytest
 from quart import Response
 
-from quart_sse import ParameterError
+from quart_sse import ConnectionHandle, ParameterError, hub
 from tests.support.sites import Site, heard, serving
 from tests.support.streams import open_stream, until
+
+HUB = Path(hub.__file__).parent
+#: Number of streams of one topic alone, and of as many that listen to another one, too.
+STREAMS = 2
 
 
 async def test_connections_are_counted_iterated_and_found(site: Site) -> None:
@@ -174,6 +185,39 @@ async def test_next_stream_takes_over_what_has_changed_while_it_opened(
             assert await heard(second, 1) == [("rooms.said?room=9", "yes")]
 
 
+@pytest.mark.parametrize("change", ["added", "taken away"])
+async def test_stream_that_is_revoked_while_it_takes_over_changes_is_held_off(
+    site: Site, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    """Its client comes back as after any revocation, and no error is logged."""
+    services = site.app.extensions["quart_sse"]
+    hub = services.hub
+    join = hub.join
+    client = site.client("ada")
+    url = await site.page(1, client=client)
+    async with open_stream(client, url) as first:
+        opened = json.loads((await first.next("sse-open")).data)
+        (handle,) = site.sse.connections
+        await handle.subscribe(site.room(8))
+
+        async def join_slowly(*args: object) -> None:
+            if change == "added":
+                await handle.subscribe(site.room(9))
+            else:
+                await handle.unsubscribe(site.room(8))
+            await join(*args)
+            await site.sse.disconnect(identity="ada")
+            await until(lambda: all(each.is_ended for each in services.connections))
+
+        monkeypatch.setattr(hub, "join", join_slowly)
+        async with open_stream(client, f"{url}&replaces={opened['secret']}") as second:
+            rest = await second.rest()
+        await first.rest()
+
+    assert (rest[-1].event, rest[-1].data) == ("sse-holdoff", "disconnect")
+    await until(lambda: not services.connections)
+
+
 async def test_presence_stays_with_the_next_stream() -> None:
     """Its connection has the same id; the end of the first stream ends nothing of it."""
     site = Site("memory://", presence_linger=0)
@@ -196,3 +240,97 @@ async def test_presence_stays_with_the_next_stream() -> None:
 
                     assert (await site.room(1).presence()).connections == 0
                     assert (await site.room(2).presence()).connections == 1
+
+
+# -- other threads ---------------------------------------------------------------------------------
+
+
+class Restless:
+    """A site that changes whenever a thread that watches it runs another instruction of the hub.
+
+    Of two threads the one may be stopped anywhere; here it is stopped everywhere.
+    """
+
+    def __init__(self, site: Site, stack: AsyncExitStack, handle: ConnectionHandle) -> None:
+        self._site, self._stack, self._handle = site, stack, handle
+        self._loop = asyncio.get_running_loop()
+        self.changes = 0
+
+    async def _change(self) -> None:
+        room, self.changes = 100 + self.changes // 4, self.changes + 1
+        if self.changes % 4 == 1:
+            await self._handle.subscribe(self._site.room(room))
+        elif self.changes % 4 == 2:
+            await self._stack.enter_async_context(self._site.view(1, 1000 + room))
+        elif self.changes % 4 == 3:
+            await self._handle.unsubscribe(self._site.room(room))
+        else:
+            await self._stack.pop_all().aclose()
+
+    def _trace(self, frame: FrameType, event: str, arg: object) -> Any:
+        if HUB not in Path(frame.f_code.co_filename).parents:
+            return None
+        frame.f_trace_lines, frame.f_trace_opcodes = False, True
+        if event == "opcode":
+            asyncio.run_coroutine_threadsafe(self._change(), self._loop).result(5)
+        return self._trace
+
+    def watch(self, ask: Callable[[Site], Awaitable[None]]) -> None:
+        """Ask in this thread, which is not the loop's."""
+
+        async def call() -> None:
+            async with self._site.app.app_context():
+                before = sys.gettrace()
+                sys.settrace(self._trace)
+                try:
+                    await ask(self._site)
+                finally:
+                    sys.settrace(before)
+
+        asyncio.run(call())
+
+
+async def _topics(site: Site) -> None:
+    assert site.room(1) in site.rooms.topics()
+
+
+async def _registry(site: Site) -> None:
+    connections = site.sse.connections
+    assert min(len(list(connections)), len(connections), connections.count()) >= 2 * STREAMS
+    assert len(connections.of(channel="rooms", where={"a": 1})) == 0
+    assert connections.count(topic=site.room(1)) >= 2 * STREAMS
+
+
+async def _publish(site: Site) -> None:
+    assert (await site.room(1).publish("said", 1)).local_receivers
+
+
+async def _publish_to_some(site: Site) -> None:
+    assert not (await site.room(1).publish("said", 1, where={"a": 1})).local_receivers
+
+
+async def _publish_to_channel(site: Site) -> None:
+    assert (await site.rooms.everyone.publish("said", 1)).local_receivers
+
+
+async def _publish_to_everyone(site: Site) -> None:
+    assert (await site.sse.everyone.publish("said", 1)).local_receivers
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [_topics, _registry, _publish, _publish_to_some, _publish_to_channel, _publish_to_everyone],
+)
+async def test_other_threads_may_ask_while_streams_come_and_go(
+    ask: Callable[[Site], Awaitable[None]],
+) -> None:
+    """They read copies of what the loop changes meanwhile."""
+    site = Site("memory://")
+    async with serving(site), AsyncExitStack() as stack, AsyncExitStack() as passing:
+        for number in range(1, STREAMS + 1):
+            await stack.enter_async_context(site.view(1, 10 * number))
+            _, handle = await stack.enter_async_context(site.view(1))
+        restless = Restless(site, passing, handle)
+        await asyncio.to_thread(restless.watch, ask)
+
+        assert restless.changes > STREAMS

@@ -8,10 +8,11 @@ from functools import partial
 from typing import Any
 
 import pytest
+from quart import Response
 from quart.testing import QuartClient
 
 from quart_sse.hub import Connections
-from tests.support.sites import Site, serving
+from tests.support.sites import Site, heard, serving
 from tests.support.streams import Stream, open_stream, until
 
 
@@ -318,3 +319,69 @@ async def test_next_stream_of_a_full_process_opens() -> None:
                 other = site.client()
                 async with open_stream(other, await site.page(1, client=other)) as stream:
                     assert (await stream.next()).data == "overloaded"
+
+
+async def _named(site: Site) -> QuartClient:
+    """Return the browser of ada, with the cookie by which it is known."""
+    client = site.client("ada")
+    async with open_stream(client, await site.page(1, client=client)) as stream:
+        name, _, value = stream.headers["set-cookie"].partition(";")[0].partition("=")
+    client.set_cookie("localhost", name, value)
+    await until(lambda: not site.app.extensions["quart_sse"].connections)
+    return client
+
+
+@pytest.mark.parametrize("limit", ["max_per_browser", "max_per_identity"])
+async def test_replacing_one_of_two_allowed_streams_evicts_no_other(limit: str) -> None:
+    """A tab that comes or goes costs the user's other window nothing."""
+    site = Site("memory://", **{limit: 2})
+    async with serving(site):
+        client = await _named(site)
+        url = await site.page(1, client=client)
+        async with open_stream(client, url) as other, open_stream(client, url) as first:
+            await other.next("sse-open")
+            opened = json.loads((await first.next("sse-open")).data)
+            async with open_stream(client, f"{url}&replaces={opened['secret']}") as second:
+                await second.next("sse-open")
+                await site.room(1).publish("said", "x")
+
+                for stream in (other, first, second):
+                    assert await heard(stream, 1) == [("rooms.said?room=1", "x")]
+
+
+@pytest.mark.parametrize(
+    ("retry", "last"),
+    [(None, ("sse-stop", "closed")), (5.0, ("sse-holdoff", "paused"))],
+    ids=["for good", "for a time"],
+)
+@pytest.mark.parametrize("has_left", [False, True], ids=["open", "left"])
+async def test_connection_that_is_closed_before_its_next_stream_opens_stays_closed(
+    retry: float | None, last: tuple[str, str], has_left: bool
+) -> None:
+    """The app closes the connection, which is the same for both streams, at any time."""
+    site = Site("memory://")
+    replaced: list[tuple[str, Stream]] = []
+
+    @site.app.after_request
+    async def close(response: Response) -> Response:
+        if response.mimetype == "text/event-stream" and replaced:
+            id, stream = replaced.pop()
+            assert await site.sse.close(id, retry=retry)
+            if has_left:
+                await stream.connection.disconnect()
+                await until(lambda: not site.app.extensions["quart_sse"].connections)
+        return response
+
+    async with serving(site):
+        client = site.client("ada")
+        url = await site.page(1, client=client)
+        async with open_stream(client, url) as first:
+            opened = json.loads((await first.next("sse-open")).data)
+            (handle,) = site.sse.connections
+            replaced.append((handle.id, first))
+            async with open_stream(client, f"{url}&replaces={opened['secret']}") as second:
+                rest = [(event.event, event.data) for event in await second.rest()]
+
+        assert rest[-1] == last
+        assert "sse-open" not in dict(rest)
+        assert not handle.is_open

@@ -12,6 +12,7 @@ from quart.testing import QuartClient
 from quart_sse import SSE
 from tests.support.connecting import PAGE, channel_of, make_app, page_url, publish, said, verdict
 from tests.support.streams import open_stream
+from tests.support.topic import make_topic
 
 PIECES = st.sampled_from(
     [
@@ -201,3 +202,29 @@ async def test_own_url_takes_a_page_s_token_for_its_topic_alone() -> None:
 
     assert results == [("open", 200), ("sse-stop refused", 403), ("open", 200), ("open", 200)]
     assert event.data == "a 1"
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ("", None),
+        ("abcdef12.1795302000123-0", "abcdef12.1795302000123-0"),
+        ("x" * 512, "x" * 512),
+        ("x" * 513, None),
+        ("\u00ff" * 12_000, None),
+    ],
+    ids=["none", "position", "longest", "longer", "far longer"],
+)
+@pytest.mark.parametrize("way", ["header", "query"])
+async def test_id_that_a_connection_keeps_is_short(way: str, sent: str, kept: str | None) -> None:
+    """A client may send any text; what no position of ours can be is not kept."""
+    app, topic = make_topic(QUART_SSE_MAX_QUERY=100_000)
+    headers = {"Last-Event-ID": sent} if sent and way == "header" else {}
+    query = f"?lastEventId={quote(sent)}" if sent and way == "query" else ""
+    async with open_stream(app, f"/sse/news{query}", headers) as stream:
+        await stream.next("sse-open")
+        (handle,) = app.extensions["quart_sse"].registry
+        await topic.publish("said", "x")
+
+        assert handle.last_event_id == kept
+        assert (await stream.next("said")).data == "x"
