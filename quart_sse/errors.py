@@ -163,7 +163,7 @@ class MissingSecretKeyError(SSEError, RuntimeError):
         super().__init__(
             "app.secret_key is not set, so the topics of a page cannot be signed. Set "
             "app.secret_key (the same in every process), or declare channels that every client "
-            "may read with sse.channel(..., public=True)."
+            "may read with sse.channel(..., public=True); sse_connect(user=true) needs the key."
         )
 
 

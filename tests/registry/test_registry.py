@@ -147,6 +147,47 @@ async def test_next_stream_is_sent_again_what_was_on_its_way(site: Site) -> None
     assert last == [*map(str, range(37, 100)), "new"]
 
 
+async def test_client_that_comes_back_to_an_id_of_the_app_is_held_off(site: Site) -> None:
+    """Its stream may have been cut without a word; at an error ``EventSource`` would stop."""
+
+    @site.app.get("/order")
+    async def order() -> Response:
+        return await site.sse.stream(site.news.topic(), connection_id="order-12")
+
+    async with open_stream(site.app, "/order") as stream:
+        await site.news.topic().publish("said", "x")
+        await stream.next("said")
+        last = {"Last-Event-ID": stream.last_id}
+        async with open_stream(site.app, "/order", last) as second:
+            (ending,) = await second.rest()
+    await until(lambda: not site.sse.connections)
+    async with open_stream(site.app, "/order", last) as third:
+        await site.news.topic().publish("said", "y")
+        assert (await third.next("said")).data == "y"
+
+    assert (ending.event, ending.data) == ("sse-holdoff", "overloaded")
+    assert ending.retry is not None
+
+
+async def test_parameters_of_a_view_are_its_own(site: Site) -> None:
+    """They are called like those of pages, and change nothing of where its stream starts."""
+
+    @site.app.get("/ticker")
+    async def ticker() -> Response:
+        return await site.sse.stream(site.news.topic())
+
+    await site.news.topic().publish("said", "before")
+    async with open_stream(site.app, "/ticker?t=AAPL&t=MSFT") as stream:
+        await site.news.topic().publish("said", "1")
+        assert await heard(stream, 1) == [("said", "1")]
+        last = {"Last-Event-ID": stream.last_id}
+    await site.news.topic().publish("said", "missed")
+    for query in ("", "?t=AAPL", "?t=AAPL&t=MSFT", "?t=&t=&first=1&replaces="):
+        async with open_stream(site.app, f"/ticker{query}", last) as stream:
+            events = [(await stream.next()).event for _ in range(2)]
+            assert events == ["sse-open", "said"]
+
+
 async def test_presence_follows_what_the_app_changes(site: Site) -> None:
     """Who is on a topic is who listens to it, however that has come."""
     async with site.view(1, who="ada") as (_, handle):
