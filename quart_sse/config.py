@@ -176,6 +176,9 @@ class Config:
     token_max_lifetime: float = _key(604800.0, "a number of seconds, at least 1", _seconds(1))
     #: Limit of topics per connect element. A page that shows more is an error.
     max_topics: int = _key(128, "a whole number, 1 or more", _int(1))
+    #: Limit of topics per URL in lists that no page of the app has written. Without a secret key
+    #: these cannot be told from others, so the limit holds for each list.
+    max_unsigned_topics: int = _key(16, "a whole number, 1 or more", _int(1))
     #: Limit of tokens per URL; tabs that share a connection have one token each.
     max_tokens: int = _key(16, "a whole number, 1 or more", _int(1))
     #: Limit of a query string, in bytes. The broker keeps lists of topics that are too long for it.

@@ -41,6 +41,7 @@ WRONG: dict[str, list[object]] = {
     "token_lifetime": [0],
     "token_max_lifetime": [0],
     "max_topics": [0],
+    "max_unsigned_topics": [0],
     "max_tokens": [0],
     "max_query": [255],
     "max_connections": [0],
