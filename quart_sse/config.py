@@ -136,6 +136,8 @@ class Config:
     debounce: float = _key(0.1, "a number of seconds, 0 or more", _seconds(0))
     #: Time limit of the render of a shared fragment, in seconds; a cancelled render is retried.
     render_timeout: float = _key(30.0, "a number of seconds, more than 0", _seconds(0.01))
+    #: Most shared fragments that one process renders at once.
+    max_renders: int = _key(32, "a whole number, 1 or more", _int(1))
 
     #: Interval in which an idle stream sends its position, in seconds; nginx closes streams that
     #: are silent for 60 s (``proxy_read_timeout``).

@@ -27,6 +27,7 @@ WRONG: dict[str, list[object]] = {
     "replay_bytes": [1023],
     "debounce": [-0.1],
     "render_timeout": [0],
+    "max_renders": [0],
     "heartbeat": [0, 0.09, 31],
     "broker_timeout": [0, 0.04],
     "probe": [0, 0.09],
