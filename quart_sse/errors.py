@@ -2,11 +2,18 @@
 
 import re
 from collections.abc import Iterable
+from difflib import get_close_matches
 
 
 def _listed(names: Iterable[str]) -> str:
     """Return sorted names for a message: ``'a', 'b'``; ``none`` without names."""
     return ", ".join(repr(name) for name in sorted(names)) or "none"
+
+
+def near(name: str, names: Iterable[str]) -> str:
+    """Return a question that names what was likely meant, with a space at its end, or ``""``."""
+    found = get_close_matches(name, list(names), 1)
+    return f"Did you mean {found[0]!r}? " if found else ""
 
 
 class SSEError(Exception):
@@ -50,15 +57,16 @@ class DeclarationError(SSEError, ValueError):
 
 
 class UnknownChannelError(SSEError, LookupError):
-    """A macro or ``sse.topic()`` names a channel that is not declared.
+    """A macro, ``sse.topic()`` or a :class:`Publisher` names a channel that is not declared.
 
     Example:
         ``sse.topic("coments")``
     """
 
     def __init__(self, name: str, declared: Iterable[str]) -> None:
+        names = list(declared)
         super().__init__(
-            f"Unknown channel {name!r}. Declared: {_listed(declared)}. "
+            f"Unknown channel {name!r}. {near(name, names)}Declared: {_listed(names)}. "
             f"Declare it with sse.channel({name!r}, rule)."
         )
 

@@ -14,7 +14,7 @@ from .error_log import ErrorLog
 from .host import Host
 from .hub import Connections, Hub
 from .pages import Macros, Pages, Renderer, Scripts
-from .publisher import AsyncPublisher
+from .publisher import MessagePublisher
 from .registry import Closing, Desk, Hooks, ProcessList, Registry, Sending
 from .server import AnswerHeaders, Housekeeping, Lifecycle, Middleware, Shutdown
 from .serving_loop import ServingLoop
@@ -96,7 +96,7 @@ def wire(
     hub = Hub(broker, config, declared, renderer, control, errors, serving)
     connections = hub.connections
 
-    publisher = AsyncPublisher(broker, config.pending_bytes, host.dumps)
+    publisher = MessagePublisher(broker, config.pending_bytes, host.dumps)
     presence = PresenceTracker(broker, publisher, connections, declared, config)
 
     signer = Signer(host.keys, config.token_lifetime, config.token_max_lifetime)
@@ -115,7 +115,6 @@ def wire(
         channels=declared,
         presence=presence,
         pushes=renderer,
-        closing=closing,
         serving=serving,
         reload_file=scripts.named("update"),
     )

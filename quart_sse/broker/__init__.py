@@ -8,15 +8,16 @@ This package is provisional: it may change in any release before 1.0.
 """
 
 from .base import Broker, Receiver, State, reference_of
-from .control import Answers, Control
+from .control import CLOSE, Answers, Control
 from .filter import Filter, Where
 from .memory import MemoryBroker
 from .messages import CONTROL_HISTORY, Keep, Kind, Message
-from .processes import Process, Processes
+from .processes import Process, Processes, read_declared
 from .replay import Past, Replay, Start, bound, judge
 from .serving import ServingBroker
 
 __all__ = [
+    "CLOSE",
     "CONTROL_HISTORY",
     "Answers",
     "Broker",
@@ -37,5 +38,6 @@ __all__ = [
     "Where",
     "bound",
     "judge",
+    "read_declared",
     "reference_of",
 ]

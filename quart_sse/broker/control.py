@@ -27,6 +27,8 @@ logger: logging.Logger = logging.getLogger("quart_sse")
 
 #: Names of the messages that ask and answer.
 ASK, ANSWER = "ask", "answer"
+#: Name of the message that closes topics.
+CLOSE = "close"
 #: Longest question or answer, in characters of JSON.
 MAX_CHARS = 65_536
 #: Most answers that are taken to one question.

@@ -3,8 +3,11 @@
 import contextlib
 import json
 import os
+import re
 import secrets
 import socket
+import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 from ..errors import BrokerUnavailable
@@ -13,6 +16,9 @@ from .base import Broker
 
 #: Topic under which brokers keep the list, among presence.
 PROCESSES = ""
+#: Lifetime of what a process has declared, in seconds: longer than that of its entry, which names
+#: it. Each announcement renews both.
+DECLARED_TTL = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +47,24 @@ class Processes:
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
         self.own: Process | None = None  #: None while this process serves nothing
+        self._declared: Callable[[], str] | None = None
+        self._began = 0.0
 
     def begin(self) -> None:
         """Take an id, when this process begins to serve.
 
         Not earlier, because a server may load the app first and fork its workers then.
         """
+        self._began = time.time()
         self.own = Process(secrets.token_hex(8), socket.gethostname(), os.getpid(), RELEASE)
+
+    def declare(self, function: Callable[[], str]) -> None:
+        """Announce what the app declares with this process, for publishers without the app.
+
+        Args:
+            function: Returns it as text, which :func:`read_declared` gives back.
+        """
+        self._declared = function
 
     async def announce(self) -> None:
         """Enter this process on the list, or renew its entry.
@@ -56,8 +73,13 @@ class Processes:
             BrokerUnavailable: If that was not, or may not have been, done.
         """
         if self.own is not None:
-            told = asdict(self.own)
-            await self._broker.enter(PROCESSES, {told.pop("id"): json.dumps(told)})
+            told: dict[str, object] = asdict(self.own)
+            id = str(told.pop("id"))
+            if self._declared is not None and self._broker.is_shared:
+                # By reference: processes that declare the same keep one text.
+                reference = await self._broker.keep_text(self._declared(), DECLARED_TTL)
+                told |= {"declared": reference, "began": self._began}
+            await self._broker.enter(PROCESSES, {id: json.dumps(told)})
 
     async def end(self) -> None:
         """Leave the list. If the broker is away, the entry expires by itself."""
@@ -84,3 +106,32 @@ def _read(id: str, text: str) -> Process:
         return Process(id, str(told["host"]), int(told["pid"]), str(told["release"]))
     except (ValueError, KeyError, TypeError):
         return Process(id)
+
+
+async def read_declared(broker: Broker) -> list[str]:
+    """Return what the live processes of an app declare, as text, that of the newest release last.
+
+    Processes of one release stand in the order in which they began: in a deployment, those with the
+    app's newer code come later.
+
+    Args:
+        broker: The app's broker.
+
+    Raises:
+        BrokerUnavailable: If the broker does not answer.
+    """
+    entries = (await broker.present(PROCESSES)).values()
+    newest: dict[str, tuple[list[int], float]] = {}  # reference -> its newest process
+    for text in entries:
+        with contextlib.suppress(ValueError, KeyError, TypeError):  # of another release
+            told = json.loads(text)
+            age = _numbers(str(told["release"])), float(told["began"])
+            reference = str(told["declared"])
+            newest[reference] = max(newest.get(reference, age), age)
+    texts = [await broker.kept_text(each) for each in sorted(newest, key=newest.__getitem__)]
+    return [text for text in texts if text is not None]
+
+
+def _numbers(release: str) -> list[int]:
+    """Return the numbers of a release, for comparison."""
+    return [int(number) for number in re.findall(r"\d+", release)]

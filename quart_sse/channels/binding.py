@@ -8,7 +8,7 @@ from ..broker import Keep
 from ..config import Config
 from ..host import Host
 from ..hub import Hub
-from ..publisher import AsyncPublisher
+from ..publisher import MessagePublisher
 from ..serving_loop import ServingLoop
 from .presence import PresenceTracker
 
@@ -35,24 +35,16 @@ class Known(Protocol):
         """Return the parameters of a topic that exists."""
 
 
-class Closes(Protocol):
-    """Closes topics in every process; :class:`quart_sse.registry.Closing` implements it."""
-
-    async def close(self, *, topic: str | None = None, channel: str | None = None) -> None:
-        """Take a topic, or all topics of a channel, off the open connections."""
-
-
 @dataclass(frozen=True, slots=True)
 class Binding:
     """The services of one app that its topics use."""
 
     host: Host
     config: Config
-    publisher: AsyncPublisher
+    publisher: MessagePublisher
     hub: Hub
     channels: Known
     presence: PresenceTracker
     pushes: Pushes
-    closing: Closes
     serving: ServingLoop
     reload_file: str  #: the further script file that reloads pages, as pages name it

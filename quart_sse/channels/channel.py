@@ -113,7 +113,7 @@ class Channel(Declaring):
         Example:
             ``await comments.close()``
         """
-        await self._binding().closing.close(channel=self.name)
+        await self._binding().publisher.close(channel=self.name)
 
 
 class Topic(Target):
@@ -246,4 +246,4 @@ class Topic(Target):
         Example:
             ``await comments.topic(discussion_id=7).close()``
         """
-        await self._binding.closing.close(topic=self.name)
+        await self._binding.publisher.close(topic=self.name)

@@ -8,9 +8,9 @@ from werkzeug.routing import Map
 
 from ..broker import Keep
 from ..config import Config
-from ..errors import DeclarationError, ParameterError, UnknownFragmentError
+from ..errors import DeclarationError, UnknownFragmentError
 from ..hub import FragmentSpec
-from ..wire import RESERVED, UrlRule, check_name, plain
+from ..wire import RESERVED, UrlRule, check_name
 from .options import ChannelOptions
 
 
@@ -161,35 +161,4 @@ class Declaration:
             ParameterError: If a parameter is missing or unknown, or its URL leads back to another
                 value.
         """
-        parameters = self.url_rule.parameters
-        if params.keys() != parameters:
-            wanted = ", ".join(sorted(parameters)) or "no parameters"
-            raise ParameterError(
-                f"A topic of channel {self.name!r} takes {wanted}, not "
-                f"{', '.join(sorted(params)) or 'none'}. Its rule is {self.rule!r}."
-            )
-        params = {
-            name: plain(value) if isinstance(value, str) else value
-            for name, value in params.items()
-        }
-        back = self.url_rule.round_trip(url_map, params)
-        for name, value in params.items():
-            if back is None or not _is_same(value, back[name]):
-                got = "nothing" if back is None else repr(back[name])
-                raise ParameterError(
-                    f"The parameter {name}={value!r} of channel {self.name!r} comes back from "
-                    f"its URL as {got}. Pass a value that the converter in {self.rule!r} takes."
-                )
-        if back is None:
-            raise ParameterError(
-                f"The URL of channel {self.name!r} does not lead to it: a route of the app, or of "
-                f"another channel, hides its rule {self.rule!r}. Change one of the two rules."
-            )
-        return self.url_rule.topic_of(url_map, back), back
-
-
-def _is_same(given: Any, back: Any) -> bool:
-    """Whether a parameter came back unchanged; True and 1.0 are not 1."""
-    if isinstance(given, bool) is not isinstance(back, bool):
-        return False
-    return bool(given == back) and isinstance(given, type(back))
+        return self.url_rule.select(url_map, params)

@@ -12,7 +12,7 @@ from ..broker import Broker, Keep
 from ..config import Config
 from ..errors import BrokerUnavailable
 from ..hub import Connection, Connections, FragmentSpec
-from ..publisher import AsyncPublisher
+from ..publisher import MessagePublisher
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class PresenceTracker:
     def __init__(
         self,
         broker: Broker,
-        publisher: AsyncPublisher,
+        publisher: MessagePublisher,
         connections: Connections,
         channels: Declared,
         config: Config,

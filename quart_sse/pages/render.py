@@ -7,9 +7,7 @@ that all viewers receive.
 
 import asyncio
 import contextvars
-import re
 from collections.abc import Awaitable, Callable, Mapping
-from html import unescape
 from typing import Any
 
 from werkzeug.exceptions import Gone, NotFound
@@ -20,14 +18,11 @@ from ..error_log import OnceLog
 from ..errors import FragmentError, RenderError, SSEError
 from ..host import Exchange, Host
 from ..hub import Rendered, carry
-from ..wire import check_html, declared_name, member_key
+from ..wire import check_html, check_pushed, declared_name, member_key
 from .page_request import Pages
 
 #: Time after which a render that has not ended is logged, in seconds.
 SLOW = 5.0
-
-_CONNECT_ELEMENT = re.compile(r"""\s(?:hx-sse:|sse-)connect\s*=\s*["'][^"']*[?&;]t=""")
-_SHOWN = re.compile(r"""\sdata-sse\s*=\s*["']([^"'?]+)""")
 
 
 class Renderer:
@@ -131,22 +126,12 @@ class Renderer:
             FragmentError: If the HTML contains a connect element (which would send the publisher's
                 token to all viewers) or a personal fragment, or cannot be sent.
         """
-        key = member_key(topic, fragment)
-        if _CONNECT_ELEMENT.search(html):
-            raise FragmentError(
-                f"The HTML pushed for fragment {key!r} contains a connect element, whose token is "
-                "for one viewer. Push the fragment's own HTML, without sse_connect() or "
-                "sse_live(), and not the response to an htmx request."
-            )
-        for name in map(unescape, _SHOWN.findall(html)):
-            channel, _, inner = name.partition(".")
+
+        def is_personal(channel: str, inner: str) -> bool:
             spec = self._channels.spec(channel, inner)
-            if spec is not None and spec.personal:
-                raise FragmentError(
-                    f"The HTML pushed for fragment {key!r} contains the personal fragment "
-                    f"{name!r} as the publisher sees it. Put it beside, not inside."
-                )
-        return check_html(key, html)
+            return spec is not None and spec.personal
+
+        return check_pushed(member_key(topic, fragment), html, is_personal)
 
     # -- inner -------------------------------------------------------------------------------------
 

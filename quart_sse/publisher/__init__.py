@@ -3,8 +3,8 @@
 This package is private: it may change in any release.
 """
 
-from .publisher import AsyncPublisher
+from .messages import MessagePublisher
 
 __all__ = [
-    "AsyncPublisher",
+    "MessagePublisher",
 ]

@@ -1,4 +1,4 @@
-"""Closing: topics and channels are taken off the open connections, in every process."""
+"""Closing: a control message takes topics and channels off the open connections."""
 
 import asyncio
 import time
@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-from ..broker import Control
+from ..broker import CLOSE, Control
 from ..channels import PresenceTracker
 from ..error_log import ErrorLog
 from ..hub import Changes, Connection, Connections
@@ -20,10 +20,10 @@ SLICE = 100
 
 
 class Closing:
-    """Closes topics and channels.
+    """Closes topics and channels in this process.
 
     Args:
-        control: Sends control messages to every process, and receives them.
+        control: Receives what :meth:`MessagePublisher.close` tells every process.
         connections: The open connections of this process.
         changes: Takes topics off connections.
         hooks: Are called for topics that connections no longer listen to.
@@ -40,7 +40,6 @@ class Closing:
         presence: PresenceTracker,
         errors: ErrorLog,
     ) -> None:
-        self._control = control
         self._connections = connections
         self._changes = changes
         self._hooks = hooks
@@ -49,16 +48,7 @@ class Closing:
         self._tasks: set[asyncio.Task[None]] = set()
         #: Time of receipt by ``time.monotonic``, topic and channel of the last ones.
         self._recent: deque[tuple[float, str, str]] = deque(maxlen=REMEMBERED)
-        control.handle("close", self._take, {"topic", "channel"})
-
-    async def close(self, *, topic: str | None = None, channel: str | None = None) -> None:
-        """Take a topic, or all topics of a channel, off the open connections of every process.
-
-        Raises:
-            BrokerUnavailable: If the broker is away; other processes may not have received it.
-        """
-        told = {"topic": topic} if channel is None else {"channel": channel}
-        await self._control.tell("close", told)
+        control.handle(CLOSE, self._take, {"topic", "channel"})
 
     def check(self, connection: Connection) -> None:
         """End an opening stream if one of its topics was closed after its client was judged."""

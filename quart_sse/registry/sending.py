@@ -7,7 +7,7 @@ from ..broker import Broker, Control
 from ..config import Config
 from ..errors import BrokerUnavailable
 from ..hub import process_of
-from ..publisher import AsyncPublisher
+from ..publisher import MessagePublisher
 from ..serving_loop import ServingLoop
 from .desk import Desk, check_retry
 
@@ -32,7 +32,7 @@ class Sending:
         desk: Desk,
         control: Control,
         broker: Broker,
-        publisher: AsyncPublisher,
+        publisher: MessagePublisher,
         serving: ServingLoop,
         config: Config,
     ) -> None:

@@ -10,7 +10,7 @@ from ..channels import AppChannels
 from ..error_log import ErrorLog
 from ..errors import AnswerError
 from ..host import Host
-from ..publisher import AsyncPublisher
+from ..publisher import MessagePublisher
 from ..wire import Event, check_event_name, encode_body, member_key
 from .request import last_event_id
 
@@ -53,7 +53,7 @@ class Initials:
     """
 
     def __init__(
-        self, host: Host, channels: AppChannels, publisher: AsyncPublisher, errors: ErrorLog
+        self, host: Host, channels: AppChannels, publisher: MessagePublisher, errors: ErrorLog
     ) -> None:
         self._host = host
         self._channels = channels

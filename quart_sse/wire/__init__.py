@@ -35,7 +35,7 @@ from .naming import (
     plain,
     topic_of,
 )
-from .partial import check_html, encode_fragment, encode_loader, encode_renewal
+from .partial import check_html, check_pushed, encode_fragment, encode_loader, encode_renewal
 from .position import LAST, MAX_AHEAD_MS, ZERO, Id, Position, encode_mask, new_epoch
 from .url_rule import UrlRule
 
@@ -61,6 +61,7 @@ __all__ = [
     "check_event_name",
     "check_html",
     "check_name",
+    "check_pushed",
     "declared_name",
     "encode_body",
     "encode_fragment",

@@ -3,12 +3,17 @@
 Fields beside the data tell our script what a message is, so that it does not parse the HTML.
 """
 
-from collections.abc import Mapping
-from html import escape
+import re
+from collections.abc import Callable, Mapping
+from html import escape, unescape
 
+from ..errors import FragmentError
 from .event import check_unicode, encode_body
 from .html_text import encode_tags
 from .naming import selector
+
+_CONNECT_ELEMENT = re.compile(r"""\s(?:hx-sse:|sse-)connect\s*=\s*["'][^"']*[?&;]t=""")
+_SHOWN = re.compile(r"""\sdata-sse\s*=\s*["']([^"'?]+)""")
 
 
 def encode_fragment(key: str, html: str, behind: Mapping[str, str] | None = None) -> bytes:
@@ -79,3 +84,33 @@ def _partial(key: str, swap: str, html: str) -> str:
     # A key has no quotes and the selector's are single, so that only "&" needs escaping.
     target = selector(key).replace("&", "&amp;")
     return f'<hx-partial hx-target="{target}" hx-swap="{swap}">{html}</hx-partial>'
+
+
+def check_pushed(key: str, html: str, is_personal: Callable[[str, str], bool]) -> str:
+    """Return pushed HTML if it may go to all viewers.
+
+    The publisher rendered it for itself, so it may contain what is for one viewer only.
+
+    Args:
+        key: The fragment's key.
+        html: The HTML.
+        is_personal: Whether a channel declares a fragment as personal, by the names of the two.
+
+    Raises:
+        FragmentError: If the HTML contains a connect element (which would send the publisher's
+            token to all viewers) or a personal fragment, or cannot be sent.
+    """
+    if _CONNECT_ELEMENT.search(html):
+        raise FragmentError(
+            f"The HTML pushed for fragment {key!r} contains a connect element, whose token is "
+            "for one viewer. Push the fragment's own HTML, without sse_connect() or "
+            "sse_live(), and not the response to an htmx request."
+        )
+    for name in map(unescape, _SHOWN.findall(html)):
+        channel, _, inner = name.partition(".")
+        if is_personal(channel, inner):
+            raise FragmentError(
+                f"The HTML pushed for fragment {key!r} contains the personal fragment "
+                f"{name!r} as the publisher sees it. Put it beside, not inside."
+            )
+    return check_html(key, html)

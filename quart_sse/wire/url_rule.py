@@ -1,16 +1,17 @@
-"""A channel's URL rule: converts parameters to URLs and names of topics, and back."""
+"""A channel's URL rule: converts parameters to URLs and names of topics, and back.
+
+Werkzeug is loaded with the first rule: programs that only send are not kept waiting for it.
+"""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from werkzeug.routing import BaseConverter, Map, MapAdapter, Rule
+from ..errors import ParameterError
+from .naming import parse_topic, plain, topic_name
 
-from ..errors import DeclarationError
-from .naming import parse_topic, topic_name
-
-#: Names with another meaning in the extension's URLs or macros.
-_RESERVED_PARAMETERS = frozenset({"fragment", "t", "since", "tag", "attrs", "caller", "self"})
+if TYPE_CHECKING:
+    from werkzeug.routing import BaseConverter, Map, MapAdapter
 
 
 class UrlRule:
@@ -28,16 +29,71 @@ class UrlRule:
     """
 
     def __init__(self, channel: str, rule: str, blueprint: str | None = None) -> None:
+        from .rule_map import check_rule
+
         self._channel = channel
+        self.rule = rule
         #: Endpoint of the fragments, whose name says which blueprint's hooks a request runs.
         self.fragment_endpoint: str = (
             f"sse.{channel}.fragment"
             if blueprint is None
             else f"{blueprint}.sse-{channel}-fragment"
         )
-        self.parameters: frozenset[str] = _check_rule(channel, rule)
+        self.parameters: frozenset[str] = check_rule(channel, rule)
 
-    def values(self, url_map: Map, topic: str) -> dict[str, Any] | None:
+    def select(self, url_map: "Map", params: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Return the name of the topic that parameters select, and what its URL says of them.
+
+        Raises:
+            ParameterError: If a parameter is missing or unknown, or its URL leads back to another
+                value.
+        """
+        self._check_names(params)
+        params = {
+            name: plain(value) if isinstance(value, str) else value
+            for name, value in params.items()
+        }
+        back = self.round_trip(url_map, params)
+        for name, value in params.items():
+            if back is None or not _is_same(value, back[name]):
+                got = "nothing" if back is None else repr(back[name])
+                raise ParameterError(
+                    f"The parameter {name}={value!r} of channel {self._channel!r} comes back from "
+                    f"its URL as {got}. Pass a value that the converter in {self.rule!r} takes."
+                )
+        if back is None:
+            raise ParameterError(
+                f"The URL of channel {self._channel!r} does not lead to it: a route of the app, or "
+                f"of another channel, hides its rule {self.rule!r}. Change one of the two rules."
+            )
+        return self.topic_of(url_map, back), back
+
+    def select_texts(self, url_map: "Map", texts: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
+        """Do what :meth:`select` does, with parameters as they stand in a URL.
+
+        Raises:
+            ParameterError: As for :meth:`select`.
+        """
+        self._check_names(texts)
+        name = topic_name(self._channel, texts)
+        values = self.values(url_map, name)
+        if values is None:
+            given = ", ".join(f"{each}={text!r}" for each, text in sorted(texts.items()))
+            raise ParameterError(
+                f"Channel {self._channel!r} has no topic with {given or 'no parameters'}. Pass "
+                f"texts that the converters in {self.rule!r} take, as its URLs have them."
+            )
+        return name, values
+
+    def _check_names(self, params: Mapping[str, Any]) -> None:
+        if params.keys() != self.parameters:
+            wanted = ", ".join(sorted(self.parameters)) or "no parameters"
+            raise ParameterError(
+                f"A topic of channel {self._channel!r} takes {wanted}, not "
+                f"{', '.join(sorted(params)) or 'none'}. Its rule is {self.rule!r}."
+            )
+
+    def values(self, url_map: "Map", topic: str) -> dict[str, Any] | None:
         """Return the parameters of a topic; None if the channel can have no topic of this name."""
         name, texts = parse_topic(topic)
         if name != self._channel or texts.keys() != self.parameters:
@@ -49,24 +105,24 @@ class UrlRule:
         back = self.round_trip(url_map, given)
         return None if back is None or self.topic_of(url_map, back) != topic else back
 
-    def parameters_of(self, url_map: Map, topic: str) -> dict[str, Any]:
+    def parameters_of(self, url_map: "Map", topic: str) -> dict[str, Any]:
         """Return the parameters of a topic whose name is valid, without a round trip."""
         converters = self._converters(url_map)
         _, texts = parse_topic(topic)
         return {name: converters[name].to_python(text) for name, text in texts.items()}
 
-    def topic_of(self, url_map: Map, values: Mapping[str, Any]) -> str:
+    def topic_of(self, url_map: "Map", values: Mapping[str, Any]) -> str:
         """Return the name of the topic that the parameters pick."""
         converters = self._converters(url_map) if values else {}
         texts = {name: unquote(converters[name].to_url(value)) for name, value in values.items()}
         return topic_name(self._channel, texts)
 
-    def fragment_path(self, url_map: Map, values: Mapping[str, Any], fragment: str) -> str:
+    def fragment_path(self, url_map: "Map", values: Mapping[str, Any], fragment: str) -> str:
         """Return the path of a fragment's URL, without the app's root path."""
         named = {**values, "fragment": fragment}
         return str(_adapter(url_map).build(self.fragment_endpoint, named))
 
-    def round_trip(self, url_map: Map, params: Mapping[str, Any]) -> dict[str, Any] | None:
+    def round_trip(self, url_map: "Map", params: Mapping[str, Any]) -> dict[str, Any] | None:
         """Build the stream's URL from parameters and match it again.
 
         Returns:
@@ -82,43 +138,17 @@ class UrlRule:
             return None
         return dict(values)
 
-    def _converters(self, url_map: Map) -> Mapping[str, BaseConverter]:
+    def _converters(self, url_map: "Map") -> "Mapping[str, BaseConverter]":
         (rule,) = url_map.iter_rules(f"sse.{self._channel}.stream")
         return rule._converters
 
 
-class _DeclaredRule(Rule):
-    """A rule that parses before the app's own converters are known."""
-
-    def get_converter(self, *args: Any, **kwargs: Any) -> BaseConverter:
-        """Return a converter that accepts any text."""
-        return BaseConverter(self.map)
-
-
-def _check_rule(channel: str, rule: str) -> frozenset[str]:
-    """Return the names of a URL rule's parameters.
-
-    Raises:
-        DeclarationError: See :class:`UrlRule`.
-    """
-    if not rule.startswith("/") or rule.startswith("/~"):
-        raise DeclarationError(
-            f"The rule {rule!r} of channel {channel!r} must begin with '/', and not with '/~', "
-            "with which the URLs of fragments begin."
-        )
-    parsed = _DeclaredRule(rule, endpoint=channel)
-    try:
-        Map([parsed])
-    except (ValueError, TypeError, SyntaxError) as error:
-        raise DeclarationError(f"The rule {rule!r} of channel {channel!r}: {error}") from None
-    reserved = parsed.arguments & _RESERVED_PARAMETERS
-    if reserved:
-        raise DeclarationError(
-            f"The rule {rule!r} of channel {channel!r} has a parameter {min(reserved)!r}, which "
-            "means something else in the extension's URLs or macros. Choose another name."
-        )
-    return frozenset(parsed.arguments)
-
-
-def _adapter(url_map: Map) -> MapAdapter:
+def _adapter(url_map: "Map") -> "MapAdapter":
     return url_map.bind("localhost")
+
+
+def _is_same(given: Any, back: Any) -> bool:
+    """Whether a parameter came back unchanged; True and 1.0 are not 1."""
+    if isinstance(given, bool) is not isinstance(back, bool):
+        return False
+    return bool(given == back) and isinstance(given, type(back))

@@ -9,7 +9,7 @@ import pytest
 from quart_sse.broker import Keep, Kind, Message, Start
 from quart_sse.broker.memory import MemoryBroker
 from quart_sse.errors import EventError
-from quart_sse.publisher import AsyncPublisher
+from quart_sse.publisher import MessagePublisher
 from tests.support.processes import Inbox
 
 TOPIC = "board?number=7"
@@ -32,9 +32,9 @@ async def broker(inbox: Inbox) -> MemoryBroker:
 
 
 @pytest.fixture
-def publisher(broker: MemoryBroker) -> AsyncPublisher:
+def publisher(broker: MemoryBroker) -> MessagePublisher:
     """A publisher of small events."""
-    return AsyncPublisher(broker, MOST)
+    return MessagePublisher(broker, MOST)
 
 
 def contents(message: Message) -> tuple[object, ...]:
@@ -43,7 +43,7 @@ def contents(message: Message) -> tuple[object, ...]:
 
 
 async def test_event_is_published_with_all_that_was_said(
-    publisher: AsyncPublisher, inbox: Inbox
+    publisher: MessagePublisher, inbox: Inbox
 ) -> None:
     """The id that is returned is the one with which it arrives."""
     id = await publisher.event(TOPIC, "moved", "7", KEEP, retry_ms=50, origin="page")
@@ -57,7 +57,7 @@ async def test_event_is_published_with_all_that_was_said(
     ("data", "text"), [("7", "7"), ("", ""), (7, "7"), (None, "null"), ({"a": [1]}, '{"a": [1]}')]
 )
 async def test_text_stays_and_all_else_is_json(
-    publisher: AsyncPublisher, inbox: Inbox, data: object, text: str
+    publisher: MessagePublisher, inbox: Inbox, data: object, text: str
 ) -> None:
     """A script of the page reads it in the same way that it reads any JSON."""
     await publisher.event(TOPIC, "moved", data, KEEP)
@@ -73,7 +73,7 @@ class Word(str, Enum):  # noqa: UP042 - a StrEnum is written as what it equals
 
 
 async def test_member_of_an_enumeration_is_its_text(
-    publisher: AsyncPublisher, inbox: Inbox
+    publisher: MessagePublisher, inbox: Inbox
 ) -> None:
     """A str of a subclass, which an f-string would write by another name."""
     await publisher.event(TOPIC, Word.ADDED, Word.DATA, KEEP)
@@ -85,7 +85,7 @@ async def test_member_of_an_enumeration_is_its_text(
 
 @pytest.mark.parametrize("text", ["42", "-1", ' {"a": 1}', "[1]", '"x"', "true", "null", "tea"])
 async def test_text_that_reads_like_json_is_marked(
-    publisher: AsyncPublisher, inbox: Inbox, text: str
+    publisher: MessagePublisher, inbox: Inbox, text: str
 ) -> None:
     """So that a script gets the text, and not a number or an object."""
     await publisher.event(TOPIC, "said", text, KEEP)
@@ -98,7 +98,7 @@ async def test_text_that_reads_like_json_is_marked(
 @pytest.mark.parametrize("value", [nan, inf, -inf])
 @pytest.mark.parametrize("wrap", [lambda value: value, lambda value: {"a": [1, value]}])
 async def test_number_that_json_has_not_is_refused(
-    publisher: AsyncPublisher, inbox: Inbox, value: float, wrap: Callable[[float], object]
+    publisher: MessagePublisher, inbox: Inbox, value: float, wrap: Callable[[float], object]
 ) -> None:
     """Python writes it, and no browser reads it."""
     with pytest.raises(EventError, match=r"JSON has no -?(NaN|Infinity)"):
@@ -110,7 +110,7 @@ async def test_number_that_json_has_not_is_refused(
 
 async def test_json_is_written_as_the_app_does(broker: MemoryBroker, inbox: Inbox) -> None:
     """What only the app can write is handed to its own function."""
-    publisher = AsyncPublisher(broker, MOST, dumps=lambda value: f"<{value}>")
+    publisher = MessagePublisher(broker, MOST, dumps=lambda value: f"<{value}>")
     await publisher.event(TOPIC, "moved", 7, KEEP)
 
     assert inbox.data == ["<7>"]
@@ -128,7 +128,7 @@ async def test_json_is_written_as_the_app_does(broker: MemoryBroker, inbox: Inbo
     ids=["reserved", "line end", "no JSON", "too long", "no text"],
 )
 async def test_event_that_no_client_could_read_is_not_published(
-    publisher: AsyncPublisher, inbox: Inbox, name: str, data: object
+    publisher: MessagePublisher, inbox: Inbox, name: str, data: object
 ) -> None:
     """It is refused where it was made, and not where it would be read."""
     with pytest.raises(EventError):
@@ -138,7 +138,7 @@ async def test_event_that_no_client_could_read_is_not_published(
 
 
 async def test_each_fragment_is_said_to_have_changed(
-    publisher: AsyncPublisher, inbox: Inbox
+    publisher: MessagePublisher, inbox: Inbox
 ) -> None:
     """Processes render those that pages show, in whatever order."""
     await publisher.refresh(TOPIC, ["list", "count"], KEEP)
@@ -150,7 +150,7 @@ async def test_each_fragment_is_said_to_have_changed(
 
 
 async def test_html_is_pushed_with_the_root_of_its_urls(
-    publisher: AsyncPublisher, inbox: Inbox
+    publisher: MessagePublisher, inbox: Inbox
 ) -> None:
     """Pages below another root path render the fragment for themselves."""
     await publisher.push(TOPIC, "list", "<li>7</li>", KEEP, root="/app")
@@ -161,7 +161,7 @@ async def test_html_is_pushed_with_the_root_of_its_urls(
 
 
 async def test_history_is_kept_as_the_topic_wants(
-    publisher: AsyncPublisher, broker: MemoryBroker
+    publisher: MessagePublisher, broker: MemoryBroker
 ) -> None:
     """Of two topics one keeps its events, the other none."""
     begun = broker.known

@@ -1,10 +1,10 @@
-"""Publish events, refreshes and pushed HTML through a broker, without an app."""
+"""Publish events, refreshes and pushed HTML by the names of topics, through a broker."""
 
 import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ..broker import Broker, Filter, Keep, Kind, Message
+from ..broker import CLOSE, CONTROL_HISTORY, Broker, Filter, Keep, Kind, Message
 from ..errors import EventError, FilterError
 from ..wire import ZERO, Id, check_event, check_event_name, is_like_json, plain
 
@@ -14,8 +14,10 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"JSON has no {name}")
 
 
-class AsyncPublisher:
-    """Publish events, refreshes and pushed HTML through a broker.
+class MessagePublisher:
+    """Publish events, refreshes and pushed HTML, by the names of topics.
+
+    Topics of the app and those of publishers outside it stand on this.
 
     Args:
         broker: Carries the messages to all processes.
@@ -30,7 +32,7 @@ class AsyncPublisher:
         self, broker: Broker, max_bytes: int, dumps: Callable[[Any], str] = json.dumps
     ) -> None:
         self._broker = broker
-        self._max_bytes = max_bytes
+        self.max_bytes: int = max_bytes
         self._dumps = dumps
 
     async def event(
@@ -88,8 +90,18 @@ class AsyncPublisher:
         check_event_name(name)
         is_text = isinstance(data, str)
         text = plain(data) if is_text else self._json(name, data)
-        check_event(text, name, retry_ms, self._max_bytes)
+        check_event(text, name, retry_ms, self.max_bytes)
         return text, is_text and is_like_json(text)
+
+    async def close(self, *, topic: str | None = None, channel: str | None = None) -> None:
+        """Take a topic, or all topics of a channel, off the open connections of every process.
+
+        Raises:
+            BrokerUnavailable: If the broker is away; processes may not have received it.
+        """
+        told = {"topic": topic} if channel is None else {"channel": channel}
+        message = Message(Kind.CONTROL, ZERO, "", CLOSE, json.dumps(told))
+        await self._broker.publish(message, CONTROL_HISTORY)
 
     async def history(self, topic: str, most: int) -> list[Message]:
         """Return the kept events of a topic, oldest first.
