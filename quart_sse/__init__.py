@@ -40,6 +40,17 @@ if TYPE_CHECKING:
         UnknownFragmentError,
     )
     from .extension import SSE
+    from .publisher import (
+        AsyncPublisher,
+        AsyncPublisherChannel,
+        AsyncPublisherTarget,
+        AsyncPublisherTopic,
+        ChannelRecord,
+        Publisher,
+        PublisherChannel,
+        PublisherTarget,
+        PublisherTopic,
+    )
     from .registry import (
         ConnectionHandle,
         ConnectionInfo,
@@ -53,9 +64,14 @@ if TYPE_CHECKING:
 __all__ = [
     "SSE",
     "AnswerError",
+    "AsyncPublisher",
+    "AsyncPublisherChannel",
+    "AsyncPublisherTarget",
+    "AsyncPublisherTopic",
     "Broker",
     "BrokerUnavailable",
     "Channel",
+    "ChannelRecord",
     "Config",
     "ConfigError",
     "ConnectionClosedError",
@@ -78,6 +94,10 @@ __all__ = [
     "Process",
     "ProcessList",
     "Published",
+    "Publisher",
+    "PublisherChannel",
+    "PublisherTarget",
+    "PublisherTopic",
     "Registry",
     "RenderError",
     "SSEError",
@@ -106,6 +126,17 @@ _MODULES = {
     ),
     "config": ("Config",),
     "extension": ("SSE",),
+    "publisher": (
+        "AsyncPublisher",
+        "AsyncPublisherChannel",
+        "AsyncPublisherTarget",
+        "AsyncPublisherTopic",
+        "ChannelRecord",
+        "Publisher",
+        "PublisherChannel",
+        "PublisherTarget",
+        "PublisherTopic",
+    ),
     "registry": (
         "ConnectionHandle",
         "ConnectionInfo",

@@ -89,6 +89,7 @@ def wire(
     broker = ServingBroker(broker, serving)
     control = Control(broker, errors)
     declared = AppChannels(channels, config, host)
+    control.processes.declare(declared.write)
 
     pages = Pages(host)
     renderer = Renderer(host, declared, broker, pages, config.render_timeout)

@@ -8,17 +8,20 @@ This package is provisional: it may change in any release before 1.0.
 """
 
 from .base import Broker, Receiver, State, reference_of
-from .control import CLOSE, Answers, Control
+from .control import ANSWER, ASK, CLOSE, UNLISTED, Answers, Control
 from .filter import Filter, Where
 from .memory import MemoryBroker
 from .messages import CONTROL_HISTORY, Keep, Kind, Message
-from .processes import Process, Processes, read_declared
+from .processes import Process, Processes, process_of, read_declared
 from .replay import Past, Replay, Start, bound, judge
 from .serving import ServingBroker
 
 __all__ = [
+    "ANSWER",
+    "ASK",
     "CLOSE",
     "CONTROL_HISTORY",
+    "UNLISTED",
     "Answers",
     "Broker",
     "Control",
@@ -38,6 +41,7 @@ __all__ = [
     "Where",
     "bound",
     "judge",
+    "process_of",
     "read_declared",
     "reference_of",
 ]

@@ -2,10 +2,11 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from typing import Protocol
 
+from ..errors import SetupError
 from ..wire import Id, Position
 from .messages import Keep, Kind, Message
 from .replay import Replay, Start
@@ -114,6 +115,26 @@ class Broker(ABC):
         Raises:
             BrokerUnavailable: If the message was not, or may not have been, published.
         """
+
+    async def converse(
+        self, message: Message, take: Callable[[Message], bool], seconds: float
+    ) -> None:
+        """Publish a control message in a process that serves nothing, and take what comes back.
+
+        A broker that does not override this has no publishers that ask.
+
+        Args:
+            message: The message, which is not kept.
+            take: Called with each control message from then on, until it returns True.
+            seconds: Longest duration, in seconds; then this returns as well.
+
+        Raises:
+            SetupError: If the broker cannot do this.
+            BrokerUnavailable: If the message was not, or may not have been, published.
+        """
+        raise SetupError(
+            f"{type(self).__name__} cannot ask other processes. Use sse.send() in the app."
+        )
 
     async def probe(self) -> None:
         """Publish a message that only moves all positions.

@@ -75,7 +75,7 @@ class Processes:
         if self.own is not None:
             told: dict[str, object] = asdict(self.own)
             id = str(told.pop("id"))
-            if self._declared is not None and self._broker.is_shared:
+            if self._declared is not None:
                 # By reference: processes that declare the same keep one text.
                 reference = await self._broker.keep_text(self._declared(), DECLARED_TTL)
                 told |= {"declared": reference, "began": self._began}
@@ -130,6 +130,12 @@ async def read_declared(broker: Broker) -> list[str]:
             newest[reference] = max(newest.get(reference, age), age)
     texts = [await broker.kept_text(each) for each in sorted(newest, key=newest.__getitem__)]
     return [text for text in texts if text is not None]
+
+
+def process_of(id: str) -> str | None:
+    """Return the id of the process that a connection's id names; None for an id of the app's."""
+    process, dot, _ = id.partition(".")
+    return process if dot else None
 
 
 def _numbers(release: str) -> list[int]:

@@ -1,6 +1,6 @@
 """The app's broker, whose calls run in the loop that serves the app."""
 
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 from ..serving_loop import ServingLoop
@@ -59,6 +59,12 @@ class ServingBroker(Broker):
         if self._serving.is_here:
             return self.inner.publish(message, keep)
         return self._serving.run(self.inner.publish, message, keep)
+
+    async def converse(
+        self, message: Message, take: Callable[[Message], bool], seconds: float
+    ) -> None:
+        """Publish a control message, and take what comes back."""
+        await self._serving.run(self.inner.converse, message, take, seconds)
 
     async def probe(self) -> None:
         """Publish a probe."""

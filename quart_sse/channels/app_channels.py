@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from ..broker import Keep
 from ..config import Config
 from ..host import Host
 from ..hub import ChannelLimits, FragmentSpec
+from ..publisher import Declared, write
 from ..wire import channel_of, is_audience
 from .channel import Channel
 from .declaration import Declaration
@@ -56,6 +58,19 @@ class AppChannels:
             return None
         wing, _, name = endpoint.removesuffix(".stream").partition(".")
         return self.get(name) if wing == "sse" and endpoint.endswith(".stream") else None
+
+    def write(self) -> str:
+        """Return what the app declares as text, for publishers in other processes."""
+        config, url_map = self._config, self._host.url_map
+        return write(
+            Declared(
+                {name: self.known(name).record(config, url_map) for name in self.declared},
+                prefix=config.url_prefix,
+                root=urlsplit(config.base_url or "").path,
+                keep=Keep(config.history, config.history_ttl),
+                max_bytes=config.pending_bytes,
+            )
+        )
 
     @property
     def have_headers(self) -> bool:

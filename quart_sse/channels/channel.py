@@ -6,6 +6,7 @@ from typing import Any
 from markupsafe import escape
 
 from ..errors import FragmentError
+from ..publisher import ChannelRecord
 from ..wire import plain
 from .binding import Binding
 from .declaration import Declaration
@@ -90,6 +91,21 @@ class Channel(Declaring):
         """Return the topic of a name that exists."""
         values = binding.channels.known_values(name)
         return Topic(self, self._declaration, binding, name, values)
+
+    def record(self) -> ChannelRecord:
+        """Return what a :class:`Publisher` in another process needs to know of the channel.
+
+        Processes of the app write it to the broker by themselves, but for converters of the app's
+        own: with those, a publisher needs the channel itself (``channels=``).
+
+        Raises:
+            SetupError: As for :meth:`topic`.
+
+        Example:
+            ``comments.record().history == 256``
+        """
+        binding = self._binding()
+        return self._declaration.record(binding.config, binding.host.url_map)
 
     @property
     def everyone(self) -> WholeChannel:

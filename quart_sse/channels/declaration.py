@@ -10,7 +10,8 @@ from ..broker import Keep
 from ..config import Config
 from ..errors import DeclarationError, UnknownFragmentError
 from ..hub import FragmentSpec
-from ..wire import RESERVED, UrlRule, check_name
+from ..publisher import ChannelRecord
+from ..wire import RESERVED, UrlRule, check_name, own_converters
 from .options import ChannelOptions
 
 
@@ -83,6 +84,24 @@ class Declaration:
         return Keep(
             config.history if events is None else events,
             config.history_ttl if seconds is None else seconds,
+        )
+
+    def record(self, config: Config, url_map: Map) -> ChannelRecord:
+        """Return what a publisher without the app needs to know of the channel.
+
+        Args:
+            config: The app's settings.
+            url_map: The app's URL map, which has the channel's rule.
+        """
+        keep, specs = self.keep(config), self.specs
+        return ChannelRecord(
+            self.name,
+            self.rule,
+            history=keep.events,
+            history_ttl=keep.ttl,
+            fragments=tuple(specs),
+            personal=tuple(name for name, spec in specs.items() if spec.personal),
+            converters=own_converters(url_map, self.name),
         )
 
     def origins(self, config: Config) -> tuple[str, ...]:

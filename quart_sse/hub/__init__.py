@@ -8,7 +8,7 @@ from .changes import Changes
 from .connection import Connection, Subscription
 from .connections import Connections
 from .hub import Hub
-from .lasting import id_of, process_of
+from .lasting import id_of
 from .limits import ChannelLimits
 from .metadata import Metadata, metadata_of
 from .outgoing import Outgoing
@@ -35,6 +35,5 @@ __all__ = [
     "carry",
     "id_of",
     "metadata_of",
-    "process_of",
     "renderer_of",
 ]

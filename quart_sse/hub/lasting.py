@@ -57,9 +57,3 @@ def id_of(secret: str) -> str:
     """
     digest = base64.urlsafe_b64encode(hashlib.sha256(secret.encode()).digest())[:16].decode()
     return f"{secret[:PROCESS]}.{digest}"
-
-
-def process_of(id: str) -> str | None:
-    """Return the id of the process that a connection's id names; None for an id of the app's."""
-    process, dot, _ = id.partition(".")
-    return process if dot else None

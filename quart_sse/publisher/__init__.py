@@ -3,8 +3,25 @@
 This package is private: it may change in any release.
 """
 
+from .asking import is_done
+from .blocking import Publisher, PublisherChannel, PublisherTarget, PublisherTopic
+from .declared import ChannelRecord, Declared, write
 from .messages import MessagePublisher
+from .publisher import AsyncPublisher
+from .targets import AsyncPublisherChannel, AsyncPublisherTarget, AsyncPublisherTopic
 
 __all__ = [
+    "AsyncPublisher",
+    "AsyncPublisherChannel",
+    "AsyncPublisherTarget",
+    "AsyncPublisherTopic",
+    "ChannelRecord",
+    "Declared",
     "MessagePublisher",
+    "Publisher",
+    "PublisherChannel",
+    "PublisherTarget",
+    "PublisherTopic",
+    "is_done",
+    "write",
 ]

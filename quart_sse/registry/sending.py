@@ -1,18 +1,13 @@
 """Sending: messages for, and the end of, one connection of any process."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from ..broker import Broker, Control
+from ..broker import Broker, Control, process_of
 from ..config import Config
-from ..errors import BrokerUnavailable
-from ..hub import process_of
-from ..publisher import MessagePublisher
+from ..publisher import MessagePublisher, is_done
 from ..serving_loop import ServingLoop
 from .desk import Desk, check_retry
-
-#: Faults of processes that have done nothing of what they were asked.
-_DID_NOTHING = {"busy", "unknown"}
 
 
 class Sending:
@@ -71,22 +66,7 @@ class Sending:
         asked = await self._serving.run(
             self._control.ask, question, {"id": id, **data}, deadline=self._deadline, to=process
         )
-        if any(answer is True for answer in asked.answers.values()):
-            return True
-        if asked.faults:
-            raise BrokerUnavailable(
-                " ".join(_why(asked.faults)),
-                maybe_published=bool(asked.silent)
-                or not _DID_NOTHING.issuperset(asked.faults.values()),
-            )
-        if asked.silent:
-            silent = ", ".join(f"{each.host or each.id} (pid {each.pid})" for each in asked.silent)
-            raise BrokerUnavailable(
-                f"No answer within {self._deadline:g} s (QUART_SSE_BROKER_TIMEOUT) from {silent}. "
-                "The connection may have been sent it.",
-                maybe_published=True,
-            )
-        return False
+        return is_done(asked, self._deadline)
 
     def _answer_send(self, told: Any) -> bool:
         return self._desk.send_text(
@@ -95,24 +75,3 @@ class Sending:
 
     def _answer_close(self, told: Any) -> bool:
         return self._desk.close_here(str(told["id"]), check_retry(told["retry"]))
-
-
-def _why(faults: Mapping[str, str]) -> Iterator[str]:
-    """Say why processes have no answer; a later release may have other faults."""
-    processes: dict[str, list[str]] = {}
-    for process, fault in sorted(faults.items()):
-        processes.setdefault(fault, []).append(process)
-    for fault, ids in processes.items():
-        some = f"Process {ids[0]}" if len(ids) == 1 else f"Processes {', '.join(ids)}"
-        if fault == "busy":
-            yield (
-                f"{some}: too many answers wait to be sent there, so the question was refused. "
-                "Nothing was sent. Try again later, and with fewer at once."
-            )
-        elif fault == "unknown":
-            yield (
-                f"{some}: another release runs there, which does not know the question. Try again "
-                "when all processes run this one."
-            )
-        else:
-            yield f"{some}: no answer ({fault}). The log there says why."

@@ -37,7 +37,7 @@ from .naming import (
 )
 from .partial import check_html, check_pushed, encode_fragment, encode_loader, encode_renewal
 from .position import LAST, MAX_AHEAD_MS, ZERO, Id, Position, encode_mask, new_epoch
-from .url_rule import UrlRule
+from .url_rule import UrlRule, make_map, own_converters
 
 __all__ = [
     "CONNECTION",
@@ -76,8 +76,10 @@ __all__ = [
     "identity_of",
     "is_audience",
     "is_like_json",
+    "make_map",
     "member_key",
     "new_epoch",
+    "own_converters",
     "plain",
     "public_name",
     "topic_of",

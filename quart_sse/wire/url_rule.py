@@ -29,7 +29,7 @@ class UrlRule:
     """
 
     def __init__(self, channel: str, rule: str, blueprint: str | None = None) -> None:
-        from .rule_map import check_rule
+        from .declared_rule import check_rule
 
         self._channel = channel
         self.rule = rule
@@ -152,3 +152,45 @@ def _is_same(given: Any, back: Any) -> bool:
     if isinstance(given, bool) is not isinstance(back, bool):
         return False
     return bool(given == back) and isinstance(given, type(back))
+
+
+def make_map(
+    prefix: str, rules: Mapping[str, str], converters: "Mapping[str, type[BaseConverter]]"
+) -> "Map":
+    """Return the part of an app's URL map that channels have, for a process without the app.
+
+    Args:
+        prefix: ``QUART_SSE_URL_PREFIX``.
+        rules: Channel name -> its rule.
+        converters: Name -> converter of the app's own.
+    """
+    from werkzeug.routing import Map, Rule
+
+    found = [
+        Rule(prefix, endpoint="sse.connect"),
+        Rule(f"{prefix}/~static/<path:filename>", endpoint="sse.static"),
+    ]
+    for name, rule in rules.items():
+        found += [
+            Rule(f"{prefix}{rule}", endpoint=f"sse.{name}.stream"),
+            Rule(f"{prefix}/~/<fragment>{rule}", endpoint=f"sse.{name}.fragment"),
+        ]
+    return Map(found, converters=dict(converters))
+
+
+def own_converters(url_map: "Map", channel: str) -> "dict[str, type[BaseConverter]]":
+    """Return the converters in a channel's rule that Werkzeug does not have: name -> class.
+
+    Args:
+        url_map: The app's URL map.
+        channel: The channel's name.
+    """
+    from werkzeug.routing import Map
+
+    (rule,) = url_map.iter_rules(f"sse.{channel}.stream")
+    used = {type(converter) for converter in rule._converters.values()}
+    return {
+        name: converter
+        for name, converter in url_map.converters.items()
+        if converter in used and Map.default_converters.get(name) is not converter
+    }

@@ -1,6 +1,7 @@
 """What lasts of a connection: its id can be told from its secret, and not the other way."""
 
-from quart_sse.hub.lasting import Lasting, id_of, process_of
+from quart_sse.broker.processes import process_of
+from quart_sse.hub.lasting import Lasting, id_of
 
 
 def test_id_names_the_process_and_hides_the_secret() -> None:

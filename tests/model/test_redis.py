@@ -19,6 +19,7 @@ from redis import Redis
 
 from quart_sse.broker import Keep, Kind, Message, Replay, Start, State
 from quart_sse.broker.redis import RedisBroker
+from quart_sse.broker.redis.link import Link
 from quart_sse.broker.redis.listener import Listener
 from quart_sse.broker.redis.order import Order
 from quart_sse.broker.redis.subscription import Subscription
@@ -125,6 +126,7 @@ class RealBroker(RedisBroker):
         self._calls = 0  #: not answered yet
         self._under_way = 0  #: messages that Redis has sent and that have not arrived
         self._is_connecting = self._is_cut = False
+        assert isinstance(self._link, Link)
         self._once = self._link._once
         self._link._once = self._counted  # type: ignore[method-assign]
         loop.idle.is_answer_due = lambda: any(peer.is_answer_due for peer in self.peers)

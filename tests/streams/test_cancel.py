@@ -27,6 +27,7 @@ from quart_sse.access import Gate, Judgement
 from quart_sse.broker import Keep, Kind, Message
 from quart_sse.broker.memory import MemoryBroker
 from quart_sse.broker.redis import RedisBroker
+from quart_sse.broker.redis.link import Link
 from quart_sse.channels import PresenceTracker
 from quart_sse.hub import Connection, Hub
 from quart_sse.wire.position import ZERO
@@ -265,11 +266,12 @@ async def check_nothing_is_left(state: Services, where: str) -> None:
         assert not await broker.present(topic), where
     if isinstance(broker, RedisBroker):
         listener = broker._listener
-        subscription = listener._subscription
+        subscription, link = listener._subscription, broker._link
+        assert isinstance(link, Link)
         assert subscription is not None, where
         assert not listener._wanted, where
         # A probe of the regular work may be under way.
-        await until(lambda: not broker._link._lane().pool._in_use_connections, 5)
+        await until(lambda: not link._lane().pool._in_use_connections, 5)
         # What was given up is answered in time, and counts for nothing.
         await until(lambda: not subscription._due, 5)
         assert subscription._confirmed == {broker._names.service}, where

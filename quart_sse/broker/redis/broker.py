@@ -5,7 +5,8 @@ it reconnects, and the hub catches up from what it has seen before new messages 
 History is read only when clients resume.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from redis.exceptions import ReadOnlyError
@@ -14,11 +15,11 @@ from ...error_log import ErrorLog
 from ...errors import BrokerUnavailable
 from ...wire import Id, Position
 from ..base import Broker, Receiver, State, reference_of
-from ..messages import Keep, Message
+from ..messages import Keep, Kind, Message
 from ..replay import Past, Replay, Start, judge
 from . import commands
 from .commands import Names
-from .link import Link
+from .link import AnyLink, Link
 from .listener import Listener
 from .order import Order
 from .payload import Reader
@@ -35,6 +36,8 @@ class RedisBroker(Broker):
         probe: Interval of probes, in seconds; they arrive over the subscription.
         most: Most events of one topic in a replay.
         clock_offset_ms: Added to the server's clock, in milliseconds; for tests.
+        link: Calls the server; None for one that awaits. With a blocking one the broker publishes
+            and asks, but does not start.
     """
 
     def __init__(
@@ -46,8 +49,9 @@ class RedisBroker(Broker):
         probe: float = 5.0,
         most: int = 1000,
         clock_offset_ms: int = 0,
+        link: AnyLink | None = None,
     ) -> None:
-        self._link = Link(url, timeout)
+        self._link = link or Link(url, timeout)
         self._names = Names(prefix, self._link.database)
         self._order = Order(clock_offset_ms)
         self._reader = Reader()
@@ -120,6 +124,18 @@ class RedisBroker(Broker):
         """Publish a probe, and reconnect the subscription if earlier ones did not arrive."""
         await self._listener.end_silence()
         await super().probe()
+
+    async def converse(
+        self, message: Message, take: Callable[[Message], bool], seconds: float
+    ) -> None:
+        """Publish a control message and take those that come back, over a connection of its own."""
+        async with self._link.hear(self._names.service, seconds) as hear:
+            await self.publish(message, Keep(0, 0))
+            while (text := await hear()) is not None:
+                with suppress(ValueError):  # no message of ours
+                    found = self._reader.message("", text)
+                    if found is not None and found[0].kind is Kind.CONTROL and take(found[0]):
+                        return
 
     # -- subscribing and resuming ------------------------------------------------------------------
 

@@ -5,7 +5,9 @@ answer was lost.
 """
 
 import asyncio
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Protocol
 
 from redis.asyncio.connection import AbstractConnection, BlockingConnectionPool
 from redis.asyncio.retry import Retry
@@ -27,6 +29,68 @@ from .turns import Turns
 
 #: Most calls at the same time in one event loop, each over a connection; the others wait.
 MAX_CALLS = 50
+
+#: Waits for the next message of a pub/sub channel; returns None when the time is up.
+Hearing = Callable[[], Awaitable[bytes | None]]
+
+
+class AnyLink(Protocol):
+    """What a broker does with its link; :class:`Link` awaits, and ``BlockingLink`` blocks."""
+
+    database: int
+
+    async def call(self, call: ScriptCall) -> Any:
+        """Run a script once."""
+
+    async def ask(self, *command: str) -> Any:
+        """Run a command that does no harm if the caller repeats it."""
+
+    def hear(self, channel: str, seconds: float) -> AbstractAsyncContextManager[Hearing]:
+        """Listen to one pub/sub channel until the block ends."""
+
+    def subscription(self) -> Subscription:
+        """Return a new subscription, which is not connected yet."""
+
+    async def release(self) -> None:
+        """Close the idle connections."""
+
+    async def close(self) -> None:
+        """Close all connections."""
+
+    def abandon(self) -> None:
+        """Forget all connections."""
+
+
+def connection_options(timeout: float) -> dict[str, Any]:
+    """Return what a URL must not change: how answers look, and when calls end.
+
+    Args:
+        timeout: Longest duration of one call, in seconds.
+    """
+    return {
+        "socket_timeout": timeout,
+        "socket_connect_timeout": timeout,
+        "protocol": 2,
+        "decode_responses": False,
+    }
+
+
+def refused(error: Exception) -> BrokerUnavailable:
+    """Return what a caller gets if Redis has refused a call."""
+    return BrokerUnavailable(f"Redis refused: {error}.")
+
+
+def unanswered(error: Exception, timeout: float, *, is_sent: bool) -> BrokerUnavailable:
+    """Return what a caller gets if Redis did not answer a call.
+
+    Args:
+        error: What ended the call.
+        timeout: Longest duration of a call, in seconds.
+        is_sent: Whether Redis may have received it.
+    """
+    fate = "It may have been published." if is_sent else "Nothing was published."
+    why = str(error) or f"{type(error).__name__} after {timeout:g} s"
+    return BrokerUnavailable(f"Redis did not answer ({why}). {fate}", maybe_published=is_sent)
 
 
 class _Lane:
@@ -71,13 +135,7 @@ class Link:
             retry=Retry(NoBackoff(), 0),
             retry_on_error=[],
         )
-        # The URL must not change these: they decide how answers look and when calls end.
-        pool.connection_kwargs.update(
-            socket_timeout=self._timeout,
-            socket_connect_timeout=self._timeout,
-            protocol=2,
-            decode_responses=False,
-        )
+        pool.connection_kwargs.update(connection_options(self._timeout))
         return pool
 
     def _lane(self) -> _Lane:
@@ -149,19 +207,14 @@ class Link:
                 # The server is a replica now; the address may lead to another one.
                 await connection.disconnect(nowait=True)
                 await self.release()
-            raise BrokerUnavailable(f"Redis refused: {error}.") from error
+            raise refused(error) from error
         except (RedisError, OSError, TimeoutError) as error:
             # A late answer must not be read as that of the next call.
             if connection is not None:
                 await connection.disconnect(nowait=True)
             if isinstance(error, (TimeoutError, RedisTimeoutError)):
                 lane.turns.timed_out()
-            fate = "It may have been published." if is_sent else "Nothing was published."
-            why = str(error) or f"{type(error).__name__} after {self._timeout:g} s"
-            raise BrokerUnavailable(
-                f"Redis did not answer ({why}). {fate}",
-                maybe_published=is_sent,
-            ) from error
+            raise unanswered(error, self._timeout, is_sent=is_sent) from error
         except asyncio.CancelledError:
             if connection is not None:
                 await connection.disconnect(nowait=True)
@@ -175,6 +228,44 @@ class Link:
         pool = self._lane().pool
         options = {**pool.connection_kwargs, "socket_timeout": None}
         return Subscription(pool.connection_class(**options), self._timeout)
+
+    @asynccontextmanager
+    async def hear(self, channel: str, seconds: float) -> AsyncIterator[Hearing]:
+        """Listen to one pub/sub channel over a connection of its own, until the block ends.
+
+        Args:
+            channel: The channel.
+            seconds: How long, with connecting.
+
+        Yields:
+            A function that returns the next message, or None when the time is up.
+
+        Raises:
+            BrokerUnavailable: If Redis cannot be reached, or the connection ends.
+        """
+        ends_at = asyncio.get_running_loop().time() + seconds
+        subscription = self.subscription()
+
+        async def hear() -> bytes | None:
+            try:
+                async with asyncio.timeout_at(ends_at):
+                    while (answer := await subscription.read())[0] != "message":
+                        pass
+                    return answer[2]
+            except TimeoutError:
+                return None
+
+        try:
+            async with asyncio.timeout_at(ends_at):
+                await subscription.connect()
+                await subscription.subscribe([channel])
+                while not subscription.has_confirmed([channel]):
+                    await subscription.read()
+            yield hear
+        except (RedisError, OSError, TimeoutError) as error:
+            raise unanswered(error, seconds, is_sent=False) from error
+        finally:
+            await subscription.close()
 
     async def release(self) -> None:
         """Close the idle connections of the running loop."""

@@ -13,7 +13,7 @@ from ...serving_loop import cancel_left, forget
 from ..base import Receiver, State
 from . import commands
 from .commands import Names
-from .link import Link
+from .link import AnyLink
 from .order import Order
 from .payload import Reader
 from .subscription import Subscription
@@ -42,7 +42,7 @@ class Listener:
 
     def __init__(
         self,
-        link: Link,
+        link: AnyLink,
         names: Names,
         order: Order,
         reader: Reader,

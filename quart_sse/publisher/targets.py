@@ -1,0 +1,251 @@
+"""What an :class:`AsyncPublisher` publishes to."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from ..broker import Filter, Keep
+from ..errors import FragmentError, ParameterError
+from ..wire import EVERYONE, channel_topic, check_pushed, member_key, plain, user_topic
+from .catalog import Catalog, Known
+from .messages import MessagePublisher
+
+
+class _Place(NamedTuple):
+    """Where a target's messages go."""
+
+    topic: str
+    keep: Keep
+    channel: Known | None
+
+
+class Services(NamedTuple):
+    """What the targets of one publisher work with."""
+
+    catalog: Catalog
+    messages: MessagePublisher
+
+
+class AsyncPublisherTarget:
+    """Everyone, a user, or all who listen to a channel.
+
+    Example:
+        ``await publisher.everyone.publish("maintenance", {"minutes": 5})``
+    """
+
+    def __init__(self, services: Services, topic: str, channel: str | None = None) -> None:
+        self._services = services
+        self._topic = topic
+        self._channel = channel
+
+    async def _place(self) -> _Place:
+        """Return where messages go, by what the app declares."""
+        catalog, messages = self._services
+        declared = await catalog.declared()
+        channel = None if self._channel is None else await catalog.find(self._channel)
+        messages.max_bytes = declared.max_bytes
+        keep = declared.keep if channel is None else channel.record.keep
+        return _Place(self._topic, keep, channel)
+
+    async def publish(
+        self,
+        name: str,
+        data: Any = None,
+        *,
+        retry_ms: int | None = None,
+        where: Mapping[str, Any] | None = None,
+        exclude: str | None = None,
+    ) -> str:
+        """Publish an event, as :meth:`Target.publish` does in the app.
+
+        Args:
+            name: The event's name.
+            data: A ``str`` is sent as it is, any other value as JSON.
+            retry_ms: New reconnect delay of the clients that receive it, in milliseconds; None
+                leaves it.
+            where: For which connections the event is: what their metadata must equal. None for all.
+            exclude: Id of a connection that the event is not for; None for none.
+
+        Returns:
+            The event's id in the broker's order.
+
+        Raises:
+            UnknownChannelError: If the app does not declare the channel.
+            ParameterError: If a parameter is missing, unknown or invalid, or ``exclude`` is no id.
+            EventError: If the name is reserved, invalid or not declared, the data cannot be written
+                as JSON or are too large, or ``retry_ms`` is negative.
+            FilterError: If ``where`` is no condition.
+            SetupError: If no process of the app has declared its channels yet, a converter is
+                missing, or the publisher is closed.
+            BrokerUnavailable: If the broker did not confirm the event. Its ``maybe_published`` is
+                False if the event was certainly not published.
+
+        Example:
+            ``await publisher.topic("room", id=3).publish("said", {"text": "Hello"})``
+        """
+        if exclude is not None and (not isinstance(exclude, str) or not exclude):
+            raise ParameterError(f"exclude= is {exclude!r}. Pass the id of a connection, or None.")
+        condition = None if where is None else Filter(where)
+        place = await self._place()
+        if place.channel is not None:
+            place.channel.check_event(name)
+        id = await self._services.messages.event(
+            place.topic,
+            name,
+            data,
+            place.keep,
+            retry_ms=retry_ms,
+            where=condition,
+            exclude=exclude or "",
+        )
+        return str(id)
+
+
+class AsyncPublisherTopic(AsyncPublisherTarget):
+    """A topic; ``publisher.topic(channel, ...)``.
+
+    Example:
+        ``await publisher.topic("room", id=3).refresh("list")``
+    """
+
+    def __init__(
+        self, services: Services, channel: str, params: Mapping[str, Any], *, are_texts: bool
+    ) -> None:
+        super().__init__(services, "", channel)
+        self._params = params
+        self._are_texts = are_texts
+
+    async def _place(self) -> _Place:
+        _, keep, channel = await super()._place()
+        assert channel is not None
+        return _Place(channel.select(self._params, are_texts=self._are_texts), keep, channel)
+
+    async def refresh(self, *fragments: str) -> None:
+        """Render fragments again for their viewers, in every process of the app.
+
+        Args:
+            fragments: Names of the changed fragments; without names, all of the channel.
+
+        Raises:
+            UnknownFragmentError: If the channel does not declare one of the fragments.
+            UnknownChannelError: As for :meth:`publish`, and so are all other errors.
+
+        Example:
+            ``await publisher.topic("room", id=3).refresh("list", "count")``
+        """
+        topic, keep, channel = await self._place()
+        assert channel is not None
+        await self._services.messages.refresh(topic, channel.fragments(fragments), keep)
+
+    async def push(self, fragment: str, html: str, *, root: str | None = None) -> None:
+        """Publish a fragment's HTML, so that no process renders it; see :meth:`Topic.push`.
+
+        Args:
+            fragment: The fragment's name.
+            html: The HTML, the same for all viewers. ``Markup`` is sent as it is; a plain ``str``
+                is escaped.
+            root: Root path with which URLs in the HTML begin; None for that of
+                ``QUART_SSE_BASE_URL``. Pages below another root path are rendered instead.
+
+        Raises:
+            UnknownFragmentError: If the channel does not declare the fragment.
+            FragmentError: If the fragment is personal, or the HTML cannot go to all viewers.
+            UnknownChannelError: As for :meth:`publish`, and so are all other errors.
+
+        Example:
+            ``await publisher.topic("room", id=3).push("count", Markup("<b>3</b>"))``
+        """
+        from markupsafe import escape  # it takes a while to load
+
+        topic, keep, channel = await self._place()
+        assert channel is not None
+        channel.fragments([fragment])
+        if fragment in channel.record.personal:
+            raise FragmentError(
+                f"Fragment {fragment!r} of channel {channel.record.name!r} is personal: its HTML "
+                f"differs between viewers. Use refresh({fragment!r})."
+            )
+        declared = await self._services.catalog.declared()
+
+        def is_personal(name: str, inner: str) -> bool:
+            return name in declared.channels and inner in declared.channels[name].personal
+
+        given = html if hasattr(html, "__html__") else plain(html)
+        text = check_pushed(member_key(topic, fragment), str(escape(given)), is_personal)
+        root = declared.root if root is None else root
+        await self._services.messages.push(topic, fragment, text, keep, root=root)
+
+    async def close(self) -> None:
+        """Take the topic off all open connections, in every process; see :meth:`Topic.close`.
+
+        Raises:
+            UnknownChannelError: As for :meth:`publish`, and so are all other errors.
+
+        Example:
+            ``await publisher.topic("room", id=3).close()``
+        """
+        topic = (await self._place()).topic
+        await self._services.messages.close(topic=topic)
+
+
+class AsyncPublisherChannel:
+    """A channel as a whole; ``publisher.channel(name)``.
+
+    Example:
+        ``await publisher.channel("room").everyone.publish("closed-for-tonight")``
+    """
+
+    def __init__(self, services: Services, name: str) -> None:
+        self._services = services
+        self._name = name
+
+    def topic(self, /, **params: Any) -> AsyncPublisherTopic:
+        """Return a topic of the channel.
+
+        Args:
+            params: One value for each parameter of the channel's rule.
+
+        Example:
+            ``await publisher.channel("room").topic(id=3).refresh()``
+        """
+        return AsyncPublisherTopic(self._services, self._name, params, are_texts=False)
+
+    @property
+    def everyone(self) -> AsyncPublisherTarget:
+        """All who listen to any topic of the channel.
+
+        Example:
+            ``await publisher.channel("room").everyone.publish("closed-for-tonight")``
+        """
+        return AsyncPublisherTarget(self._services, channel_topic(self._name), self._name)
+
+    async def close(self) -> None:
+        """Take all topics of the channel off all open connections, in every process.
+
+        Raises:
+            UnknownChannelError: As for :meth:`AsyncPublisherTarget.publish`, and so are all other
+                errors.
+
+        Example:
+            ``await publisher.channel("room").close()``
+        """
+        await self._services.catalog.find(self._name)
+        await self._services.messages.close(channel=self._name)
+
+
+def everyone(services: Services) -> AsyncPublisherTarget:
+    """Return every open stream of the app, in all processes."""
+    return AsyncPublisherTarget(services, EVERYONE)
+
+
+def user(services: Services, identity: str) -> AsyncPublisherTarget:
+    """Return every open stream of one user.
+
+    Raises:
+        ParameterError: If the identity is no ``str`` or is empty.
+    """
+    if not isinstance(identity, str) or not identity:
+        raise ParameterError(
+            f"The identity is {identity!r}. Pass a str that is not empty, as the @sse.identity "
+            "function returns it."
+        )
+    return AsyncPublisherTarget(services, user_topic(identity))
