@@ -5,7 +5,6 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -224,6 +223,8 @@ class Config:
             if key.startswith(PREFIX) and key not in fields:
                 # Without the prefix, which makes all of them alike.
                 names = [name.removeprefix(PREFIX) for name in fields]
+                from difflib import get_close_matches  # loaded with the first mistake
+
                 near = get_close_matches(key.removeprefix(PREFIX), names, 1)
                 keys = f"The keys are {', '.join(fields)}"
                 if near:

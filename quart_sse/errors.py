@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 
 def _listed(names: Iterable[str]) -> str:
@@ -12,6 +11,8 @@ def _listed(names: Iterable[str]) -> str:
 
 def near(name: str, names: Iterable[str]) -> str:
     """Return a question that names what was likely meant, with a space at its end, or ``""``."""
+    from difflib import get_close_matches  # loaded with the first mistake
+
     found = get_close_matches(name, list(names), 1)
     return f"Did you mean {found[0]!r}? " if found else ""
 

@@ -295,6 +295,40 @@ class SSE:
         self._functions.metadata = function
         return function
 
+    def authorize_publish(self, function: Function) -> Function:
+        """Allow other programs to publish by HTTP, and register what decides over each request.
+
+        Without it there is no such URL. With it, ``POST /sse/~publish`` (below
+        ``QUART_SSE_URL_PREFIX``) takes JSON, with the same checks as the app's own calls.
+        docs/publishing.md has its form.
+
+        Args:
+            function: A sync or async function without arguments, which runs in the request. It
+                returns True to allow it. False, None and ``abort(4xx)`` refuse it; any other answer
+                is logged as an error and refuses it, too.
+
+        Returns:
+            The function, unchanged.
+
+        Raises:
+            DeclarationError: If such a function is registered already.
+
+        Example:
+            .. code-block:: python
+
+                @sse.authorize_publish
+                def may_publish() -> bool:
+                    given = request.headers.get("Authorization", "")
+                    return hmac.compare_digest(given, f"Bearer {app.config['PUBLISH_KEY']}")
+        """
+        if self._functions.publishing is not None:
+            raise DeclarationError(
+                "An @sse.authorize_publish function is registered already. Combine the two into "
+                "one."
+            )
+        self._functions.publishing = function
+        return function
+
     def on_connect(self, function: Function) -> Function:
         """Register a hook that is called when a connection has opened.
 

@@ -15,7 +15,7 @@ from .host import Host
 from .hub import Connections, Hub
 from .pages import Macros, Pages, Renderer, Scripts
 from .publisher import MessagePublisher
-from .registry import Closing, Desk, Hooks, ProcessList, Registry, Sending
+from .registry import Closing, Desk, Hooks, ProcessList, Registry, Remote, Sending
 from .server import AnswerHeaders, Housekeeping, Lifecycle, Middleware, Shutdown
 from .serving_loop import ServingLoop
 from .streams import Initials, Renewal, Replacing, StreamEndpoints, Streams, Viewers
@@ -42,6 +42,7 @@ class Services:
     registry: Registry
     processes: ProcessList
     sending: Sending
+    remote: Remote
     signer: Signer
     gate: Gate
     revocations: Revocations
@@ -121,6 +122,8 @@ def wire(
     )
     desk = Desk(connections, hub.changes, declared, binding, hooks, presence, serving)
 
+    sending = Sending(desk, control, broker, publisher, serving, config)
+
     shutdown = Shutdown(connections, reloader)
     housekeeping = Housekeeping(
         broker, control.processes, hub, connections, presence, declared, shutdown, config, errors
@@ -154,7 +157,8 @@ def wire(
         binding=binding,
         registry=Registry(desk),
         processes=ProcessList(control, desk, serving, config),
-        sending=Sending(desk, control, broker, publisher, serving, config),
+        sending=sending,
+        remote=Remote(declared, binding, sending),
         signer=signer,
         gate=gate,
         revocations=revocations,

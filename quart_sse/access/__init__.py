@@ -3,7 +3,7 @@
 This package is private: it may change in any release.
 """
 
-from .answers import check_identity
+from .answers import check_identity, decide
 from .connect_element import ConnectElement, ConnectElements
 from .gate import Gate
 from .judgement import Admission, Grant, Judgement
@@ -22,5 +22,6 @@ __all__ = [
     "Signer",
     "Token",
     "check_identity",
+    "decide",
     "is_foreign",
 ]

@@ -10,5 +10,6 @@ class AppFunctions:
     """Functions of an app, sync or async."""
 
     metadata: Callable[..., Any] | None = None  #: returns the metadata of the current client
+    publishing: Callable[..., Any] | None = None  #: whether a request may publish by HTTP
     on_connect: list[Callable[..., Any]] = field(default_factory=list)
     on_disconnect: list[Callable[..., Any]] = field(default_factory=list)

@@ -1,11 +1,8 @@
 """JSON as Quart's default provider writes it, without Quart."""
 
 import dataclasses
-import decimal
 import json
-import uuid
 from datetime import UTC, date, datetime
-from email.utils import format_datetime
 from typing import Any
 
 
@@ -22,9 +19,12 @@ def dumps(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
+    from decimal import Decimal  # loaded for values that JSON does not have
+    from uuid import UUID
+
     if isinstance(value, date):
         return _http_date(value)
-    if isinstance(value, decimal.Decimal | uuid.UUID):
+    if isinstance(value, Decimal | UUID):
         return str(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)
@@ -35,6 +35,8 @@ def _plain(value: Any) -> Any:
 
 def _http_date(value: date) -> str:
     """Return a date as in HTTP; one without a time zone is taken as UTC."""
+    from email.utils import format_datetime
+
     if not isinstance(value, datetime):
         value = datetime(value.year, value.month, value.day, tzinfo=UTC)
     elif value.tzinfo is None:

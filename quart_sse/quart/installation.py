@@ -11,6 +11,7 @@ from ..wiring import Identify, Services, make_broker, wire
 from .development import TemplateWatcher
 from .endpoints import Endpoints
 from .host import QuartHost
+from .publishing import PublishEndpoint
 
 
 def reloader() -> CodeType | None:
@@ -47,6 +48,7 @@ class Installation:
         )
         self._app = app
         self._endpoints = Endpoints(self.services)
+        self._publishing = PublishEndpoint(self.services, functions or AppFunctions())
         self._watcher: TemplateWatcher | None = None
 
     def install(self) -> None:
@@ -56,6 +58,7 @@ class Installation:
         app.jinja_env.globals["_quart_sse"] = services.macros
         prefix = services.config.url_prefix
         app.register_blueprint(self._endpoints.extension_blueprint(), url_prefix=prefix)
+        self._publishing.install(app, prefix)
         for channel in services.channels.declared.values():
             self.add_channel(channel)
         app.after_request(self._endpoints.finish)

@@ -9,6 +9,7 @@ from .handle import ConnectionHandle
 from .hooks import Hooks, StreamHooks
 from .processes import ConnectionInfo, Counted, Found, ProcessList
 from .registry import Registry
+from .remote import Remote
 from .sending import Sending
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Hooks",
     "ProcessList",
     "Registry",
+    "Remote",
     "Sending",
     "StreamHooks",
 ]

@@ -32,6 +32,7 @@ from .naming import (
     declared_name,
     has_fragments,
     member_key,
+    parse_topic,
     plain,
     topic_of,
 )
@@ -80,6 +81,7 @@ __all__ = [
     "member_key",
     "new_epoch",
     "own_converters",
+    "parse_topic",
     "plain",
     "public_name",
     "topic_of",

@@ -4,6 +4,7 @@ Werkzeug is loaded with the first rule: programs that only send are not kept wai
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -75,8 +76,10 @@ class UrlRule:
             ParameterError: As for :meth:`select`.
         """
         self._check_names(texts)
-        name = topic_name(self._channel, texts)
-        values = self.values(url_map, name)
+        values = None
+        with suppress(UnicodeEncodeError):  # of half a character
+            name = topic_name(self._channel, texts)
+            values = self.values(url_map, name)
         if values is None:
             given = ", ".join(f"{each}={text!r}" for each, text in sorted(texts.items()))
             raise ParameterError(
@@ -169,6 +172,7 @@ def make_map(
     found = [
         Rule(prefix, endpoint="sse.connect"),
         Rule(f"{prefix}/~static/<path:filename>", endpoint="sse.static"),
+        Rule(f"{prefix}/~publish", endpoint="sse.publish"),
     ]
     for name, rule in rules.items():
         found += [
