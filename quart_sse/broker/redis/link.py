@@ -5,6 +5,7 @@ answer was lost.
 """
 
 import asyncio
+import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Protocol
@@ -29,6 +30,14 @@ from .turns import Turns
 
 #: Most calls at the same time in one event loop, each over a connection; the others wait.
 MAX_CALLS = 50
+
+#: Options by which a connection does not say which library it is of. To find that out, redis-py 8
+#: reads the metadata of installed packages for each connection, which takes longer than a call.
+_UNNAMED: dict[str, None] = (
+    {"driver_info": None}
+    if "driver_info" in inspect.signature(AbstractConnection).parameters
+    else {"lib_name": None, "lib_version": None}
+)
 
 #: Waits for the next message of a pub/sub channel; returns None when the time is up.
 Hearing = Callable[[], Awaitable[bytes | None]]
@@ -62,7 +71,7 @@ class AnyLink(Protocol):
 
 
 def connection_options(timeout: float) -> dict[str, Any]:
-    """Return what a URL must not change: how answers look, and when calls end.
+    """Return options of all connections, which a URL must not change.
 
     Args:
         timeout: Longest duration of one call, in seconds.
@@ -72,6 +81,7 @@ def connection_options(timeout: float) -> dict[str, Any]:
         "socket_connect_timeout": timeout,
         "protocol": 2,
         "decode_responses": False,
+        **_UNNAMED,
     }
 
 
