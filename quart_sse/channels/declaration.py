@@ -101,7 +101,7 @@ class Declaration:
             history_ttl=keep.ttl,
             fragments=tuple(specs),
             personal=tuple(name for name, spec in specs.items() if spec.personal),
-            converters=own_converters(url_map, self.name),
+            converters=own_converters(url_map, self.rule),
         )
 
     def origins(self, config: Config) -> tuple[str, ...]:

@@ -42,8 +42,10 @@ async def ask(
     faults: dict[str, str] = {}
 
     def take(message: Message) -> bool:
-        told = json.loads(message.data or "") if message.name == ANSWER else {}
-        process = told.get("process")
+        told = json.loads(message.data or "") if message.name == ANSWER else None
+        if not isinstance(told, dict):
+            return False
+        process = str(told.get("process"))
         if told.get("id") == id and process in waiting:
             waiting.discard(process)
             if "answer" in told:

@@ -13,9 +13,23 @@ _RESERVED_PARAMETERS = frozenset({"fragment", "t", "since", "tag", "attrs", "cal
 class _DeclaredRule(Rule):
     """A rule that parses before the app's own converters are known."""
 
-    def get_converter(self, *args: Any, **kwargs: Any) -> BaseConverter:
+    def __init__(self, rule: str, endpoint: str) -> None:
+        super().__init__(rule, endpoint=endpoint)
+        self.names: set[str] = set()  #: of the converters in it
+
+    def get_converter(
+        self, variable_name: str, converter_name: str, *args: Any, **kwargs: Any
+    ) -> BaseConverter:
         """Return a converter that accepts any text."""
+        self.names.add(converter_name)
         return BaseConverter(self.map)
+
+
+def converters_in(rule: str) -> frozenset[str]:
+    """Return the names of the converters in a valid rule."""
+    parsed = _DeclaredRule(rule, "rule")
+    Map([parsed])
+    return frozenset(parsed.names)
 
 
 def check_rule(channel: str, rule: str) -> frozenset[str]:
@@ -29,7 +43,7 @@ def check_rule(channel: str, rule: str) -> frozenset[str]:
             f"The rule {rule!r} of channel {channel!r} must begin with '/', and not with '/~', "
             "with which the URLs of fragments begin."
         )
-    parsed = _DeclaredRule(rule, endpoint=channel)
+    parsed = _DeclaredRule(rule, channel)
     try:
         Map([parsed])
     except (ValueError, TypeError, SyntaxError) as error:

@@ -182,19 +182,17 @@ def make_map(
     return Map(found, converters=dict(converters))
 
 
-def own_converters(url_map: "Map", channel: str) -> "dict[str, type[BaseConverter]]":
+def own_converters(url_map: "Map", rule: str) -> "dict[str, type[BaseConverter]]":
     """Return the converters in a channel's rule that Werkzeug does not have: name -> class.
 
     Args:
         url_map: The app's URL map.
-        channel: The channel's name.
+        rule: The channel's rule.
     """
     from werkzeug.routing import Map
 
-    (rule,) = url_map.iter_rules(f"sse.{channel}.stream")
-    used = {type(converter) for converter in rule._converters.values()}
-    return {
-        name: converter
-        for name, converter in url_map.converters.items()
-        if converter in used and Map.default_converters.get(name) is not converter
-    }
+    from .declared_rule import converters_in
+
+    found = {name: url_map.converters[name] for name in converters_in(rule)}
+    usual = Map.default_converters
+    return {name: each for name, each in found.items() if usual.get(name) is not each}

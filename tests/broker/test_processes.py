@@ -3,12 +3,13 @@
 import asyncio
 import os
 import socket
+from dataclasses import replace
 
 import pytest
 
 from quart_sse.broker.control import Control
 from quart_sse.broker.memory import MemoryBroker
-from quart_sse.broker.processes import PROCESSES
+from quart_sse.broker.processes import PROCESSES, read_declared
 from quart_sse.broker.redis import RedisBroker, commands
 from quart_sse.error_log import ErrorLog
 from quart_sse.release import RELEASE
@@ -85,3 +86,50 @@ async def test_process_of_another_release_is_listed(process: Process, text: str,
     (other,) = [each for each in await process.control.processes.live() if each.id == "other"]
 
     assert other.host == host
+
+
+async def test_what_processes_declare_is_read_without_them(
+    two: tuple[Process, Process], redis: RedisServer
+) -> None:
+    """That of the newest last: by the release of this package, and then by when they began."""
+    one, other = two
+    for process, text in ((one, "one"), (other, "other")):
+        process.control.processes.declare(lambda text=text: text)  # type: ignore[misc]
+        await process.control.processes.announce()
+    reader = RedisBroker(redis.url)
+    assert await read_declared(reader) == ["one", "other"]
+    assert len(await one.control.processes.live()) == 2, "older entries are read as before"
+
+    own = other.control.processes.own
+    assert own is not None
+    other.control.processes.own = replace(own, release="0.0.1")
+    one.control.processes.own = replace(own, id=one.id, release="0.10.0")
+    for process in two:
+        await process.control.processes.announce()
+    assert await read_declared(reader) == ["other", "one"]
+
+    await one.control.end()
+    assert await read_declared(reader) == ["other"]
+    await redis.ask("FLUSHALL")
+    assert await read_declared(reader) == []
+    await reader.stop()
+
+
+async def test_equal_declarations_are_kept_once(
+    two: tuple[Process, Process], redis: RedisServer
+) -> None:
+    """And not for longer than their processes."""
+    for process in two:
+        process.control.processes.declare(lambda: "the same")
+        await process.control.processes.announce()
+    (key,) = await redis.ask("KEYS", "*:text:*")
+
+    assert 60 < await redis.ask("TTL", key) <= 121
+    assert await read_declared(two[0].broker) == ["the same"]
+
+
+async def test_entry_without_a_declaration_is_skipped(process: Process) -> None:
+    """Of an older release, or of nonsense."""
+    await process.broker.enter(PROCESSES, {"a": "{}", "b": "no JSON", "c": "[]"})
+
+    assert await read_declared(process.broker) == []

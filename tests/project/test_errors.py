@@ -50,8 +50,15 @@ def test_root_is_public() -> None:
         (
             UnknownChannelError("nws", ["stock", "news"]),
             (
-                "Unknown channel 'nws'. Declared: 'news', 'stock'. "
+                "Unknown channel 'nws'. Did you mean 'news'? Declared: 'news', 'stock'. "
                 "Declare it with sse.channel('nws', rule)."
+            ),
+        ),
+        (
+            UnknownChannelError("nothing", ["news"]),
+            (
+                "Unknown channel 'nothing'. Declared: 'news'. "
+                "Declare it with sse.channel('nothing', rule)."
             ),
         ),
         (

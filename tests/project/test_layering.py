@@ -34,6 +34,7 @@ ORDER = [
     "inspector",
     "extension",
     "cli",
+    "__main__",
     "testing",
     "__init__",
 ]

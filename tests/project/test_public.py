@@ -2,6 +2,7 @@
 
 import ast
 import re
+import statistics
 import subprocess
 import sys
 from importlib import import_module
@@ -12,6 +13,8 @@ import quart_sse
 from tests.support.servers import ROOT
 
 PACKAGE = ROOT / "quart_sse"
+#: How often two imports are compared.
+PAIRS = 7
 #: Refuses to import a package, as where it is not installed.
 WITHOUT = """
 import sys
@@ -56,7 +59,9 @@ def test_misspelt_name_is_an_attribute_error() -> None:
     [
         "import quart_sse",
         "from quart_sse import BrokerUnavailable, Event",
-        "from quart_sse.publisher import AsyncPublisher",
+        "from quart_sse import AsyncPublisher, Publisher",
+        "from quart_sse import Publisher; Publisher('redis://localhost').topic('a', b=1)",
+        "import quart_sse.cli",
         "from quart_sse.broker.redis import RedisBroker",
         "from quart_sse.hub import Hub",
         "from quart_sse.config import Config",
@@ -74,6 +79,19 @@ def test_import_loads_neither_quart_nor_redis() -> None:
     done = run("import sys, quart_sse; print([m for m in ('quart', 'redis') if m in sys.modules])")
 
     assert done.stdout.strip() == "[]", done.stderr
+
+
+def cpu(code: str) -> float:
+    """Return the CPU time that code takes in a process of its own, in seconds."""
+    clock = "import time; began = time.process_time()"
+    return float(run(f"{clock}\n{code}\nprint(time.process_time() - began)").stdout)
+
+
+def test_publisher_is_imported_as_fast_as_the_redis_client() -> None:
+    """A worker, or a command of a shell, is not kept waiting by what it does not use."""
+    pairs = [cpu("from quart_sse import Publisher") / cpu("import redis") for _ in range(PAIRS)]
+
+    assert statistics.median(pairs) <= 1.3
 
 
 @pytest.mark.parametrize("wing", sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py")))

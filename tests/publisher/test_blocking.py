@@ -24,6 +24,7 @@ from quart_sse import (
 from tests.support.redis_server import RedisServer
 from tests.support.servers import ROOT
 from tests.support.sites import Site, heard
+from tests.support.streams import until
 
 WORKER = """
 import sys
@@ -78,9 +79,7 @@ async def test_all_targets_are_reached(site: Site, redis: RedisServer) -> None:
     async with site.view(3, 4, who="mira", meta={"role": "admin"}) as (stream, handle):
         assert await asyncio.to_thread(work, handle.id) == [True, False]
         events = await heard(stream, 7)
-        async with asyncio.timeout(5):
-            while handle.topics:
-                await asyncio.sleep(0)
+        await until(lambda: not handle.topics)
 
     assert [data for _, data in events[:3]] == ["a topic", "by texts", "by a channel"]
     assert [name for name, _ in events[3:]] == [

@@ -10,6 +10,7 @@ from quart import Quart
 from werkzeug.routing import BaseConverter
 
 from quart_sse import SSE, ParameterError
+from quart_sse.wire.url_rule import UrlRule, make_map, own_converters
 from tests.support.streams import open_stream
 
 UUID = uuid.UUID("0b8f6a3e-6a39-4b6b-9a68-4a6f3c1c1c55")
@@ -245,3 +246,76 @@ def test_values_of_hostile_text_is_none(app: Quart, sse: SSE, rule: str, text: s
     found = rooms._declaration.url_rule.values(app.url_map, f"rooms?room={text}")
 
     assert found is None or found == {"room": text.split("-")}
+
+
+# -- without the app -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("rule", "params", "name"), ROUND_TRIPS)
+async def test_topic_has_the_same_name_without_the_app(
+    app: Quart, rule: str, params: dict[str, Any], name: str
+) -> None:
+    """A publisher in another process has the rule, and the converters that it was given."""
+    SSE(app).channel("rooms", rule, public=True)
+    own = own_converters(app.url_map, rule)
+    url_map = make_map("/sse", {"rooms": rule}, own)
+    selected, values = UrlRule("rooms", rule).select(url_map, params)
+
+    assert (selected, values) == (name, params)
+    assert UrlRule("rooms", rule).select(app.url_map, params) == (selected, values)
+
+
+@pytest.mark.parametrize(
+    ("rule", "names"),
+    [
+        ("/<day:day>/<int:n>", {"day"}),
+        ("/<number:n>", {"number"}),
+        ("/<words:w>/<day:day>", {"day", "words"}),
+        ("/<uuid:id>/<path:rest>", set()),
+        ("/", set()),
+    ],
+)
+async def test_converters_of_the_app_are_found(app: Quart, rule: str, names: set[str]) -> None:
+    """Those of Werkzeug need not be given to a publisher, unless the app has replaced one."""
+    app.url_map.converters["number"] = app.url_map.converters["int"]
+
+    assert own_converters(app.url_map, rule).keys() == names
+
+
+async def test_converter_that_replaces_one_of_werkzeug_is_the_apps(app: Quart) -> None:
+    """The same name means something else there."""
+    app.url_map.converters["int"] = Words
+    assert own_converters(app.url_map, "/<int:n>") == {"int": Words}
+
+
+@pytest.mark.parametrize(
+    ("texts", "name"),
+    [
+        ({"room": "7", "name": "a b"}, "rooms?name=a%20b&room=7"),
+        ({"room": "07", "name": "a"}, None),
+        ({"room": "x", "name": "a"}, None),
+        ({"room": "7", "name": ""}, None),
+        ({"room": "7", "name": "a/b"}, None),
+        ({"room": "7", "name": "\ud800"}, None),
+        ({"room": "7"}, None),
+        ({"room": "7", "name": "a", "more": "x"}, None),
+    ],
+)
+def test_topic_is_selected_by_the_texts_of_its_url(texts: dict[str, str], name: str | None) -> None:
+    """As programs send them that know no types of Python; each topic has one name."""
+    rule = UrlRule("rooms", "/<int:room>/<name>")
+    url_map = make_map("/sse", {"rooms": rule.rule}, {})
+    if name is None:
+        with pytest.raises(ParameterError, match="'rooms'"):
+            rule.select_texts(url_map, texts)
+    else:
+        assert rule.select_texts(url_map, texts) == (name, {"room": 7, "name": texts["name"]})
+
+
+def test_rule_of_another_channel_hides_a_topic_as_in_the_app() -> None:
+    """The URL would lead to the other channel, also where no app is."""
+    url_map = make_map("/sse", {"any": "/<name>", "news": "/news"}, {})
+
+    assert UrlRule("any", "/<name>").select(url_map, {"name": "tea"})[0] == "any?name=tea"
+    with pytest.raises(ParameterError, match="comes back"):
+        UrlRule("any", "/<name>").select(url_map, {"name": "news"})

@@ -1,0 +1,77 @@
+"""The targets of publishers: what they say to the broker."""
+
+import pytest
+
+from quart_sse import AsyncPublisher, ChannelRecord, ParameterError
+from quart_sse.broker import Kind
+from quart_sse.broker.memory import MemoryBroker
+from tests.support.processes import Inbox
+
+ROOM = ChannelRecord(
+    "room", "/room/<int:id>", fragments=("list", "count", "mine"), personal=["mine"]
+)
+
+
+@pytest.fixture
+async def inbox() -> Inbox:
+    """What the app receives."""
+    return Inbox()
+
+
+@pytest.fixture
+async def publisher(inbox: Inbox) -> AsyncPublisher:
+    """A publisher over a broker in this process."""
+    broker = MemoryBroker()
+    await broker.start(inbox)
+    return AsyncPublisher(broker, channels=[ROOM])
+
+
+async def test_fragments_are_refreshed_and_pushed(publisher: AsyncPublisher, inbox: Inbox) -> None:
+    """All of them without names; pushed text is escaped, and has its root path."""
+    topic = publisher.topic("room", id=3)
+    await topic.refresh()
+    await topic.refresh("list")
+    await topic.push("list", "<b>")
+    await topic.push("list", "x", root="/app")
+    sent = [(m.kind, m.topic, m.name, m.data, m.origin) for m in inbox.messages]
+
+    assert sent == [
+        *((Kind.REFRESH, "room?id=3", name, None, "") for name in ("list", "count", "mine")),
+        (Kind.REFRESH, "room?id=3", "list", None, ""),
+        (Kind.PUSH, "room?id=3", "list", "&lt;b&gt;", ""),
+        (Kind.PUSH, "room?id=3", "list", "x", "/app"),
+    ]
+
+
+async def test_closing_tells_every_process(publisher: AsyncPublisher, inbox: Inbox) -> None:
+    """A topic, or all of a channel."""
+    await publisher.topic("room", id=3).close()
+    await publisher.channel("room").close()
+
+    assert [(m.kind, m.name, m.data) for m in inbox.messages] == [
+        (Kind.CONTROL, "close", '{"topic": "room?id=3"}'),
+        (Kind.CONTROL, "close", '{"channel": "room"}'),
+    ]
+
+
+async def test_audiences_are_those_of_the_app(publisher: AsyncPublisher, inbox: Inbox) -> None:
+    """With the filter and the exclusion that were given."""
+    await publisher.user("a b").publish("x", where={"role": "admin"}, exclude="id")
+    await publisher.everyone.publish("x", retry_ms=50)
+    await publisher.channel("room").everyone.publish("x")
+    first, second, third = inbox.messages
+
+    assert (first.topic, second.topic, third.topic) == (
+        "user?identity=a%20b",
+        "everyone",
+        "everyone?channel=room",
+    )
+    assert first.where is not None
+    assert (first.where.text, first.exclude, second.retry_ms) == ('{"role": "admin"}', "id", 50)
+
+
+@pytest.mark.parametrize("identity", ["", None, 7])
+async def test_identity_is_a_text(publisher: AsyncPublisher, identity: object) -> None:
+    """A number would be the identity of nobody."""
+    with pytest.raises(ParameterError, match="identity is"):
+        publisher.user(identity)  # type: ignore[arg-type]
