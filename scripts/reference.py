@@ -38,6 +38,11 @@ GROUPS = {
         *("Registry", "ConnectionHandle", "Ending", "ProcessList", "Process"),
         *("Found", "ConnectionInfo", "Counted"),
     ],
+    "Publishing from other processes": [
+        *("Publisher", "PublisherTopic", "PublisherTarget", "PublisherChannel"),
+        *("AsyncPublisher", "AsyncPublisherTopic", "AsyncPublisherTarget"),
+        *("AsyncPublisherChannel", "ChannelRecord"),
+    ],
 }
 #: Listed elsewhere on the page.
 ELSEWHERE = {"Broker", "Config"}

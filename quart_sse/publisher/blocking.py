@@ -29,7 +29,7 @@ class PublisherTarget:
     """Everyone, a user, or all who listen to a channel.
 
     Example:
-        ``publisher.everyone.publish("maintenance", {"minutes": 5})``
+        ``publisher.everyone.publish("maintenance", {"minutes": 5})``, in a worker
     """
 
     def __init__(self, target: AsyncPublisherTarget) -> None:
@@ -47,7 +47,7 @@ class PublisherTarget:
         """Publish an event, and return its id; see :meth:`AsyncPublisherTarget.publish`.
 
         Example:
-            ``publisher.topic("room", id=3).publish("said", {"text": "Hello"})``
+            ``publisher.topic("room", id=3).publish("said", {"text": "Hello"})``, in a worker
         """
         target = self._target
         return run(target.publish(name, data, retry_ms=retry_ms, where=where, exclude=exclude))
@@ -57,7 +57,7 @@ class PublisherTopic(PublisherTarget):
     """A topic; ``publisher.topic(channel, ...)``.
 
     Example:
-        ``publisher.topic("room", id=3).refresh("list")``
+        ``publisher.topic("room", id=3).refresh("list")``, in a worker
     """
 
     def __init__(self, topic: AsyncPublisherTopic) -> None:
@@ -68,7 +68,7 @@ class PublisherTopic(PublisherTarget):
         """Render fragments again; see :meth:`AsyncPublisherTopic.refresh`.
 
         Example:
-            ``publisher.topic("room", id=3).refresh("list", "count")``
+            ``publisher.topic("room", id=3).refresh("list", "count")``, in a worker
         """
         run(self._topic.refresh(*fragments))
 
@@ -76,7 +76,7 @@ class PublisherTopic(PublisherTarget):
         """Publish a fragment's HTML; see :meth:`AsyncPublisherTopic.push`.
 
         Example:
-            ``publisher.topic("room", id=3).push("count", Markup("<b>3</b>"))``
+            ``publisher.topic("room", id=3).push("count", Markup("<b>3</b>"))``, in a worker
         """
         run(self._topic.push(fragment, html, root=root))
 
@@ -84,7 +84,7 @@ class PublisherTopic(PublisherTarget):
         """Take the topic off all open connections; see :meth:`AsyncPublisherTopic.close`.
 
         Example:
-            ``publisher.topic("room", id=3).close()``
+            ``publisher.topic("room", id=3).close()``, in a worker
         """
         run(self._topic.close())
 
@@ -93,7 +93,7 @@ class PublisherChannel:
     """A channel as a whole; ``publisher.channel(name)``.
 
     Example:
-        ``publisher.channel("room").everyone.publish("closed-for-tonight")``
+        ``publisher.channel("room").everyone.publish("closed-for-tonight")``, in a worker
     """
 
     def __init__(self, channel: AsyncPublisherChannel) -> None:
@@ -103,7 +103,7 @@ class PublisherChannel:
         """Return a topic of the channel; see :meth:`AsyncPublisherChannel.topic`.
 
         Example:
-            ``publisher.channel("room").topic(id=3).refresh()``
+            ``publisher.channel("room").topic(id=3).refresh()``, in a worker
         """
         return PublisherTopic(self._channel.topic(**params))
 
@@ -112,7 +112,7 @@ class PublisherChannel:
         """All who listen to any topic of the channel.
 
         Example:
-            ``publisher.channel("room").everyone.publish("closed-for-tonight")``
+            ``publisher.channel("room").everyone.publish("closed-for-tonight")``, in a worker
         """
         return PublisherTarget(self._channel.everyone)
 
@@ -120,7 +120,7 @@ class PublisherChannel:
         """Take all topics of the channel off all open connections, in every process.
 
         Example:
-            ``publisher.channel("room").close()``
+            ``publisher.channel("room").close()``, in a worker
         """
         run(self._channel.close())
 
@@ -147,8 +147,9 @@ class Publisher:
     Example:
         .. code-block:: python
 
-            with Publisher("redis://localhost") as publisher:
-                publisher.topic("room", id=3).publish("said", {"text": "Hello"})
+            def tell(text: str) -> None:
+                with Publisher("redis://localhost") as publisher:
+                    publisher.topic("room", id=3).publish("said", {"text": text})
     """
 
     def __init__(
@@ -168,7 +169,7 @@ class Publisher:
         """Return a topic of the app; see :meth:`AsyncPublisher.topic`.
 
         Example:
-            ``publisher.topic("room", id=3).publish("said", {"text": "Hello"})``
+            ``publisher.topic("room", id=3).publish("said", {"text": "Hello"})``, in a worker
         """
         return PublisherTopic(self._publisher.topic(channel, **params))
 
@@ -184,7 +185,7 @@ class Publisher:
         """Return a channel as a whole; see :meth:`AsyncPublisher.channel`.
 
         Example:
-            ``publisher.channel("room").everyone.publish("closed-for-tonight")``
+            ``publisher.channel("room").everyone.publish("closed-for-tonight")``, in a worker
         """
         return PublisherChannel(self._publisher.channel(name))
 
@@ -192,7 +193,7 @@ class Publisher:
         """Return all streams of a user; see :meth:`AsyncPublisher.user`.
 
         Example:
-            ``publisher.user("7").publish("saved", {"id": 12})``
+            ``publisher.user("7").publish("saved", {"id": 12})``, in a worker
         """
         return PublisherTarget(self._publisher.user(identity))
 
@@ -201,7 +202,7 @@ class Publisher:
         """Every open stream of the app.
 
         Example:
-            ``publisher.everyone.publish("maintenance", {"minutes": 5})``
+            ``publisher.everyone.publish("maintenance", {"minutes": 5})``, in a worker
         """
         return PublisherTarget(self._publisher.everyone)
 
@@ -209,7 +210,7 @@ class Publisher:
         """Send an event to one connection of any process; see :meth:`AsyncPublisher.send`.
 
         Example:
-            ``publisher.send(connection_id, "done", {"file": "report.pdf"})``
+            ``publisher.send(connection_id, "done", {"file": "report.pdf"})``, in a worker
         """
         return run(self._publisher.send(connection_id, name, data))
 

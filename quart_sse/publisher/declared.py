@@ -34,7 +34,7 @@ class ChannelRecord:
             class that this process does not have.
 
     Example:
-        ``ChannelRecord("room", "/room/<slug:id>", converters={"slug": SlugConverter})``
+        ``ChannelRecord("room", "/room/<slug:id>", converters={"slug": Slug})``, of a class ``Slug``
     """
 
     name: str
@@ -50,13 +50,17 @@ class ChannelRecord:
         """Return itself, as :meth:`Channel.record` returns one.
 
         Example:
-            ``record.record() is record``
+            ``record.record()``, which is ``record``
         """
         return self
 
     @property
     def keep(self) -> Keep:
-        """How the history of its topics is kept."""
+        """How the history of its topics is kept.
+
+        Example:
+            ``record.keep.events``, which is ``record.history``
+        """
         return Keep(self.history, self.history_ttl)
 
 

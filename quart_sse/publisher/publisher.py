@@ -53,8 +53,9 @@ class AsyncPublisher:
     Example:
         .. code-block:: python
 
-            async with AsyncPublisher("redis://localhost") as publisher:
-                await publisher.topic("room", id=3).publish("said", {"text": "Hello"})
+            async def tell(text: str) -> None:
+                async with AsyncPublisher("redis://localhost") as publisher:
+                    await publisher.topic("room", id=3).publish("said", {"text": text})
     """
 
     def __init__(
@@ -187,7 +188,7 @@ class AsyncPublisher:
             BrokerUnavailable: If the broker, or the process, did not answer in time.
 
         Example:
-            ``await publisher.send(connection_id, "done", {"file": "report.pdf"})``
+            ``await publisher.send(connection_id, "done", {"file": "report.pdf"})``, in a worker
         """
         catalog, messages = self._open_services
         messages.max_bytes = (await catalog.declared()).max_bytes

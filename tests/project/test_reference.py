@@ -15,7 +15,7 @@ import quart
 from markupsafe import Markup
 
 import quart_sse
-from quart_sse import SSE
+from quart_sse import SSE, AsyncPublisher, ChannelRecord
 from quart_sse.config import PREFIX, Config
 from tests.support.servers import ROOT
 from tests.support.streams import open_stream
@@ -93,6 +93,8 @@ def namespace_for(example: str) -> dict[str, Any]:
     if "comments" in found:
         for name in ("list", "count"):
             found["comments"].fragment(name)(lambda discussion_id: "")
+    room = ChannelRecord("room", "/room/<int:id>", fragments=["list", "count"])
+    found["publisher"] = AsyncPublisher(sse.broker, channels=[room])
     return found
 
 

@@ -5,9 +5,9 @@ answer was lost.
 """
 
 import asyncio
-import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import cache
 from typing import Any, Protocol
 
 from redis.asyncio.connection import AbstractConnection, BlockingConnectionPool
@@ -30,14 +30,6 @@ from .turns import Turns
 
 #: Most calls at the same time in one event loop, each over a connection; the others wait.
 MAX_CALLS = 50
-
-#: Options by which a connection does not say which library it is of. To find that out, redis-py 8
-#: reads the metadata of installed packages for each connection, which takes longer than a call.
-_UNNAMED: dict[str, None] = (
-    {"driver_info": None}
-    if "driver_info" in inspect.signature(AbstractConnection).parameters
-    else {"lib_name": None, "lib_version": None}
-)
 
 #: Waits for the next message of a pub/sub channel; returns None when the time is up.
 Hearing = Callable[[], Awaitable[bytes | None]]
@@ -81,8 +73,22 @@ def connection_options(timeout: float) -> dict[str, Any]:
         "socket_connect_timeout": timeout,
         "protocol": 2,
         "decode_responses": False,
-        **_UNNAMED,
+        **_names(),
     }
+
+
+@cache
+def _names() -> dict[str, Any]:
+    """Return the option by which connections say which library they are of.
+
+    redis-py 8 would read its own version from the metadata of installed packages for each
+    connection, which takes longer than a call. Older releases have no such module.
+    """
+    try:
+        from redis.driver_info import DriverInfo
+    except ImportError:
+        return {}
+    return {"driver_info": DriverInfo()}
 
 
 def refused(error: Exception) -> BrokerUnavailable:
