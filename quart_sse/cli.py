@@ -69,8 +69,9 @@ def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     publish = commands.add_parser("publish", help="publish an event, and print its id")
     publish.add_argument("topic", metavar="TOPIC")
     publish.add_argument("event", metavar="EVENT")
-    publish.add_argument("data", metavar="DATA", nargs="?", default="null", help="JSON")
-    publish.add_argument("--text", action="store_true", help="send DATA as it is")
+    data = publish.add_mutually_exclusive_group()
+    data.add_argument("data", metavar="DATA", nargs="?", default="null", help="JSON")
+    data.add_argument("--text", help="a text that is sent as it is, instead of DATA")
     publish.add_argument("--where", help="for which connections it is, as a JSON object")
     publish.add_argument("--exclude", help="id of a connection that it is not for")
 
@@ -86,7 +87,7 @@ def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
 def _do(options: argparse.Namespace) -> None:
     with Publisher(options.url, prefix=options.prefix, timeout=options.timeout) as publisher:
         if options.command == "publish":
-            data = options.data if options.text else _json("DATA", options.data)
+            data = _json("DATA", options.data) if options.text is None else options.text
             where = None if options.where is None else _json("--where", options.where)
             target = _target(publisher, options.topic)
             print(target.publish(options.event, data, where=where, exclude=options.exclude))  # noqa: T201
@@ -115,7 +116,7 @@ def _json(name: str, text: str) -> Any:
     except ValueError as error:
         raise ParameterError(
             f"{name} is no JSON: {error}. Quote it for the shell, such as '{{\"a\": 1}}'"
-            f"{', or send it as it is with --text' if name == 'DATA' else ''}."
+            f"{', or send a text with --text' if name == 'DATA' else ''}."
         ) from None
 
 

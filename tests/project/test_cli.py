@@ -53,7 +53,7 @@ async def test_event_is_published_and_its_id_printed(site: Site, redis: RedisSer
         assert (code, complaints) == (0, "")
         environ = {"QUART_SSE_BROKER_URL": redis.url}
         for arguments in (
-            ["publish", "rooms?room=3", "said", "plain", "--text"],
+            ["publish", "rooms?room=3", "said", "--text", "plain"],
             ["publish", "user?identity=mira", "saved"],
             ["publish", "everyone?channel=rooms", "closing", "7"],
             ["publish", "everyone", "maintenance", "[]", "--exclude", "x"],
@@ -125,7 +125,15 @@ async def test_full_redis_has_published_nothing(
     assert "maxmemory" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [[], ["publish"], ["--url", "redis://h", "shout"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["publish"],
+        ["--url", "redis://h", "shout"],
+        ["--url", "redis://h", "publish", "news", "said", "1", "--text", "x"],
+    ],
+)
 def test_wrong_usage_has_the_code_of_argparse(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
