@@ -31,7 +31,7 @@ class Connection:
         loader: Encodes the message by which this connection's page fetches a personal fragment.
         identity: The user's identity, or None.
         browser: Id of the browser, by its cookie, or None.
-        address: The client's IP address, or None.
+        address: What the client's IP address counts as (:func:`counted_as`), or None.
         bare: Whether event names go out without their topic, as in a stream of one topic alone.
         root: Root path of the app, as the pages' URLs begin with it.
         heartbeat: Interval in which the idle stream sends its position, in seconds; None for the
@@ -121,7 +121,7 @@ class Connection:
         #: Topics of ``lasting.made`` that this stream has.
         self.made: frozenset[str] = frozenset()
         self.last_event_id: str | None = None  #: id with which the client came
-        self.remote_address: str | None = None
+        self.remote_address: str | None = None  #: the client's IP address
         self.user_agent: str = ""
         self.is_open: bool = False  #: whether the client has, or is about to have, ``sse-open``
         self.hooks: object | None = None  #: the hooks of this stream alone; see ``registry.hooks``

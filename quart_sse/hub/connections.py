@@ -60,7 +60,7 @@ class Connections:
 
         Args:
             kind: ``identity``, ``browser`` or ``address``.
-            value: Its value; None has no connections.
+            value: Its value, as the connections have it; None has no connections.
         """
         return [] if value is None else list(self._by_owner.get((kind, value), {}))
 
@@ -82,14 +82,15 @@ class Connections:
 
         Args:
             topics: Names of the topics to which a new stream would listen.
-            address: The new stream's IP address, or None.
+            address: What the new stream's address counts as, or None.
             id: Id of its connection, whose only stream makes room for it; None for a new one.
         """
         number, before = len(self), [] if id is None else self.streams_of(id)
+        of_address = len(self._by_owner.get(("address", address or ""), ()))
         if len(before) == 1:
             topics = [topic for topic in topics if topic not in before[0].subscription]
-            number, address = number - 1, None
-        of_address = len(self._by_owner.get(("address", address or ""), ()))
+            number -= 1
+            of_address -= before[0].address == address
         return self._limits.is_full(number, topics, address, of_address)
 
     def say_full(self, message: str, *args: object) -> None:

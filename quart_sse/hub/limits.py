@@ -7,7 +7,9 @@ from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
 from ..config import Config
+from ..error_log import OnceLog
 from ..wire import Ending
+from .addresses import is_local
 from .subscribers import Subscribers
 
 logger: logging.Logger = logging.getLogger("quart_sse")
@@ -43,7 +45,8 @@ class Limits:
     """Judges the limits of one process: per process, channel, topic, address and owner.
 
     A full process, channel, topic or address holds new connections off. Beyond the limit of an
-    identity or a browser its oldest connections make room.
+    identity or a browser its oldest connections make room. Addresses of loopback and private
+    networks have no limit: they are proxies, each with any number of clients.
 
     Args:
         config: The app's settings.
@@ -61,6 +64,7 @@ class Limits:
         self._subscribers = subscribers
         self._declared = declared
         self._by_channel: Counter[str] = Counter()
+        self._once = OnceLog()
         self._said_at: dict[str, float] = {}  #: format of a log line -> time.monotonic
 
     # -- new connections that must wait ------------------------------------------------------------
@@ -73,7 +77,7 @@ class Limits:
         Args:
             number: Number of open connections of the process.
             topics: Names of the topics to which the new connection would listen.
-            address: The new connection's IP address, or None.
+            address: What the new connection's address counts as, or None.
             of_address: Number of open connections of that address.
         """
         config = self._config
@@ -87,7 +91,22 @@ class Limits:
             return True
         if any(self._is_topic_full(topic) for topic in topics):
             return True
-        if address is None or of_address < config.max_per_address:
+        return address is not None and self._is_address_full(address, of_address)
+
+    def _is_address_full(self, address: str, number: int) -> bool:
+        config = self._config
+        if number < config.max_per_address:
+            return False
+        if is_local(address):
+            self._once.warn(
+                "address",
+                "More streams came from %s than QUART_SSE_MAX_PER_ADDRESS allows (%d); addresses "
+                "of loopback and private networks are not limited. If a proxy has this one, let "
+                "the app see its clients' addresses: Hypercorn's ProxyFixMiddleware, Uvicorn's "
+                "--proxy-headers. This is logged once.",
+                address,
+                config.max_per_address,
+            )
             return False
         self.say(
             f"Connection limit of address %r reached (%d, QUART_SSE_MAX_PER_ADDRESS){RETRY}"

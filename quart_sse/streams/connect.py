@@ -11,7 +11,7 @@ from ..broker import Broker, Start
 from ..channels import Topic
 from ..config import Config
 from ..errors import BrokerUnavailable, ParameterError
-from ..hub import Connections, Metadata, Page
+from ..hub import Connections, Metadata, Page, counted_as
 from ..registry import StreamHooks
 from ..wire import Ending, Event, Refusal, encode_refused
 from .initial import Initials, begun
@@ -147,9 +147,10 @@ class StreamEndpoints:
             )
         if self._connections.is_closing:
             return StreamAnswer(Ending.SHUTDOWN.encode())
-        if not self._streams.has_room(viewer.root):
-            return StreamAnswer(Ending.OVERLOADED.encode())
         shown = {topic.name: self._channels.known(topic.name).shared for topic in topics}
+        is_full = self._connections.is_full(shown, viewer.address)
+        if is_full or not self._streams.has_room(viewer.root):
+            return StreamAnswer(Ending.OVERLOADED.encode())
         bits = {(0, name): 1 << place for place, name in enumerate(shown)}
         admission = Admission(shown, {name: [0] for name in shown}, bits=bits)
         audiences = find_audiences(admission, identity, 0)
@@ -240,7 +241,7 @@ class StreamEndpoints:
             raise Refusal(Ending.SHUTDOWN)
         if too_much or len(request.query_string) > self._config.max_query:
             raise Refusal(Ending.TOO_LONG)
-        if self._connections.is_full(id=id):
+        if self._connections.is_full(address=counted_as(request.remote_addr), id=id):
             raise Refusal(Ending.OVERLOADED)
 
     def _refuse_foreign(self, request: Request, allowed: tuple[str, ...]) -> None:

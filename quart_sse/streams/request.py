@@ -11,7 +11,7 @@ from werkzeug.sansio.request import Request
 from ..access import Signer
 from ..config import Config
 from ..host import Host
-from ..hub import Metadata
+from ..hub import Metadata, counted_as
 from ..wire import STOPPED
 
 
@@ -62,14 +62,14 @@ class Viewer:
     Args:
         identity: The user's identity; None for a visitor.
         browser: Id of the browser; None if the request has no valid cookie.
-        address: IP address of the client; None if the browser is known.
+        address: What the client's IP address counts as; None if it has none.
         root: Root path of the viewer's pages, ``""`` or such as ``"/app"``.
         is_multiplexed: Whether the browser sends all requests over one socket, as with HTTP/2.
         is_browser_new: Whether the request had no valid cookie of the browser.
         judged_at: Time before the client was judged, by ``time.monotonic``.
         kick: Ends the request from outside and returns whether its socket is closed; None if the
             request cannot be ended so.
-        remote_address: IP address of the client, whether or not the browser is known.
+        remote_address: IP address of the client, as the server says it.
         user_agent: ``User-Agent`` of the client, or "".
         last_event_id: Id of the last event that the client has received; None if it says none.
         metadata: What the app knows of the client, for filters; None for nothing.
@@ -118,8 +118,8 @@ class Viewers:
         return Viewer(
             identity=identity,
             browser=browser,
-            # Requests without a cookie may come from any number of browsers: the address counts.
-            address=request.remote_addr if browser is None else None,
+            # With a cookie, too: a client can collect any number of cookies.
+            address=counted_as(request.remote_addr),
             root=self._host.root(),
             is_multiplexed=exchange.is_multiplexed,
             is_browser_new=browser is None,

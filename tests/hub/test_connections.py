@@ -226,8 +226,27 @@ async def test_stream_that_takes_the_place_of_another_needs_no_room() -> None:
     assert open_.is_full((), "1.2.3.4")
     assert not open_.is_full((), "1.2.3.4", one.id)
     assert open_.is_full((), "1.2.3.4", "of none")
+    assert not open_.is_full((), "4.3.2.1", one.id)
     fill(open_, next_)
     assert open_.is_full((), "1.2.3.4", one.id)
+
+
+async def test_replaced_streams_that_stay_open_are_no_way_around_the_limit_of_an_address() -> None:
+    """One stream more may be open meanwhile, and not one more for each connection."""
+    open_ = limited(max_per_address=3)
+    streams = [connect(address="1.2.3.4") for _ in range(3)]
+    fill(open_, *streams)
+    next_ = connect(address="1.2.3.4")
+    next_.lasting = streams[0].lasting
+    fill(open_, next_)
+
+    assert open_.is_full((), "1.2.3.4", streams[1].id)
+    open_.leave(streams[0])
+    assert not open_.is_full((), "1.2.3.4", streams[1].id)
+    fill(open_, connect(address="4.3.2.1"))
+    assert not open_.is_full((), "4.3.2.1", streams[1].id)
+    fill(open_, *(connect(address="4.3.2.1") for _ in range(2)))
+    assert open_.is_full((), "4.3.2.1", streams[1].id)
 
 
 async def test_connection_counts_for_the_channels_that_it_has_now() -> None:

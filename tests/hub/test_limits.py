@@ -155,6 +155,26 @@ async def test_log_names_the_limit_and_the_remedy(
     assert [record.getMessage() for record in caplog.records] == [LINES[what]] * 2
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1", "10.0.0.1", "::/64", "fd00::/64"])
+async def test_proxy_has_no_limit_and_one_line_in_the_log(
+    address: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its clients share an address that says nothing of them; the line names the remedy."""
+    limits = Process().limits
+    assert not limits.is_full(0, [], address, 1)
+    assert not caplog.records
+
+    assert not any(limits.is_full(0, [], other, 2) for other in (address, "10.9.9.9", address))
+
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        f"More streams came from {address} than QUART_SSE_MAX_PER_ADDRESS allows (2); addresses of "
+        "loopback and private networks are not limited. If a proxy has this one, let the app see "
+        "its clients' addresses: Hypercorn's ProxyFixMiddleware, Uvicorn's --proxy-headers. This "
+        "is logged once."
+    )
+
+
 @pytest.mark.parametrize(
     ("owner", "is_multiplexed", "limit"),
     [("identity", False, 6), ("identity", True, 6), ("browser", False, 2), ("browser", True, 6)],

@@ -118,13 +118,10 @@ async def test_stream_that_left_makes_room(app: Quart) -> None:
         ({"QUART_SSE_MAX_CONNECTIONS": 1}, "/sse/b"),
         ({"QUART_SSE_MAX_PER_TOPIC": 1}, "/sse/a"),
         ({"QUART_SSE_MAX_PER_TOPIC": 1}, "/sse?t=~b+a"),
-        ({"QUART_SSE_MAX_PER_ADDRESS": 1}, "/sse/b"),
     ],
     ids=str,
 )
-async def test_full_process_topic_or_address_lets_others_wait(
-    config: dict[str, int], second: str
-) -> None:
+async def test_full_process_or_topic_lets_others_wait(config: dict[str, int], second: str) -> None:
     """Over these limits a new client retries later; no open stream ends."""
     app = make_app(**config)
     one, two = QuartClient(app), QuartClient(app)
@@ -172,15 +169,133 @@ async def test_full_channel_lets_others_wait(
     assert (others, again) == (("open", 200), ("open", 200))
 
 
-async def test_browser_with_a_cookie_is_not_counted_by_its_address() -> None:
-    """An address may be a whole office, so a browser with a cookie counts by that."""
+# -- limits of an address --------------------------------------------------------------------------
+
+
+async def opened(
+    stack: AsyncExitStack, client: Quart | QuartClient, url: str, address: str | None
+) -> bool:
+    """Open a stream for as long as a stack, and tell whether it was not held off."""
+    stream = await stack.enter_async_context(open_stream(client, url, address=address))
+    return (await stream.next()).event == "sse-open"
+
+
+async def test_cookies_are_no_way_around_the_limit_of_an_address() -> None:
+    """A client can collect any number of browser cookies; its address stays one."""
+    app = make_app(QUART_SSE_MAX_PER_ADDRESS=5)
+    browsers = [await with_cookie(QuartClient(app)) for _ in range(30)]
+
+    async with AsyncExitStack() as stack:
+        known = [await opened(stack, browser, "/sse/a", "192.0.2.7") for browser in browsers]
+        unknown = await opened(stack, app, "/sse/b", "192.0.2.7")
+        other = await opened(stack, browsers[-1], "/sse?t=~a", "192.0.2.8")
+    async with AsyncExitStack() as stack:
+        again = await opened(stack, app, "/sse/b", "192.0.2.7")
+
+    assert known == [True] * 5 + [False] * 25
+    assert (unknown, other, again) == (False, True, True)
+
+
+@pytest.mark.parametrize("url", ["/own", "/both", "/sse/rooms/1", "/sse?t=~rooms?room=1"])
+@pytest.mark.parametrize("is_known", [False, True])
+async def test_streams_of_all_kinds_count_for_their_address(url: str, is_known: bool) -> None:
+    """Also those of the app's own views, of users and of visitors."""
+    app, _ = settings.make_app({}, QUART_SSE_MAX_PER_ADDRESS=3)
+    urls = ["/own", "/sse/news", url]
+    browsers = [
+        await with_cookie(QuartClient(app), NEWS) if is_known else QuartClient(app) for _ in urls
+    ]
+
+    async with AsyncExitStack() as stack:
+        first = [
+            await opened(stack, browser, each, "192.0.2.7")
+            for browser, each in zip(browsers, urls, strict=True)
+        ]
+        more = await opened(stack, QuartClient(app), url, "192.0.2.7")
+        other = await opened(stack, QuartClient(app), url, "192.0.2.8")
+
+    assert (first, more, other) == ([True] * 3, False, True)
+
+
+async def test_full_address_is_answered_before_its_tokens_are_verified() -> None:
+    """A client that is over its limit costs next to nothing, and others get an error page."""
     app = make_app(QUART_SSE_MAX_PER_ADDRESS=1)
-    known = await with_cookie(QuartClient(app))
+    client = QuartClient(app)
 
-    async with open_stream(QuartClient(app), "/sse/a"):
-        result = await verdict(known, "/sse/a")
+    async with open_stream(app, "/sse/a", address="192.0.2.7") as first:
+        answer = await client.get("/sse/a", scope_base={"client": ("192.0.2.7", 1)})
+        still = await said(first, app)
+        async with open_stream(app, "/sse?t=invalid", address="192.0.2.7") as stream:
+            (refused,) = await stream.rest()
 
-    assert result == ("open", 200)
+    assert (refused.event, refused.data) == ("sse-holdoff", "overloaded")
+    assert refused.retry
+    assert answer.status_code == 503
+    assert still == []
+
+
+async def test_network_of_a_client_counts_as_one_address() -> None:
+    """Whoever has an address of IPv6 has all of its /64, and the next /64 is another client's."""
+    app = make_app(QUART_SSE_MAX_PER_ADDRESS=2)
+    own = ["2001:db8:0:7::1", "2001:db8:0:7:ffff::2", "2001:db8:0:7::3"]
+
+    async with AsyncExitStack() as stack:
+        first = [await opened(stack, app, "/sse/a", address) for address in own]
+        next_ = await opened(stack, app, "/sse/a", "2001:db8:0:8::1")
+        mapped = [
+            await opened(stack, app, "/sse/a", address)
+            for address in ("::ffff:192.0.2.7", "192.0.2.7", "::ffff:c000:207")
+        ]
+
+    assert (first, next_, mapped) == ([True, True, False], True, [True, True, False])
+
+
+@pytest.mark.parametrize(
+    "address", ["127.0.0.1", "::1", "10.1.2.3", "192.168.7.7", "fd00::7", "::ffff:10.1.2.3"]
+)
+async def test_proxy_is_not_limited_and_that_is_logged(
+    address: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """All clients behind it would share one limit; the log says once how they get one each."""
+    app = make_app(QUART_SSE_MAX_PER_ADDRESS=2)
+
+    async with AsyncExitStack() as stack:
+        first = [await opened(stack, app, "/sse/a", address) for _ in range(2)]
+        assert not caplog.records
+        more = [await opened(stack, app, "/sse/a", address) for _ in range(3)]
+
+    assert first + more == [True] * 5
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert "ProxyFixMiddleware" in record.getMessage()
+
+
+@pytest.mark.parametrize("address", [None, "unix:/run/app.sock", "<local>", "", "unknown"])
+async def test_client_without_an_address_is_not_limited(
+    address: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A Unix socket is a proxy's, and nothing says whose streams these are."""
+    app = make_app(QUART_SSE_MAX_PER_ADDRESS=1)
+
+    async with AsyncExitStack() as stack:
+        all_ = [await opened(stack, app, "/sse/a", address) for _ in range(3)]
+
+    assert all_ == [True] * 3
+    assert not caplog.records
+
+
+async def test_header_is_no_address() -> None:
+    """What clients write into their requests changes nothing; only the server's word counts."""
+    app = make_app(QUART_SSE_MAX_PER_ADDRESS=1)
+    made_up = {"Remote-Addr": "192.0.2.99", "X-Forwarded-For": "192.0.2.98", "Forwarded": "for=x"}
+
+    async with (
+        open_stream(app, "/sse/a", address="192.0.2.7"),
+        open_stream(app, "/sse/a", made_up, address="192.0.2.7") as stream,
+    ):
+        (refused,) = await stream.rest()
+
+    assert (refused.event, refused.data) == ("sse-holdoff", "overloaded")
 
 
 # -- the browser's cookie --------------------------------------------------------------------------

@@ -160,7 +160,7 @@ class Client:
             "query_string": ask.query,
             "root_path": "",
             "headers": list(ask.headers),
-            "client": ("127.0.0.1", 1),
+            "client": ("192.0.2.7", 1),
             "server": ("127.0.0.1", 80),
             "extensions": {},
         }
