@@ -15,6 +15,7 @@ from .metadata import Metadata, metadata_of
 from .outgoing import Outgoing
 from .page import Page
 from .rendered import FragmentSpec, Inside, Rendered, renderer_of
+from .slots import carry
 
 __all__ = [
     "Batch",
@@ -32,6 +33,7 @@ __all__ = [
     "Personal",
     "Rendered",
     "Subscription",
+    "carry",
     "counted_as",
     "id_of",
     "metadata_of",
