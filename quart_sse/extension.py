@@ -85,6 +85,7 @@ class SSE:
 
     def __init__(self, app: Quart | None = None, *, broker: Broker | None = None) -> None:
         self.channels: dict[str, Channel] = {}
+        self._names: dict[str, str] = {}  #: rule -> name of its channel
         # An app is collected when nothing else holds it, such as one that was made for a test.
         self._installations: weakref.WeakSet[Installation] = weakref.WeakSet()
         self._identity: Callable[..., Any] | None = None
@@ -203,10 +204,10 @@ class SSE:
                 f"Channel {name!r} is declared already. Keep it in a variable and use that, or "
                 "choose another name."
             )
-        taken = next((other for other in self.channels.values() if other.rule == rule), None)
-        if taken is not None:
+        if rule in self._names:
             raise DeclarationError(
-                f"The rule {rule!r} belongs to channel {taken.name!r} already. Choose another."
+                f"The rule {rule!r} belongs to channel {self._names[rule]!r} already. Choose "
+                "another."
             )
         options = ChannelOptions(
             public=public,
@@ -231,6 +232,7 @@ class SSE:
         for installation in self._installations:
             installation.add_channel(channel)
         self.channels[name] = channel
+        self._names[rule] = name
         return channel
 
     def identity(self, function: Function) -> Function:

@@ -239,7 +239,8 @@ class QuartHost:
             return html
 
     def _check_blueprint(self, name: str | None) -> None:
-        if name is not None and name not in self._app.blueprints:
+        is_ours = name is None or name.startswith("sse.")  # of a channel without one
+        if not is_ours and name not in self._app.blueprints:
             raise RenderError(
                 f"The channel belongs to blueprint {name!r}, which the app does not have. Register "
                 "it, or give sse.channel() the name under which it is registered."
