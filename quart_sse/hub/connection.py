@@ -87,6 +87,7 @@ class Connection:
         "retry_ms",
         "root",
         "subscription",
+        "unsigned",
         "user_agent",
     )
 
@@ -123,6 +124,7 @@ class Connection:
         self.last_event_id: str | None = None  #: id with which the client came
         self.remote_address: str | None = None  #: the client's IP address
         self.user_agent: str = ""
+        self.unsigned: int = 0  #: number of topics in lists that no page of the app has written
         self.is_open: bool = False  #: whether the client has, or is about to have, ``sse-open``
         self.hooks: object | None = None  #: the hooks of this stream alone; see ``registry.hooks``
         #: How the stream ended; None while it is open, and if the client has gone.

@@ -196,14 +196,19 @@ class StreamEndpoints:
         try:
             if not texts and topic is None:
                 raise Refusal(Ending.NO_TOKEN)
-            self._check_request(request, too_much, None if bare else self._replacing.id_in(request))
+            id = None if bare else self._replacing.id_in(request)
+            self._check_request(request, too_much, id)
             identity = await self._gate.identify()
             tokens = await self._verified(texts, identity)
             if topic is not None:
                 tokens = [_narrow(tokens[0] if tokens else None, topic, fragments)]
-            self._check_topics([token for token in tokens if token is not None])
+            unsigned = self._check_topics([token for token in tokens if token is not None])
+            address = counted_as(request.remote_addr)
+            if unsigned and self._connections.is_full(address=address, id=id, unsigned=unsigned):
+                raise Refusal(Ending.OVERLOADED)
             admission = await self._admitted(tokens, topic, fragments)
             viewer = self._viewers.of(request, identity)
+            viewer.unsigned = unsigned
             viewer.metadata = await self._gate.metadata()
             first = await self._initials.of_pages(request, admission, bare)
             answer = self._stream(request, admission, tokens, texts, viewer, bare, first)
@@ -247,8 +252,11 @@ class StreamEndpoints:
         if self._connections.is_full(address=counted_as(request.remote_addr), id=id):
             raise Refusal(Ending.OVERLOADED)
 
-    def _check_topics(self, tokens: list[Token]) -> None:
+    def _check_topics(self, tokens: list[Token]) -> int:
         """Refuse lists that are too long, before the app is asked about any topic of them.
+
+        Returns:
+            The number of topics that no page of the app has written; 0 without a secret key.
 
         Raises:
             Refusal: ``TOO_LONG``.
@@ -267,6 +275,7 @@ class StreamEndpoints:
             or unsigned > config.max_unsigned_topics
         ):
             raise Refusal(Ending.TOO_LONG)
+        return unsigned if self._gate.can_sign else 0
 
     def _refuse_foreign(self, request: Request, allowed: tuple[str, ...]) -> None:
         """Refuse pages of other origins by a status: the middleware replaces no such answer.

@@ -73,6 +73,8 @@ class Viewer:
         user_agent: ``User-Agent`` of the client, or "".
         last_event_id: Id of the last event that the client has received; None if it says none.
         metadata: What the app knows of the client, for filters; None for nothing.
+        unsigned: Number of topics that it asks for in lists that no page of the app has written; 0
+            if the app has no secret key, because pages cannot be told from others then.
     """
 
     identity: str | None
@@ -87,6 +89,7 @@ class Viewer:
     user_agent: str = ""
     last_event_id: str | None = None
     metadata: Metadata | None = None
+    unsigned: int = 0
 
 
 class Viewers:

@@ -177,6 +177,7 @@ class Streams:
         connection.remote_address = viewer.remote_address
         connection.user_agent = viewer.user_agent
         connection.last_event_id = viewer.last_event_id
+        connection.unsigned = viewer.unsigned
         return StreamBody(self, connection, starts, viewer.is_multiplexed, first)
 
     async def join(
@@ -215,7 +216,9 @@ class Streams:
             return
         starts = start_with_changes(connection, starts, self._channels)
         # Other streams may have opened since the endpoint checked: authorize may take a while.
-        if connections.is_full(connection.subscription, connection.address, connection.id):
+        if connections.is_full(
+            connection.subscription, connection.address, connection.id, connection.unsigned
+        ):
             connection.end(Ending.OVERLOADED)
             return
         now = asyncio.get_running_loop().time()

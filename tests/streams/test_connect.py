@@ -1,5 +1,6 @@
 """A request becomes a stream: its caps and limits, several tokens, and where it resumes."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from http.cookies import SimpleCookie
@@ -9,8 +10,10 @@ import pytest
 from quart import Quart
 from quart.testing import QuartClient, connections
 
+from quart_sse import SSE
 from tests.support import settings
-from tests.support.connecting import channel_of, make_app, said, verdict
+from tests.support.connecting import channel_of, make_app, page_url, said, verdict
+from tests.support.pages import add_page
 from tests.support.streams import SSE_ACCEPT, Stream, open_stream
 
 NEWS = "/sse/news"
@@ -296,6 +299,79 @@ async def test_header_is_no_address() -> None:
         (refused,) = await stream.rest()
 
     assert (refused.event, refused.data) == ("sse-holdoff", "overloaded")
+
+
+def make_hall(asked: list[int], secret_key: str | None) -> Quart:
+    """Return an app with a guarded channel, which notes what is asked, and one topic per URL."""
+    app = Quart(__name__)
+    app.secret_key = secret_key
+    app.config["QUART_SSE_MAX_UNSIGNED_TOPICS"] = 1
+    sse = SSE(app)
+    sse.channel("hall", "/hall/<int:x>").authorize(lambda x: asked.append(x) or True)
+    add_page(app, '{{ sse_connect(topics=[("hall", {"x": 1})]) }}')
+    return app
+
+
+@pytest.mark.parametrize("own_url", [False, True])
+async def test_topics_of_unsigned_lists_are_bounded_per_address(own_url: bool) -> None:
+    """Who makes up lists asks for no more by many streams, and costs no ``authorize`` beyond that."""
+    asked: list[int] = []
+    app = make_hall(asked, "for tests only")
+    url = "/sse/hall/%d" if own_url else "/sse?t=~hall%%3Fx%%3D%d"
+    client = QuartClient(app)
+    page = await page_url(client, "")
+
+    async with AsyncExitStack() as stack:
+        first = [await opened(stack, app, url % x, "192.0.2.7") for x in range(64)]
+        asked.clear()
+        async with open_stream(app, url % 64, address="192.0.2.7") as stream:
+            (refused,) = await stream.rest()
+        assert not asked
+        answer = await client.get(url % 64, scope_base={"client": ("192.0.2.7", 1)})
+        shown = await opened(stack, app, page, "192.0.2.7")
+        other = await opened(stack, app, url % 64, "192.0.2.8")
+    async with AsyncExitStack() as stack:
+        again = await opened(stack, app, url % 64, "192.0.2.7")
+
+    assert first == [True] * 64
+    assert (refused.event, refused.data, answer.status_code) == ("sse-holdoff", "overloaded", 503)
+    assert (shown, other, again) == (True, True, True)
+
+
+@pytest.mark.parametrize(
+    ("secret_key", "address"), [("for tests only", "10.1.2.3"), (None, "192.0.2.7")]
+)
+async def test_unsigned_lists_of_proxies_and_without_a_key_are_not_summed(
+    secret_key: str | None, address: str
+) -> None:
+    """A proxy has many clients; without a key the app's own pages could not be told from them."""
+    app = make_hall([], secret_key)
+
+    async with AsyncExitStack() as stack:
+        all_ = [await opened(stack, app, f"/sse?t=~hall%3Fx%3D{x}", address) for x in range(66)]
+
+    assert all_ == [True] * 66
+
+
+async def test_unsigned_lists_that_come_at_once_keep_to_the_limit() -> None:
+    """Streams that are judged at the same time are counted once more when they open."""
+    app = Quart(__name__)
+    app.secret_key = "for tests only"
+    app.config["QUART_SSE_MAX_UNSIGNED_TOPICS"] = 1
+    waiting = asyncio.Barrier(70)
+
+    async def wait(x: int) -> bool:
+        await waiting.wait()
+        return True
+
+    SSE(app).channel("hall", "/hall/<int:x>").authorize(wait)
+    async with AsyncExitStack() as stack:
+        stacks = [await stack.enter_async_context(AsyncExitStack()) for _ in range(70)]
+        names = await asyncio.gather(
+            *(opened(each, app, f"/sse/hall/{x}", "192.0.2.7") for x, each in enumerate(stacks))
+        )
+
+    assert sum(names) == 64
 
 
 # -- the browser's cookie --------------------------------------------------------------------------
