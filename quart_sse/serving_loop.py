@@ -4,6 +4,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import os
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from typing import Any, ParamSpec, TypeVar
 
@@ -16,8 +17,29 @@ Result = TypeVar("Result")
 # take it out of the selector that the two processes share, and the parent would hear no more.
 _of_parent: list[object] = []
 
+#: Longest work of one request between two turns of other tasks, in seconds.
+STRETCH = 0.002
 #: Interval at which a caller sees whether the loop that has its call still runs, in seconds.
 ALIVE = 1.0
+
+
+class Pauses:
+    """Lets other tasks of the loop run while a request is worked on that is long.
+
+    A request may have a thousand topics, and all streams of the process wait meanwhile.
+
+    Example:
+        ``await pauses.due()`` after each topic, with one object for the whole request
+    """
+
+    def __init__(self) -> None:
+        self._since = time.monotonic()
+
+    async def due(self) -> None:
+        """Let other tasks run, if the last pause is ``STRETCH`` ago."""
+        if time.monotonic() - self._since > STRETCH:
+            await asyncio.sleep(0)
+            self._since = time.monotonic()
 
 
 class ServingLoop:

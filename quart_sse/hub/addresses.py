@@ -7,6 +7,8 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_netw
 #: Length of the prefix of IPv6 that counts as one address: providers give each client a /64 or more
 #: (RFC 6177), so that a client has all addresses in it.
 PREFIX = 64
+#: Longest text that is looked at, in characters; with a zone and a port none is longer.
+MAX_LENGTH = 80
 #: Networks from which no client on the internet comes, but proxies and this machine: loopback,
 #: private (RFC 1918, 6598 and 4193) and link-local ones. ``is_private`` of Python has further ones,
 #: which differ from version to version.
@@ -21,7 +23,6 @@ _LOCAL = [
 _WITH_PORT = re.compile(r'"?\[?([\d.]+|(?<=\[)[\da-f:.]+(?=\]))\]?(?::\d+)?"?', re.IGNORECASE)
 
 
-@lru_cache(1000)
 def counted_as(address: str | None) -> str | None:
     """Return what a client counts as: its IPv4 address, or its /64 network of IPv6.
 
@@ -37,6 +38,12 @@ def counted_as(address: str | None) -> str | None:
     Example:
         ``counted_as("2001:db8::1") == counted_as("2001:db8::2") == "2001:db8::/64"``
     """
+    # Some servers hand on what a header says, which may be long.
+    return None if not address or len(address) > MAX_LENGTH else _counted(address)
+
+
+@lru_cache(1000)
+def _counted(address: str) -> str | None:
     ip = _parse(address)
     if ip is None or isinstance(ip, IPv4Address):
         return None if ip is None else str(ip)
@@ -54,10 +61,10 @@ def is_local(counted: str) -> bool:
     return int(ip) == 0 or any(ip in network for network in _LOCAL)
 
 
-def _parse(address: str | None) -> IPv4Address | IPv6Address | None:
-    found = _WITH_PORT.fullmatch(address or "")
+def _parse(address: str) -> IPv4Address | IPv6Address | None:
+    found = _WITH_PORT.fullmatch(address)
     try:
-        ip = ip_address(found[1] if found else address or "")
+        ip = ip_address(found[1] if found else address)
     except ValueError:
         return None
     inner = None if isinstance(ip, IPv4Address) else ip.ipv4_mapped or ip.sixtofour

@@ -10,7 +10,7 @@ from ..broker import CONTROL_HISTORY, Broker, Filter, Kind, Message, Replay, Sta
 from ..config import Config
 from ..error_log import ErrorLog, OnceLog
 from ..errors import BrokerUnavailable
-from ..serving_loop import ServingLoop
+from ..serving_loop import Pauses, ServingLoop
 from ..wire import Id, Position, declared_name, has_fragments
 from .audiences import Audiences
 from .batcher import Batcher
@@ -266,7 +266,7 @@ class Hub:
                 or messages or the data set were lost meanwhile.
             RenderError: If the process has pages below too many root paths.
         """
-        self._roots.at(connection.root)
+        fragments, pauses = self._roots.at(connection.root), Pauses()
         self._roots.enter(connection.root)
         joining = self._groups.add(connection, connection.mask)
         self._audiences.add(connection)
@@ -274,6 +274,7 @@ class Hub:
         try:
             async with asyncio.timeout(self._config.join_timeout):
                 await self._broker.subscribe([*connection.subscription, *connection.audiences])
+                await pauses.due()
                 self._confirm(connection.subscription)
                 replay = await self._replays.ask(starts)
         except TimeoutError:
@@ -281,6 +282,17 @@ class Hub:
                 f"The broker did not answer within {self._config.join_timeout} s "
                 "(QUART_SSE_JOIN_TIMEOUT). The client reconnects."
             ) from None
+        # With the delay of the first block, which some clients ignore because it stands alone.
+        chunks = [connection.encode_opening(connection.retry_ms), *first]
+        for chunk in self._resumer.replayed(joining, starts, replay):
+            chunks.append(chunk)
+            await pauses.due()
+        for topic, names in connection.subscription.items():
+            await pauses.due()
+            for spec in (self._declared.spec(topic, name) for name in names):
+                if spec is not None and not spec.personal:
+                    fragments.get(topic, spec)
+        # From here on all is done at once, until the connection is live.
         if joining.has_gap:
             raise BrokerUnavailable(
                 "Messages were lost while the replay was on its way. The client reconnects."
@@ -298,9 +310,7 @@ class Hub:
             else start
             for topic, start in starts.items()
         }
-        # With the delay of the first block, which some clients ignore because it stands alone.
-        opening = connection.encode_opening(connection.retry_ms)
-        self._resumer.admit(joining, starts, replay, [opening, *first])
+        self._resumer.admit(joining, starts, replay, chunks)
         self._groups.share_bytes()
 
     def _confirm(self, topics: Iterable[str]) -> None:
@@ -380,7 +390,8 @@ class Hub:
         reset = Replay(replay.position, [], kept, replay.changes, topics)
         # What has no place in the order comes in no replay.
         opening = [connection.encode_opening(connection.retry_ms)] if is_lost else []
-        self._resumer.admit(joining, starts, reset, opening)
+        chunks = [*opening, *self._resumer.replayed(joining, starts, reset)]
+        self._resumer.admit(joining, starts, reset, chunks)
         if is_lost:
             self.changes.send_again(connection)
 

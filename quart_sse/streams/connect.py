@@ -13,6 +13,7 @@ from ..config import Config
 from ..errors import BrokerUnavailable, ParameterError
 from ..hub import Connections, Metadata, Page, counted_as
 from ..registry import StreamHooks
+from ..serving_loop import Pauses
 from ..wire import Ending, Event, Refusal, encode_refused
 from .initial import Initials, begun
 from .personal import make_loader, no_loader
@@ -159,7 +160,7 @@ class StreamEndpoints:
         bits = {(0, name): 1 << place for place, name in enumerate(shown)}
         admission = Admission(shown, {name: [0] for name in shown}, bits=bits)
         audiences = find_audiences(admission, identity, 0)
-        starts = find_starts(self._channels, admission, request, audiences, 0)
+        starts = await find_starts(self._channels, admission, request, audiences, 0)
         bare = len(shown) == 1
         first = await self._initials.of_stream(request, shown, bare)
         body = self._streams.open_stream(
@@ -193,6 +194,7 @@ class StreamEndpoints:
         self._refuse_foreign(
             request, self._config.origins if known is None else known.origins(self._config)
         )
+        pauses = Pauses()
         try:
             if not texts and topic is None:
                 raise Refusal(Ending.NO_TOKEN)
@@ -211,10 +213,11 @@ class StreamEndpoints:
             viewer.unsigned = unsigned
             viewer.metadata = await self._gate.metadata()
             first = await self._initials.of_pages(request, admission, bare)
-            answer = self._stream(request, admission, tokens, texts, viewer, bare, first)
+            answer = await self._stream(request, admission, tokens, texts, viewer, bare, first)
             if request.method == "HEAD":
                 # The status and headers of the GET (RFC 9110, 9.3.2), without a stream.
                 answer = StreamAnswer()
+            await pauses.due()  # the stream opens next
         except Refusal as refusal:
             if not wants_stream(request):
                 raise
@@ -292,12 +295,16 @@ class StreamEndpoints:
             raise Refusal(Ending.REFUSED)
 
     async def _verified(self, texts: list[str], identity: str | None) -> list[Token | None]:
+        pauses, tokens = Pauses(), []
         try:
-            return [await self._gate.verify(text, identity) for text in texts]
+            for text in texts:
+                tokens.append(await self._gate.verify(text, identity))
+                await pauses.due()
         except BrokerUnavailable:
             raise Refusal(Ending.BROKER_AWAY) from None
+        return tokens
 
-    def _stream(
+    async def _stream(
         self,
         request: Request,
         admission: Admission,
@@ -307,14 +314,14 @@ class StreamEndpoints:
         bare: bool,
         first: Iterable[bytes],
     ) -> StreamAnswer:
+        audiences = find_audiences(admission, viewer.identity, len(texts))
+        starts = await find_starts(self._channels, admission, request, audiences, len(texts))
         replaced = None if bare else self._replacing.find(request, viewer)
         id = None if replaced is None else replaced.id
         is_full = self._connections.is_full(admission.subscription, viewer.address, id)
         if is_full or not self._streams.has_room(viewer.root):
             raise Refusal(Ending.OVERLOADED)
         cookie = self._viewers.name_browser(viewer, request)
-        audiences = find_audiences(admission, viewer.identity, len(texts))
-        starts = find_starts(self._channels, admission, request, audiences, len(texts))
         self._notice_others(tokens, starts)
         body = self._streams.open_stream(
             viewer,

@@ -1,9 +1,9 @@
 """The viewer of a stream, as the request describes it."""
 
 import secrets
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from werkzeug.http import dump_cookie
 from werkzeug.sansio.request import Request
@@ -49,6 +49,15 @@ MAX_USER_AGENT = 256
 
 #: Longest id that is kept with a connection, in characters; no position of ours is longer.
 MAX_LAST_EVENT_ID = 512
+
+
+@lru_cache(256)
+def _shared(user_agent: str) -> str:
+    """Return one object for equal texts: most browsers are of a few kinds.
+
+    ``sys.intern`` would keep what clients make up as long as the process lives, on Python 3.12.
+    """
+    return user_agent
 
 
 def _short(id: str | None) -> str | None:
@@ -129,8 +138,7 @@ class Viewers:
             judged_at=exchange.began,
             kick=exchange.kick,
             remote_address=request.remote_addr,
-            # Most browsers are of a few kinds, which share one text.
-            user_agent=sys.intern(request.headers.get("User-Agent", "")[:MAX_USER_AGENT]),
+            user_agent=_shared(request.headers.get("User-Agent", "")[:MAX_USER_AGENT]),
             last_event_id=_short(last_event_id(request)),
         )
 

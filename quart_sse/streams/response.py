@@ -16,7 +16,7 @@ from ..error_log import OnceLog
 from ..errors import BrokerUnavailable
 from ..hub import Connection, Connections, Hub, Personal, Subscription
 from ..registry import Closing, Hooks
-from ..serving_loop import ServingLoop
+from ..serving_loop import Pauses, ServingLoop
 from ..wire import Ending, is_audience
 from .replacing import start_with_changes
 from .request import Viewer
@@ -227,6 +227,7 @@ class Streams:
         connection.ends_at = min(connection.ends_at, ends_at)
         connections.enter(connection, is_multiplexed)
         self._hub.idle.watch(connection, settings.max_idle, now)
+        pauses = Pauses()
         self._revocations.check(connection)
         self._closing.check(connection)
         if connection.is_ended:
@@ -236,6 +237,7 @@ class Streams:
             self._hub.changes.apply(connection)
             connection.is_open = not connection.is_ended
             self._hooks.note(connection)
+            await pauses.due()
             await self._presence.enter(connection)
         except BrokerUnavailable as error:
             # No warning: the broker has logged one, and each reconnecting client logs this line.

@@ -33,7 +33,10 @@ def test_address_counts_as_its_network(address: str, counted: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [None, "", "<local>", "unix:/x.sock", "192.0.2", "192.0.2.256", "1", "a:b", "unknown", "[::1"],
+    [
+        *(None, "", "<local>", "unix:/x.sock", "192.0.2", "192.0.2.256", "1", "a:b", "unknown"),
+        *("[::1", f"fe80::1%{'x' * 80}"),
+    ],
 )
 def test_text_that_is_no_address_counts_as_none(text: str | None) -> None:
     """Such as that of a Unix socket or of a test client."""

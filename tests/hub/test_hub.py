@@ -686,6 +686,25 @@ async def test_gap_during_a_join_is_no_silent_loss(house: House) -> None:
         assert viewer.named[0][0] == "sse-reset" or viewer.said == ["1", "2", "3", "4"]
 
 
+async def test_gap_while_a_replay_is_encoded_is_no_silent_loss(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others run between the events of a replay, and what is lost then may be lost for the page."""
+    monkeypatch.setattr("quart_sse.serving_loop.STRETCH", -1.0)
+    since = house.broker.known
+    await house.say(*map(str, range(10)))
+    viewer = house.view(since=since)
+    await until(lambda: house.broker.asked)
+    house.broker.is_deaf = True
+    await house.say(*map(str, range(11)))
+    await house.catch_up()
+    assert viewer.task is not None
+    assert not viewer.task.done()
+
+    with pytest.raises(BrokerUnavailable, match="Messages were lost"):
+        await asyncio.wait_for(viewer.task, 5)
+
+
 async def test_topic_that_aged_without_a_record_is_rendered(house: House) -> None:
     """A client that was away for longer than changes are on record is sent what is current."""
     since = house.broker.known

@@ -21,7 +21,7 @@ from quart.testing import QuartClient
 from quart_sse import SSE, Topic
 from quart_sse.errors import BrokerUnavailable
 from quart_sse.host import KEY
-from quart_sse.serving_loop import ServingLoop, at_end_of_loop
+from quart_sse.serving_loop import STRETCH, Pauses, ServingLoop, at_end_of_loop
 from tests.support.pages import LIST_AND_CONNECT, MACROS, get_text, next_html, viewing
 from tests.support.redis_server import RedisServer, running_redis
 from tests.support.streams import open_stream, until
@@ -622,3 +622,30 @@ async def test_loop_that_warns_of_nothing_ends(tmp_path: Path) -> None:
         before = await clients(redis)
         await asyncio.to_thread(serve)
         await until_clients(redis, before)
+
+
+async def test_long_work_lets_other_tasks_run_in_between(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work that is short costs no turn of the loop."""
+    now, turns = [1000.0], 0
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    counter = asyncio.ensure_future(count())
+    await asyncio.sleep(0)
+    pauses, before = Pauses(), turns
+    for _ in range(100):
+        await pauses.due()
+    assert turns == before
+
+    for _ in range(3):
+        now[0] += 1.1 * STRETCH
+        await pauses.due()
+        await pauses.due()
+    counter.cancel()
+
+    assert turns == before + 3

@@ -314,7 +314,7 @@ def make_hall(asked: list[int], secret_key: str | None) -> Quart:
 
 @pytest.mark.parametrize("own_url", [False, True])
 async def test_topics_of_unsigned_lists_are_bounded_per_address(own_url: bool) -> None:
-    """Who makes up lists asks for no more by many streams, and costs no ``authorize`` beyond that."""
+    """Who makes up lists asks for no more by many streams, and beyond that costs no function."""
     asked: list[int] = []
     app = make_hall(asked, "for tests only")
     url = "/sse/hall/%d" if own_url else "/sse?t=~hall%%3Fx%%3D%d"
@@ -372,6 +372,40 @@ async def test_unsigned_lists_that_come_at_once_keep_to_the_limit() -> None:
         )
 
     assert sum(names) == 64
+
+
+async def test_request_with_many_topics_lets_others_run_in_between(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where its tokens are judged, its starts are found, and what it missed is encoded."""
+    app = Quart(__name__)
+    app.config["QUART_SSE_MAX_UNSIGNED_TOPICS"] = 100
+    hall = SSE(app).channel("hall", "/hall/<int:x>", public=True)
+    hall.fragment("list")(lambda x: "list")
+    topics = "+".join(f"hall%3Fx%3D{x}:list" for x in range(100))
+    async with open_stream(app, "/sse/hall/0") as stream:
+        await stream.next("sse-open")
+        await hall.topic(x=0).publish("said", 0)
+        since = (await stream.next("said")).id
+    for number in range(100):
+        await hall.topic(x=0).publish("said", number)
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr("quart_sse.serving_loop.STRETCH", -1.0)
+    counter = asyncio.ensure_future(count())
+    async with open_stream(app, f"/sse?t=~{topics}&since={since}") as stream:
+        await stream.next("sse-open")
+        counter.cancel()
+
+    # For each topic: is it granted, with what is inside, from where, and what of it is known. For
+    # each event: its bytes.
+    assert turns > 500
 
 
 # -- the browser's cookie --------------------------------------------------------------------------
