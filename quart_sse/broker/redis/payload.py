@@ -112,7 +112,9 @@ class Reader:
             except ValueError as error:
                 unread = error
         known: dict[str, Id] = {}
-        for name, value in zip(changes[::2], changes[1::2], strict=True):
+        if len(changes) % 2:
+            unread = ValueError("A fragment has no last change.")
+        for name, value in zip(changes[::2], changes[1::2], strict=False):
             try:
                 change_epoch, change, *_ = [*value.decode().split("|"), ""]
                 if change_epoch == epoch:
@@ -145,6 +147,8 @@ class Reader:
         name, notes, origin, data = payload.split("|", 3)
         retry, *fields = notes.split(";")
         where, exclude = self._audience(fields) if fields else (None, "")
+        if retry and not (retry.isascii() and retry.isdigit()):
+            raise ValueError(f"The reconnect delay is {retry[:20]!r}.")
         retry_ms = int(retry) if retry else None
         is_text = kind is Kind.EVENT and origin.endswith(TEXT)
         origin = _unescape(origin.removesuffix(TEXT) if is_text else origin)
