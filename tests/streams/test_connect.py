@@ -306,8 +306,13 @@ def make_hall(asked: list[int], secret_key: str | None) -> Quart:
     app = Quart(__name__)
     app.secret_key = secret_key
     app.config["QUART_SSE_MAX_UNSIGNED_TOPICS"] = 1
-    sse = SSE(app)
-    sse.channel("hall", "/hall/<int:x>").authorize(lambda x: asked.append(x) or True)
+    hall = SSE(app).channel("hall", "/hall/<int:x>")
+
+    @hall.authorize
+    async def may_enter(x: int) -> bool:
+        asked.append(x)
+        return True
+
     add_page(app, '{{ sse_connect(topics=[("hall", {"x": 1})]) }}')
     return app
 
