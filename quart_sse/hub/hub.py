@@ -266,7 +266,8 @@ class Hub:
                 or messages or the data set were lost meanwhile.
             RenderError: If the process has pages below too many root paths.
         """
-        fragments, pauses = self._roots.at(connection.root), Pauses()
+        pauses = Pauses()
+        self._roots.at(connection.root)
         self._roots.enter(connection.root)
         joining = self._groups.add(connection, connection.mask)
         self._audiences.add(connection)
@@ -274,8 +275,8 @@ class Hub:
         try:
             async with asyncio.timeout(self._config.join_timeout):
                 await self._broker.subscribe([*connection.subscription, *connection.audiences])
-                await pauses.due()
                 self._confirm(connection.subscription)
+                await pauses.due()
                 replay = await self._replays.ask(starts)
         except TimeoutError:
             raise BrokerUnavailable(
@@ -284,14 +285,7 @@ class Hub:
             ) from None
         # With the delay of the first block, which some clients ignore because it stands alone.
         chunks = [connection.encode_opening(connection.retry_ms), *first]
-        for chunk in self._resumer.replayed(joining, starts, replay):
-            chunks.append(chunk)
-            await pauses.due()
-        for topic, names in connection.subscription.items():
-            await pauses.due()
-            for spec in (self._declared.spec(topic, name) for name in names):
-                if spec is not None and not spec.personal:
-                    fragments.get(topic, spec)
+        chunks += await self._prepare(joining, starts, replay, pauses)
         # From here on all is done at once, until the connection is live.
         if joining.has_gap:
             raise BrokerUnavailable(
@@ -312,6 +306,24 @@ class Hub:
         }
         self._resumer.admit(joining, starts, replay, chunks)
         self._groups.share_bytes()
+
+    async def _prepare(
+        self, joining: Joining, starts: Mapping[str, Start], replay: Replay, pauses: Pauses
+    ) -> list[bytes]:
+        """Return the encoded replay, and make the fragments that are looked at next.
+
+        Other tasks run meanwhile, and the connection holds what they send it.
+        """
+        chunks, fragments = [], self._roots.at(joining.root)
+        for chunk in self._resumer.replayed(joining, starts, replay):
+            chunks.append(chunk)
+            await pauses.due()
+        for topic, names in joining.subscription.items():
+            await pauses.due()
+            for spec in (self._declared.spec(topic, name) for name in names):
+                if spec is not None and not spec.personal:
+                    fragments.get(topic, spec)
+        return chunks
 
     def _confirm(self, topics: Iterable[str]) -> None:
         """Note that the broker has confirmed topics; changes of before may have been missed."""
