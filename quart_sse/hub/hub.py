@@ -276,7 +276,8 @@ class Hub:
             async with asyncio.timeout(self._config.join_timeout):
                 await self._broker.subscribe([*connection.subscription, *connection.audiences])
                 self._confirm(connection.subscription)
-                await pauses.due()
+                # Without a pause before: the connection counts as a receiver already, and a
+                # snapshot holds no event for a stream that begins now.
                 replay = await self._replays.ask(starts)
         except TimeoutError:
             raise BrokerUnavailable(
