@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from ..broker import Broker, Filter, Keep, Kind, Message
 from ..errors import EventError, FilterError
 from ..wire import ZERO, Id, check_event, check_event_name, is_like_json, plain
-from .batch import Batch, all_done, current
+from .bundle import Bundle, all_done, current
 
 
 class Encoded(NamedTuple):
@@ -183,19 +183,19 @@ class AsyncPublisher:
         await self._publish(Message(Kind.PUSH, ZERO, topic, fragment, html, origin=root), keep)
 
     async def _publish(self, message: Message, keep: Keep) -> Id:
-        """Publish a message, or put it into the batch that is open here; its id is ZERO then."""
-        batch = self._batch()
-        if batch is not None and batch.add(message, keep):
+        """Publish a message, or put it into the bundle that is open here; its id is ZERO then."""
+        bundle = self._bundle()
+        if bundle is not None and bundle.add(message, keep):
             return ZERO
         return await self._broker.publish(message, keep)
 
     def starts(self, future: Future[Any]) -> None:
-        """Let the batch that is open here, if any, wait for a call that is not waited for."""
-        batch = self._batch()
-        if batch is not None:
-            batch.started.append(future)
+        """Let the bundle that is open here, if any, wait for a call that is not waited for."""
+        bundle = self._bundle()
+        if bundle is not None:
+            bundle.started.append(future)
 
-    def _batch(self) -> Batch | None:
+    def _bundle(self) -> Bundle | None:
         innermost = current.get()
         return None if innermost is None else innermost.of(self)
 
@@ -203,23 +203,23 @@ class AsyncPublisher:
     async def batch(self) -> AsyncIterator[None]:
         """Collect what is published within the block, and publish it together at its end.
 
-        A batch inside of another one becomes a part of it.
+        A block inside of another one belongs to that.
 
         Raises:
             BrokerUnavailable: If the broker did not confirm everything.
         """
-        outer = self._batch()
-        batch = Batch(self, current.get())
-        token = current.set(batch)
+        outer = self._bundle()
+        bundle = Bundle(self, current.get())
+        token = current.set(bundle)
         try:
             yield
-            await all_done(batch.started)
+            await all_done(bundle.started)
         except BaseException:
-            batch.drop()
+            bundle.drop()
             raise
         finally:
             current.reset(token)
-        messages = batch.end()
+        messages = bundle.end()
         if outer is not None:
             messages = [each for each in messages if not outer.add(*each)]
         if messages:

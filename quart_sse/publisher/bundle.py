@@ -1,4 +1,4 @@
-"""Batches: what is published together, or not at all."""
+"""Bundles: what is published together, or not at all."""
 
 import asyncio
 import threading
@@ -11,18 +11,18 @@ from typing import Any
 from ..broker import Keep, Kind, Message
 
 
-class Batch:
+class Bundle:
     """Collects messages until it ends; calls may come from several threads.
 
     Args:
         publisher: Whose messages it collects: others pass it by.
-        outer: The batch around it; None if there is none.
+        outer: The bundle around it; None if there is none.
 
     Attributes:
         started: Calls that were made in it and not waited for.
     """
 
-    def __init__(self, publisher: object, outer: "Batch | None") -> None:
+    def __init__(self, publisher: object, outer: "Bundle | None") -> None:
         self.started: list[Future[Any]] = []
         self._publisher = publisher
         self._outer = outer
@@ -32,14 +32,14 @@ class Batch:
         # A signal handler may come in between, in the same thread.
         self._lock = threading.RLock()
 
-    def of(self, publisher: object) -> "Batch | None":
-        """Return this batch or the nearest around it that takes messages of a publisher."""
+    def of(self, publisher: object) -> "Bundle | None":
+        """Return this bundle or the nearest around it that takes messages of a publisher."""
         if self._publisher is publisher and (self._is_dropped or not self._is_over):
             return self
         return None if self._outer is None else self._outer.of(publisher)
 
     def add(self, message: Message, keep: Keep) -> bool:
-        """Add a message, and return whether the batch has taken it; later it has ended.
+        """Add a message, and return whether the bundle has taken it; later it has ended.
 
         What comes after it was dropped is dropped, too.
 
@@ -95,5 +95,5 @@ def _wake(loop: asyncio.AbstractEventLoop, waiter: asyncio.Future[None], _: Futu
     loop.call_soon_threadsafe(wake)
 
 
-#: The innermost batch in which the code runs; None outside of batches.
-current: ContextVar[Batch | None] = ContextVar("current", default=None)
+#: The innermost bundle in which the code runs; None outside of bundlees.
+current: ContextVar[Bundle | None] = ContextVar("current", default=None)
