@@ -304,7 +304,7 @@ class Connection:
         """What the stream listens to once it has followed what the app has changed."""
         lasting = self.lasting
         granted = {topic for page in self.pages for topic in page.granted}
-        gone = lasting.removed | (self.made - lasting.made - granted)
+        gone = lasting.removed | (self.made - lasting.made.keys() - granted)
         kept = {topic: shown for topic, shown in self.subscription.items() if topic not in gone}
         return {**dict.fromkeys(lasting.made, frozenset[str]()), **kept}
 
@@ -315,7 +315,7 @@ class Connection:
             refused: Topics of which the client is told that they are refused.
         """
         lasting = self.lasting
-        self.made = lasting.made
+        self.made = frozenset(lasting.made)
         self.pages = tuple(
             page.without(lasting.removed, lasting.made, refused) for page in self.pages
         )
