@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from quart import Quart, request
+from quart.testing import QuartClient
 
 from quart_sse import SSE, BrokerUnavailable
 from quart_sse.serving_loop import ServingLoop
@@ -317,7 +318,7 @@ async def test_fragment_is_refreshed_and_pushed_from_a_thread(app: Quart, sse: S
     board.fragment("list", debounce=0)(lambda: shown[0])
     add_page(app, LIST_AND_CONNECT)
 
-    async with viewing(app.test_client()) as stream:
+    async with viewing(QuartClient(app)) as stream:
         shown[0] = "1"
         await in_thread(lambda: board.topic().refresh_soon("list").result(5))
         assert await next_html(stream) == ("board.list", "1")
