@@ -529,7 +529,7 @@ class SSE:
             SetupError: As for :attr:`connections`.
 
         Example:
-            ``sse.run_soon(sse.disconnect(identity="7")).result(timeout=5)``
+            ``sse.run_soon(sse.disconnect(identity="7"))``
         """
         return self._current.binding.soon.run(coroutine)
 
@@ -550,8 +550,7 @@ class SSE:
         Example:
             .. code-block:: python
 
-                async with sse.batch(), session.begin():
-                    session.add(comment)
+                async with sse.batch():  # with SQLAlchemy: async with sse.batch(), session.begin():
                     await comments.topic(discussion_id=7).refresh("list")
         """
         return self._current.binding.publisher.batch()

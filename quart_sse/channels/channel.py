@@ -184,9 +184,10 @@ class Topic(Target):
         Example:
             .. code-block:: python
 
-                @event.listens_for(Session, "after_commit")
-                def refresh(session: Session) -> None:
+                @app.post("/comments/import")
+                def import_comments() -> str:
                     comments.topic(discussion_id=7).refresh_soon("list")
+                    return ""
         """
         return self._soon(self.refresh(*fragments), f"refresh_soon() of {self.name!r}")
 

@@ -197,7 +197,7 @@ class Target:
             serves, which would wait for itself: there, ``await publish(...)``.
 
         Example:
-            ``prices.topic(name="a").publish_soon("changed", {"price": 42})``
+            ``prices.topic().publish_soon("price", "42")``
         """
         what = f"publish_soon() of {name!r} to {self.name!r}"
         try:
