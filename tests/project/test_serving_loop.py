@@ -648,4 +648,49 @@ async def test_long_work_lets_other_tasks_run_in_between(monkeypatch: pytest.Mon
         await pauses.due()
     counter.cancel()
 
-    assert turns == before + 3
+    assert turns >= before + 3
+
+
+async def test_of_all_long_work_one_stretch_runs_in_each_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However many requests are long, what else is due waits for one stretch at a time."""
+    now, turns, ran = [1000.0], 0, list[tuple[int, int]]()
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def work(number: int) -> None:
+        pauses = Pauses()
+        for _ in range(3):
+            now[0] += 1.1 * STRETCH
+            await pauses.due()
+            ran.append((turns, number))
+
+    counter = asyncio.ensure_future(count())
+    await asyncio.gather(*(work(number) for number in range(4)))
+    counter.cancel()
+
+    assert len({turn for turn, _ in ran}) == len(ran)
+    assert [number for _, number in ran] == list(range(4)) * 3
+
+
+async def test_request_that_is_cancelled_keeps_no_other_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A client that leaves while its request is worked on is passed over."""
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    two = [Pauses(), Pauses()]
+    now[0] += 1.1 * STRETCH
+    first, second = (asyncio.ensure_future(each.due()) for each in two)
+    await asyncio.sleep(0)
+
+    first.cancel()
+
+    await asyncio.wait_for(second, 1)
+    assert first.cancelled()
