@@ -17,7 +17,7 @@ sse = SSE(app)
 #: Of a channel of its own, so that there is one in each second of a short attack.
 HEARTBEAT = 1.0
 #: Bytes of an event that ordinary users are sent, and of one that keeps slow readers busy.
-ORDINARY, LARGE = 200, 60_000
+ORDINARY, LARGE = 200, 20_000
 #: Seconds that an expensive render waits for its database, and keeps the processor busy.
 WAITS, WORKS = 0.1, 0.001
 

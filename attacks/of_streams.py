@@ -15,6 +15,8 @@ OF_ADDRESS = 1500
 OF_BROWSER = 4
 #: Clients that read nothing, and bytes that their sockets take.
 SLOW, NARROW = 200, 4096
+#: Seconds between two events that they do not read.
+EACH = 0.1
 #: Topics and events of long histories, bytes of each event, and clients that ask at once.
 TOPICS, EVENTS, SIZE, RESUMING = 128, 256, 200, 8
 _SECRET = re.compile(rb'"secret": "([^"]+)"')
@@ -71,7 +73,7 @@ async def slow_readers(crowd: Crowd) -> None:
 
     async def publish(_: int) -> None:
         await crowd.ask("/loud", method="POST")
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(EACH)
 
     await crowd.repeat(1, publish)
     for reader in readers:

@@ -41,7 +41,7 @@ class Pace:
 
 FULL = Pace()
 #: What the tests play.
-BRIEF = Pace(seconds=2.0, usual=1.0, size=0.4, slack=4.0, quiet=0.5)
+BRIEF = Pace(seconds=1.5, usual=0.8, size=0.4, slack=4.0, quiet=0.5)
 
 #: Most seconds until attackers are prepared.
 PREPARED = 240.0
