@@ -11,7 +11,6 @@ from ..channels import AppChannels, AppFunctions
 from ..error_log import ErrorLog
 from ..host import Host
 from ..hub import Metadata, metadata_of
-from ..pace import Pace
 from ..wire import Ending, Refusal
 from .answers import is_refusal
 from .tokens import Signer, Token, read_topics
@@ -70,7 +69,6 @@ class Gate:
         errors: ErrorLog,
     ) -> None:
         self._functions = functions
-        self.pace: Pace = Pace()  #: of requests that ask for many topics
         self.host = host
         self.channels = channels
         self.renders = renders

@@ -7,7 +7,6 @@ from typing import Any
 
 from ..channels import AppChannels, Declaration
 from ..hub import FragmentSpec
-from ..pace import PIECE
 from ..wire import Ending, Refusal, declared_name, member_key
 from .answers import decide
 from .gate import Gate
@@ -151,7 +150,6 @@ class Judgement:
         self._tokens = tokens
         self._asked: dict[str, bool] = {}
         self._validated: dict[str, bool] = {}
-        self._looked = 0  #: topics that were looked at
         # Built once: a URL may name thousands of fragments, and each of them is looked up here.
         self._signed = frozenset(
             member_key(topic, name)
@@ -188,7 +186,6 @@ class Judgement:
                 admission.empty_tokens.append(number)
                 continue
             for place, (topic, fragments) in enumerate(token.topics.items()):
-                await self._rest()
                 grant = await self.judge(topic, token)
                 channel = self._channels.of(topic)
                 if grant is Grant.NO or channel is None:
@@ -220,7 +217,6 @@ class Judgement:
             Refusal: ``ERROR`` if an ``authorize`` failed.
         """
         for topic, names in list(admission.subscription.items()):
-            await self._rest()
             channel = self._channels.of(topic)
             for name in sorted(names):
                 spec = channel.specs.get(name) if channel is not None else None
@@ -231,12 +227,6 @@ class Judgement:
                     if not await self.may_contain(topic, spec, nested):
                         admission.refuse(topic, [name])
         admission.may_see = self.sight()
-
-    async def _rest(self) -> None:
-        """Let others have their turn, after each piece of a long list."""
-        self._looked += 1
-        if self._looked % PIECE == 0:
-            await self._gate.pace.rest()
 
     def sight(self) -> "Sight":
         """Return the judge of nested fragments, by every ``authorize`` that was called so far."""

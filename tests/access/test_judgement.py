@@ -13,9 +13,7 @@ from quart.testing import QuartClient
 from werkzeug.routing import RequestRedirect
 
 from quart_sse import SSE
-from quart_sse.access import Judgement, Token
 from quart_sse.channels.channel import Channel
-from quart_sse.pace import PIECE
 from quart_sse.wire.ending import Ending
 from tests.support.streams import SSE_ACCEPT, client_of, open_stream
 from tests.support.verdicts import connect, signed, verdict
@@ -344,26 +342,3 @@ async def test_foreign_page_is_refused_before_anything_is_asked(app: Quart, sse:
     assert answer.status_code == 403
     assert not asked
     assert "Set-Cookie" not in answer.headers
-
-
-# -- long lists ------------------------------------------------------------------------------------
-
-
-async def test_long_list_lets_others_have_their_turn(app: Quart, sse: SSE) -> None:
-    """Hundreds of topics are judged in pieces, between which the process does what else is due."""
-    sse.channel("rooms", "/rooms/<int:number>", public=True)
-    listed = {f"rooms?number={number}": frozenset[str]() for number in range(300)}
-    token = Token(listed, "", 0.0, is_signed=False, is_expired=False)
-    loop, turns = asyncio.get_running_loop(), 0
-
-    def count() -> None:
-        nonlocal turns
-        turns += 1
-        ticking.append(loop.call_soon(count))
-
-    ticking = [loop.call_soon(count)]
-    admission = await Judgement(app.extensions["quart_sse"].gate, [token]).admit()
-    ticking[-1].cancel()
-
-    assert len(admission.subscription) == 300
-    assert turns >= len(listed) // PIECE

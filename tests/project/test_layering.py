@@ -16,7 +16,6 @@ ORDER = [
     "errors",
     "error_log",
     "serving_loop",
-    "pace",
     "release",
     "config",
     "wire",
