@@ -24,6 +24,7 @@ COLUMNS: dict[str, tuple[int, Callable[[Outcome], str]]] = {
     "again": (5, lambda row: "" if row.again is None else _mib(row.again)),
     "page before": (11, lambda row: _pages(row.before.pages)),
     "during, ms": (10, lambda row: _pages(row.during.pages)),
+    "x": (3, lambda row: f"{row.during.stretch:.1f}"),
     "heartbeat": (9, lambda row: f"{row.late:.2f} s"),
     "published": (9, lambda row: str(row.during.published)),
     "failed": (6, lambda row: str(len(row.during.failures))),

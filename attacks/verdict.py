@@ -73,8 +73,10 @@ class Outcome:
     def broken(self) -> list[str]:
         """The goals that were not reached, with what was measured."""
         pages, usual = self.during.pages, self.before.pages
-        median = MEDIAN + self.slack * statistics.median(usual)
-        worst = WORST + self.slack * max(usual)
+        # On a machine that does other work, too, the server waits for a processor.
+        stretch = self.during.stretch
+        median = MEDIAN * stretch + self.slack * statistics.median(usual)
+        worst = WORST * stretch + self.slack * max(usual)
         goals = {
             f"the ordinary page takes {statistics.median(pages) * 1000:.0f} ms at the median, and "
             f"may take {median * 1000:.0f}": statistics.median(pages) < median,
@@ -84,7 +86,8 @@ class Outcome:
             f"memory grows by {(self.peak - self.held) / 1024:.0f} MiB, and may by "
             f"{MORE // 1024}": self.peak - self.held < MORE,
             f"memory is {self.left}, and may be {LEFT} of what it was": self.is_healed,
-            f"a heartbeat is {self.late:.1f} s late, and may be {LATE:g}": self.late <= LATE,
+            f"a heartbeat is {self.late:.1f} s late, and may be {LATE * stretch:.1f}": self.late
+            <= LATE * stretch,
             f"publishers fail: {self.during.failures[:3]}": not self.during.failures,
             f"the ordinary stream ends: {self.during.ends[:3]}": not self.during.ends,
             "nothing was published": bool(self.during.published),

@@ -5,9 +5,10 @@ import json
 import re
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from benchmarks.servers import memory_kib
+from benchmarks.servers import memory_kib, processes
 from tests.support.load import ask
 from tests.support.servers import Server
 
@@ -31,6 +32,7 @@ class Phase:
     failures: list[str] = field(default_factory=list)  #: of publishers
     ends: list[str] = field(default_factory=list)  #: what ended the ordinary stream
     errors: list[str] = field(default_factory=list)  #: of the ordinary page
+    stretch: float = 1.0  #: how many times as long all took, because the server had no processor
 
 
 class Watch:
@@ -49,6 +51,7 @@ class Watch:
         """Return what was noticed for so long, or until something is done."""
         phase = self.phase = Phase()
         self._beat_at = time.monotonic()
+        before = schedule(self._server.process.pid)
         chores = (self._pages, self._stream, self._publish, self._look)
         tasks = [asyncio.create_task(chore()) for chore in chores]
         waited: list[asyncio.Future[Any]] = [*tasks, *([until] if until else [])]
@@ -58,6 +61,8 @@ class Watch:
                 task.result()  # a chore that ended has failed
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        after = schedule(self._server.process.pid)
+        phase.stretch = 1 + (after[1] - before[1]) / max(after[0] - before[0], 1)
         # One that is due and has not come is late, too.
         phase.lags.append(max(0.0, time.monotonic() - self._beat_at - HEARTBEAT))
         return phase
@@ -114,6 +119,18 @@ class Watch:
         while True:
             self.phase.memory.append(await asyncio.to_thread(memory_kib, self._server.process.pid))
             await asyncio.sleep(LOOKS)
+
+
+def schedule(pid: int) -> tuple[int, int]:
+    """Return how long a server has run, and waited for a processor, in nanoseconds.
+
+    The first thread of each of its processes counts: that of the event loop (proc(5), schedstat).
+    """
+    ran = waited = 0
+    for process in processes(pid):
+        fields = Path(f"/proc/{process}/schedstat").read_text().split()
+        ran, waited = ran + int(fields[0]), waited + int(fields[1])
+    return ran, waited
 
 
 async def counts(server: Server) -> dict[str, int]:

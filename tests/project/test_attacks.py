@@ -118,6 +118,20 @@ def test_memory_that_is_kept_for_what_comes_next_does_not_grow_again() -> None:
     assert len(outcome(leak).broken) == 1
 
 
+def test_server_that_waits_for_a_processor_has_more_time() -> None:
+    """Of the time that a page takes, what the machine takes for other work is not the server's."""
+
+    def slow(row: Outcome) -> None:
+        row.during.pages = [MEDIAN * 1.5] * 3
+
+    def starved(row: Outcome) -> None:
+        slow(row)
+        row.during.stretch = 2.0
+
+    assert len(outcome(slow).broken) == 1
+    assert outcome(starved).broken == []
+
+
 def test_machine_that_does_other_work_is_slower_without_an_attack_too() -> None:
     """In tests the goals of pages grow with what a page takes before the attack."""
 
