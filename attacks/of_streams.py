@@ -64,12 +64,17 @@ async def replacing(crowd: Crowd) -> None:
 async def slow_readers(crowd: Crowd) -> None:
     """Read nothing of what is published, 200 clients at once."""
     await crowd.begin()
-    readers = [narrow(crowd.port) for _ in range(crowd.part(SLOW))]
-    for reader in readers:
-        await asyncio.get_running_loop().sock_sendall(
-            reader, request("GET", "/sse/o/loud", "Accept: text/event-stream")
-        )
-    crowd.ends["open"] += len(readers)
+    loop, readers = asyncio.get_running_loop(), list[socket.socket]()
+
+    async def come(_: int) -> None:
+        reader = narrow(crowd.port)
+        readers.append(reader)
+        stream = request("GET", "/sse/o/loud", "Accept: text/event-stream")
+        await loop.sock_sendall(reader, stream)
+        await loop.sock_recv(reader, 12)  # the beginning of the answer, and nothing more
+        crowd.ends["open"] += 1
+
+    await crowd.repeat(crowd.part(AT_ONCE), come, crowd.part(SLOW))
 
     async def publish(_: int) -> None:
         await crowd.ask("/loud", method="POST")
