@@ -115,10 +115,9 @@ async def wide() -> str:
 async def fill() -> dict[str, object]:
     """Publish ``events`` of ``size`` bytes to each of ``topics`` topics."""
     events, size = int(request.args["events"]), int(request.args["size"])
-    for number in range(int(request.args["topics"])):
-        topic = opened.topic(n=str(number))
-        for _ in range(events):
-            await topic.publish("said", "x" * size)
+    topics = [opened.topic(n=str(number)) for number in range(int(request.args["topics"]))]
+    for _ in range(events):
+        await asyncio.gather(*(topic.publish("said", "x" * size) for topic in topics))
     return {}
 
 

@@ -138,11 +138,13 @@ class Crowd:
         async with self.stream(path, *fields):
             pass
 
-    async def ask(self, path: str, *fields: str, method: str = "GET") -> str:
+    async def ask(
+        self, path: str, *fields: str, method: str = "GET", patience: float = PATIENCE
+    ) -> str:
         """Send a request, and return the answer; its status is counted."""
         async with self.socket() as socket:
             socket.write(request(method, path, *fields))
-            async with asyncio.timeout(PATIENCE * 6):
+            async with asyncio.timeout(patience):
                 answer = await socket.reader.read(ENOUGH)
                 while data := await socket.reader.read(ENOUGH):
                     answer += data

@@ -19,6 +19,8 @@ SLOW, NARROW = 200, 4096
 EACH = 0.1
 #: Topics and events of long histories, bytes of each event, and clients that ask at once.
 TOPICS, EVENTS, SIZE, RESUMING = 128, 256, 200, 8
+#: Most seconds until the histories are full.
+FILLED = 200.0
 _SECRET = re.compile(rb'"secret": "([^"]+)"')
 
 
@@ -98,7 +100,8 @@ async def long_replays(crowd: Crowd) -> None:
     """Resume 128 topics from before all that their full histories have, 8 clients at once."""
     topics, events = crowd.part(TOPICS), crowd.part(EVENTS)
     page = await crowd.connect_url(f"/wide?first=0&count={topics}")
-    await crowd.ask(f"/fill?topics={topics}&events={events}&size={SIZE}", method="POST")
+    fill = f"/fill?topics={topics}&events={events}&size={SIZE}"
+    await crowd.ask(fill, method="POST", patience=FILLED)
     await crowd.begin()
 
     async def resume(number: int) -> None:
