@@ -195,9 +195,11 @@ class Judgement:
                     if self._has_expired(channel, token):
                         admission.expired_tokens.append(number)
                     continue
-                known = fragments & channel.specs.keys()
-                held = admission.subscription.get(topic, frozenset())
-                admission.subscription[topic] = held | known
+                # Long lists name the same few fragments: one set serves all of their topics.
+                names = channel.fragments.keys()
+                known = fragments if fragments <= names else fragments.intersection(names)
+                held = admission.subscription.get(topic)
+                admission.subscription[topic] = held | known if held else known
                 admission.tokens_of.setdefault(topic, []).append(number)
                 admission.bits[number, topic] = 1 << place
                 if admission.grants.get(topic) is not Grant.WHOLE:
