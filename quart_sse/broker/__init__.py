@@ -13,13 +13,15 @@ from .filter import Filter, Where
 from .memory import MemoryBroker
 from .messages import CONTROL_HISTORY, Keep, Kind, Message
 from .processes import Process, Processes
-from .replay import Past, Replay, Start, bound, judge
+from .replay import BUDGET, Budget, Past, Replay, Start, bound, judge
 from .serving import ServingBroker
 
 __all__ = [
+    "BUDGET",
     "CONTROL_HISTORY",
     "Answers",
     "Broker",
+    "Budget",
     "Control",
     "Filter",
     "Keep",

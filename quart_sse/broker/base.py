@@ -8,7 +8,7 @@ from typing import Protocol
 
 from ..wire import Id, Position
 from .messages import Keep, Kind, Message
-from .replay import Replay, Start
+from .replay import BUDGET, Budget, Replay, Start
 
 
 class State(Enum):
@@ -147,11 +147,16 @@ class Broker(ABC):
         """
 
     @abstractmethod
-    async def resume(self, starts: Mapping[str, Start]) -> Replay:
-        """Return what was missed since each topic's start, as one atomic snapshot.
+    async def resume(self, starts: Mapping[str, Start], budget: Budget = BUDGET) -> Replay:
+        """Return what was missed since each topic's start, as of one snapshot.
+
+        However much is asked for, nothing else waits for it longer than some milliseconds: what is
+        over the budget is not read, and many topics are read one part after the other. See
+        :class:`~quart_sse.broker.replay.Collector`.
 
         Args:
             starts: Topic -> where the connection starts on it.
+            budget: What the replay may hold; topics of one that would hold more are incomplete.
 
         Raises:
             BrokerUnavailable: If the broker does not answer.

@@ -7,7 +7,7 @@ from ..serving_loop import ServingLoop
 from ..wire import Id, Position
 from .base import Broker, Receiver, State
 from .messages import Keep, Message
-from .replay import Replay, Start
+from .replay import BUDGET, Budget, Replay, Start
 
 
 class ServingBroker(Broker):
@@ -72,9 +72,9 @@ class ServingBroker(Broker):
         """Unsubscribe from topics."""
         await self._serving.run(self.inner.unsubscribe, topics)
 
-    async def resume(self, starts: Mapping[str, Start]) -> Replay:
+    async def resume(self, starts: Mapping[str, Start], budget: Budget = BUDGET) -> Replay:
         """Return what was missed."""
-        return await self._serving.run(self.inner.resume, starts)
+        return await self._serving.run(self.inner.resume, starts, budget)
 
     async def kept(self, topic: str, most: int) -> list[Message]:
         """Return the events of a topic's history."""

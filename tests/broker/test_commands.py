@@ -7,7 +7,7 @@ import pytest
 
 from quart_sse.broker import Keep, Kind, Message, Start
 from quart_sse.broker.redis import FORMAT, commands
-from quart_sse.broker.redis.commands import IdRequest, Names
+from quart_sse.broker.redis.commands import IdRequest, Names, Portion
 from quart_sse.broker.redis.script import ScriptCall
 from quart_sse.wire.position import ZERO, Id, Position
 
@@ -34,7 +34,7 @@ CALLS = [
     commands.publish(NAMES, REQUEST, a_message(Kind.EVENT), KEEP),
     commands.publish(NAMES, REQUEST, a_message(Kind.REFRESH), KEEP),
     commands.publish(NAMES, REQUEST, a_message(Kind.CONTROL, ""), KEEP),
-    commands.resume(NAMES, REQUEST, {TOPIC: Start(None, frozenset(), KEEP)}, 10),
+    commands.resume(NAMES, REQUEST, [(TOPIC, Start(None, frozenset(), KEEP))]),
     commands.enter(NAMES, TOPIC, {"c": "ada"}),
     commands.exit(NAMES, TOPIC, "c"),
     commands.present(NAMES, ""),
@@ -115,12 +115,12 @@ def test_resume_asks_for_events_of_topics_that_have_some() -> None:
         "c": Start(position, none, Keep(0, 60)),
         "d": Start(position, none, KEEP, now=True),
     }
-    call = commands.resume(NAMES, REQUEST._replace(compare=True), starts, 10)
+    call = commands.resume(NAMES, REQUEST._replace(compare=True), starts.items())
 
     of_topics = [f"{TAG}:{kind}:{t}" for t in starts for kind in ("events", "tip", "fragments")]
     assert call.keys == [*PRELUDE_KEYS, *of_topics]
     asked = ["epoch", "9-1"] + [""] * 6
-    assert call.arguments == [-5, "next", "replid", "compare", 10, *asked]
+    assert call.arguments == [-5, "next", "replid", "compare", *Portion(), *asked]
 
 
 @pytest.mark.parametrize(

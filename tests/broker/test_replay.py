@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from quart_sse.broker import Keep, Kind, Message, Past, Replay, Start, bound, judge
+from quart_sse.broker import Budget, Keep, Kind, Message, Past, Replay, Start, bound, judge
 from quart_sse.wire.position import MAX_AHEAD_MS, ZERO, Id, Position
 
 TOPIC, OTHER = "news?room=1", "news?room=2"
@@ -122,7 +122,7 @@ def test_replay_within_its_bounds_is_left_alone() -> None:
     """As many events, and as many bytes, as are allowed are sent."""
     replay = big_replay({TOPIC: [10, 10]})
     size = sum(message.size for message in replay.events)
-    bound(replay, 2, size)
+    bound(replay, Budget(2, size))
 
     assert replay == big_replay({TOPIC: [10, 10]})
 
@@ -131,6 +131,6 @@ def test_replay_within_its_bounds_is_left_alone() -> None:
 def test_replay_beyond_its_bounds_is_a_gap_of_its_topics(events: int, spare: int) -> None:
     """With too many events or bytes, none is sent, and their topics get a gap."""
     replay = big_replay({TOPIC: [10], OTHER: [10]})
-    bound(replay, events, sum(message.size for message in replay.events) + spare)
+    bound(replay, Budget(events, sum(message.size for message in replay.events) + spare))
 
     assert replay == Replay(replay.position, incomplete={TOPIC, OTHER, "lost"})

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 
-from quart_sse.broker import Kind, Message, Replay, Start
+from quart_sse.broker import BUDGET, Budget, Kind, Message, Replay, Start
 from quart_sse.broker.memory import MemoryBroker
 from quart_sse.errors import BrokerUnavailable
 from quart_sse.hub.replays import Replays, missed, unrecorded
@@ -38,7 +38,7 @@ async def test_requests_that_wait_together_fail_together_or_go_on_alone() -> Non
     calls: list[asyncio.Future[Replay]] = []
 
     class Slow(MemoryBroker):
-        async def resume(self, starts: Mapping[str, Start]) -> Replay:
+        async def resume(self, starts: Mapping[str, Start], budget: Budget = BUDGET) -> Replay:
             calls.append(asyncio.get_running_loop().create_future())
             return await calls[-1]
 

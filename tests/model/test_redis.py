@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 from redis import Redis
 
-from quart_sse.broker import Keep, Kind, Message, Replay, Start, State
+from quart_sse.broker import BUDGET, Budget, Keep, Kind, Message, Replay, Start, State
 from quart_sse.broker.redis import RedisBroker
 from quart_sse.broker.redis.listener import Listener
 from quart_sse.broker.redis.order import Order
@@ -25,7 +25,6 @@ from quart_sse.broker.redis.subscription import Subscription
 from quart_sse.wire.position import Id, Position
 from tests.support.model import (
     CLOCK,
-    CONFIG,
     EXAMPLES,
     LOUD,
     NESTED,
@@ -118,7 +117,7 @@ class RealBroker(RedisBroker):
         self.is_lagging = False
         self.arrived = asyncio.Event()
         self.name: str = home.name if home else secrets.token_hex(4)
-        super().__init__(self.server.url, prefix=self.name, most=CONFIG.replay_events)
+        super().__init__(self.server.url, prefix=self.name)
         self._order = RealOrder(self)
         self._listener = RealListener(self, self._order)
         self._client = Redis(unix_socket_path=str(self.server.socket), decode_responses=True)
@@ -200,8 +199,8 @@ class RealBroker(RedisBroker):
         if epoch not in self.epochs:
             self.epochs.append(epoch)
 
-    async def resume(self, starts: Mapping[str, Start]) -> Replay:
-        replay = await super().resume(starts)
+    async def resume(self, starts: Mapping[str, Start], budget: Budget = BUDGET) -> Replay:
+        replay = await super().resume(starts, budget)
         if "" in starts:
             self.catch_ups.append((starts, replay.position))
         return replay

@@ -36,7 +36,18 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from quart_sse.broker import CONTROL_HISTORY, Keep, Kind, Message, Past, Receiver, Replay, Start
+from quart_sse.broker import (
+    BUDGET,
+    CONTROL_HISTORY,
+    Budget,
+    Keep,
+    Kind,
+    Message,
+    Past,
+    Receiver,
+    Replay,
+    Start,
+)
 from quart_sse.broker.memory import MemoryBroker
 from quart_sse.config import Config
 from quart_sse.errors import BrokerUnavailable
@@ -178,8 +189,8 @@ class NearBroker(MemoryBroker):
         super().__init__(lambda: CLOCK + loop.now + self.offset)
         self.epochs.append(self.known.epoch)
 
-    async def resume(self, starts: Mapping[str, Start]) -> Replay:
-        replay = await super().resume(starts)
+    async def resume(self, starts: Mapping[str, Start], budget: Budget = BUDGET) -> Replay:
+        replay = await super().resume(starts, budget)
         if "" in starts:  # control messages: only the hub itself asks for them
             self.catch_ups.append((starts, replay.position))
         return replay
@@ -201,8 +212,8 @@ class NearBroker(MemoryBroker):
             self._evicted[topic] = max(self._evicted.get(topic, ZERO), *record.changes.values())
             record.changes.clear()
 
-    def _past(self, topic: str, start: Start) -> Past:
-        past = super()._past(topic, start)
+    def _past(self, topic: str, start: Start, most: int) -> Past:
+        past = super()._past(topic, start, most)
         return past._replace(unrecorded=self._evicted.get(topic, ZERO))
 
 
@@ -361,10 +372,10 @@ class DistantBroker(NearBroker):
         self._wanted.difference_update(topics)
         self._subscribed.difference_update(topics)
 
-    async def resume(self, starts: Mapping[str, Start]) -> Replay:
+    async def resume(self, starts: Mapping[str, Start], budget: Budget = BUDGET) -> Replay:
         await self._answer()  # the question, too, needs time to arrive
         receiver, self._receiver = self._receiver, None  # nothing is published for it
-        replay = await super().resume(starts)
+        replay = await super().resume(starts, budget)
         self._receiver = receiver
         await self._answer()
         return replay

@@ -15,13 +15,14 @@ from ...errors import BrokerUnavailable
 from ...wire import Id, Position
 from ..base import Broker, Receiver, State, reference_of
 from ..messages import Keep, Message
-from ..replay import Past, Replay, Start, judge
+from ..replay import BUDGET, Budget, Past, Replay, Start
 from . import commands
 from .commands import Names
 from .link import Link
 from .listener import Listener
 from .order import Order
 from .payload import Reader
+from .resuming import Resuming
 from .script import ScriptCall
 
 
@@ -33,7 +34,6 @@ class RedisBroker(Broker):
         prefix: Prefix of every key and pub/sub channel; apps with different prefixes do not meet.
         timeout: Longest duration of one call, in seconds.
         probe: Interval of probes, in seconds; they arrive over the subscription.
-        most: Most events of one topic in a replay.
         clock_offset_ms: Added to the server's clock, in milliseconds; for tests.
     """
 
@@ -44,7 +44,6 @@ class RedisBroker(Broker):
         prefix: str = "sse",
         timeout: float = 2.0,
         probe: float = 5.0,
-        most: int = 1000,
         clock_offset_ms: int = 0,
     ) -> None:
         self._link = Link(url, timeout)
@@ -55,7 +54,6 @@ class RedisBroker(Broker):
         self._listener = Listener(
             self._link, self._names, self._order, self._reader, self._errors, probe=probe
         )
-        self._most = most
 
     # -- life --------------------------------------------------------------------------------------
 
@@ -131,15 +129,14 @@ class RedisBroker(Broker):
         """Unsubscribe; confirmations that arrive later do not count."""
         await self._listener.unsubscribe(topics)
 
-    async def resume(self, starts: Mapping[str, Start]) -> Replay:
-        """Return what was missed, from one atomic snapshot."""
-        call = commands.resume(self._names, self._order.request(), starts, self._most + 1)
-        epoch, id, topics = commands.read_snapshot(await self._call(call))
-        self._order.learn(epoch, id)
-        replay = Replay(Position(epoch, id, id))
-        for (topic, start), past in zip(starts.items(), topics, strict=True):
-            judge(replay, topic, start, self._read_past(topic, epoch, past))
-        replay.events.sort(key=lambda message: message.id)
+    async def resume(self, starts: Mapping[str, Start], budget: Budget = BUDGET) -> Replay:
+        """Return what was missed, as of one snapshot."""
+        resuming, replay = Resuming(self._names, starts, budget, self._read_past), None
+        while replay is None:
+            call = resuming.call(self._order.request())
+            epoch, id, topics = commands.read_snapshot(await self._call(call))
+            self._order.learn(epoch, id)
+            replay = resuming.take(epoch, id, topics)
         return replay
 
     def _read_past(self, topic: str, epoch: str, past: list[Any]) -> Past:

@@ -3,7 +3,7 @@
 Any link to Redis can therefore use them, awaited or blocking.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ...wire import Id
@@ -113,25 +113,47 @@ class Snapshot(NamedTuple):
 
     epoch: str
     id: Id  #: the snapshot's place in the order
-    topics: list[
-        Any
-    ]  #: arguments for :meth:`payload.Reader.past`, one list for each topic of the call
+    #: arguments for :meth:`payload.Reader.past`, one list for each topic of the answer
+    topics: list[Any]
+
+
+class Portion(NamedTuple):
+    """What one call of a resume may answer, so that it is over in some milliseconds.
+
+    No topic's record of changes is read that is larger; its changes then count as unknown.
+    """
+
+    events: int = 256  #: most events; 0 asks only whether there are any
+    bytes: int = 1 << 18  #: size of the events, in bytes; the last one may exceed it
+    fragments: int = 1000  #: most changes of fragments
+
+
+#: The portion of most calls.
+PORTION = Portion()
+#: Most topics of one call of a resume.
+TOPICS = 128
 
 
 def resume(
-    names: Names, request: IdRequest, starts: Mapping[str, Start] | None = None, most: int = 0
+    names: Names,
+    request: IdRequest,
+    starts: Iterable[tuple[str, Start]] = (),
+    portion: Portion = PORTION,
 ) -> ScriptCall:
     """Return the call that takes a snapshot of topics; :func:`read_snapshot` parses the answer.
+
+    It answers for as many of the first topics as the portion allows, and for one at least.
 
     Args:
         names: Names of keys.
         request: Takes the snapshot's id.
-        starts: Topic -> where it starts; None asks for the newest position alone.
-        most: Most events of one topic.
+        starts: Topics, at most :data:`TOPICS`, and where they start; none ask for the newest
+            position alone.
+        portion: What the call may answer.
     """
     keys, arguments = _prelude(names, request)
-    arguments.append(most)
-    for topic, start in (starts or {}).items():
+    arguments += portion
+    for topic, start in starts:
         keys += [names.key(kind, topic) for kind in ("events", "tip", "fragments")]
         position = None if start.now or not start.keep.events else start.position
         arguments += ["", ""] if position is None else [position.epoch, str(position.events)]
