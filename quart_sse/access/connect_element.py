@@ -4,17 +4,20 @@ Its attributes never change in place, and each render gives it a new id, because
 leak connections when a connect element changes where it stands.
 """
 
+import contextlib
 import secrets
 from collections.abc import Iterable, Mapping
+from ipaddress import IPv6Address, ip_address, ip_network
 from typing import NamedTuple
 from urllib.parse import quote
 
 from markupsafe import Markup
 
-from ..broker import Broker
+from ..broker import Broker, Claim, Shelf, reference_of
 from ..channels import AppChannels
 from ..config import Config
-from ..errors import ConfigError
+from ..error_log import OnceLog
+from ..errors import BrokerUnavailable, ConfigError
 from ..wire import Position
 from .tokens import KEPT, UNSIGNED, Signer, write_topics
 
@@ -87,6 +90,7 @@ class ConnectElements:
         self._signer = signer
         self._broker = broker
         self._config = config
+        self._once = OnceLog()
 
     @property
     def can_sign(self) -> bool:
@@ -115,6 +119,7 @@ class ConnectElements:
         *,
         root: str,
         identity: str | None,
+        address: str = "",
         key: str | None = None,
         first: float | None = None,
     ) -> ConnectElement:
@@ -123,19 +128,22 @@ class ConnectElements:
         The token is signed if a channel is private or the page has no topic. If the app has a
         secret key, it is also signed for a user who is signed in, whose events the page is sent,
         and if the list is long enough to be compressed. A token that exceeds the URL's room even so
-        becomes a reference to a list that the broker keeps.
+        becomes a reference to a list that the broker keeps. If the broker has no room for the list,
+        a new page's stream is refused (``sse-stop``) until the page is loaded again with success.
 
         Args:
             topics: Topic -> names of the fragments that the page shows.
             root: The app's root path, ``""`` or such as ``"/app"``.
             identity: Identity of the user for whom the page was rendered; None for a visitor.
+            address: IP address of the page's client; ``""`` if it is not known.
             key: Key of the replaced connect element, from :meth:`key`; None for a new page.
             first: Time at which the page's first token was signed, in seconds since 1970; None
                 for a new page.
 
         Raises:
             ConfigError: If the page shows more than ``QUART_SSE_MAX_TOPICS`` topics.
-            BrokerUnavailable: If the list must be kept at the broker, and the broker is away.
+            BrokerUnavailable: If the list must be kept at the broker, and the broker is away; or if
+                it has no room for the list of a renewed token, whose page then keeps the old one.
             MissingSecretKeyError: If the token must be signed, and the app has no secret key.
 
         Example:
@@ -158,9 +166,48 @@ class ConnectElements:
         )
         token = signer.sign(text, identity, page, first) if is_signed else UNSIGNED + text
         if len(token) > config.max_query - MARGIN:
-            kept = KEPT + await self._broker.keep_text(text, config.token_lifetime)
+            kept = KEPT + await self._keep(text, self._claim(shown, identity, address), first)
             token = signer.sign(kept, identity, page, first) if is_signed else UNSIGNED + kept
         template = _HTMX_4 if config.htmx == 4 else _HTMX_2
         key = key or self.key(shown, identity if is_signed else None)
         url = f"{root}{config.url_prefix}?t={quote(token, safe='~')}&k={key}"
         return ConnectElement(page, template, url, key, token, is_signed)
+
+    def _claim(self, shown: Iterable[str], identity: str | None, address: str) -> Claim:
+        """Return for whom a list of topics is kept."""
+        if identity is not None and self._signer.has_key:
+            return Claim(Shelf.USERS, self._signer.name(f"identity {identity}"))
+        shelf = Shelf.SIGNED if self._channels.is_private(shown) else Shelf.OPEN
+        return Claim(shelf, self._signer.name(f"address {network_of(address)}"))
+
+    async def _keep(self, text: str, claim: Claim, first: float | None) -> str:
+        """Let the broker keep a list, and return the reference to it, also if there is no room."""
+        reference = await self._broker.keep_text(text, self._config.token_lifetime, claim)
+        if reference is not None:
+            return reference
+        self._once.warn(
+            claim.shelf.key,
+            "The broker has no room for another long list of topics (pages of kind %r: %d MiB in "
+            "all, %d MiB for one %s). Streams of such pages are refused until lists expire, after "
+            "QUART_SSE_TOKEN_LIFETIME. Show fewer topics on a page; behind a proxy, see that the "
+            "app knows its clients' addresses. This is logged once.",
+            claim.shelf.key,
+            claim.shelf.most >> 20,
+            claim.shelf.share >> 20,
+            "user" if claim.shelf is Shelf.USERS else "address",
+        )
+        if first is not None:
+            raise BrokerUnavailable("The broker has no room for the list of a token's topics.")
+        return reference_of(text)
+
+
+def network_of(address: str) -> str:
+    """Return what stands for a client: its address, or the network of 64 bits that it is in.
+
+    Whoever has one IPv6 address has all of its network.
+    """
+    with contextlib.suppress(ValueError):
+        ip = ip_address(address)
+        if isinstance(ip, IPv6Address):
+            return str(ip.ipv4_mapped or ip_network((ip.packed[:8] + bytes(8), 64)))
+    return address

@@ -7,7 +7,7 @@
 This package is provisional: it may change in any release before 1.0.
 """
 
-from .base import Broker, Receiver, State, reference_of
+from .base import Broker, Receiver, State
 from .control import Answers, Control
 from .filter import Filter, Where
 from .memory import MemoryBroker
@@ -15,6 +15,7 @@ from .messages import CONTROL_HISTORY, Keep, Kind, Message
 from .processes import Process, Processes
 from .replay import BUDGET, Budget, Past, Replay, Start, bound, judge
 from .serving import ServingBroker
+from .texts import Claim, Shelf, reference_of
 
 __all__ = [
     "BUDGET",
@@ -22,6 +23,7 @@ __all__ = [
     "Answers",
     "Broker",
     "Budget",
+    "Claim",
     "Control",
     "Filter",
     "Keep",
@@ -34,6 +36,7 @@ __all__ = [
     "Receiver",
     "Replay",
     "ServingBroker",
+    "Shelf",
     "Start",
     "State",
     "Where",

@@ -4,23 +4,22 @@ import asyncio
 import heapq
 import os
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 
 from ..error_log import OnceLog
 from ..wire import ZERO, Id, Position, new_epoch
-from .base import Broker, Receiver, State, reference_of
+from .base import Broker, Receiver, State
 from .messages import Keep, Kind, Message
 from .replay import BUDGET, Budget, Collector, Past, Replay, Start
+from .texts import Claim, Texts
 
 #: Extra lifetime of history, in seconds, so that a position of exactly its age still finds it.
 GRACE = 10.0
 #: How many topics, events and changes a resume reads before other tasks run, about a millisecond.
 STRETCH = 500
-#: Most texts that are kept; the oldest is dropped for a newer one.
-MAX_TEXTS = 10_000
 
 
 @dataclass(slots=True)
@@ -52,7 +51,7 @@ class MemoryBroker(Broker):
         # When to check whether a topic's record has expired; one entry for each topic.
         self._expiries: list[tuple[float, str]] = []
         self._present: dict[str, dict[str, str]] = {}
-        self._texts: OrderedDict[str, tuple[str, float]] = OrderedDict()
+        self._texts = Texts(clock)
         self._receiver: Receiver | None = None
         self._pid = os.getpid()
         self._once = OnceLog()
@@ -194,19 +193,13 @@ class MemoryBroker(Broker):
             return []
         return list(islice(reversed(record.events), most))[::-1]
 
-    async def keep_text(self, text: str, seconds: float) -> str:
-        """Keep a text; the oldest is dropped if there are too many."""
-        reference = reference_of(text)
-        self._texts[reference] = (text, self._clock() + seconds)
-        self._texts.move_to_end(reference)
-        while len(self._texts) > MAX_TEXTS:
-            self._texts.popitem(last=False)
-        return reference
+    async def keep_text(self, text: str, seconds: float, claim: Claim) -> str | None:
+        """Keep a text; None if there is no room for it."""
+        return self._texts.keep(text, seconds, claim)
 
     async def kept_text(self, reference: str) -> str | None:
         """Return a kept text; None if it has expired or was never kept."""
-        text, expires = self._texts.get(reference, ("", 0.0))
-        return text if expires > self._clock() else None
+        return self._texts.get(reference)
 
     async def enter(self, topic: str, members: Mapping[str, str]) -> None:
         """Record that connections are present."""

@@ -8,6 +8,7 @@ from ..wire import Id, Position
 from .base import Broker, Receiver, State
 from .messages import Keep, Message
 from .replay import BUDGET, Budget, Replay, Start
+from .texts import Claim
 
 
 class ServingBroker(Broker):
@@ -80,9 +81,9 @@ class ServingBroker(Broker):
         """Return the events of a topic's history."""
         return await self._serving.run(self.inner.kept, topic, most)
 
-    async def keep_text(self, text: str, seconds: float) -> str:
+    async def keep_text(self, text: str, seconds: float, claim: Claim) -> str | None:
         """Keep a text."""
-        return await self._serving.run(self.inner.keep_text, text, seconds)
+        return await self._serving.run(self.inner.keep_text, text, seconds, claim)
 
     async def kept_text(self, reference: str) -> str | None:
         """Return a kept text."""

@@ -13,9 +13,10 @@ from redis.exceptions import ReadOnlyError
 from ...error_log import ErrorLog
 from ...errors import BrokerUnavailable
 from ...wire import Id, Position
-from ..base import Broker, Receiver, State, reference_of
+from ..base import Broker, Receiver, State
 from ..messages import Keep, Message
 from ..replay import BUDGET, Budget, Past, Replay, Start
+from ..texts import Claim, reference_of
 from . import commands
 from .commands import Names
 from .link import Link
@@ -159,17 +160,24 @@ class RedisBroker(Broker):
     async def kept(self, topic: str, most: int) -> list[Message]:
         """Return the events of a topic's history."""
         epoch = (await self.position()).epoch
-        newest_first = await self._link.ask(*commands.kept(self._names, topic, most))
+        newest_first: list[Any] = []
+        while (left := most - len(newest_first)) > 0:
+            count = min(left, commands.next_page(newest_first))
+            before = newest_first[-1][0].decode() if newest_first else ""
+            page = await self._link.ask(*commands.kept(self._names, topic, count, before))
+            newest_first += page
+            if len(page) < count:
+                break
         past = self._read_past(topic, epoch, [newest_first[::-1], b"", b"", []])
         return list(past.events)
 
     # -- texts -----------------------------------------------------------------------------------
 
-    async def keep_text(self, text: str, seconds: float) -> str:
-        """Keep a text for every process."""
+    async def keep_text(self, text: str, seconds: float, claim: Claim) -> str | None:
+        """Keep a text for every process; None if there is no room for it."""
         reference = reference_of(text)
-        await self._link.ask(*commands.keep_text(self._names, reference, text, seconds))
-        return reference
+        call = commands.keep_text(self._names, reference, text, seconds, claim)
+        return reference if await self._call(call) else None
 
     async def kept_text(self, reference: str) -> str | None:
         """Return a kept text; None if it has expired or was never kept."""
@@ -179,7 +187,8 @@ class RedisBroker(Broker):
 
     async def enter(self, topic: str, members: Mapping[str, str]) -> None:
         """Record that connections are present, or renew the record."""
-        await self._call(commands.enter(self._names, topic, members))
+        for call in commands.enter(self._names, topic, members):
+            await self._call(call)
 
     async def exit(self, topic: str, member: str) -> None:
         """Record that a connection has left."""
@@ -187,4 +196,9 @@ class RedisBroker(Broker):
 
     async def present(self, topic: str) -> Mapping[str, str]:
         """Return connection id -> identity for all that are present, in every process."""
-        return commands.read_members(await self._call(commands.present(self._names, topic)))
+        cursor, members = "0", dict[str, str]()
+        while cursor:
+            answer = await self._call(commands.present(self._names, topic, cursor))
+            cursor, some = commands.read_members(answer)
+            members |= some
+        return members
