@@ -161,12 +161,16 @@ class MemoryBroker(Broker):
         collector, work = Collector(self.known, budget), 0
         for topic, start in starts.items():
             past = self._past(topic, start, collector.room)
-            collector.add(topic, start, past)
+            collector.add(topic, start, past, int(self._now() * 1000))
             work += 1 + len(past.events) + len(past.changes)
             if work > STRETCH:
                 work = 0
-                await asyncio.sleep(0)
+                await self._pause()
         return collector.finish()
+
+    async def _pause(self) -> None:
+        """Let other tasks run."""
+        await asyncio.sleep(0)
 
     def _past(self, topic: str, start: Start, most: int) -> Past:
         record = self._records.get(topic)

@@ -60,7 +60,7 @@ class Replay:
     bodies: dict[Id, EventBodies] = field(default_factory=dict)
 
 
-def judge(replay: Replay, topic: str, start: Start, past: Past) -> None:
+def judge(replay: Replay, topic: str, start: Start, past: Past, at_ms: int | None = None) -> None:
     """Add one topic to a replay: its events, and whether they are complete.
 
     Every broker uses these rules, which are number 11 of ``docs/protocol.md``. Events are complete
@@ -73,6 +73,8 @@ def judge(replay: Replay, topic: str, start: Start, past: Past) -> None:
         topic: The topic's name.
         start: Where the connection starts on the topic.
         past: The topic's history, from ``start`` on.
+        at_ms: The broker's time when the history was read, in milliseconds; None if that was at the
+            replay's position.
     """
     replay.changes.update({(topic, name): change for name, change in past.changes.items()})
     if start.now:
@@ -88,7 +90,7 @@ def judge(replay: Replay, topic: str, start: Start, past: Past) -> None:
             replay.incomplete.add(topic)
         return
 
-    oldest_ms = snapshot.events.ms - start.keep.ttl * 1000
+    oldest_ms = (snapshot.events.ms if at_ms is None else at_ms) - start.keep.ttl * 1000
     if position.fragments.ms < oldest_ms or position.fragments < past.unrecorded:
         replay.stale.add(topic)
     if not start.keep.events:
@@ -160,17 +162,19 @@ class Collector:
         is_spent = self._is_cut or self._bytes > self._budget.bytes
         return 0 if is_spent else max(0, self._budget.events + 1 - events)
 
-    def add(self, topic: str, start: Start, past: Past) -> None:
+    def add(self, topic: str, start: Start, past: Past, at_ms: int) -> None:
         """Add a topic, or the next part of one.
 
         Args:
             topic: The topic's name.
             start: Where the connection starts on the topic, or where the last part ended.
             past: The topic's history, from there on.
+            at_ms: The broker's time when it was read, in milliseconds: what has expired by then is
+                not known any more.
         """
         events, position = self._replay.events, self.snapshot.events
         had = len(events)
-        judge(self._replay, topic, start, past)
+        judge(self._replay, topic, start, past, at_ms)
         while len(events) > had and events[-1].id > position:
             events.pop()
         self._bytes += sum(message.size for message in events[had:])

@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 #: What keeping a text takes beside the text itself, in bytes.
 OVERHEAD = 512
+#: Most bytes of one text.
+LARGEST = 1 << 20
 #: How many texts that have expired are forgotten with each new one.
 FORGET = 50
 
@@ -94,6 +96,8 @@ class Texts:
             kept.expires = max(kept.expires, now + seconds)
             return reference
         shelf, size = claim.shelf, size_of(text)
+        if size > LARGEST:
+            return None
         if self._of_shelf[shelf] + size > shelf.most or self._of_claim[claim] + size > shelf.share:
             return None
         self._of_shelf[shelf] += size

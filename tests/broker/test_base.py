@@ -28,6 +28,7 @@ from quart_sse.broker import (
 )
 from quart_sse.broker.memory import GRACE, MemoryBroker
 from quart_sse.broker.redis import RedisBroker
+from quart_sse.broker.texts import LARGEST, OVERHEAD
 from quart_sse.wire.position import MAX_AHEAD_MS, ZERO, Id, Position
 from tests.support.redis_server import running_redis
 from tests.support.streams import until
@@ -523,11 +524,11 @@ async def test_text_of_one_owner_pushes_out_no_other(rig: Rig) -> None:
     first = await broker.keep_text("first", 60, CLAIM)
     references = []
     for number in range(8):
-        text = f"{number}" * (CLAIM.shelf.share // 4)
+        text = f"{number}" * (CLAIM.shelf.share // 5)
         references.append(await broker.keep_text(text, 60, CLAIM))
 
-    assert None not in references[:3]
-    assert references[3:] == [None] * 5
+    assert None not in references[:4]
+    assert references[4:] == [None] * 4
     assert first is not None
     assert await broker.keep_text("first", 60, CLAIM) == first
     assert await broker.kept_text(first) == "first"
@@ -538,26 +539,36 @@ async def test_text_of_one_owner_pushes_out_no_other(rig: Rig) -> None:
 
 async def test_texts_have_bounds_in_all(rig: Rig) -> None:
     """Many owners together have as much as their shelf holds, and leave the others theirs."""
-    size = CLAIM.shelf.share // 2
+    text, most = "x" * (LARGEST - OVERHEAD - 2), CLAIM.shelf.most // LARGEST
     kept = [
-        await rig.broker.keep_text(f"{number:08}" + "x" * size, 60, Claim(Shelf.OPEN, f"{number}"))
-        for number in range(2 * CLAIM.shelf.most // size)
+        await rig.broker.keep_text(f"{number:02}{text}", 60, Claim(Shelf.OPEN, f"{number}"))
+        for number in range(most + 3)
     ]
 
-    assert [each for each in kept if each is not None] == kept[: CLAIM.shelf.most // size - 1]
-    assert await rig.broker.keep_text("x" * size, 60, Claim(Shelf.SIGNED, "0")) is not None
+    assert None not in kept[:most]
+    assert kept[most:] == [None] * 3
+    assert await rig.broker.keep_text(text, 60, Claim(Shelf.SIGNED, "0")) is not None
+
+
+async def test_longest_text_has_a_bound_of_its_own(rig: Rig) -> None:
+    """However much room there is, because no other call is answered while it is taken."""
+    longest = "x" * (LARGEST - OVERHEAD)
+
+    assert await rig.broker.keep_text(longest, 60, CLAIM) is not None
+    assert await rig.broker.keep_text(longest + "x", 60, CLAIM) is None
 
 
 async def test_text_that_has_ended_makes_room(rig: Rig) -> None:
     """Its bytes are those of another one, as soon as another one comes."""
-    size = CLAIM.shelf.share // 2
-    assert await rig.broker.keep_text("1" * size, 0.001, CLAIM) is not None
+    claim = Claim(Shelf.USERS, "ada")
+    size = claim.shelf.share // 2
+    assert await rig.broker.keep_text("1" * size, 0.001, claim) is not None
     rig.wind(1.0)
     async with asyncio.timeout(5):
-        while await rig.broker.keep_text("2" * size, 60, CLAIM) is None:  # noqa: ASYNC110 - time
+        while await rig.broker.keep_text("2" * size, 60, claim) is None:  # noqa: ASYNC110 - time
             await asyncio.sleep(0.001)
 
-    assert await rig.broker.keep_text("3" * size, 60, CLAIM) is None
+    assert await rig.broker.keep_text("3" * size, 60, claim) is None
 
 
 # -- what is too much ------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import pytest
 
 from quart_sse.broker import Claim, Keep, Kind, Message, Shelf, Start
 from quart_sse.broker.redis import FORMAT, commands
-from quart_sse.broker.redis.commands import FIRST_PAGE, MEMBERS, PORTION, IdRequest, Names
+from quart_sse.broker.redis.commands import MEMBERS, PORTION, IdRequest, Names
 from quart_sse.broker.redis.script import ScriptCall
 from quart_sse.broker.texts import FORGET, OVERHEAD
 from quart_sse.wire.position import ZERO, Id, Position
@@ -148,16 +148,6 @@ def test_many_members_enter_in_several_calls() -> None:
     assert [call.arguments[1] for call in calls] == [MEMBERS, MEMBERS, 1]
     assert [name for call in calls for name in call.arguments[2::2]] == list(members)
     assert commands.present(NAMES, "t", "7").arguments == ["7", MEMBERS]
-
-
-@pytest.mark.parametrize(
-    ("sizes", "count"), [([], FIRST_PAGE), ([1], PORTION.events), ([10, PORTION.bytes], 1)]
-)
-def test_page_of_a_history_has_as_many_events_as_their_size_allows(
-    sizes: list[int], count: int
-) -> None:
-    """The first page is small, because the sizes are not known yet."""
-    assert commands.next_page([(b"1-1", [b"m", b"x" * size]) for size in sizes]) == count
 
 
 def test_text_is_kept_for_at_least_the_time_that_was_asked_for() -> None:

@@ -18,7 +18,7 @@ from hypothesis.stateful import rule
 from redis import Redis
 
 from quart_sse.broker import BUDGET, Budget, Keep, Kind, Message, Replay, Start, State
-from quart_sse.broker.redis import RedisBroker
+from quart_sse.broker.redis import RedisBroker, commands
 from quart_sse.broker.redis.listener import Listener
 from quart_sse.broker.redis.order import Order
 from quart_sse.broker.redis.subscription import Subscription
@@ -245,10 +245,19 @@ class RedisPairModel(PairRules, RedisModel):
         pytest.param(RedisPairModel, 100, id="pair"),
     ],
 )
+@pytest.mark.parametrize("is_split", [False, True], ids=["whole", "parts"])
 def test_nothing_is_lost_whatever_happens_to_redis(
-    machine: type[Model], examples: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    machine: type[Model],
+    examples: int,
+    is_split: bool,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Facts come once and in order, state is never stale, and positions say what is true."""
+    if is_split:
+        monkeypatch.setattr(commands, "TOPICS", 1)
+        monkeypatch.setattr(commands, "PORTION", commands.Portion(1, 1 << 18, 1))
     caplog.set_level(logging.CRITICAL, "quart_sse")  # of all that is meant to fail
     RealBroker.server = server = RedisServer(tmp_path)
     asyncio.run(server.start())

@@ -244,6 +244,7 @@ class DistantBroker(NearBroker):
         self.is_lagging = False
         self.is_mute = False
         self.is_broken = False  #: and cannot be made again yet
+        self._is_asking = False  #: so that the next probe is published for no process
         self.may_arrive = 0
         self.peers = [self]  #: of every process: what one publishes reaches all
         self.unanswered: list[asyncio.Future[bool]] = []
@@ -374,11 +375,23 @@ class DistantBroker(NearBroker):
 
     async def resume(self, starts: Mapping[str, Start], budget: Budget = BUDGET) -> Replay:
         await self._answer()  # the question, too, needs time to arrive
-        receiver, self._receiver = self._receiver, None  # nothing is published for it
+        self._is_asking = True
         replay = await super().resume(starts, budget)
-        self._receiver = receiver
+        if replay.position.epoch != self._epoch:  # all parts are of one data set
+            return await self.resume(starts, budget)
         await self._answer()
         return replay
+
+    async def probe(self) -> None:
+        is_asking, self._is_asking = self._is_asking, False
+        receiver = self._receiver
+        if is_asking:
+            self._receiver = None  # nothing is published for it
+        await super().probe()
+        self._receiver = receiver
+
+    async def _pause(self) -> None:
+        await self._answer()  # each part of a resume is asked for
 
     async def _answer(self) -> None:
         if not self.is_mute:

@@ -16,7 +16,7 @@ from ...wire import Id, Position
 from ..base import Broker, Receiver, State
 from ..messages import Keep, Message
 from ..replay import BUDGET, Budget, Past, Replay, Start
-from ..texts import Claim, reference_of
+from ..texts import LARGEST, Claim, reference_of, size_of
 from . import commands
 from .commands import Names
 from .link import Link
@@ -162,7 +162,7 @@ class RedisBroker(Broker):
         epoch = (await self.position()).epoch
         newest_first: list[Any] = []
         while (left := most - len(newest_first)) > 0:
-            count = min(left, commands.next_page(newest_first))
+            count = min(left, commands.PAGE)
             before = newest_first[-1][0].decode() if newest_first else ""
             page = await self._link.ask(*commands.kept(self._names, topic, count, before))
             newest_first += page
@@ -175,6 +175,8 @@ class RedisBroker(Broker):
 
     async def keep_text(self, text: str, seconds: float, claim: Claim) -> str | None:
         """Keep a text for every process; None if there is no room for it."""
+        if size_of(text) > LARGEST:
+            return None
         reference = reference_of(text)
         call = commands.keep_text(self._names, reference, text, seconds, claim)
         return reference if await self._call(call) else None

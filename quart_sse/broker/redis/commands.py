@@ -133,8 +133,8 @@ class Portion(NamedTuple):
 
 #: The portion of most calls.
 PORTION = Portion()
-#: Events of which the first page of a history has at most, because their size is not known.
-FIRST_PAGE = 8
+#: Most events of one page of a history, few because each may have a megabyte.
+PAGE = 8
 #: Most topics of one call of a resume.
 TOPICS = 128
 
@@ -181,17 +181,11 @@ def kept(names: Names, topic: str, most: int, before: str = "") -> tuple[str, ..
     Args:
         names: Names of keys.
         topic: The topic's name.
-        most: Most events.
+        most: Most events, at most :data:`PAGE`.
         before: Id of an event, if only older ones are wanted.
     """
     end = f"({before}" if before else "+"
     return ("XREVRANGE", names.key("events", topic), end, "-", "COUNT", str(most))
-
-
-def next_page(entries: Sequence[Any]) -> int:
-    """Return how many events to ask for next, by the largest of those in the answers so far."""
-    largest = max((sum(map(len, fields)) for _, fields in entries), default=0)
-    return min(PORTION.events, 1 + PORTION.bytes // max(largest, 1)) if entries else FIRST_PAGE
 
 
 # -- texts -----------------------------------------------------------------------------------------

@@ -85,7 +85,7 @@ class Resuming:
             return None
         for answer in topics:
             topic, start = self._left.popleft()
-            collector.add(topic, start, self._read(topic, epoch, answer))
+            collector.add(topic, start, self._read(topic, epoch, answer), id.ms)
             self._go_on(collector, topic, start, answer)
         return None if self._left else collector.finish()
 

@@ -23,7 +23,7 @@ end
 
 -- Without one of them the others are of no use: after an eviction counting begins again.
 if redis.call("EXISTS", KEYS[2], KEYS[3], KEYS[4]) < 3 then
-  redis.call("DEL", KEYS[2], KEYS[3], KEYS[4])
+  redis.call("UNLINK", KEYS[2], KEYS[3], KEYS[4])
 end
 for _, old in ipairs(redis.call("ZRANGEBYSCORE", KEYS[2], "-inf", now, "LIMIT", 0, ARGV[5])) do
   forget(old)

@@ -9,7 +9,7 @@
 local epoch, id = take_id()
 local events_left, bytes_left = tonumber(ARGV[5]), tonumber(ARGV[6])
 local most_fragments = tonumber(ARGV[7])
-local is_told, fragments_left, largest = events_left == 0, most_fragments, 1
+local is_told, fragments_left = events_left == 0, most_fragments
 
 -- Whether an id may be after another one: also if it cannot be read.
 local function may_be_after(one, other)
@@ -33,27 +33,19 @@ local function look_at(entry)
   return size, is_ours and before or ""
 end
 
--- Read a few events at a time, because their sizes are not known before.
+-- One event at a time, because nothing tells the size of the next one.
 local function read(key, from)
   local found = {}
-  repeat
-    local count = math.min(#found == 0 and 8 or 32, events_left)
-    count = math.min(count, math.floor(bytes_left / largest) + 1)
-    local batch = redis.call("XRANGE", key, "(" .. from, "+", "COUNT", count)
-    for _, entry in ipairs(batch) do
-      local size, before = look_at(entry)
-      if #found == 0 and before ~= "" and may_be_after(before, from) then
-        -- The one before it is gone, so the topic's events are lost, and no other is of use.
-        events_left, bytes_left = events_left - #batch, bytes_left - #batch * size
-        return {entry}, ""
-      end
-      events_left, bytes_left = events_left - 1, bytes_left - size
-      largest = math.max(largest, size)
-      found[#found + 1], from = entry, entry[1]
-      if bytes_left <= 0 then return found, "more" end
-    end
-    if #batch < count then return found, "" end
-  until events_left <= 0
+  while events_left > 0 and bytes_left > 0 do
+    local entry = redis.call("XRANGE", key, "(" .. from, "+", "COUNT", 1)[1]
+    if not entry then return found, "" end
+    local size, before = look_at(entry)
+    events_left, bytes_left = events_left - 1, bytes_left - size
+    -- If the one before it is gone, the topic's events are lost, and no other is of use.
+    local is_lost = #found == 0 and before ~= "" and may_be_after(before, from)
+    found[#found + 1], from = entry, entry[1]
+    if is_lost then return found, "" end
+  end
   return found, "more"
 end
 
