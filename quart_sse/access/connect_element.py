@@ -5,6 +5,7 @@ leak connections when a connect element changes where it stands.
 """
 
 import contextlib
+import logging
 import secrets
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv6Address, ip_address, ip_network
@@ -20,6 +21,8 @@ from ..error_log import OnceLog
 from ..errors import BrokerUnavailable, ConfigError
 from ..wire import Position
 from .tokens import KEPT, Signer, write_topics
+
+logger: logging.Logger = logging.getLogger("quart_sse")
 
 #: Length from which a list of public topics is signed, too, in characters: signing compresses it.
 LONG = 2048
@@ -129,8 +132,8 @@ class ConnectElements:
         secret key, it is also signed for a user who is signed in, whose events the page is sent,
         and if the list is long enough to be compressed. Any other only tells that a page has
         written it, so that equal pages stay equal. A token that exceeds the URL's room even so
-        becomes a reference to a list that the broker keeps. If the broker has no room for the list,
-        a new page's stream is refused (``sse-stop``) until the page is loaded again with success.
+        becomes a reference to a list that the broker keeps. If the broker is away or has no room
+        for the list, the page is served all the same, and its stream is refused (``sse-stop``).
 
         Args:
             topics: Topic -> names of the fragments that the page shows.
@@ -144,8 +147,8 @@ class ConnectElements:
         Raises:
             ConfigError: If the page shows more than ``QUART_SSE_MAX_TOPICS`` topics, or in an app
                 without a secret key more than ``QUART_SSE_MAX_UNSIGNED_TOPICS``.
-            BrokerUnavailable: If the list must be kept at the broker, and the broker is away; or if
-                it has no room for the list of a renewed token, whose page then keeps the old one.
+            BrokerUnavailable: If the broker is away or has no room for the list of a renewed token;
+                the page then keeps the old one.
             MissingSecretKeyError: If the token must be signed, and the app has no secret key.
 
         Example:
@@ -163,7 +166,10 @@ class ConnectElements:
         )
         token = signer.sign(text, identity, page, first) if is_signed else signer.vouch(text)
         if len(token) > config.max_query - MARGIN:
-            kept = KEPT + await self._keep(text, self._claim(shown, identity, address), first)
+            claim = self._claim(shown, identity, address)
+            if not await self._keep(text, claim) and first is not None:
+                raise BrokerUnavailable("The broker does not keep the list of a renewed token.")
+            kept = KEPT + reference_of(text)
             token = signer.sign(kept, identity, page, first) if is_signed else signer.vouch(kept)
         template = _HTMX_4 if config.htmx == 4 else _HTMX_2
         key = key or self.key(shown, identity if is_signed else None)
@@ -193,25 +199,32 @@ class ConnectElements:
         shelf = Shelf.SIGNED if self._channels.is_private(shown) else Shelf.OPEN
         return Claim(shelf, self._signer.name(f"address {network_of(address)}"))
 
-    async def _keep(self, text: str, claim: Claim, first: float | None) -> str:
-        """Let the broker keep a list, and return the reference to it, also if there is no room."""
-        reference = await self._broker.keep_text(text, self._config.token_lifetime, claim)
-        if reference is not None:
-            return reference
+    async def _keep(self, text: str, claim: Claim) -> bool:
+        """Return whether the broker keeps a list; if not, the log says why."""
+        try:
+            if await self._broker.keep_text(text, self._config.token_lifetime, claim):
+                return True
+        except BrokerUnavailable as error:
+            logger.info(
+                "The broker is away, and the topics of a page do not fit into its URL; its stream "
+                "is refused until the page is loaded again: %s",
+                error,
+            )
+            return False
+        shelf, is_user = claim.shelf, claim.shelf is Shelf.USERS
         self._once.warn(
-            claim.shelf.key,
-            "The broker has no room for another long list of topics (pages of kind %r: %d MiB in "
-            "all, %d MiB for one %s). Streams of such pages are refused until lists expire, after "
-            "QUART_SSE_TOKEN_LIFETIME. Show fewer topics on a page; behind a proxy, see that the "
-            "app knows its clients' addresses. This is logged once.",
-            claim.shelf.key,
-            claim.shelf.most >> 20,
-            claim.shelf.share >> 20,
-            "user" if claim.shelf is Shelf.USERS else "address",
+            shelf.key,
+            "The broker keeps no more lists of topics for %s: they have %d MiB, and each %s %d "
+            "MiB. Streams of further pages are refused until lists expire "
+            "(QUART_SSE_TOKEN_LIFETIME). Show fewer topics on a page, or raise QUART_SSE_MAX_QUERY "
+            "as far as servers and proxies take longer URLs%s. This is logged once.",
+            shelf.of,
+            shelf.most >> 20,
+            "user" if is_user else "address",
+            shelf.share >> 20,
+            "" if is_user else "; behind a proxy, let the app know its clients' addresses",
         )
-        if first is not None:
-            raise BrokerUnavailable("The broker has no room for the list of a token's topics.")
-        return reference_of(text)
+        return False
 
 
 def network_of(address: str) -> str:

@@ -32,17 +32,20 @@ class Shelf(Enum):
     """A room for texts; what is on one takes nothing from another.
 
     Attributes:
+        key: Its name.
+        of: Whose texts are on it, for the log.
         most: Most bytes of all texts.
         share: Most bytes of the texts of one owner. That of an address is a quarter: behind a proxy
             that is not configured for it, all clients seem to have the same one.
     """
 
-    USERS = ("users", 32 << 20, 1 << 20)  #: of pages that were made for a user
-    SIGNED = ("signed", 16 << 20, 4 << 20)  #: of other pages whose tokens must be signed
-    OPEN = ("open", 16 << 20, 4 << 20)  #: of pages that anyone could have written
+    USERS = "users", "pages of users", 32 << 20, 1 << 20
+    SIGNED = "signed", "visitors' pages with channels that are not public", 16 << 20, 4 << 20
+    OPEN = "open", "visitors' public pages", 16 << 20, 4 << 20
 
-    def __init__(self, key: str, most: int, share: int) -> None:
+    def __init__(self, key: str, of: str, most: int, share: int) -> None:
         self.key = key
+        self.of = of
         self.most = most
         self.share = share
 
