@@ -230,7 +230,7 @@ class ConnectElements:
 def network_of(address: str) -> str:
     """Return what stands for a client: its address, or the network of 64 bits that it is in.
 
-    Whoever has one IPv6 address has all of its network.
+    A client with one IPv6 address has all of its network.
     """
     with contextlib.suppress(ValueError):
         ip = ip_address(address)

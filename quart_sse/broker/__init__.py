@@ -13,12 +13,11 @@ from .filter import Filter, Where
 from .memory import MemoryBroker
 from .messages import CONTROL_HISTORY, Keep, Kind, Message
 from .processes import Process, Processes
-from .replay import BUDGET, Budget, Past, Replay, Start, bound, judge
+from .replay import Budget, Past, Replay, Start, bound, judge
 from .serving import ServingBroker
 from .texts import Claim, Shelf, reference_of
 
 __all__ = [
-    "BUDGET",
     "CONTROL_HISTORY",
     "Answers",
     "Broker",

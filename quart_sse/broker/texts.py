@@ -1,7 +1,7 @@
 """The texts that a broker keeps for URLs: how much room they have, and the memory broker's.
 
-Whoever opens a page may have its list of topics kept, so there are bounds. A text that is kept is
-never pushed out by another one: without room the newer one is refused.
+Each page that is opened may have its list of topics kept, so there are bounds. A text that is kept
+is never pushed out by another one: without room the newer one is refused.
 """
 
 import hashlib

@@ -221,7 +221,7 @@ async def is_open(app: Quart, url: str, who: str = "") -> bool:
 async def test_lists_of_one_visitor_push_out_no_others(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whoever opens too many pages has some that are not live; the log says why, once."""
+    """A visitor who opens too many has some pages that are not live; the log says why, once."""
     for shelf in Shelf:
         monkeypatch.setattr(shelf, "share", 10_000)
     app = make_rooms()

@@ -151,7 +151,7 @@ def test_many_members_enter_in_several_calls() -> None:
 
 
 def test_text_is_kept_for_at_least_the_time_that_was_asked_for() -> None:
-    """Redis is told its size and whose it is, too."""
+    """The call names its size and whose it is, too."""
     key = f"{TAG}:text:ref"
 
     call = commands.keep_text(NAMES, "ref", "té", 1.5, Claim(Shelf.OPEN, "ada"))

@@ -92,7 +92,7 @@ async def use_everything(server: RedisServer, url: str) -> None:
         await broker.enter("t", {"c1": "mira"})
         await broker.exit("t", "c1")
         await broker.present("t")
-        reference = await broker.keep_text("long", 10, Claim(Shelf.OPEN, "somebody"))
+        reference = await broker.keep_text("long", 10, Claim(Shelf.OPEN, "ada"))
         await broker.kept_text(reference or "")
         await broker.unsubscribe(["u"])
         catches = inbox.catches

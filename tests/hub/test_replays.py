@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import Mapping
 
-from quart_sse.broker import BUDGET, Budget, Kind, Message, Replay, Start
+from quart_sse.broker import Budget, Kind, Message, Replay, Start
 from quart_sse.broker.memory import MemoryBroker
+from quart_sse.broker.replay import BUDGET
 from quart_sse.errors import BrokerUnavailable
 from quart_sse.hub.replays import Replays, missed, unrecorded
 from quart_sse.wire.position import Id, Position

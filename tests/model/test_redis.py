@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 from redis import Redis
 
-from quart_sse.broker import BUDGET, Budget, Keep, Kind, Message, Replay, Start, State
+from quart_sse.broker import Budget, Keep, Kind, Message, Replay, Start, State
 from quart_sse.broker.redis import RedisBroker, commands
 from quart_sse.broker.redis.listener import Listener
 from quart_sse.broker.redis.order import Order
 from quart_sse.broker.redis.subscription import Subscription
+from quart_sse.broker.replay import BUDGET
 from quart_sse.wire.position import Id, Position
 from tests.support.model import (
     CLOCK,

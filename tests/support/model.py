@@ -37,7 +37,6 @@ from hypothesis.stateful import (
 )
 
 from quart_sse.broker import (
-    BUDGET,
     CONTROL_HISTORY,
     Budget,
     Keep,
@@ -49,6 +48,7 @@ from quart_sse.broker import (
     Start,
 )
 from quart_sse.broker.memory import MemoryBroker
+from quart_sse.broker.replay import BUDGET
 from quart_sse.config import Config
 from quart_sse.errors import BrokerUnavailable
 from quart_sse.hub.rendered import FragmentSpec, Inside, Rendered

@@ -18,7 +18,7 @@ if #ARGV >= leaving then
   redis.call("ZREM", KEYS[1], unpack(ARGV, leaving))
   redis.call("HDEL", KEYS[2], unpack(ARGV, leaving))
 end
--- Who was killed is forgotten also where nobody asks who is present.
+-- Those that were killed are forgotten also where no call asks who is present.
 local expired = redis.call("ZRANGEBYSCORE", KEYS[1], "-inf", now, "LIMIT", 0, 100)
 if #expired > 0 then
   redis.call("ZREM", KEYS[1], unpack(expired))
