@@ -237,6 +237,7 @@ async def test_lists_of_one_visitor_push_out_no_others(
     assert 0 < live.count(True) < 10
     assert [await is_open(app, url, who) for url, who in others] == [True] * 3
     assert await is_open(app, await look(app, "/closed"))
+    assert await is_open(app, await look(app, "/open", address="10.0.0.3"))
     (said,) = [text for text in caplog.messages if "keeps no more lists" in text]
     assert "visitors' public pages" in said
     assert "QUART_SSE_MAX_QUERY" in said

@@ -13,6 +13,7 @@ from tests.support.model import (
     NestedModel,
     NestedPairModel,
     PairModel,
+    PartsModel,
     UserModel,
     UserPairModel,
     run_machine,
@@ -46,7 +47,7 @@ def test_nothing_is_lost_whatever_happens(
     ("machine", "examples"),
     [
         pytest.param(Model, 50, id="near"),
-        pytest.param(DistantModel, 100, id="distant"),
+        pytest.param(PartsModel, 100, id="parts"),
         pytest.param(NestedPairModel, 100, id="nested-pair"),
         pytest.param(UserPairModel, 100, id="user-pair"),
     ],

@@ -1396,6 +1396,18 @@ class LaggingModel(PairModel):
         self.world.broker.evict(DEEP)
 
 
+class PartsModel(DistantModel):
+    """Nothing else than browsers that come and go, and publishers, while each answer needs time."""
+
+    tell = stall = close_page = read = render = finish_render = None  # type: ignore[assignment]
+    advance = tick = deliver = arrive = break_subscription = None  # type: ignore[assignment]
+
+    @initialize()
+    def begin_mute(self) -> None:
+        """The broker answers when the machine lets it."""
+        self.distant(0).is_mute = True
+
+
 def run_machine(machine: type[Model], examples: int) -> None:
     """Try schedules: always the same few, or as many random ones as ``EXAMPLES`` says."""
     run_state_machine_as_test(
