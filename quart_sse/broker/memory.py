@@ -13,7 +13,7 @@ from ..error_log import OnceLog
 from ..wire import ZERO, Id, Position, new_epoch
 from .base import Broker, Receiver, State
 from .messages import Keep, Kind, Message
-from .replay import BUDGET, Budget, Collector, Past, Replay, Start
+from .replay import BUDGET, Budget, Collector, Past, Replay, Start, shortest_first
 from .texts import Claim, Texts
 
 #: Extra lifetime of history, in seconds, so that a position of exactly its age still finds it.
@@ -159,7 +159,7 @@ class MemoryBroker(Broker):
         # to the snapshot's position, too.
         await self.probe()
         collector, work = Collector(self.known, budget), 0
-        for topic, start in starts.items():
+        for topic, start in shortest_first(starts):
             past = self._past(topic, start, collector.room)
             collector.add(topic, start, past, int(self._now() * 1000))
             work += 1 + len(past.events) + len(past.changes)

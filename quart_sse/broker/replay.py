@@ -1,5 +1,6 @@
 """Replays: what connections missed, and whether that is complete."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -127,6 +128,14 @@ def reset(replay: Replay) -> None:
     replay.events.clear()
 
 
+def shortest_first(starts: Mapping[str, Start]) -> list[tuple[str, Start]]:
+    """Return topics in the order in which they are read: the shortest histories first.
+
+    They are what newer events replace soonest, so they belong to the first snapshot.
+    """
+    return sorted(starts.items(), key=lambda item: item[1].keep.events or math.inf)
+
+
 class Collector:
     """Collects a replay from snapshots of some topics each, taken one after the other.
 
@@ -135,7 +144,8 @@ class Collector:
     that catches up, live, and is held back until then (rules 10 and 18 of ``docs/protocol.md``). So
     a later snapshot, which may have such messages, leaves them to that. What is before the position
     and goes between two snapshots, because newer events take its place, is noticed: by the event
-    before the first one kept, as any other loss.
+    before the first one kept, as any other loss. If newer events replace all of a short history,
+    that counts as a loss as well; see :func:`shortest_first`.
 
     Once the budget is spent nothing more need be read, for the replay is a reset.
 

@@ -130,6 +130,28 @@ async def test_trimmed_between_two_parts_is_told(
     assert [message.topic for message in replay.events] == ["t1", "t1"]
 
 
+async def test_shortest_histories_are_read_first(
+    raw: tuple[RedisBroker, Inbox], redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Newer events have replaced theirs before another part is read, and no client is reset."""
+    broker, _ = raw
+    since = await broker.position()
+    short, other = Keep(1, 60.0), RedisBroker(redis.url)
+    id = await broker.publish(event("x", "t6"), short)
+
+    async def publish(number: int) -> None:
+        await other.publish(event("newer", "t6"), short)
+
+    meanwhile(broker, monkeypatch, publish)
+    starts = starts_at(since, *(f"t{number}" for number in range(6)))
+    starts["loud"] = Start(since, frozenset(), Keep(0, 60.0))
+    replay = await broker.resume(starts | starts_at(since, "t6", keep=short))
+    await other.release()
+
+    assert [message.id for message in replay.events] == [id]
+    assert not replay.incomplete
+
+
 async def test_changes_after_the_first_part_are_left_to_the_live_message(
     raw: tuple[RedisBroker, Inbox], redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -46,10 +46,10 @@ def test_nothing_is_lost_whatever_happens(
 @pytest.mark.parametrize(
     ("machine", "examples"),
     [
-        pytest.param(Model, 50, id="near"),
-        pytest.param(PartsModel, 100, id="parts"),
-        pytest.param(NestedPairModel, 100, id="nested-pair"),
-        pytest.param(UserPairModel, 100, id="user-pair"),
+        pytest.param(Model, 30, id="near"),
+        pytest.param(PartsModel, 60, id="parts"),
+        pytest.param(NestedPairModel, 50, id="nested-pair"),
+        pytest.param(UserPairModel, 50, id="user-pair"),
     ],
 )
 def test_nothing_is_lost_when_a_resume_is_answered_in_parts(

@@ -8,7 +8,7 @@ from typing import Any
 
 from ...errors import BrokerUnavailable
 from ...wire import Id, Position
-from ..replay import Budget, Collector, Past, Replay, Start
+from ..replay import Budget, Collector, Past, Replay, Start, shortest_first
 from . import commands
 from .commands import IdRequest, Names
 from .payload import MORE
@@ -47,7 +47,7 @@ class Resuming:
 
     def _begin(self) -> None:
         self._begun += 1
-        self._left = deque(self._starts.items())
+        self._left = deque(shortest_first(self._starts))
         self._collector: Collector | None = None
 
     def call(self, request: IdRequest) -> ScriptCall:
