@@ -1411,6 +1411,11 @@ class PartsModel(DistantModel):
         """The broker answers when the machine lets it."""
         self.distant(0).is_mute = True
 
+    @rule(topic=st.sampled_from([DEEP, DEEP, SHALLOW]), count=st.integers(1, 3))
+    def say(self, topic: str, count: int) -> None:
+        """The application publishes events, most often of what is asked for last."""
+        self.world.say(topic, count)
+
 
 def run_machine(machine: type[Model], examples: int) -> None:
     """Try schedules: always the same few, or as many random ones as ``EXAMPLES`` says."""
