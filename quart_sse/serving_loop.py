@@ -64,8 +64,14 @@ class ServingLoop:
     @property
     def is_serving(self) -> bool:
         """Whether a loop of this process serves the app now."""
+        return self.serving is not None
+
+    @property
+    def serving(self) -> asyncio.AbstractEventLoop | None:
+        """The loop of this process that serves the app now; None if none does."""
         loop = self._loop
-        return loop is not None and loop.is_running() and self._pid == os.getpid()
+        is_here = loop is not None and loop.is_running() and self._pid == os.getpid()
+        return loop if is_here else None
 
     def enter(self) -> None:
         """Let the running loop serve from now on."""

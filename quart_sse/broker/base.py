@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Protocol
 
+from ..errors import BrokerUnavailable
 from ..wire import Id, Position
 from .messages import Keep, Kind, Message
 from .replay import BUDGET, Budget, Replay, Start
@@ -106,6 +107,29 @@ class Broker(ABC):
         Raises:
             BrokerUnavailable: If the message was not, or may not have been, published.
         """
+
+    async def publish_all(self, messages: Iterable[tuple[Message, Keep]]) -> None:
+        """Publish several messages, in their order.
+
+        Args:
+            messages: What to publish, as for :meth:`publish`, and how each topic's history is kept.
+
+        Raises:
+            BrokerUnavailable: If some were not, or may not have been, published.
+        """
+        is_first = True
+        for message, keep in messages:
+            try:
+                await self.publish(message, keep)
+            except BrokerUnavailable as error:
+                raise (
+                    error
+                    if is_first
+                    else BrokerUnavailable(
+                        f"{error} Others before it were published.", maybe_published=True
+                    )
+                ) from error
+            is_first = False
 
     async def probe(self) -> None:
         """Publish a message that only moves all positions.

@@ -61,6 +61,10 @@ class ServingBroker(Broker):
             return self.inner.publish(message, keep)
         return self._serving.run(self.inner.publish, message, keep)
 
+    async def publish_all(self, messages: Iterable[tuple[Message, Keep]]) -> None:
+        """Publish several messages."""
+        await self._serving.run(self.inner.publish_all, messages)
+
     async def probe(self) -> None:
         """Publish a probe."""
         await self._serving.run(self.inner.probe)

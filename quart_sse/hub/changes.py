@@ -5,9 +5,9 @@ from collections.abc import Iterable
 
 from ..broker import Broker
 from ..errors import BrokerUnavailable, ConnectionClosedError
-from ..wire import Ending, channel_topic, encode_refused
+from ..wire import Ending, Position, channel_topic, encode_refused
 from .audiences import Audiences
-from .batch import Batch, Part
+from .batch import Part
 from .connection import Connection
 from .connections import Connections
 from .delivery import RECHECK_LINGER, Delivery
@@ -51,6 +51,7 @@ class Changes:
         self._connections = connections
         self._delivery = delivery
         self._timeout = timeout
+        self._forget_at = 0.0  #: loop time before which no event is forgotten
 
     def send(self, streams: Iterable[Connection], outgoing: Outgoing) -> bool:
         """Send an event for one connection alone, behind all that is pending for it.
@@ -79,6 +80,20 @@ class Changes:
         for _, outgoing in lasting.sent:
             self._send(connection, outgoing)
 
+    def forget_sent(self, now: float) -> None:
+        """Forget the events for single connections that are too old to be sent again.
+
+        Args:
+            now: The loop's time.
+        """
+        if now < self._forget_at:
+            return
+        self._forget_at = now + SENT_SECONDS / 2
+        for connection in self._connections.newest:
+            lasting = connection.lasting
+            if lasting.sent:
+                lasting.sent = _newest(lasting.sent, now)
+
     @staticmethod
     def _now() -> float:
         return asyncio.get_running_loop().time()
@@ -91,7 +106,7 @@ class Changes:
         return True
 
     def end(self, connection: Connection, ending: Ending, retry_ms: int | None = None) -> None:
-        """End a stream after all that is pending for it, in its group, too.
+        """End a stream after all that is pending for it, in its group and in a running batch, too.
 
         Args:
             connection: The stream.
@@ -100,9 +115,8 @@ class Changes:
                 ending.
         """
         group = self._groups.of(connection)
-        parts = [] if group is None else group.parts_for(connection)
-        if parts:
-            connection.feed(Batch.of(parts))
+        if group is not None and not connection.is_ended:
+            self._delivery.finish(group, connection)
         connection.end(ending, retry_ms)
 
     # -- topics ------------------------------------------------------------------------------------
@@ -122,10 +136,10 @@ class Changes:
             BrokerUnavailable: If the broker does not confirm the topic in time.
         """
         self._newest(id)
-        await self._confirm(topic)
+        since = await self._confirm(topic)
         connection = self._newest(id)
         lasting, is_new = connection.lasting, not _is_known(connection, topic)
-        lasting.made |= {topic}
+        lasting.made.setdefault(topic, since)
         lasting.removed -= {topic}
         await self._apply_to_all(id)
         return is_new
@@ -149,39 +163,39 @@ class Changes:
         await self._apply_to_all(id)
         return was_known
 
-    async def refuse(self, connection: Connection, topic: str) -> bool:
-        """Take a topic off a stream and its connection, and tell the client.
+    def refuse(self, connection: Connection, topics: Iterable[str]) -> None:
+        """Take topics off a connection; :meth:`follow` then takes them off the stream.
+
+        A topic that the app subscribes the connection to in between stays.
 
         Args:
-            connection: The stream.
-            topic: The topic's name.
-
-        Returns:
-            Whether the stream listened to the topic.
+            connection: A stream that listens to them, whose client is told that they are refused.
+            topics: Names of the topics.
         """
-        if not await self._has_replay(connection) or topic not in connection.subscription:
-            return False
-        _remove(connection, topic)
-        self.apply(connection, refused=topic)
-        return True
+        for topic in topics:
+            _remove(connection, topic)
+        connection.refused |= {*topics}
 
-    def apply(self, connection: Connection, refused: str | None = None) -> None:
-        """Change a stream that has its replay as the app has changed its connection.
+    async def follow(self, connection: Connection) -> None:
+        """Change a stream as the app has changed its connection, once it has its replay."""
+        if await self._has_replay(connection):
+            self.apply(connection)
 
-        Args:
-            connection: The stream.
-            refused: A topic of which the client is told that it is refused; None for none.
-        """
+    def apply(self, connection: Connection) -> None:
+        """Change a stream that has its replay as the app has changed its connection."""
         before, subscription = connection.subscription, connection.wanted
-        if subscription.keys() == before.keys() and connection.made == connection.lasting.made:
+        refused = connection.refused - subscription.keys()
+        connection.refused = frozenset()
+        is_same = subscription.keys() == before.keys()
+        if is_same and connection.made == connection.lasting.made.keys():
             return
         for topic in subscription.keys() - before.keys():
             self._audiences.join(connection, channel_topic(topic.partition("?")[0]))
         connection.follow(refused)
         self._connections.recount(connection, subscription)
         joining = self._groups.change(connection, subscription, connection.mask)
-        if refused is not None:
-            joining.pending.append(Part(None, encode_refused(topics=[refused])))
+        if refused:
+            joining.pending.append(Part(None, encode_refused(topics=sorted(refused))))
         if connection.pages:
             joining.pending.append(Part(None, connection.encode_opening()))
         self._delivery.flush(joining)
@@ -198,8 +212,11 @@ class Changes:
                 return stream
         raise ConnectionClosedError(id)
 
-    async def _confirm(self, topic: str) -> None:
+    async def _confirm(self, topic: str) -> Position:
         """Let the broker confirm a topic and its channel's audience, and keep both for a while.
+
+        Returns:
+            A position of the broker from before, after which no event is missed.
 
         Raises:
             BrokerUnavailable: If it does not in time.
@@ -210,12 +227,14 @@ class Changes:
         self._audiences.keep(audience, kept_until)
         try:
             async with asyncio.timeout(self._timeout):
+                since = await self._broker.position()
                 await self._broker.subscribe([topic, audience])
         except TimeoutError:
             raise BrokerUnavailable(
                 f"The broker did not confirm the topic {topic!r} within {self._timeout:g} s "
                 "(QUART_SSE_JOIN_TIMEOUT). Subscribe again."
             ) from None
+        return since
 
     async def _apply_to_all(self, id: str) -> None:
         """Change all streams of a connection; those that join are changed when they have joined.
@@ -249,7 +268,7 @@ def _remove(connection: Connection, topic: str) -> None:
     # What no page lists does not come back, and need not be remembered.
     if topic not in lasting.made or any(topic in page.listed for page in connection.pages):
         lasting.removed |= {topic}
-    lasting.made -= {topic}
+    lasting.made.pop(topic, None)
 
 
 def _is_known(connection: Connection, topic: str) -> bool:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 
 from ..config import Config
 from ..wire import Ending, Id, Position, encode_body, encode_mask, encode_preamble
@@ -81,6 +81,7 @@ class Connection:
         "may_see",
         "metadata",
         "pages",
+        "refused",
         "remote_address",
         "renew",
         "renew_at",
@@ -120,6 +121,8 @@ class Connection:
         self.audiences: tuple[str, ...] = ()
         #: Topics of ``lasting.made`` that this stream has.
         self.made: frozenset[str] = frozenset()
+        #: Topics that were closed, of which the client has yet to be told.
+        self.refused: frozenset[str] = frozenset()
         self.last_event_id: str | None = None  #: id with which the client came
         self.remote_address: str | None = None
         self.user_agent: str = ""
@@ -301,18 +304,18 @@ class Connection:
         """What the stream listens to once it has followed what the app has changed."""
         lasting = self.lasting
         granted = {topic for page in self.pages for topic in page.granted}
-        gone = lasting.removed | (self.made - lasting.made - granted)
+        gone = lasting.removed | (self.made - lasting.made.keys() - granted)
         kept = {topic: shown for topic, shown in self.subscription.items() if topic not in gone}
         return {**dict.fromkeys(lasting.made, frozenset[str]()), **kept}
 
-    def follow(self, refused: str | None = None) -> None:
+    def follow(self, refused: Collection[str] = ()) -> None:
         """Follow what the app has changed of the connection; the topics are changed elsewhere.
 
         Args:
-            refused: A topic of which the client is told that it is refused; None for none.
+            refused: Topics of which the client is told that they are refused.
         """
         lasting = self.lasting
-        self.made = lasting.made
+        self.made = frozenset(lasting.made)
         self.pages = tuple(
             page.without(lasting.removed, lasting.made, refused) for page in self.pages
         )

@@ -337,7 +337,8 @@ class Hub:
         snapshot, lost = replay.position, replay.incomplete
         # Pending batches belong before a reset, and a reset before anything newer: positions must
         # not pass lost events before the client knows of the loss.
-        await self._batcher.idle.wait()
+        while not self._batcher.idle.is_set():
+            await self._batcher.idle.wait()  # others who waited may have added something since
         is_other = snapshot.epoch != progress.epoch
         if progress.epoch and (is_other or "" in lost):
             self._control.lose()

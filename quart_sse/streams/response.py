@@ -228,11 +228,14 @@ class Streams:
         self._closing.check(connection)
         if connection.is_ended:
             return
+        before = connection.subscription
         try:
             await self._hub.join(connection, starts, first)
             self._hub.changes.apply(connection)
             connection.is_open = not connection.is_ended
             self._hooks.note(connection)
+            for topic in before.keys() - connection.subscription.keys():
+                await self._presence.withdraw(topic, [connection])
             await self._presence.enter(connection)
         except BrokerUnavailable as error:
             # No warning: the broker has logged one, and each reconnecting client logs this line.

@@ -13,6 +13,7 @@ from quart_sse.broker.memory import GRACE
 from quart_sse.config import Config
 from quart_sse.errors import BrokerUnavailable
 from quart_sse.hub import fragment as fragment_module
+from quart_sse.hub.outgoing import Outgoing
 from quart_sse.hub.rendered import FragmentSpec, Rendered
 from quart_sse.wire.naming import member_key
 from quart_sse.wire.position import ZERO
@@ -644,6 +645,27 @@ async def test_reset_after_a_gap_does_not_overtake_what_is_pending(house: House)
     assert names[names.index("sse-reset") :] == ["sse-reset", "c"]
     events = [position.events for position in slow.positions]
     assert events == sorted(events)
+
+
+async def test_what_is_added_just_when_all_was_sent_comes_before_a_reset(house: House) -> None:
+    """Catching up is not the only one that waits for that moment."""
+    viewer = await house.viewing()
+    idle = house.hub._batcher.idle
+    note = Outgoing.direct("note", "x", is_text=True, once="1")
+
+    async def send() -> None:
+        await idle.wait()
+        assert house.hub.changes.send([viewer.connection], note)
+
+    idle.clear()  # as if a batch were on its way
+    house.broker.lose_data()
+    tasks = [asyncio.create_task(send()), asyncio.create_task(house.catch_up())]
+    await house.quiet()
+    idle.set()
+    await asyncio.gather(*tasks)
+    await house.quiet()
+
+    assert [name for name, _ in viewer.named] == ["note", "sse-reset"]
 
 
 async def test_another_epoch_trusts_nothing_of_before(house: House) -> None:

@@ -16,6 +16,7 @@ ORDER = [
     "errors",
     "error_log",
     "serving_loop",
+    "soon",
     "release",
     "config",
     "wire",
