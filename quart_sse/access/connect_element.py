@@ -214,10 +214,10 @@ class ConnectElements:
         shelf, is_user = claim.shelf, claim.shelf is Shelf.USERS
         self._once.warn(
             shelf.key,
-            "The broker keeps no more lists of topics for %s: they have %d MiB, and each %s %d "
-            "MiB. Streams of further pages are refused until lists expire "
-            "(QUART_SSE_TOKEN_LIFETIME). Show fewer topics on a page, or raise QUART_SSE_MAX_QUERY "
-            "as far as servers and proxies take longer URLs%s. This is logged once.",
+            "The broker keeps no more lists of topics for %s: they have %s MiB, and each %s %s "
+            "MiB. Further pages are not live until lists expire (QUART_SSE_TOKEN_LIFETIME). Show "
+            "fewer topics on a page, or raise QUART_SSE_MAX_QUERY as far as servers and proxies "
+            "take longer URLs%s. This is logged once.",
             shelf.of,
             shelf.most >> 20,
             "user" if is_user else "address",
