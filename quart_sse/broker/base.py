@@ -164,7 +164,7 @@ class Broker(ABC):
 
     @abstractmethod
     async def resume(self, starts: Mapping[str, Start], budget: Budget = BUDGET) -> Replay:
-        """Return what was missed since each topic's start, as of one snapshot.
+        """Return what was missed since each topic's start, up to one position.
 
         However much is asked for, nothing else waits for it longer than some milliseconds: what is
         over the budget is not read, and many topics are read one part after the other. See

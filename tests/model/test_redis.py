@@ -263,6 +263,6 @@ def test_nothing_is_lost_whatever_happens_to_redis(
     RealBroker.server = server = RedisServer(tmp_path)
     asyncio.run(server.start())
     try:
-        run_machine(machine, examples)
+        run_machine(machine, examples // 3 if is_split else examples)
     finally:
         asyncio.run(server.kill())

@@ -131,7 +131,7 @@ class RedisBroker(Broker):
         await self._listener.unsubscribe(topics)
 
     async def resume(self, starts: Mapping[str, Start], budget: Budget = BUDGET) -> Replay:
-        """Return what was missed, as of one snapshot."""
+        """Return what was missed since each topic's start, up to one position."""
         resuming, replay = Resuming(self._names, starts, budget, self._read_past), None
         while replay is None:
             call = resuming.call(self._order.request())
