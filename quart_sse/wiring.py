@@ -197,7 +197,6 @@ def _redis(config: Config) -> Broker:
         prefix=config.redis_prefix,
         timeout=config.broker_timeout,
         probe=config.probe,
-        most=config.replay_events,
     )
 
 

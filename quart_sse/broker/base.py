@@ -1,6 +1,5 @@
 """The interface of brokers, and of the hub that takes their messages."""
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from enum import Enum
@@ -9,7 +8,8 @@ from typing import Protocol
 from ..errors import BrokerUnavailable
 from ..wire import Id, Position
 from .messages import Keep, Kind, Message
-from .replay import Replay, Start
+from .replay import BUDGET, Budget, Replay, Start
+from .texts import Claim
 
 
 class State(Enum):
@@ -20,14 +20,6 @@ class State(Enum):
     DEGRADED = "degraded"  #: works, but may lose history; the log says why
     AWAY = "away"
     STOPPED = "stopped"
-
-
-def reference_of(text: str) -> str:
-    """Return the reference under which a text is kept.
-
-    It is made of the text alone, so equal texts are kept once.
-    """
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 class Receiver(Protocol):
@@ -171,11 +163,16 @@ class Broker(ABC):
         """
 
     @abstractmethod
-    async def resume(self, starts: Mapping[str, Start]) -> Replay:
-        """Return what was missed since each topic's start, as one atomic snapshot.
+    async def resume(self, starts: Mapping[str, Start], budget: Budget = BUDGET) -> Replay:
+        """Return what was missed since each topic's start, up to one position.
+
+        However much is asked for, nothing else waits for it longer than some milliseconds: what is
+        over the budget is not read, and many topics are read one part after the other. See
+        :class:`~quart_sse.broker.replay.Collector`.
 
         Args:
             starts: Topic -> where the connection starts on it.
+            budget: What the replay may hold; topics of one that would hold more are incomplete.
 
         Raises:
             BrokerUnavailable: If the broker does not answer.
@@ -194,15 +191,17 @@ class Broker(ABC):
         """
 
     @abstractmethod
-    async def keep_text(self, text: str, seconds: float) -> str:
-        """Keep a text that is too long for a URL.
+    async def keep_text(self, text: str, seconds: float, claim: Claim) -> str | None:
+        """Keep a text that is too long for a URL, or keep it for longer.
 
         Args:
             text: The text.
             seconds: How long to keep it, in seconds.
+            claim: For whom it is kept, which bounds how much is.
 
         Returns:
-            The reference that :meth:`kept_text` takes, in every process.
+            The reference that :meth:`kept_text` takes, in every process; None if there is no room.
+            What is kept makes no room for others.
 
         Raises:
             BrokerUnavailable: If the text was not, or may not have been, kept.

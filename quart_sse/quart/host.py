@@ -129,6 +129,10 @@ class QuartHost:
             return urlsplit(self._config.base_url).path
         return request.root_path.rstrip("/") if has_request_context() else ""
 
+    def address(self) -> str:
+        """Return the client's IP address; ``""`` if it is not known."""
+        return request.remote_addr or "" if has_request_context() else ""
+
     def sites(self) -> Sites:
         """Return the sites of ``QUART_SSE_BASE_URL``, ``SERVER_NAME`` and ``TRUSTED_HOSTS``."""
         own = set()

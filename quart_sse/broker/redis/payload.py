@@ -30,6 +30,9 @@ from ..replay import Past
 FORMAT = 1
 #: Prefix of every message, which the scripts write.
 VERSION = "1"
+#: What the script of a resume says of a topic's events: there may be later ones; it read none of
+#: those that there are.
+MORE, CUT = b"more", b"cut"
 #: End of the origin of an event whose data are a text that reads like JSON. Older releases, which
 #: read no fields, pass it on to clients, which know no page of that name.
 TEXT = ";text"
@@ -83,6 +86,7 @@ class Reader:
         last_event: bytes,
         last_change: bytes,
         changes: Sequence[bytes],
+        state: bytes = b"",
     ) -> tuple[Past, ValueError | None]:
         """Read a topic's history, without entries of other epochs.
 
@@ -93,6 +97,7 @@ class Reader:
             last_event: Id of the topic's last event; empty if it is not known.
             last_change: Id of the topic's last change; empty if it is not known.
             changes: Fragment, its last change, fragment, its last change ...
+            state: What the script says of the events; ``cut`` if there are some that it left out.
 
         Returns:
             The history, and an error if an entry could not be read. The history then counts as
@@ -130,7 +135,7 @@ class Reader:
         if newest is not None and newest > max(known.values(), default=ZERO):
             unrecorded = newest
         if unread is None:
-            return Past(events, before, tip, known, unrecorded), None
+            return Past(events, before, tip, known, unrecorded, state == CUT), None
         # LAST is after every position: any missed entry may be the one that cannot be read.
         return Past((), None, LAST, known, LAST), unread
 
