@@ -13,12 +13,14 @@ from dataclasses import asdict, dataclass
 from ..errors import BrokerUnavailable
 from ..release import RELEASE
 from .base import Broker
+from .texts import Claim, Shelf
 
 #: Topic under which brokers keep the list, among presence.
 PROCESSES = ""
 #: Lifetime of what a process has declared, in seconds: longer than that of its entry, which names
 #: it. Each announcement renews both.
 DECLARED_TTL = 120.0
+_CLAIM = Claim(Shelf.DECLARED, "app")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,8 @@ class Processes:
             id = str(told.pop("id"))
             if self._declared is not None:
                 # By reference: processes that declare the same keep one text.
-                reference = await self._broker.keep_text(self._declared(), DECLARED_TTL)
+                text = self._declared()
+                reference = await self._broker.keep_text(text, DECLARED_TTL, _CLAIM)
                 told |= {"declared": reference, "began": self._began}
             await self._broker.enter(PROCESSES, {id: json.dumps(told)})
 

@@ -10,6 +10,7 @@ from ..host import Host
 from ..hub import Hub
 from ..publisher import MessagePublisher
 from ..serving_loop import ServingLoop
+from ..soon import Soon
 from .presence import PresenceTracker
 
 
@@ -47,4 +48,5 @@ class Binding:
     presence: PresenceTracker
     pushes: Pushes
     serving: ServingLoop
+    soon: Soon
     reload_file: str  #: the further script file that reloads pages, as pages name it

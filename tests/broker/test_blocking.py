@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from quart_sse.broker import Keep, Kind, Message
+from quart_sse.broker import Claim, Keep, Kind, Message, Shelf
 from quart_sse.broker.redis import BlockingLink, RedisBroker, blocking
 from quart_sse.errors import BrokerUnavailable
 from quart_sse.publisher.steps import run
@@ -38,7 +38,7 @@ async def test_calls_are_those_of_the_link_that_awaits(redis: RedisServer) -> No
     await redis.ask("SCRIPT", "FLUSH")
     id = await apart(broker.publish(event("x"), KEEP))
     await apart(broker.enter("t", {"a": "mira"}))
-    reference = await apart(broker.keep_text("long", 60))
+    reference = await apart(broker.keep_text("long", 60, Claim(Shelf.OPEN, "a")))
 
     assert [(each.id, each.data) for each in await other.kept("t", 5)] == [(id, "x")]
     assert await apart(broker.kept("t", 5)) == await other.kept("t", 5)

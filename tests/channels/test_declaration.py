@@ -24,7 +24,7 @@ def test_channel_shows_only_what_applications_call() -> None:
     assert shown == {
         *("authorize", "fragment", "initial", "on_connect", "on_disconnect", "validate"),
         *("name", "public", "rule"),
-        *("topic", "topics", "everyone", "close"),
+        *("topic", "topics", "everyone", "close", "record"),
     }
 
 

@@ -45,6 +45,7 @@ def test_every_channel_has_endpoints_below_the_prefix(app: Quart) -> None:
     assert endpoints(app) == {
         "sse.connect": "/live",
         "sse.static": "/live/~static/<path:filename>",
+        "sse.publish": "/live/~publish",
         "sse.board.stream": "/live/board",
         "sse.board.fragment": "/live/~/<fragment>/board",
     }

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from quart import Quart, abort, request
 from quart.testing import QuartClient
+from werkzeug.datastructures import Headers
 
 from quart_sse import SSE, DeclarationError
 from tests.support.sites import Site, heard, serving
@@ -31,13 +32,13 @@ def site() -> Site:
 
 async def post(
     app: Quart, told: object, headers: Mapping[str, str] = KEY, method: str = "POST"
-) -> tuple[int, dict[str, Any], Mapping[str, str]]:
+) -> tuple[int, dict[str, Any], Headers]:
     """Send JSON, and return status, answer and headers."""
     data = told if isinstance(told, bytes) else json.dumps(told).encode()
     headers = {"Content-Type": "application/json", **headers}
     client = QuartClient(app)
     answer = await client.open(URL, method=method, data=data, headers=headers)
-    return answer.status_code, json.loads(await answer.get_data()), dict(answer.headers)
+    return answer.status_code, json.loads(await answer.get_data()), answer.headers
 
 
 async def test_event_is_published_as_by_the_app(site: Site) -> None:
