@@ -4,7 +4,7 @@ import heapq
 import os
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ..error_log import OnceLog
@@ -192,16 +192,19 @@ class MemoryBroker(Broker):
         text, expires = self._texts.get(reference, ("", 0.0))
         return text if expires > self._clock() else None
 
-    async def enter(self, topic: str, members: Mapping[str, str]) -> None:
+    async def enter(self, members: Mapping[str, Mapping[str, str]]) -> None:
         """Record that connections are present."""
-        self._present.setdefault(topic, {}).update(members)
+        for topic, entering in members.items():
+            self._present.setdefault(topic, {}).update(entering)
 
-    async def exit(self, topic: str, member: str) -> None:
-        """Record that a connection has left."""
-        members = self._present.get(topic, {})
-        members.pop(member, None)
-        if not members:
-            self._present.pop(topic, None)
+    async def exit(self, members: Mapping[str, Collection[str]]) -> None:
+        """Record that connections have left."""
+        for topic, leaving in members.items():
+            present = self._present.get(topic, {})
+            for member in leaving:
+                present.pop(member, None)
+            if not present:
+                self._present.pop(topic, None)
 
     async def present(self, topic: str) -> Mapping[str, str]:
         """Return connection id -> identity for all that are present."""

@@ -57,14 +57,14 @@ class Processes:
         """
         if self.own is not None:
             told = asdict(self.own)
-            await self._broker.enter(PROCESSES, {told.pop("id"): json.dumps(told)})
+            await self._broker.enter({PROCESSES: {told.pop("id"): json.dumps(told)}})
 
     async def end(self) -> None:
         """Leave the list. If the broker is away, the entry expires by itself."""
         own, self.own = self.own, None
         if own is not None:
             with contextlib.suppress(BrokerUnavailable):
-                await self._broker.exit(PROCESSES, own.id)
+                await self._broker.exit({PROCESSES: [own.id]})
 
     async def live(self) -> list[Process]:
         """Return the live processes, ordered by host and process id.

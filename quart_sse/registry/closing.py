@@ -98,7 +98,7 @@ class Closing:
             for topic in topics:
                 closed = [each for each in some if await self._close(each, topic)]
                 if closed:
-                    await self._presence.withdraw(topic, closed)
+                    self._presence.withdraw(topic, closed)
             for connection in some:
                 if connection.is_empty:
                     self._changes.end(connection, Ending.CLOSED)

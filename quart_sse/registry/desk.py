@@ -136,7 +136,7 @@ class Desk:
         connection = self.connections.get(id)
         if is_changed and connection is not None:
             self._hooks.note(connection)
-            await self._presence.join(topic, connection)
+            self._presence.join(topic, connection)
         return is_changed
 
     async def unsubscribe(self, id: str, topic: Topic) -> bool:
@@ -148,7 +148,7 @@ class Desk:
         connection = self.connections.get(id)
         if is_changed and connection is not None:
             self._hooks.note(connection)
-            await self._presence.withdraw(topic, [connection])
+            self._presence.withdraw(topic, [connection])
         return is_changed
 
     async def close(self, id: str, retry: float | None = None) -> bool:

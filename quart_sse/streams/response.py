@@ -233,7 +233,7 @@ class Streams:
             self._hub.changes.apply(connection)
             connection.is_open = not connection.is_ended
             self._hooks.note(connection)
-            await self._presence.enter(connection)
+            self._presence.enter(connection)
         except BrokerUnavailable as error:
             # No warning: the broker has logged one, and each reconnecting client logs this line.
             logger.info(

@@ -35,8 +35,8 @@ CALLS = [
     commands.publish(NAMES, REQUEST, a_message(Kind.REFRESH), KEEP),
     commands.publish(NAMES, REQUEST, a_message(Kind.CONTROL, ""), KEEP),
     commands.resume(NAMES, REQUEST, {TOPIC: Start(None, frozenset(), KEEP)}, 10),
-    commands.enter(NAMES, TOPIC, {"c": "ada"}),
-    commands.exit(NAMES, TOPIC, "c"),
+    *commands.enter(NAMES, {TOPIC: {"c": "ada"}}),
+    *commands.exit(NAMES, {TOPIC: ["c"]}),
     commands.present(NAMES, ""),
 ]
 
@@ -126,8 +126,8 @@ def test_resume_asks_for_events_of_topics_that_have_some() -> None:
 @pytest.mark.parametrize(
     ("call", "arguments"),
     [
-        (commands.enter(NAMES, "t", {"c": "ada", "d": "bob"}), [2, "c", "ada", "d", "bob"]),
-        (commands.exit(NAMES, "t", "c"), [0, "c"]),
+        (*commands.enter(NAMES, {"t": {"c": "ada", "d": "bob"}}), [2, "c", "ada", "d", "bob"]),
+        (*commands.exit(NAMES, {"t": ["c"]}), [0, "c"]),
         (commands.present(NAMES, "t"), [0]),
     ],
 )
@@ -137,6 +137,29 @@ def test_presence_tells_who_enters_before_who_leaves(
     """The number of those who enter parts them from those who leave."""
     assert call.keys == [f"{TAG}:expiries:t", f"{TAG}:members:t"]
     assert call.arguments == [commands.PRESENT_MS, *arguments]
+
+
+def test_presence_of_many_is_parted_into_calls_and_round_trips() -> None:
+    """No script keeps Redis for long, and no round trip carries without bound."""
+    many = {str(number): "+ada" for number in range(1_200)}
+    members = {"crowd": many, **{f"t{number}": {"c": "+ada"} for number in range(3_000)}}
+
+    entering = commands.enter(NAMES, members)
+    trips = list(commands.trips(entering))
+
+    assert [call.arguments[1] for call in entering[:3]] == [500, 500, 200]
+    named = {name: who for call in entering[:3] for name, who in pairs(call.arguments[2:])}
+    assert named == many
+    assert [call for trip in trips for call in trip] == entering
+    assert len(trips) == 3
+    leaving = commands.exit(NAMES, members)
+    assert [name for call in leaving[:3] for name in call.arguments[2:]] == [*many]
+    assert len(leaving) == 3 + 3_000
+    assert list(commands.trips([])) == []
+
+
+def pairs(texts: list[str]) -> list[tuple[str, str]]:
+    return list(zip(texts[::2], texts[1::2], strict=True))
 
 
 def test_text_is_kept_for_at_least_the_time_that_was_asked_for() -> None:

@@ -16,6 +16,7 @@ ORDER = [
     "errors",
     "error_log",
     "serving_loop",
+    "background",
     "release",
     "config",
     "wire",

@@ -258,7 +258,7 @@ async def check_nothing_is_left(state: Services, where: str) -> None:
     assert not any(left.values()), (where, left)
     assert state.connections.emptied.is_set()
     await leave_in_peace(state)
-    assert not state.presence._departed
+    assert not state.presence._members._departed
     assert not hub.subscribers, where
     assert not any(each._shared for each in hub._roots.values()), where
     for topic in TOPICS:

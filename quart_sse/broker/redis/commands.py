@@ -3,8 +3,8 @@
 Any link to Redis can therefore use them, awaited or blocking.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from ...wire import Id
 from ..messages import Keep, Kind, Message
@@ -14,9 +14,14 @@ from .script import Script, ScriptCall
 
 #: Lifetime of a presence entry that its process does not renew, in milliseconds.
 PRESENT_MS = 60_000
+#: Most connections that one call names: a script keeps all others waiting while it runs.
+MOST_MEMBERS = 500
+#: Most arguments in one round trip; each call has two beside its connections.
+MOST_OF_TRIP = 5_000
 #: Asks which server this is and whether it may evict keys; :func:`read_info` parses the answer.
 INFO = ("INFO",)
 
+Item = TypeVar("Item")
 
 _PUBLISH, _CHANGE, _RESUME = (Script("prelude", name) for name in ("publish", "change", "resume"))
 _PRESENT = Script("present")
@@ -182,21 +187,46 @@ def read_text(answer: bytes | None) -> str | None:
 # -- presence --------------------------------------------------------------------------------------
 
 
-def enter(names: Names, topic: str, members: Mapping[str, str]) -> ScriptCall:
-    """Return the call that records that connections are present, or renews the record.
+def enter(names: Names, members: Mapping[str, Mapping[str, str]]) -> list[ScriptCall]:
+    """Return the calls that record that connections are present, or renew the records.
 
     Args:
         names: Names of keys.
-        topic: The topic's name; "" for the list of processes.
-        members: Connection id -> its identity.
+        members: Topic -> connection id -> its identity; the topic "" is the list of processes.
     """
-    pairs = [text for pair in members.items() for text in pair]
-    return _presence(names, topic, len(members), *pairs)
+    calls = []
+    for topic, entering in members.items():
+        for some in _parts(list(entering.items())):
+            texts = [text for pair in some for text in pair]
+            calls.append(_presence(names, topic, len(some), *texts))
+    return calls
 
 
-def exit(names: Names, topic: str, member: str) -> ScriptCall:
-    """Return the call that records that a connection has left a topic."""
-    return _presence(names, topic, 0, member)
+def exit(names: Names, members: Mapping[str, Collection[str]]) -> list[ScriptCall]:
+    """Return the calls that record that connections have left topics."""
+    return [
+        _presence(names, topic, 0, *some)
+        for topic, leaving in members.items()
+        for some in _parts(list(leaving))
+    ]
+
+
+def _parts(items: list[Item]) -> list[list[Item]]:
+    return [items[begin : begin + MOST_MEMBERS] for begin in range(0, len(items), MOST_MEMBERS)]
+
+
+def trips(calls: Iterable[ScriptCall]) -> Iterator[list[ScriptCall]]:
+    """Yield the calls of one round trip after the other, each of a bounded size."""
+    trip: list[ScriptCall] = []
+    size = 0
+    for call in calls:
+        if trip and size + len(call.arguments) > MOST_OF_TRIP:
+            yield trip
+            trip, size = [], 0
+        trip.append(call)
+        size += len(call.arguments)
+    if trip:
+        yield trip
 
 
 def present(names: Names, topic: str) -> ScriptCall:

@@ -92,20 +92,21 @@ class Link:
             lane = self._lanes[loop] = _Lane(self._new_pool(), self._timeout)
         return lane
 
-    async def call(self, call: ScriptCall) -> Any:
-        """Run a script once.
+    async def call(self, *calls: ScriptCall) -> Any:
+        """Run a script once, or several calls of one script in one round trip.
 
         Args:
-            call: The script, its keys and its arguments.
+            calls: The script, its keys and its arguments. Only calls that do no harm if they are
+                repeated may go together.
 
         Returns:
-            The script's answer.
+            The script's answer; of several calls that of the last.
 
         Raises:
-            BrokerUnavailable: If the script did not run, or if it may have run and its answer was
+            BrokerUnavailable: If a script did not run, or if it may have run and its answer was
                 lost (``maybe_published`` is true).
         """
-        return await self._once(*call.command, load=call.load)
+        return await self._once(*(call.command for call in calls), load=calls[0].load)
 
     async def ask(self, *command: str) -> Any:
         """Run a command that does no harm if the caller repeats it.
@@ -119,14 +120,16 @@ class Link:
         Raises:
             BrokerUnavailable: If the answer did not arrive.
         """
-        return await self._once(*command)
+        return await self._once(command)
 
-    async def _once(self, *command: Any, load: tuple[str, ...] = ()) -> Any:
+    async def _once(self, *commands: tuple[Any, ...], load: tuple[str, ...] = ()) -> Any:
         lane = self._lane()
         async with lane.turns.turn():
-            return await self._take_turn(lane, command, load)
+            return await self._take_turn(lane, commands, load)
 
-    async def _take_turn(self, lane: _Lane, command: tuple[Any, ...], load: tuple[str, ...]) -> Any:
+    async def _take_turn(
+        self, lane: _Lane, commands: tuple[tuple[Any, ...], ...], load: tuple[str, ...]
+    ) -> Any:
         is_sent = False
         connection: AbstractConnection | None = None
         try:
@@ -135,12 +138,12 @@ class Link:
                     connection = await lane.pool.get_connection()  # type: ignore[no-untyped-call]
                 is_sent = True
                 try:
-                    answer = await _exchange(connection, command)
+                    answer = await _exchange(connection, *commands)
                 except NoScriptError:
                     is_sent = False
                     await _exchange(connection, load)
                     is_sent = True
-                    answer = await _exchange(connection, command)
+                    answer = await _exchange(connection, *commands)
             lane.turns.answered()
             return answer
         except (ResponseError, BusyLoadingError) as error:
@@ -194,12 +197,28 @@ class Link:
         self._lanes = {}
 
 
-async def _exchange(connection: AbstractConnection, command: tuple[Any, ...]) -> Any:
+async def _exchange(connection: AbstractConnection, *commands: tuple[Any, ...]) -> Any:
+    """Send commands at once, and return the answer to the last of them.
+
+    Raises:
+        RedisError: The first refusal among the answers, of which all have been read then.
+    """
     task = asyncio.current_task()
     cancels = task.cancelling() if task is not None else 0
     with closed_is_an_error():
-        await connection.send_command(*command)
+        if len(commands) == 1:
+            await connection.send_command(*commands[0])
+        else:
+            await connection.send_packed_command(connection.pack_commands(commands))
         # redis-py writes within asyncio.wait_for, which loses a cancellation on Python 3.11.
         if task is not None and task.cancelling() > cancels:
             raise asyncio.CancelledError
-        return await connection.read_response()
+        refused: RedisError | None = None
+        for _ in commands:
+            try:
+                answer = await connection.read_response()
+            except (ResponseError, BusyLoadingError) as error:
+                refused = refused or error
+        if refused is not None:
+            raise refused
+        return answer

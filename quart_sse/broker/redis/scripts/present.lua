@@ -2,7 +2,7 @@
 -- KEYS: expiries (sorted set), members (hash)
 -- ARGV: lifetime of an entry (ms), how many enter, then of each the member and who it is,
 --       then the members that leave
--- Returns: member, who, member, who ...
+-- Returns: member, who, member, who ...; nothing if any enter or leave
 local time = redis.call("TIME")
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local lifetime, entering = tonumber(ARGV[1]), tonumber(ARGV[2])
@@ -20,4 +20,4 @@ for _, member in ipairs(redis.call("ZRANGEBYSCORE", KEYS[1], "-inf", now)) do
 end
 redis.call("PEXPIRE", KEYS[1], lifetime)
 redis.call("PEXPIRE", KEYS[2], lifetime)
-return redis.call("HGETALL", KEYS[2])
+return #ARGV > 2 and {} or redis.call("HGETALL", KEYS[2])
