@@ -136,6 +136,8 @@ class Config:
     debounce: float = _key(0.1, "a number of seconds, 0 or more", _seconds(0))
     #: Time limit of the render of a shared fragment, in seconds; a cancelled render is retried.
     render_timeout: float = _key(30.0, "a number of seconds, more than 0", _seconds(0.01))
+    #: Most shared fragments that one process renders at once.
+    max_renders: int = _key(32, "a whole number, 1 or more", _int(1))
 
     #: Interval in which an idle stream sends its position, in seconds; nginx closes streams that
     #: are silent for 60 s (``proxy_read_timeout``).
@@ -176,6 +178,9 @@ class Config:
     token_max_lifetime: float = _key(604800.0, "a number of seconds, at least 1", _seconds(1))
     #: Limit of topics per connect element. A page that shows more is an error.
     max_topics: int = _key(128, "a whole number, 1 or more", _int(1))
+    #: Limit of topics per URL in lists that no page of the app has written. Without a secret key
+    #: these cannot be told from others, so the limit holds for each list.
+    max_unsigned_topics: int = _key(16, "a whole number, 1 or more", _int(1))
     #: Limit of tokens per URL; tabs that share a connection have one token each.
     max_tokens: int = _key(16, "a whole number, 1 or more", _int(1))
     #: Limit of a query string, in bytes. The broker keeps lists of topics that are too long for it.

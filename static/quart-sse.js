@@ -50,7 +50,7 @@
  */
 
 (() => {
-  const MAX_SHARES = 12; // on one connection, and bytes of its query; the server takes a few more
+  const MAX_SHARES = 8; // on one connection, and bytes of its query; the server takes no more topics
   const MAX_BYTES = 5000;
   const MAX_MESSAGES = 300; // that a page remembers
   const DEBOUNCE = 30; // ms in which tabs that open or close together replace the stream once

@@ -16,7 +16,7 @@ from ..channels import AppChannels
 from ..config import Config
 from ..errors import ConfigError
 from ..wire import Position
-from .tokens import KEPT, UNSIGNED, Signer, write_topics
+from .tokens import KEPT, Signer, write_topics
 
 #: Length from which a list of public topics is signed, too, in characters: signing compresses it.
 LONG = 2048
@@ -122,7 +122,8 @@ class ConnectElements:
 
         The token is signed if a channel is private or the page has no topic. If the app has a
         secret key, it is also signed for a user who is signed in, whose events the page is sent,
-        and if the list is long enough to be compressed. A token that exceeds the URL's room even so
+        and if the list is long enough to be compressed. Any other only tells that a page has
+        written it, so that equal pages stay equal. A token that exceeds the URL's room even so
         becomes a reference to a list that the broker keeps.
 
         Args:
@@ -134,7 +135,8 @@ class ConnectElements:
                 for a new page.
 
         Raises:
-            ConfigError: If the page shows more than ``QUART_SSE_MAX_TOPICS`` topics.
+            ConfigError: If the page shows more than ``QUART_SSE_MAX_TOPICS`` topics, or in an app
+                without a secret key more than ``QUART_SSE_MAX_UNSIGNED_TOPICS``.
             BrokerUnavailable: If the list must be kept at the broker, and the broker is away.
             MissingSecretKeyError: If the token must be signed, and the app has no secret key.
 
@@ -142,12 +144,7 @@ class ConnectElements:
             ``await elements.make({"board": ["list"]}, root="", identity="7")``
         """
         config, signer = self._config, self._signer
-        if len(topics) > config.max_topics:
-            raise ConfigError(
-                "QUART_SSE_MAX_TOPICS",
-                config.max_topics,
-                f"at least {len(topics)}, the number of topics on this page; or show fewer topics",
-            )
+        self._check(len(topics))
         page = secrets.token_urlsafe(9)
         shown = {topic: frozenset(names) for topic, names in topics.items()}
         text = write_topics(shown)
@@ -156,11 +153,27 @@ class ConnectElements:
             or self._channels.is_private(shown)
             or (signer.has_key and (identity is not None or len(text) > LONG))
         )
-        token = signer.sign(text, identity, page, first) if is_signed else UNSIGNED + text
+        token = signer.sign(text, identity, page, first) if is_signed else signer.vouch(text)
         if len(token) > config.max_query - MARGIN:
             kept = KEPT + await self._broker.keep_text(text, config.token_lifetime)
-            token = signer.sign(kept, identity, page, first) if is_signed else UNSIGNED + kept
+            token = signer.sign(kept, identity, page, first) if is_signed else signer.vouch(kept)
         template = _HTMX_4 if config.htmx == 4 else _HTMX_2
         key = key or self.key(shown, identity if is_signed else None)
         url = f"{root}{config.url_prefix}?t={quote(token, safe='~')}&k={key}"
         return ConnectElement(page, template, url, key, token, is_signed)
+
+    def _check(self, number: int) -> None:
+        """Check the number of a page's topics, of which nothing would say why it stays still.
+
+        Raises:
+            ConfigError: If there are too many.
+        """
+        config = self._config
+        key, most, remedy = "QUART_SSE_MAX_TOPICS", config.max_topics, "show fewer topics"
+        if not self._signer.has_key and config.max_unsigned_topics < most:
+            key, most = "QUART_SSE_MAX_UNSIGNED_TOPICS", config.max_unsigned_topics
+            remedy = "set app.secret_key"
+        if number > most:
+            raise ConfigError(
+                key, most, f"at least {number}, the number of topics on this page; or {remedy}"
+            )

@@ -137,6 +137,11 @@ class Gate:
             )
             raise Refusal(Ending.ERROR) from error
 
+    @property
+    def can_sign(self) -> bool:
+        """Whether the app has a secret key, by which it knows the lists of its own pages."""
+        return self._signer.has_key
+
     async def verify(self, text: str, identity: str | None) -> Token | None:
         """Return a verified token; the list of topics replaces a reference to one at the broker.
 

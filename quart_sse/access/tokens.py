@@ -18,6 +18,9 @@ logger: logging.Logger = logging.getLogger("quart_sse")
 UNSIGNED = "~"
 #: Prefix of a reference to a list of topics that the broker keeps.
 KEPT = "&"
+#: Prefix of the last part of an unsigned list that a page of the app has written. No channel's name
+#: begins with it, so other releases take that part for a topic that does not exist.
+VOUCHED = "~"
 
 
 def write_topics(topics: Mapping[str, Iterable[str]]) -> str:
@@ -62,6 +65,8 @@ class Token(NamedTuple):
         reference: Key of the list at the broker; ``""`` if ``topics`` has the list.
         is_bound: Whether the token is signed for one identity.
         first: Time at which the page's first token was signed, in seconds since 1970.
+        is_vouched: Whether a page of the app has written the list, for whomever. It then may be
+            longer than one that anybody could write, and grants nothing.
     """
 
     topics: Mapping[str, frozenset[str]]
@@ -72,6 +77,7 @@ class Token(NamedTuple):
     reference: str = ""
     is_bound: bool = False
     first: float = 0.0
+    is_vouched: bool = False
 
     @property
     def is_good(self) -> bool:
@@ -159,6 +165,25 @@ class Signer:
         since = [] if first is None else [int(first)]
         return str(self._serializer().dumps([topics, bound, page, *since]))
 
+    def vouch(self, topics: str) -> str:
+        """Return an unsigned token that tells that a page of the app has written its list.
+
+        It holds no time and no name of the page, so equal pages are equal and caches may keep them.
+        Without a secret key it is an unsigned token like any other.
+
+        Args:
+            topics: A list from :func:`write_topics`, or ``KEPT`` and the reference of one.
+        """
+        if not self.has_key:
+            return UNSIGNED + topics
+        return f"{UNSIGNED}{topics} {VOUCHED}{_digest(self._keys()[-1], 'topics', topics)}"
+
+    def _is_vouched(self, topics: str, signature: str) -> bool:
+        return self.has_key and any(
+            hmac.compare_digest(signature.encode(), _digest(key, "topics", topics).encode())
+            for key in self._keys()
+        )
+
     def verify(self, text: str, identity: str | None) -> Token | None:
         """Return a token as it counts for one client.
 
@@ -173,8 +198,11 @@ class Signer:
             The token, which may be unsigned or expired; None if its signature is not the app's.
         """
         if text.startswith(UNSIGNED):
-            topics, reference = _read(text[1:])
-            return Token(topics, "", self._clock(), False, False, reference)
+            listed, _, signature = text[1:].rpartition(f" {VOUCHED}")
+            is_vouched = bool(listed) and self._is_vouched(listed, signature)
+            topics, reference = _read(listed if is_vouched else text[1:])
+            now = self._clock()
+            return Token(topics, "", now, False, False, reference, is_vouched=is_vouched)
         if not self.has_key:
             return None
         try:
@@ -189,7 +217,7 @@ class Signer:
         read, reference = _read(topics)
         is_expired = now - issued > self._lifetime or now - first > self._max_lifetime
         is_bound = bound is not None
-        return Token(read, page, issued, is_own, is_expired, reference, is_bound, first)
+        return Token(read, page, issued, is_own, is_expired, reference, is_bound, first, True)
 
     def age(self, token: Token) -> float:
         """Return the age of a token, in seconds since it was signed."""

@@ -14,6 +14,7 @@ from .metadata import Metadata, metadata_of
 from .outgoing import Outgoing
 from .page import Page
 from .rendered import FragmentSpec, Inside, Rendered, renderer_of
+from .slots import carry
 
 __all__ = [
     "Batch",
@@ -31,6 +32,7 @@ __all__ = [
     "Personal",
     "Rendered",
     "Subscription",
+    "carry",
     "id_of",
     "metadata_of",
     "process_of",

@@ -9,6 +9,7 @@ from ..error_log import ErrorLog
 from ..errors import RenderError
 from ..wire import ZERO, Id, member_key
 from .rendered import FragmentSpec, Rendered, next_number, renderer_of
+from .slots import Turn
 
 #: Retry delay of a renderer that raised, in seconds; it doubles with each failure, up to the last.
 FIRST_RETRY = 1.0
@@ -36,6 +37,9 @@ class Home(Protocol):
 
     def is_viewed(self, shared: "SharedFragment") -> bool:
         """Whether a page shows the fragment."""
+
+    def turn(self, cause: str, is_urgent: bool) -> Turn:
+        """Return the turn of a render; see ``Slots.turn``."""
 
 
 class SharedFragment:
@@ -89,6 +93,8 @@ class SharedFragment:
         self._task: asyncio.Task[None] | None = None
         self._nudge = asyncio.Event()
         self._is_urgent = False  #: a page waits for the HTML, so the debounce is skipped
+        self._cause = ""  #: id of the connection for which alone the next render is
+        self._turn: Turn | None = None  #: that waits for a slot, or renders
         self.debounced_until: float = 0.0  #: loop time
         self._not_before = 0.0  #: loop time of the debounce's end, or of the next retry
         self._failures = 0
@@ -124,6 +130,7 @@ class SharedFragment:
             return  # already rendered, for a viewer that knew the change earlier
         if self.is_viewed():
             self._floor_next = seen if self._floor_next is None else self._floor_next
+            self._cause = ""
             self._start()
 
     def push(self, id: Id, html: str) -> None:
@@ -174,9 +181,16 @@ class SharedFragment:
         is_new = self.version >= max(needed, self.requested)
         return is_new and self.rendered is not None and self.rendered.number > self._outdated
 
-    def require(self, needed: Id) -> None:
-        """Render for a viewer that lacks the change ``needed``."""
+    def require(self, needed: Id, cause: str = "") -> None:
+        """Render for a viewer that lacks the change ``needed``.
+
+        Args:
+            needed: Id of the change.
+            cause: Id of the viewer's connection.
+        """
         self.requested = max(self.requested, needed)
+        if self._task is None:
+            self._cause = cause
         self.rerender()
 
     def rerender(self) -> None:
@@ -209,6 +223,8 @@ class SharedFragment:
         self._start()
         if is_urgent:
             self._is_urgent = True
+            if self._turn is not None:
+                self._turn.hurry()
         # A call that is not urgent wakes the task, too: it need not wait for a retry.
         self._nudge.set()
         return await waiter
@@ -248,10 +264,12 @@ class SharedFragment:
         try:
             while self._is_wanted():
                 await self._pause()
-                if self._is_wanted():
-                    await self._render_once()
+                self._turn, self._cause = self._home.turn(self._cause, self._is_urgent), ""
+                async with self._turn:
+                    if self._is_wanted():
+                        await self._render_once()
         finally:
-            self._task = None
+            self._task = self._turn = None
 
     async def _pause(self) -> None:
         """Wait for the debounce or the next retry; waiting callers shorten the pause."""

@@ -9,6 +9,7 @@ from ..error_log import ErrorLog
 from ..wire import ZERO, member_key
 from .fragment import SharedFragment
 from .rendered import FragmentSpec, Rendered
+from .slots import Slots, Turn
 
 
 class Renderer(Protocol):
@@ -68,6 +69,7 @@ class Fragments:
         renderer: Renders the fragments.
         delivery: Sends their HTML to pages.
         errors: Log for exceptions of renderers.
+        slots: Bound how many renders run at once.
     """
 
     def __init__(
@@ -78,8 +80,10 @@ class Fragments:
         renderer: Renderer,
         delivery: Delivery,
         errors: ErrorLog,
+        slots: Slots,
     ) -> None:
         self.root = root
+        self._slots = slots
         self._others = others
         self._debounce = debounce
         self._renderer = renderer
@@ -253,6 +257,10 @@ class Fragments:
     def is_viewed(self, shared: SharedFragment) -> bool:
         """Whether a page below the root path shows a fragment."""
         return self._delivery.is_viewed(shared.topic, shared.spec.name, self.root)
+
+    def turn(self, cause: str, is_urgent: bool) -> Turn:
+        """Return the turn of a render; see ``Slots.turn``."""
+        return self._slots.turn(cause, is_urgent=is_urgent)
 
     def abandon(self) -> None:
         """Let no fragment render any more, in a loop that may go on all the same."""

@@ -30,6 +30,7 @@ from .rendered import FragmentSpec, Rendered
 from .replays import Replays, missed, unrecorded
 from .resume import Declared, Resumer
 from .roots import Roots
+from .slots import Slots, waiting
 from .subscribers import Subscribers, TopicSubscribers
 
 logger: logging.Logger = logging.getLogger("quart_sse")
@@ -113,7 +114,9 @@ class Hub:
             self._delivery,
             config.join_timeout,
         )
-        self._roots = Roots(config.debounce, renderer, self._delivery, errors)
+        self._roots = Roots(
+            config.debounce, renderer, self._delivery, errors, Slots(config.max_renders)
+        )
         self._replays = Replays(broker, config.replay_events, config.replay_bytes)
         self._resumer = Resumer(self._progress, self._roots, declared, self._delivery, errors)
 
@@ -230,7 +233,8 @@ class Hub:
                 topic, spec, is_kept=lambda: topic in self.subscribers, is_urgent=is_urgent
             )
 
-        return await self._serving.run(render)
+        async with waiting():
+            return await self._serving.run(render)
 
     def nested(self, topic: str, fragment: str) -> frozenset[tuple[str, str]]:
         """Return (topic, fragment) of the fragments inside a shared one, by the renders of here."""

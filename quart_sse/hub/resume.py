@@ -221,7 +221,7 @@ class Resumer:
         # A running render may be older than the page, or than a fragment inside.
         is_early = is_ahead or (is_hiding and not is_current)
         joining.missing[shared.key] = Missing(needed, next_number() if is_early else 0)
-        shared.require(needed)
+        shared.require(needed, joining.connection.id)
         return None
 
     def _start_clocks(self, joining: Joining) -> None:

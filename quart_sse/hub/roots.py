@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from ..error_log import ErrorLog
 from ..errors import RenderError
 from .fragments import Delivery, Fragments, Renderer
+from .slots import Slots
 
 #: Largest number of root paths that a process serves at the same time.
 MOST = 4
@@ -22,12 +23,19 @@ class Roots(dict[str, Fragments]):
         renderer: Renders fragments.
         delivery: Sends their HTML to pages.
         errors: Log for exceptions of renderers.
+        slots: Bound how many renders of the process run at once.
     """
 
     def __init__(
-        self, debounce: float, renderer: Renderer, delivery: Delivery, errors: ErrorLog
+        self,
+        debounce: float,
+        renderer: Renderer,
+        delivery: Delivery,
+        errors: ErrorLog,
+        slots: Slots,
     ) -> None:
         super().__init__()
+        self._slots = slots
         self._debounce = debounce
         self._renderer = renderer
         self._delivery = delivery
@@ -59,7 +67,13 @@ class Roots(dict[str, Fragments]):
             )
         if root not in self:
             self[root] = Fragments(
-                root, self, self._debounce, self._renderer, self._delivery, self._errors
+                root,
+                self,
+                self._debounce,
+                self._renderer,
+                self._delivery,
+                self._errors,
+                self._slots,
             )
         return self[root]
 
@@ -106,6 +120,7 @@ class Roots(dict[str, Fragments]):
         """Forget all fragments, and count no connection any more."""
         for fragments in self.values():
             fragments.abandon()
+        self._slots.clear()
         self.clear()
         self._pages.clear()
 

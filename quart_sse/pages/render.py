@@ -19,7 +19,7 @@ from ..channels import AppChannels
 from ..error_log import OnceLog
 from ..errors import FragmentError, RenderError, SSEError
 from ..host import Exchange, Host
-from ..hub import Rendered
+from ..hub import Rendered, carry
 from ..wire import check_html, declared_name, member_key
 from .page_request import Pages
 
@@ -164,7 +164,9 @@ class Renderer:
         path = self._channels.fragment_path(topic, values, fragment)
         work = self._host.render(path, root, exchange, function)
         loop = asyncio.get_running_loop()
-        task = loop.create_task(work, context=contextvars.Context())
+        context = contextvars.Context()
+        carry(context)
+        task = loop.create_task(work, context=context)
         slow = loop.call_later(min(SLOW, self._timeout / 2), self._say_slow, topic, fragment)
         try:
             async with asyncio.timeout(self._timeout):

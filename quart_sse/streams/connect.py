@@ -25,6 +25,11 @@ from .starts import find_audiences, find_starts
 logger: logging.Logger = logging.getLogger("quart_sse")
 
 
+#: Most topics of one stream, as a multiple of those of one token; our script shares one among as
+#: many tokens.
+SHARED = 8
+
+
 class StreamEndpoints:
     """Answers requests for streams, for one app.
 
@@ -195,9 +200,7 @@ class StreamEndpoints:
             tokens = await self._verified(texts, identity)
             if topic is not None:
                 tokens = [_narrow(tokens[0] if tokens else None, topic, fragments)]
-            # The limit is per token: tabs that share a stream do not know each other's topics.
-            if any(token and len(token.topics) > self._config.max_topics for token in tokens):
-                raise Refusal(Ending.TOO_LONG)
+            self._check_topics([token for token in tokens if token is not None])
             admission = await self._admitted(tokens, topic, fragments)
             viewer = self._viewers.of(request, identity)
             viewer.metadata = await self._gate.metadata()
@@ -242,6 +245,27 @@ class StreamEndpoints:
             raise Refusal(Ending.TOO_LONG)
         if self._connections.is_full(id=id):
             raise Refusal(Ending.OVERLOADED)
+
+    def _check_topics(self, tokens: list[Token]) -> None:
+        """Refuse lists that are too long, before the app is asked about any topic of them.
+
+        Raises:
+            Refusal: ``TOO_LONG``.
+        """
+        config = self._config
+        listed = {topic for token in tokens for topic in token.topics}
+        open_ = [token.topics for token in tokens if not token.is_vouched]
+        if self._gate.can_sign:
+            unsigned = len({topic for topics in open_ for topic in topics})
+        else:
+            unsigned = max(map(len, open_), default=0)
+        # Tabs that share a stream do not know each other's topics; our script counts the tabs.
+        if (
+            any(len(token.topics) > config.max_topics for token in tokens)
+            or len(listed) > SHARED * config.max_topics
+            or unsigned > config.max_unsigned_topics
+        ):
+            raise Refusal(Ending.TOO_LONG)
 
     def _refuse_foreign(self, request: Request, allowed: tuple[str, ...]) -> None:
         """Refuse pages of other origins by a status: the middleware replaces no such answer.

@@ -9,15 +9,16 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 from quart import Quart, Response, abort, render_template_string, request, stream_template_string
 from quart.testing import QuartClient
 
-from quart_sse import SSE, AnswerError, Channel
+from quart_sse import SSE, AnswerError, Channel, ConfigError
 from quart_sse.host import KEY
 from tests.support.pages import MACROS, add_page
 from tests.support.streams import SSE_ACCEPT, client_of, connect_urls, open_stream, until
@@ -741,9 +742,11 @@ async def test_head_has_the_status_of_get(
 
 
 async def test_one_request_writes_one_traceback_for_each_fragment(
-    app: Quart, sse: SSE, caplog: pytest.LogCaptureFixture
+    app: Quart, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A stream of many topics whose renderers fail is one fault for each declared fragment."""
+    app.config |= {"QUART_SSE_MAX_UNSIGNED_TOPICS": 60, "QUART_SSE_PROBE": 0.1}
+    sse = SSE(app)
     board = sse.channel("board", "/board/<int:number>", public=True)
 
     def fail(number: int) -> str:
@@ -860,6 +863,73 @@ async def test_token_that_comes_many_times_costs_no_more_each_time(app: Quart, s
 
     assert often < 8 * once
     assert once < 0.1
+
+
+async def test_list_that_nobody_signed_is_short(app: Quart, sse: SSE) -> None:
+    """Else one request would ask the app about hundreds of topics; not one is asked about."""
+    asked: list[int] = []
+    guarded = sse.channel("guarded", "/guarded/<int:n>")
+
+    @guarded.authorize
+    def authorize(n: int) -> bool:
+        asked.append(n)
+        return False
+
+    lists = [f"t=~{'+'.join(f'guarded?n={n}' for n in range(at, at + 300))}" for at in (0, 300)]
+    for query in ("&".join(lists), lists[0], f"{lists[0]}+~{'0' * 24}"):
+        assert await first_of(QuartClient(app), f"/sse?{query}") == "sse-stop too-long"
+    assert asked == []
+    short = "+".join(f"guarded?n={n}" for n in range(16))
+    assert await first_of(QuartClient(app), f"/sse?t=~{short}") == "sse-stop refused"
+    assert asked == list(range(16))
+
+
+@pytest.mark.parametrize("has_key", [True, False])
+async def test_page_of_many_public_topics(app: Quart, sse: SSE, has_key: bool) -> None:
+    """With a key it is connected, may be kept by caches, and grants nothing by itself."""
+    cell = sse.channel("cell", "/cell/<int:n>", public=True)
+    cell.fragment("a")(lambda n: "x")
+    if not has_key:
+        app.secret_key = None
+
+    @app.get("/cells")
+    async def cells() -> str:
+        return await render_template_string(
+            '{% from "quart_sse/macros.html" import sse_connect %}{{ sse_connect(topics=topics) }}',
+            topics=[cell.topic(n=n) for n in range(100)],
+        )
+
+    client = QuartClient(app)
+    answer = await client.get("/cells")
+    if not has_key:
+        assert answer.status_code == 500
+        with pytest.raises(ConfigError, match=r"UNSIGNED_TOPICS.*at least 100.*secret_key"):
+            async with app.test_request_context("/cells"):
+                await cells()
+        return
+    (url,) = connect_urls(await answer.get_data(as_text=True))
+    assert "Cache-Control" not in answer.headers
+    assert await first_of(client, url) == "sse-open"
+    options = cell._declaration.options
+    cell._declaration.options = replace(options, public=False)
+    assert await first_of(client, url) == "sse-stop refused"
+
+
+async def test_stream_takes_eight_long_lists(app: Quart) -> None:
+    """As many as our script sends; what is beyond them nobody has asked for."""
+    app.config["QUART_SSE_MAX_TOPICS"] = 4
+    sse = SSE(app)
+    cell = sse.channel("cell", "/cell/<int:n>", public=True)
+    cell.fragment("a")(lambda n: "x")
+    signer = app.extensions[KEY].gate._signer
+    tokens = [
+        quote(signer.vouch(" ".join(f"cell?n={n}" for n in range(at, at + 4))), safe="~")
+        for at in range(0, 36, 4)
+    ]
+
+    for count, expected in ((8, "sse-open"), (9, "sse-stop too-long")):
+        query = "&".join(f"t={token}" for token in tokens[:count])
+        assert await first_of(QuartClient(app), f"/sse?{query}") == expected
 
 
 async def test_positions_of_a_url_are_read_once_for_all_its_topics(app: Quart, sse: SSE) -> None:

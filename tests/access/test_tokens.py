@@ -62,6 +62,7 @@ def test_token_carries_topics_and_page(identity: str | None) -> None:
         is_expired=False,
         is_bound=identity is not None,
         first=token.issued,
+        is_vouched=True,
     )
     assert before - 1 <= token.issued <= time.time()  # stamped with whole seconds
 
@@ -79,6 +80,29 @@ def test_any_topics_are_read_back(topics: dict[str, frozenset[str]], identity: s
     assert signed.topics == topics
     assert unsigned is not None
     assert unsigned.topics == topics
+
+
+@settings(deadline=None)
+@given(topics=SUBSCRIPTIONS.filter(bool), more=st.text(max_size=40))
+def test_list_that_a_page_has_written_is_told_from_others(
+    topics: dict[str, frozenset[str]], more: str
+) -> None:
+    """By any key of the app, and as long as nothing of it is changed; it grants nothing."""
+    one, renewed, other = signer(b"key"), signer(b"new", b"key"), signer(b"other")
+    text = one.vouch(write_topics(topics))
+
+    for each, is_vouched in ((one, True), (renewed, True), (other, False), (signer(), False)):
+        token = each.verify(text, "7")
+        assert token is not None
+        assert (token.is_vouched, token.is_signed, token.is_good) == (is_vouched, False, False)
+        assert (token.topics == topics) is is_vouched
+        assert token.topics.items() >= topics.items()
+    for changed in (f"{text}{more}x", f"~x {text[1:]}", text.replace(" ~", f"{more}! ~")):
+        token = one.verify(changed, None)
+        assert token is not None
+        assert not token.is_vouched
+    assert one.vouch(write_topics(topics)) == text
+    assert signer().vouch(write_topics(topics)) == UNSIGNED + write_topics(topics)
 
 
 def test_token_to_which_a_newer_release_has_added_is_read() -> None:

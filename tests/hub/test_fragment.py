@@ -11,6 +11,7 @@ from quart_sse.error_log import ErrorLog
 from quart_sse.hub import fragment as fragment_module
 from quart_sse.hub.fragment import SharedFragment
 from quart_sse.hub.rendered import FragmentSpec, Rendered
+from quart_sse.hub.slots import Slots, Turn
 from quart_sse.wire.position import ZERO, Id
 from tests.support.clock import Jump, all_quiet
 from tests.support.streams import until
@@ -57,6 +58,10 @@ class Stage:
         if self.error is not None:
             raise self.error
         return Rendered(f"<p>{data}</p>")
+
+    def turn(self, cause: str, is_urgent: bool) -> Turn:
+        """Let every render begin."""
+        return Slots(1).turn(cause)
 
     def deliver(self, shared: SharedFragment, is_wanted: bool) -> bool:
         """Note what viewers were sent."""

@@ -9,6 +9,7 @@ from quart_sse.error_log import ErrorLog
 from quart_sse.hub.fragment import SharedFragment
 from quart_sse.hub.fragments import Fragments, Whole
 from quart_sse.hub.rendered import FragmentSpec, Inside, Rendered
+from quart_sse.hub.slots import Slots
 from quart_sse.wire.naming import member_key
 
 TOPIC, OTHER = "news?room=1", "users"
@@ -19,7 +20,7 @@ class Shelf:
 
     def __init__(self) -> None:
         self.next: dict[tuple[str, str], Rendered] = {}  #: what the next render returns
-        self.fragments = Fragments("", {}, 0.0, self, self, ErrorLog())
+        self.fragments = Fragments("", {}, 0.0, self, self, ErrorLog(), Slots(4))
 
     async def render(self, topic: str, fragment: str, root: str) -> Rendered:
         """Return what the next render of a fragment returns."""

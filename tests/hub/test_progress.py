@@ -4,6 +4,7 @@ from quart_sse.error_log import ErrorLog
 from quart_sse.hub.fragment import SharedFragment
 from quart_sse.hub.progress import Progress
 from quart_sse.hub.rendered import FragmentSpec, Rendered
+from quart_sse.hub.slots import Slots, Turn
 from quart_sse.wire.position import Id, Position
 from tests.support.outgoing import at
 
@@ -25,6 +26,10 @@ class Shelf:
     def is_viewed(self, shared: SharedFragment) -> bool:
         """Tell whether a page shows the fragment."""
         return self.has_viewers
+
+    def turn(self, cause: str, is_urgent: bool) -> Turn:
+        """Let every render begin."""
+        return Slots(1).turn(cause)
 
 
 def behind(progress: Progress, name: str, since: Id, shelf: Shelf) -> SharedFragment:

@@ -50,8 +50,9 @@ from tests.support.streams import Stream, open_stream
 def topics_of(element: Tag) -> dict[str, frozenset[str]]:
     """Return the topics in the URL of a page whose channels are all public."""
     (token,) = parse_qs(urlsplit(url_of(element)).query)["t"]
-    assert token.startswith("~")
-    return read_topics(token[1:])
+    listed, _, signature = token.partition(" ~")
+    assert (listed[0], len(signature)) == ("~", 24)
+    return read_topics(listed[1:])
 
 
 @asynccontextmanager

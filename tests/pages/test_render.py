@@ -31,7 +31,7 @@ from quart.testing import QuartClient
 from quart_sse import SSE, FragmentError, RenderError
 from quart_sse.channels.channel import Channel
 from tests.support.pages import LIST, MACROS, add_page, get_page, get_text, next_html, viewing
-from tests.support.streams import until
+from tests.support.streams import open_stream, until
 
 
 def add_template(app: Quart, name: str, source: str) -> None:
@@ -764,6 +764,64 @@ async def test_declared_fragment_of_another_topic_is_kept_current(app: Quart, ss
         sent = await next_html(stream)
 
     assert sent == ("rooms.count?room=7", "7")
+
+
+async def test_as_many_outer_renders_as_slots_do_not_wait_for_ever(app: Quart) -> None:
+    """A render holds no slot while it waits for the one inside; also in three levels at once."""
+    app.config |= {"QUART_SSE_MAX_RENDERS": 2, "QUART_SSE_DEBOUNCE": 0}
+    cells = SSE(app).channel("cells", "/cells/<int:n>", public=True)
+    running: list[int] = []
+    most = 0
+
+    async def render(n: int, inner: str) -> str:
+        nonlocal most
+        running.append(n)
+        most = max(most, len(running))
+        await asyncio.sleep(0)
+        running.remove(n)
+        template = MACROS + inner
+        return await render_template_string(template, n=n)
+
+    for name, inner in (("a", "cells.b"), ("b", "cells.c"), ("c", "")):
+        macro = f'{{{{ sse_fragment("{inner}", n=n) }}}}' if inner else "{{ n }}"
+        cells.fragment(name)(lambda n, macro=macro: render(n, macro))
+    add_page(app, '{{ sse_fragment("cells.a", n=request.args.n|int) }}')
+    clients = [QuartClient(app) for _ in range(12)]
+
+    async with asyncio.timeout(10):
+        pages = await asyncio.gather(
+            *(get_text(client, f"/?n={n}") for n, client in enumerate(clients))
+        )
+
+    assert [n for n, page in enumerate(pages) if f">{n}</" not in page] == []
+    assert most == 2
+
+
+async def test_connection_of_many_fragments_renders_few_at_once(app: Quart) -> None:
+    """And a page that comes meanwhile does not wait for all of them."""
+    app.config |= {"QUART_SSE_MAX_RENDERS": 16, "QUART_SSE_DEBOUNCE": 0}
+    cells = SSE(app).channel("cells", "/cells/<int:n>", public=True)
+    begun: list[int] = []
+    gate = asyncio.Event()
+
+    @cells.fragment("a")
+    async def a(n: int) -> str:
+        begun.append(n)
+        if n < 100:
+            await gate.wait()
+        return f"cell {n}"
+
+    add_page(app, '{{ sse_fragment("cells.a", n=100) }}')
+    topics = "+".join(f"cells?n%3D{n}:a" for n in range(16))
+    async with open_stream(app, f"/sse?t=~{topics}&since=0") as stream:
+        await until(lambda: len(begun) == 2)
+        assert "cell 100" in await get_text(QuartClient(app))
+        assert begun[2:] == [100]
+        gate.set()
+        await until(lambda: len(begun) == 17)
+        seen = {(await stream.next("message")).data for _ in range(16)}
+
+    assert len(seen) == 16
 
 
 async def test_undeclared_fragment_of_another_topic_is_refused(app: Quart, sse: SSE) -> None:

@@ -40,7 +40,7 @@ ORDER = [
 ]
 #: The floors inside the hub, lowest first: a module imports from lower floors only.
 HUB_FLOORS = [
-    {"batch", "lasting", "metadata", "page", "rendered"},
+    {"batch", "lasting", "metadata", "page", "rendered", "slots"},
     {"fragment"},
     {"connection", "fragments", "progress"},
     {"audiences", "chains", "outgoing", "roots", "sieve"},
