@@ -1,23 +1,23 @@
-"""Tasks that go on until they are stopped: one that dies is logged and begun again."""
+"""Tasks that last until they are stopped: one that dies is logged and begins again."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 
 from .error_log import ErrorLog
-from .serving_loop import cancel_left
+from .serving_loop import cancel_left, forget
 
 #: Pause before a task that has died begins again, in seconds.
 PAUSE = 0.25
 
 
 class Background:
-    """One piece of regular work, in a task of its own.
+    """One piece of lasting work, in a task of its own.
 
     Work that waits for something slow keeps no other work waiting.
 
     Args:
         name: What the task does, for the log.
-        work: Does it; called again and again, so it waits for its own time.
+        work: Does it; called again whenever it returns, so it waits for its own time.
         errors: Logs what the work raises.
 
     Example:
@@ -44,6 +44,7 @@ class Background:
     def abandon(self) -> None:
         """Forget the task of a loop that has ended; it ends if that loop goes on."""
         task, self._task = self._task, None
+        forget(task)
         cancel_left(task)
 
     async def _run(self) -> None:

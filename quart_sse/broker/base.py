@@ -2,7 +2,7 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Set
 from enum import Enum
 from typing import Protocol
 
@@ -196,7 +196,7 @@ class Broker(ABC):
         """
 
     @abstractmethod
-    async def enter(self, members: Mapping[str, Mapping[str, str]]) -> None:
+    async def enter(self, members: Mapping[str, Mapping[str, str]]) -> Set[str]:
         """Record that connections are present on topics, or renew the records.
 
         One call may name many thousand connections and topics. A broker over a network sends them
@@ -206,6 +206,9 @@ class Broker(ABC):
             members: Topic -> connection id -> its identity. The topic "" holds the app's processes,
                 see ``broker.processes``. Anonymous connections have another text instead of an
                 identity, which says whom they count as.
+
+        Returns:
+            Those of the topics of which entries have expired, because their process has died.
 
         Raises:
             BrokerUnavailable: If this was not, or may not have been, recorded for some of them.

@@ -4,7 +4,7 @@ import heapq
 import os
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 
 from ..error_log import OnceLog
@@ -192,10 +192,11 @@ class MemoryBroker(Broker):
         text, expires = self._texts.get(reference, ("", 0.0))
         return text if expires > self._clock() else None
 
-    async def enter(self, members: Mapping[str, Mapping[str, str]]) -> None:
-        """Record that connections are present."""
+    async def enter(self, members: Mapping[str, Mapping[str, str]]) -> Set[str]:
+        """Record that connections are present; none expires before its process."""
         for topic, entering in members.items():
             self._present.setdefault(topic, {}).update(entering)
+        return frozenset()
 
     async def exit(self, members: Mapping[str, Collection[str]]) -> None:
         """Record that connections have left."""

@@ -14,11 +14,6 @@ from .members import Members
 #: Time in which a topic is told and refreshed at most once, in seconds, if its fragments have no
 #: ``debounce`` of their own. A render goes to all viewers, and who comes and goes decides when.
 DEBOUNCE = 1.0
-#: Interval in which all that was told is renewed, in seconds: a third of the time that brokers keep
-#: it.
-RENEW = 20.0
-#: Interval in which a renewal is tried again while the broker is away, in seconds.
-RETRY = 5.0
 #: Most topics, and most connections, that the broker is told of in one call.
 MOST_TOPICS, MOST_MEMBERS = 500, 2_000
 #: Most refreshes at the same time.
@@ -73,19 +68,11 @@ class Announcer:
         #: Topic -> connection id -> whom the broker has recorded.
         self._told: dict[str, dict[str, str]] = {}
         self._stale: set[str] = set()  #: topics whose fragments must be refreshed
-        self._renew_at = float("inf")
 
     @property
     def next(self) -> float:
-        """Loop time at which there is something to do."""
-        if self._stale:
-            return 0.0
-        return min(self._changed.next, self._renew_at)
-
-    def start(self, now: float) -> None:
-        """Begin with nothing told, at a loop time."""
-        self.clear()
-        self._renew_at = now + RENEW
+        """Loop time at which there is something to tell; infinity if there is nothing."""
+        return 0.0 if self._stale else self._changed.next
 
     def note(self, topic: str, id: str, now: float) -> None:
         """Note that a connection may have begun or ceased to listen to an announced topic.
@@ -109,6 +96,9 @@ class Announcer:
         """Return the fragments of a topic that show its presence."""
         return [spec for spec in self._channels.specs(topic) if spec.presence]
 
+    def _mark_stale(self, topics: Iterable[str]) -> None:
+        self._stale.update(topic for topic in topics if self._shown(topic))
+
     def _seconds(self, topic: str) -> float:
         own = [spec.debounce for spec in self._shown(topic)]
         return min(
@@ -118,7 +108,7 @@ class Announcer:
     # -- telling -----------------------------------------------------------------------------------
 
     async def tell(self, now: float) -> None:
-        """Tell the broker what is due, renew its records in time, and refresh what shows them.
+        """Tell the broker what is due, and refresh what shows it.
 
         Args:
             now: Current loop time, in seconds.
@@ -128,7 +118,7 @@ class Announcer:
         """
         while due := self._changed.take(now, MOST_TOPICS):
             # Also if all is as before: a render may have shown what was in between.
-            self._stale |= due.keys()
+            self._mark_stale(due)
             try:
                 await self._tell(due)
             except BaseException:
@@ -137,10 +127,6 @@ class Announcer:
                         self._changed.add(topic, id, now)
                 raise
         await self._refresh()
-        if now >= self._renew_at:
-            self._renew_at = now + RETRY
-            await self.renew()
-            self._renew_at = now + RENEW
 
     async def renew(self) -> None:
         """Record all connections again; the broker expires those that are not renewed.
@@ -148,8 +134,24 @@ class Announcer:
         Raises:
             BrokerUnavailable: If the broker cannot be reached.
         """
-        for some in _batches(self._told):
+        for some in self._batches():
             await self._tell(some, is_renewal=True)
+
+    def _batches(self) -> Iterator[dict[str, list[str]]]:
+        """Yield topics with the ids that were told of them, in parts of a bounded size."""
+        batch: dict[str, list[str]] = {}
+        size = 0
+        for topic in list(self._told):
+            ids = list(self._told.get(topic, ()))
+            for begin in range(0, len(ids), MOST_MEMBERS):
+                some = ids[begin : begin + MOST_MEMBERS]
+                if batch and (size + len(some) > MOST_MEMBERS or topic in batch):
+                    yield batch
+                    batch, size = {}, 0
+                batch[topic] = some
+                size += len(some)
+        if batch:
+            yield batch
 
     async def _tell(self, due: Mapping[str, Iterable[str]], *, is_renewal: bool = False) -> None:
         """Make the broker's record of some connections what they are now."""
@@ -164,7 +166,7 @@ class Announcer:
                 elif who is None and before is not None:
                     leaving.setdefault(topic, []).append(id)
                 if who != before:
-                    self._stale.add(topic)
+                    self._mark_stale([topic])
         if entering:
             await self._enter(entering)
         if leaving:
@@ -174,7 +176,7 @@ class Announcer:
         for topic, members in entering.items():
             told = self._told.setdefault(topic, {})
             told.update((id, UNSURE) for id, who in members.items() if told.get(id) != who)
-        await self._broker.enter(entering)
+        self._mark_stale(await self._broker.enter(entering))
         for topic, members in entering.items():
             self._told[topic].update(members)
 
@@ -207,19 +209,3 @@ class Announcer:
         except BrokerUnavailable:
             self._stale.add(topic)
             raise
-
-
-def _batches(told: Mapping[str, Collection[str]]) -> Iterator[dict[str, list[str]]]:
-    """Yield topics with the ids that were told of them, in parts of a bounded size."""
-    batch: dict[str, list[str]] = {}
-    size = 0
-    for topic, ids in [(topic, list(ids)) for topic, ids in told.items()]:
-        for begin in range(0, len(ids), MOST_MEMBERS):
-            some = ids[begin : begin + MOST_MEMBERS]
-            if batch and (size + len(some) > MOST_MEMBERS or topic in batch):
-                yield batch
-                batch, size = {}, 0
-            batch[topic] = some
-            size += len(some)
-    if batch:
-        yield batch

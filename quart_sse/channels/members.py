@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 
 from ..broker import Broker
-from ..hub import Connection, Connections
+from ..hub import Connection, Connections, Subscription
 
 
 class Members:
@@ -32,9 +32,10 @@ class Members:
         self._linger = linger
         self._keys = keys
         self._broker = broker
-        # Closed connections, each with the loop time when it expires; the same by their ids.
-        self._departed: deque[tuple[float, Connection]] = deque()
-        self._lingering: dict[str, list[Connection]] = {}
+        # Closed connections, each with the loop time when it expires; the same by id, and by topic.
+        self._departed: deque[tuple[float, Connection, Subscription]] = deque()
+        self._by_id: dict[str, list[Connection]] = {}
+        self._by_topic: dict[str, list[Connection]] = {}
 
     def leave(self, connection: Connection, now: float) -> None:
         """Let a closed connection linger on the topics that it has.
@@ -43,18 +44,19 @@ class Members:
             connection: The closed connection.
             now: Current loop time, in seconds.
         """
-        self._departed.append((now + self._linger, connection))
-        self._lingering.setdefault(connection.id, []).append(connection)
+        self._departed.append((now + self._linger, connection, connection.subscription))
+        self._by_id.setdefault(connection.id, []).append(connection)
+        for topic in connection.subscription:
+            self._by_topic.setdefault(topic, []).append(connection)
 
     def take_expired(self, now: float) -> Connection | None:
         """Forget a closed connection that has expired, and return it; None if there is none."""
         if not self._departed or self._departed[0][0] > now:
             return None
-        _, connection = self._departed.popleft()
-        left = self._lingering[connection.id]
-        left.remove(connection)
-        if not left:
-            del self._lingering[connection.id]
+        _, connection, subscription = self._departed.popleft()
+        _take(self._by_id, connection.id, connection)
+        for topic in subscription:
+            _take(self._by_topic, topic, connection)
         return connection
 
     @property
@@ -65,20 +67,20 @@ class Members:
     def clear(self) -> None:
         """Forget the closed connections."""
         self._departed.clear()
-        self._lingering.clear()
+        self._by_id.clear()
+        self._by_topic.clear()
 
     # -- who is here -------------------------------------------------------------------------------
 
     def who(self, topic: str, id: str) -> str | None:
         """Return whom a connection counts as on a topic; None if it is not present there."""
-        streams = [*self._lingering.get(id, ()), *self._connections.streams_of(id)]
+        streams = [*self._by_id.get(id, ()), *self._connections.streams_of(id)]
         newest = next((each for each in reversed(streams) if topic in each.subscription), None)
         return None if newest is None else self._who(newest)
 
     def of(self, topic: str) -> dict[str, str]:
         """Return connection id -> whom it counts as, for all that are present on a topic."""
-        closed = (each for _, each in self._departed if topic in each.subscription)
-        here = [*closed, *self._connections.listening(topic)]
+        here = [*self._by_topic.get(topic, ()), *self._connections.listening(topic)]
         return {each.id: self._who(each) for each in here}
 
     def _who(self, connection: Connection) -> str:
@@ -92,6 +94,13 @@ class Members:
     def _digest(self, address: str) -> str:
         keys, known = self._keys(), self._broker.known
         return _digest(address, keys[0] if keys else (known.epoch if known else "").encode())
+
+
+def _take(lists: dict[str, list[Connection]], key: str, connection: Connection) -> None:
+    left = lists[key]
+    left.remove(connection)
+    if not left:
+        del lists[key]
 
 
 @lru_cache(10_000)

@@ -18,6 +18,9 @@ from .members import Members, count_people, identities
 
 logger: logging.Logger = logging.getLogger("quart_sse")
 
+#: Interval in which all that the broker was told is renewed, in seconds: a third of the time that
+#: brokers keep it.
+RENEW = 20.0
 #: Pause after the broker was away, in seconds.
 PAUSE = 0.25
 #: Most topics of closed connections that are looked at in one turn of the event loop.
@@ -83,6 +86,7 @@ class PresenceTracker:
         self._task = Background("presence", self._work, errors)
         self._wake = asyncio.Event()
         self._turn = asyncio.Lock()  #: held while the announcer works
+        self._renew_at = 0.0  #: loop time
 
     # -- looking -----------------------------------------------------------------------------------
 
@@ -96,10 +100,10 @@ class PresenceTracker:
         """
         silent: tuple[Process, ...] = ()
         try:
-            if self._channels.announces(topic):
-                who = Counter((await self._recorded(topic)).values())
-            elif not self._broker.is_shared:
+            if not self._broker.is_shared:
                 who = Counter(self._members.of(topic).values())
+            elif self._channels.announces(topic):
+                who = Counter((await self._recorded(topic)).values())
             else:
                 self._check_serving(topic)
                 who, silent = await self._asking.ask(topic)
@@ -147,9 +151,11 @@ class PresenceTracker:
             connection: The closed connection.
             now: Current loop time, in seconds.
         """
-        if connection.is_open:  # it was present
+        if connection.is_open:
             self._members.leave(connection, now)
             self._wake.set()
+        else:
+            self.enter(connection)  # it had hardly begun, if at all, and is no longer here
 
     def _note(self, topic: str, id: str) -> None:
         if self._channels.announces(topic):
@@ -160,7 +166,8 @@ class PresenceTracker:
 
     def start(self) -> None:
         """Announce until :meth:`stop`, in the running event loop."""
-        self._announcer.start(asyncio.get_running_loop().time())
+        self._announcer.clear()
+        self._renew_at = asyncio.get_running_loop().time() + RENEW
         self._task.start()
 
     async def stop(self) -> None:
@@ -178,13 +185,16 @@ class PresenceTracker:
         """Wait until something is due, and do it."""
         loop = asyncio.get_running_loop()
         self._wake.clear()
-        due = min(self._announcer.next, self._members.next_expiry)
+        due = min(self._announcer.next, self._members.next_expiry, self._renew_at)
         if due > loop.time():
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(None if due == float("inf") else due):
+                async with asyncio.timeout_at(due):
                     await self._wake.wait()
         try:
             await self.sweep(loop.time())
+            if loop.time() >= self._renew_at:
+                await self.announce()
+                self._renew_at = loop.time() + RENEW
         except BrokerUnavailable as error:
             logger.debug("Presence is announced later, for the broker is away (%s).", error)
             await asyncio.sleep(PAUSE)

@@ -35,8 +35,8 @@ CALLS = [
     commands.publish(NAMES, REQUEST, a_message(Kind.REFRESH), KEEP),
     commands.publish(NAMES, REQUEST, a_message(Kind.CONTROL, ""), KEEP),
     commands.resume(NAMES, REQUEST, {TOPIC: Start(None, frozenset(), KEEP)}, 10),
-    *commands.enter(NAMES, {TOPIC: {"c": "ada"}}),
-    *commands.exit(NAMES, {TOPIC: ["c"]}),
+    *(call for _, call in commands.enter(NAMES, {TOPIC: {"c": "ada"}})),
+    *(call for _, call in commands.exit(NAMES, {TOPIC: ["c"]})),
     commands.present(NAMES, ""),
 ]
 
@@ -126,8 +126,8 @@ def test_resume_asks_for_events_of_topics_that_have_some() -> None:
 @pytest.mark.parametrize(
     ("call", "arguments"),
     [
-        (*commands.enter(NAMES, {"t": {"c": "ada", "d": "bob"}}), [2, "c", "ada", "d", "bob"]),
-        (*commands.exit(NAMES, {"t": ["c"]}), [0, "c"]),
+        (commands.enter(NAMES, {"t": {"c": "ada", "d": "bob"}})[0][1], [2, "c", "ada", "d", "bob"]),
+        (commands.exit(NAMES, {"t": ["c"]})[0][1], [0, "c"]),
         (commands.present(NAMES, "t"), [0]),
     ],
 )
@@ -147,13 +147,17 @@ def test_presence_of_many_is_parted_into_calls_and_round_trips() -> None:
     entering = commands.enter(NAMES, members)
     trips = list(commands.trips(entering))
 
-    assert [call.arguments[1] for call in entering[:3]] == [500, 500, 200]
-    named = {name: who for call in entering[:3] for name, who in pairs(call.arguments[2:])}
+    assert [(topic, call.arguments[1]) for topic, call in entering[:3]] == [
+        ("crowd", 500),
+        ("crowd", 500),
+        ("crowd", 200),
+    ]
+    named = {name: who for _, call in entering[:3] for name, who in pairs(call.arguments[2:])}
     assert named == many
     assert [call for trip in trips for call in trip] == entering
     assert len(trips) == 3
     leaving = commands.exit(NAMES, members)
-    assert [name for call in leaving[:3] for name in call.arguments[2:]] == [*many]
+    assert [name for _, call in leaving[:3] for name in call.arguments[2:]] == [*many]
     assert len(leaving) == 3 + 3_000
     assert list(commands.trips([])) == []
 

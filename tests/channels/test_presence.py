@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Set
 from contextlib import AsyncExitStack
 from http.cookies import SimpleCookie
 
@@ -76,10 +76,11 @@ class LateBroker:
         finally:
             self.under_way -= 1
 
-    async def enter(self, members: Mapping[str, Mapping[str, str]]) -> None:
+    async def enter(self, members: Mapping[str, Mapping[str, str]]) -> Set[str]:
         await self._wait()
-        await self._enter(members)
+        expired: Set[str] = await self._enter(members)
         await self._wait()
+        return expired
 
     async def exit(self, members: Mapping[str, Collection[str]]) -> None:
         await self._wait()
@@ -387,11 +388,12 @@ async def test_topic_that_comes_while_the_stream_leaves_is_not_present_for_ever(
     services = app.extensions["quart_sse"]
     enter, is_held, may_enter = services.broker.inner.enter, asyncio.Event(), asyncio.Event()
 
-    async def hold(members: Mapping[str, Mapping[str, str]]) -> None:
+    async def hold(members: Mapping[str, Mapping[str, str]]) -> Set[str]:
         if sse.topic("rooms", room=2).name in members:
             is_held.set()
             await may_enter.wait()
-        await enter(members)
+        expired: Set[str] = await enter(members)
+        return expired
 
     monkeypatch.setattr(services.broker.inner, "enter", hold)
     async with app.test_app():
@@ -410,5 +412,5 @@ async def test_topic_that_comes_while_the_stream_leaves_is_not_present_for_ever(
         assert await rooms_of_presence(sse) == []
         await services.presence.sweep(float("inf"))
         assert not services.presence._announcer._told
-        assert not services.presence._members._lingering
+        assert not services.presence._members._departed
         assert not services.presence._announcer._changed

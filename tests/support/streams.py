@@ -70,7 +70,10 @@ class Stream:
 
 @asynccontextmanager
 async def open_stream(
-    app: Quart | QuartClient, url: str, headers: Mapping[str, str] | None = None
+    app: Quart | QuartClient,
+    url: str,
+    headers: Mapping[str, str] | None = None,
+    scope: Mapping[str, object] | None = None,
 ) -> AsyncIterator[Stream]:
     """Open an event stream on an app's test client, and leave as a browser that goes away.
 
@@ -78,9 +81,11 @@ async def open_stream(
         app: The app, or a client of it (which has cookies).
         url: Path and query.
         headers: Beside ``Accept``, such as ``Last-Event-ID``.
+        scope: What the server says of the request, such as ``client``, its address.
     """
     client = app.test_client() if isinstance(app, Quart) else app
-    async with client.request(url, headers={**SSE_ACCEPT, **(headers or {})}) as connection:
+    headers = {**SSE_ACCEPT, **(headers or {})}
+    async with client.request(url, headers=headers, scope_base=dict(scope or {})) as connection:
         assert isinstance(connection, connections.TestHTTPConnection)
         await connection.send_complete()
         stream = Stream(connection)

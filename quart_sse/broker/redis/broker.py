@@ -5,7 +5,7 @@ it reconnects, and the hub catches up from what it has seen before new messages 
 History is read only when clients resume.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from typing import Any
 
 from redis.exceptions import ReadOnlyError
@@ -95,10 +95,15 @@ class RedisBroker(Broker):
             raise BrokerUnavailable("Redis is away.")
         return (await self.resume({})).position
 
-    async def _call(self, *calls: ScriptCall) -> Any:
-        """Run scripts, and reconnect the subscription if the server has become a replica."""
+    async def _call(self, call: ScriptCall) -> Any:
+        """Run a script once."""
+        (answer,) = await self._call_all([call])
+        return answer
+
+    async def _call_all(self, calls: Sequence[ScriptCall]) -> list[Any]:
+        """Run a script, and reconnect the subscription if the server has become a replica."""
         try:
-            return await self._link.call(*calls)
+            return await self._link.call_all(calls)
         except BrokerUnavailable as error:
             # A replica still passes on messages, those of its master, and the next call reaches the
             # master. So this is the only sign that the server was demoted, and that its successor
@@ -180,15 +185,18 @@ class RedisBroker(Broker):
 
     # -- presence ----------------------------------------------------------------------------------
 
-    async def enter(self, members: Mapping[str, Mapping[str, str]]) -> None:
+    async def enter(self, members: Mapping[str, Mapping[str, str]]) -> Set[str]:
         """Record that connections are present, or renew the records."""
+        expired: set[str] = set()
         for trip in commands.trips(commands.enter(self._names, members)):
-            await self._call(*trip)
+            answers = await self._call_all([call for _, call in trip])
+            expired.update(topic for (topic, _), count in zip(trip, answers, strict=True) if count)
+        return expired
 
     async def exit(self, members: Mapping[str, Collection[str]]) -> None:
         """Record that connections have left."""
         for trip in commands.trips(commands.exit(self._names, members)):
-            await self._call(*trip)
+            await self._call_all([call for _, call in trip])
 
     async def present(self, topic: str) -> Mapping[str, str]:
         """Return connection id -> identity for all that are present, in every process."""

@@ -22,6 +22,7 @@ MOST_OF_TRIP = 5_000
 INFO = ("INFO",)
 
 Item = TypeVar("Item")
+TopicCall = tuple[str, ScriptCall]  #: a topic, and a call about it
 
 _PUBLISH, _CHANGE, _RESUME = (Script("prelude", name) for name in ("publish", "change", "resume"))
 _PRESENT = Script("present")
@@ -187,8 +188,10 @@ def read_text(answer: bytes | None) -> str | None:
 # -- presence --------------------------------------------------------------------------------------
 
 
-def enter(names: Names, members: Mapping[str, Mapping[str, str]]) -> list[ScriptCall]:
+def enter(names: Names, members: Mapping[str, Mapping[str, str]]) -> list[TopicCall]:
     """Return the calls that record that connections are present, or renew the records.
+
+    The answer of each is the number of entries of its topic that have expired.
 
     Args:
         names: Names of keys.
@@ -198,14 +201,14 @@ def enter(names: Names, members: Mapping[str, Mapping[str, str]]) -> list[Script
     for topic, entering in members.items():
         for some in _parts(list(entering.items())):
             texts = [text for pair in some for text in pair]
-            calls.append(_presence(names, topic, len(some), *texts))
+            calls.append((topic, _presence(names, topic, len(some), *texts)))
     return calls
 
 
-def exit(names: Names, members: Mapping[str, Collection[str]]) -> list[ScriptCall]:
+def exit(names: Names, members: Mapping[str, Collection[str]]) -> list[TopicCall]:
     """Return the calls that record that connections have left topics."""
     return [
-        _presence(names, topic, 0, *some)
+        (topic, _presence(names, topic, 0, *some))
         for topic, leaving in members.items()
         for some in _parts(list(leaving))
     ]
@@ -215,15 +218,15 @@ def _parts(items: list[Item]) -> list[list[Item]]:
     return [items[begin : begin + MOST_MEMBERS] for begin in range(0, len(items), MOST_MEMBERS)]
 
 
-def trips(calls: Iterable[ScriptCall]) -> Iterator[list[ScriptCall]]:
+def trips(calls: Iterable[TopicCall]) -> Iterator[list[TopicCall]]:
     """Yield the calls of one round trip after the other, each of a bounded size."""
-    trip: list[ScriptCall] = []
+    trip: list[TopicCall] = []
     size = 0
-    for call in calls:
+    for topic, call in calls:
         if trip and size + len(call.arguments) > MOST_OF_TRIP:
             yield trip
             trip, size = [], 0
-        trip.append(call)
+        trip.append((topic, call))
         size += len(call.arguments)
     if trip:
         yield trip

@@ -5,6 +5,7 @@ answer was lost.
 """
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from redis.asyncio.connection import AbstractConnection, BlockingConnectionPool
@@ -92,19 +93,34 @@ class Link:
             lane = self._lanes[loop] = _Lane(self._new_pool(), self._timeout)
         return lane
 
-    async def call(self, *calls: ScriptCall) -> Any:
-        """Run a script once, or several calls of one script in one round trip.
+    async def call(self, call: ScriptCall) -> Any:
+        """Run a script once.
 
         Args:
-            calls: The script, its keys and its arguments. Only calls that do no harm if they are
-                repeated may go together.
+            call: The script, its keys and its arguments.
 
         Returns:
-            The script's answer; of several calls that of the last.
+            The script's answer.
 
         Raises:
-            BrokerUnavailable: If a script did not run, or if it may have run and its answer was
+            BrokerUnavailable: If the script did not run, or if it may have run and its answer was
                 lost (``maybe_published`` is true).
+        """
+        (answer,) = await self._once(call.command, load=call.load)
+        return answer
+
+    async def call_all(self, calls: Sequence[ScriptCall]) -> list[Any]:
+        """Run a script several times, in one round trip.
+
+        Args:
+            calls: Calls of one script, at least one, that do no harm if they are repeated.
+
+        Returns:
+            The answers, in their order.
+
+        Raises:
+            BrokerUnavailable: If any of them did not run, or may have run and its answer was lost
+                (``maybe_published`` is true).
         """
         return await self._once(*(call.command for call in calls), load=calls[0].load)
 
@@ -120,16 +136,17 @@ class Link:
         Raises:
             BrokerUnavailable: If the answer did not arrive.
         """
-        return await self._once(command)
+        (answer,) = await self._once(command)
+        return answer
 
-    async def _once(self, *commands: tuple[Any, ...], load: tuple[str, ...] = ()) -> Any:
+    async def _once(self, *commands: tuple[Any, ...], load: tuple[str, ...] = ()) -> list[Any]:
         lane = self._lane()
         async with lane.turns.turn():
             return await self._take_turn(lane, commands, load)
 
     async def _take_turn(
         self, lane: _Lane, commands: tuple[tuple[Any, ...], ...], load: tuple[str, ...]
-    ) -> Any:
+    ) -> list[Any]:
         is_sent = False
         connection: AbstractConnection | None = None
         try:
@@ -138,14 +155,14 @@ class Link:
                     connection = await lane.pool.get_connection()  # type: ignore[no-untyped-call]
                 is_sent = True
                 try:
-                    answer = await _exchange(connection, *commands)
+                    answers = await _exchange(connection, *commands)
                 except NoScriptError:
                     is_sent = False
                     await _exchange(connection, load)
                     is_sent = True
-                    answer = await _exchange(connection, *commands)
+                    answers = await _exchange(connection, *commands)
             lane.turns.answered()
-            return answer
+            return answers
         except (ResponseError, BusyLoadingError) as error:
             # Refused: the server is loading its data, a replica, or out of memory.
             if isinstance(error, ReadOnlyError) and connection is not None:
@@ -197,8 +214,8 @@ class Link:
         self._lanes = {}
 
 
-async def _exchange(connection: AbstractConnection, *commands: tuple[Any, ...]) -> Any:
-    """Send commands at once, and return the answer to the last of them.
+async def _exchange(connection: AbstractConnection, *commands: tuple[Any, ...]) -> list[Any]:
+    """Send commands at once, and return their answers.
 
     Raises:
         RedisError: The first refusal among the answers, of which all have been read then.
@@ -213,12 +230,13 @@ async def _exchange(connection: AbstractConnection, *commands: tuple[Any, ...]) 
         # redis-py writes within asyncio.wait_for, which loses a cancellation on Python 3.11.
         if task is not None and task.cancelling() > cancels:
             raise asyncio.CancelledError
+        answers: list[Any] = []
         refused: RedisError | None = None
         for _ in commands:
             try:
-                answer = await connection.read_response()
+                answers.append(await connection.read_response())
             except (ResponseError, BusyLoadingError) as error:
                 refused = refused or error
         if refused is not None:
             raise refused
-        return answer
+        return answers
