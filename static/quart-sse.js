@@ -13,7 +13,7 @@
 
 /**
  * What a page asks the worker for.
- * @typedef {{url: string, token: string, shareKey: string, position: string, mark: ?string}} Spec
+ * @typedef {{url: string, token: string, shareKey: string, count: any, position: string, mark: ?string}} Spec
  */
 /**
  * What the worker tells a page: a message of the stream by its fields, a state of the connection, or
@@ -29,7 +29,7 @@
  * @property {string} [type] "text" for data that are text and read like JSON
  * @property {any} [key]
  * @property {string} [load] ms and URL of a personal fragment
- * @property {string} [token] key and token of a renewed connect element
+ * @property {string} [token] key, token and position of a renewed connect element
  */
 /**
  * A subscription as the worker has it.
@@ -50,7 +50,8 @@
  */
 
 (() => {
-  const MAX_SHARES = 8; // on one connection, and bytes of its query; the server takes no more topics
+  const MAX_SHARES = 12; // on one connection, topics, and bytes of its query; the server takes a few more
+  const MAX_TOPICS = 1024;
   const MAX_BYTES = 5000;
   const MAX_MESSAGES = 300; // that a page remembers
   const DEBOUNCE = 30; // ms in which tabs that open or close together replace the stream once
@@ -96,6 +97,7 @@
     let lastReceived; // ms
     /** @type {number} */
     let retry; // ms, of a farewell
+    /** @type {any} */
     let first = 1000; // ms before the first retry, as the server says
     /** @type {any} */
     let opened = { secret: "" }; // what the last stream has begun with; the next one replaces that
@@ -198,7 +200,7 @@
       });
       const { event, data, id } = message;
       const isFarewell = /^sse-[hs]/.test(event);
-      if (message.retry) isFarewell ? (retry = +message.retry) : (first = +message.retry);
+      if (message.retry) isFarewell ? (retry = +message.retry) : (first = message.retry);
       if (event === "sse-open") {
         if (open !== run) open?.abort();
         open = run;
@@ -221,13 +223,15 @@
           const order = compare(id, subscription.position);
           // A tab gets what it listens to and does not have; messages about the stream are not for tabs.
           const isFor = topic
-            ? (message.for || [subscription.mark]).includes(subscription.mark) &&
+            ? (message.for?.includes(subscription.mark) ?? topic) &&
               subscription.admitted.includes(topic) &&
               !(event && order <= 0)
             : !event || event === "sse-reset";
           if (isFor) subscription.post(message);
-          // The id of a farewell (sse-stop, sse-holdoff) is no position.
-          if (id && !(order < 0) && !isFarewell) subscription.position = message.id;
+          // The id of a farewell (sse-stop, sse-holdoff) is no position. One with a mask is none while
+          // the next run opens: that has asked by an older one, and sends topics that this run lacks.
+          const isPassing = newest !== run && /@/.test(message.id);
+          if (id && !isFarewell && !(order < 0) && !isPassing) subscription.position = message.id;
         })
       );
     };
@@ -254,7 +258,8 @@
       if (subscription.url !== initial.url) return false;
       subscriptions.add(subscription);
       const shares = getShares();
-      if (shares[1] && (shares[MAX_SHARES] || query(shares)[MAX_BYTES]))
+      const room = shares.reduce((left, [{ count }]) => left - count, MAX_TOPICS);
+      if (shares[1] && (shares[MAX_SHARES] || room < 0 || query(shares)[MAX_BYTES]))
         return !subscriptions.delete(subscription);
       subscription.leave = () => {
         subscription.post = () => {};
@@ -470,14 +475,19 @@
         element.getAttribute("sse-connect") || element.getAttribute("hx-sse:connect")
       );
       const [url, query] = link.href.split("?");
-      const { t: token, k: shareKey, since: position } = Object.fromEntries(new URLSearchParams(query));
+      const {
+        t: token,
+        k: shareKey,
+        since: position,
+        n: count,
+      } = Object.fromEntries(new URLSearchParams(query));
       if (
         subscriptions.has(element) ||
         !shareKey ||
         !allowedOrigins.some((each) => url.startsWith(`${each}/`))
       )
         return;
-      const spec = { url, token, shareKey, position, mark: random() };
+      const spec = { url, token, shareKey, position, count, mark: random() };
       const subscription = /** @type {Own} */ ({ spec, failures: 0 });
       subscriptions.set(element, subscription);
       showState(dataset.sseState || "connecting");
@@ -584,9 +594,10 @@
       if (subscription.failures > (api.reconnect ? api.attempts : 0)) api.disconnect();
     } else if (!event) {
       if (token) {
-        const [shareKey, next] = token.split(" ");
+        const [shareKey, next, position = spec.position] = token.split(" ");
         if (shareKey !== spec.shareKey) return;
         spec.token = next; // the page's own expires soon
+        spec.position = position; // in which bits stand for the topics of that token
         subscribe(subscription);
       } else if (load) {
         const [delay, url] = load.split(" ");

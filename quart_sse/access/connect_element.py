@@ -159,7 +159,7 @@ class ConnectElements:
             token = signer.sign(kept, identity, page, first) if is_signed else signer.vouch(kept)
         template = _HTMX_4 if config.htmx == 4 else _HTMX_2
         key = key or self.key(shown, identity if is_signed else None)
-        url = f"{root}{config.url_prefix}?t={quote(token, safe='~')}&k={key}"
+        url = f"{root}{config.url_prefix}?t={quote(token, safe='~')}&k={key}&n={len(topics)}"
         return ConnectElement(page, template, url, key, token, is_signed)
 
     def _check(self, number: int) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from ..broker import Broker
 from ..errors import BrokerUnavailable, ConnectionClosedError
-from ..wire import Ending, channel_topic, encode_refused
+from ..wire import Ending, Position, channel_topic, encode_refused
 from .audiences import Audiences
 from .batch import Batch, Part
 from .connection import Connection
@@ -122,10 +122,10 @@ class Changes:
             BrokerUnavailable: If the broker does not confirm the topic in time.
         """
         self._newest(id)
-        await self._confirm(topic)
+        since = await self._confirm(topic)
         connection = self._newest(id)
         lasting, is_new = connection.lasting, not _is_known(connection, topic)
-        lasting.made |= {topic}
+        lasting.made.setdefault(topic, since)
         lasting.removed -= {topic}
         await self._apply_to_all(id)
         return is_new
@@ -173,7 +173,8 @@ class Changes:
             refused: A topic of which the client is told that it is refused; None for none.
         """
         before, subscription = connection.subscription, connection.wanted
-        if subscription.keys() == before.keys() and connection.made == connection.lasting.made:
+        is_same = subscription.keys() == before.keys()
+        if is_same and connection.made == connection.lasting.made.keys():
             return
         for topic in subscription.keys() - before.keys():
             self._audiences.join(connection, channel_topic(topic.partition("?")[0]))
@@ -198,8 +199,11 @@ class Changes:
                 return stream
         raise ConnectionClosedError(id)
 
-    async def _confirm(self, topic: str) -> None:
+    async def _confirm(self, topic: str) -> Position:
         """Let the broker confirm a topic and its channel's audience, and keep both for a while.
+
+        Returns:
+            A position of the broker from before, after which no event is missed.
 
         Raises:
             BrokerUnavailable: If it does not in time.
@@ -210,12 +214,14 @@ class Changes:
         self._audiences.keep(audience, kept_until)
         try:
             async with asyncio.timeout(self._timeout):
+                since = await self._broker.position()
                 await self._broker.subscribe([topic, audience])
         except TimeoutError:
             raise BrokerUnavailable(
                 f"The broker did not confirm the topic {topic!r} within {self._timeout:g} s "
                 "(QUART_SSE_JOIN_TIMEOUT). Subscribe again."
             ) from None
+        return since
 
     async def _apply_to_all(self, id: str) -> None:
         """Change all streams of a connection; those that join are changed when they have joined.
@@ -249,7 +255,7 @@ def _remove(connection: Connection, topic: str) -> None:
     # What no page lists does not come back, and need not be remembered.
     if topic not in lasting.made or any(topic in page.listed for page in connection.pages):
         lasting.removed |= {topic}
-    lasting.made -= {topic}
+    lasting.made.pop(topic, None)
 
 
 def _is_known(connection: Connection, topic: str) -> bool:

@@ -301,7 +301,7 @@ class Connection:
         """What the stream listens to once it has followed what the app has changed."""
         lasting = self.lasting
         granted = {topic for page in self.pages for topic in page.granted}
-        gone = lasting.removed | (self.made - lasting.made - granted)
+        gone = lasting.removed | (self.made - lasting.made.keys() - granted)
         kept = {topic: shown for topic, shown in self.subscription.items() if topic not in gone}
         return {**dict.fromkeys(lasting.made, frozenset[str]()), **kept}
 
@@ -312,7 +312,7 @@ class Connection:
             refused: A topic of which the client is told that it is refused; None for none.
         """
         lasting = self.lasting
-        self.made = lasting.made
+        self.made = frozenset(lasting.made)
         self.pages = tuple(
             page.without(lasting.removed, lasting.made, refused) for page in self.pages
         )

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..wire import Ending
+from ..wire import Ending, Position
 
 #: Number of characters of a process's id, with which the ids of its connections begin.
 PROCESS = 16
@@ -21,7 +21,8 @@ class Lasting:
         secret: By which the client proves that the connection is its own.
         id: The connection's id, made of the secret, or one that the app has given.
         connected_at: Time at which the first stream opened, in seconds since 1970.
-        made: Topics that the app has subscribed the connection to.
+        made: Topics that the app has subscribed the connection to, each with the broker's position
+            at that time.
         removed: Topics that were taken off it, until a page that lists them is loaded.
         sent: The last events for the connection alone, with their loop times; see
             ``Changes.send``.
@@ -32,7 +33,7 @@ class Lasting:
     secret: str
     id: str
     connected_at: float = field(default_factory=time.time)
-    made: frozenset[str] = frozenset()
+    made: dict[str, Position] = field(default_factory=dict)
     removed: frozenset[str] = frozenset()
     sent: tuple[Any, ...] = ()
     end: tuple[Ending, int | None] | None = None

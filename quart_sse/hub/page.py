@@ -59,6 +59,14 @@ class Page(NamedTuple):
         is_over = refused in self.granted and not has_left
         return self._replace(granted=granted, is_open=self.is_open and not is_over)
 
+    def listing(self, listed: Iterable[str]) -> "Page":
+        """Return the page with the topics of another token that grants it the same.
+
+        Args:
+            listed: The topics of that token, in its order.
+        """
+        return self._replace(listed=tuple(listed))
+
     @property
     def mask(self) -> int | None:
         """What the page is sent, as a bitmask for positions; None if that is all it asks for."""

@@ -25,9 +25,9 @@ from .starts import find_audiences, find_starts
 logger: logging.Logger = logging.getLogger("quart_sse")
 
 
-#: Most topics of one stream, as a multiple of those of one token; our script shares one among as
-#: many tokens.
-SHARED = 8
+#: Most topics of one stream, over all its tokens, unless one token may have more; our script opens
+#: another stream before.
+MAX_SHARED = 1024
 
 
 class StreamEndpoints:
@@ -259,10 +259,9 @@ class StreamEndpoints:
             unsigned = len({topic for topics in open_ for topic in topics})
         else:
             unsigned = max(map(len, open_), default=0)
-        # Tabs that share a stream do not know each other's topics; our script counts the tabs.
         if (
             any(len(token.topics) > config.max_topics for token in tokens)
-            or len(listed) > SHARED * config.max_topics
+            or len(listed) > max(MAX_SHARED, config.max_topics)
             or unsigned > config.max_unsigned_topics
         ):
             raise Refusal(Ending.TOO_LONG)

@@ -50,7 +50,7 @@ class Renewal:
             granted = admission.granted_to(number)
             is_good = bool(granted) or number in admission.empty_tokens
             if token is not None and token.is_signed and is_good:
-                signed.append((token, granted))
+                signed.append((number, token, granted))
         if not signed:
             return
 
@@ -72,13 +72,23 @@ class Renewal:
             )
 
         async def renew() -> Callable[[Position], bytes]:
-            made = [(token.page, await renew_one(token, granted)) for token, granted in signed]
-            return lambda since: b"".join(
-                encode_renewal(page, str(element.element(since)), element.key, element.token)
-                for page, element in made
-            )
+            made = [
+                (number, token.page, granted, await renew_one(token, granted))
+                for number, token, granted in signed
+            ]
 
-        oldest = max(self._signer.age(token) for token, _ in signed)
+            def write(since: Position) -> bytes:
+                messages = []
+                for number, page, granted, element in made:
+                    mask = connection.pages[number].listing(sorted(granted)).mask
+                    own = since._replace(granted=mask)
+                    new = (str(element.element(own)), element.key, element.token, str(own))
+                    messages.append(encode_renewal(page, *new))
+                return b"".join(messages)
+
+            return write
+
+        oldest = max(self._signer.age(token) for _, token, _ in signed)
         left = RENEW * self._config.token_lifetime - oldest
         connection.renew_at = asyncio.get_running_loop().time() + max(left, 0.0)
         connection.renew = renew

@@ -9,11 +9,12 @@ from dataclasses import replace
 
 from werkzeug.sansio.request import Request
 
-from ..broker import Start
+from ..broker import Keep, Start
 from ..channels import AppChannels
 from ..hub import Connection, Connections, id_of
-from ..wire import EVERYONE, channel_of, channel_topic
+from ..wire import EVERYONE, Position, channel_of, channel_topic
 from .request import Viewer
+from .starts import oldest
 
 #: Longest secret that is looked at, in characters.
 MAX_SECRET = 64
@@ -71,7 +72,7 @@ def start_with_changes(
         channels: The app's channels, for the history that each topic keeps.
 
     Returns:
-        The starts of all that it listens to. What was added starts where its pages do.
+        The starts of all that it listens to.
     """
     if not connection.lasting.made and not connection.lasting.removed:
         return starts
@@ -80,8 +81,33 @@ def start_with_changes(
     of_channels = {channel_topic(topic.partition("?")[0]) for topic in connection.subscription}
     others = [name for name in connection.audiences if channel_of(name) is None]
     connection.audiences = (*others, *sorted(of_channels))
-    pages = starts[EVERYONE]
+    added: dict[str, list[Position]] = {}
+    for topic, since in connection.lasting.made.items():
+        for name in (topic, channel_topic(topic.partition("?")[0])):
+            added.setdefault(name, []).append(since)
     return {
-        name: starts.get(name) or replace(pages, keep=channels.keep(name))
+        name: _start(starts.get(name), starts[EVERYONE], added[name], channels.keep(name))
+        if name in added
+        else starts[name]
         for name in connection.topics
     }
+
+
+def _start(own: Start | None, pages: Start, added: list[Position], keep: Keep) -> Start:
+    """Return where a topic or audience starts that the app has added.
+
+    The pages that do not list it go on where they are, but not before it was added. A page that
+    lists it has a start of its own, which other pages may not have reached.
+
+    Args:
+        own: The start of the pages that list it; None if none does.
+        pages: The start of all pages.
+        added: Positions at which the app has added it.
+        keep: How its history is kept.
+    """
+    given, first = pages.position, oldest(added)
+    if given is not None and first is not None and given.epoch == first.epoch:
+        given = max(given, first, key=lambda position: position.events)
+    if own is None:
+        return replace(pages, position=given, keep=keep)
+    return replace(own, position=oldest((own.position, given)), now=own.now and pages.now)

@@ -1,6 +1,6 @@
 """Start positions: where each topic of a stream starts, by what its client has already."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from werkzeug.sansio.request import Request
 
@@ -56,7 +56,7 @@ def find_starts(
         ]
         use_last = has_last and (resumed is None or _covers(resumed, bits.get(0)))
         return Start(
-            resumed if use_last else _oldest(given),
+            resumed if use_last else oldest(given),
             admission.subscription.get(topic, frozenset()),
             channels.keep(topic),
             now=not has_last and not given and (is_single or not bits),
@@ -103,7 +103,7 @@ def _covers(position: Position, bit: int | None) -> bool:
     return position.granted is None or bit is None or bool(position.granted & bit)
 
 
-def _oldest(given: list[Position | None]) -> Position | None:
+def oldest(given: Collection[Position | None]) -> Position | None:
     """Return the oldest position of a topic's pages, from which every page can resume.
 
     A position has two ids, so the oldest one may be a combination of several.

@@ -50,7 +50,7 @@ def encode_loader(key: str, url: str, delay_ms: int) -> bytes:
     return encode_body(_partial(key, "beforeend", loader), key=key, load=f"{delay_ms} {url}")
 
 
-def encode_renewal(page: str, html: str, key: str, token: str) -> bytes:
+def encode_renewal(page: str, html: str, key: str, token: str, since: str) -> bytes:
     """Encode the message that replaces a page's connect element by one with a new token.
 
     Args:
@@ -58,9 +58,10 @@ def encode_renewal(page: str, html: str, key: str, token: str) -> bytes:
         html: HTML of the new connect element.
         key: The connect element's key, which stays the same.
         token: The new token.
+        since: The stream's position, with the bits of the new token.
     """
     partial = f'<hx-partial hx-target="#sse-{page}" hx-swap="outerHTML">{html}</hx-partial>'
-    return encode_body(partial, token=f"{key} {token}")
+    return encode_body(partial, token=f"{key} {token} {since}")
 
 
 def check_html(key: str, html: str) -> str:

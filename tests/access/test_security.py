@@ -915,21 +915,24 @@ async def test_page_of_many_public_topics(app: Quart, sse: SSE, has_key: bool) -
     assert await first_of(client, url) == "sse-stop refused"
 
 
-async def test_stream_takes_eight_long_lists(app: Quart) -> None:
-    """As many as our script sends; what is beyond them nobody has asked for."""
-    app.config["QUART_SSE_MAX_TOPICS"] = 4
+@pytest.mark.parametrize(("most", "expected"), [(128, "sse-stop too-long"), (1100, "sse-open")])
+async def test_stream_takes_as_many_topics_as_our_script_sends(
+    app: Quart, most: int, expected: str
+) -> None:
+    """What is beyond 1,024 has no page asked for, unless a page may show more."""
+    app.config |= {"QUART_SSE_MAX_TOPICS": most, "QUART_SSE_MAX_QUERY": 60_000}
     sse = SSE(app)
-    cell = sse.channel("cell", "/cell/<int:n>", public=True)
-    cell.fragment("a")(lambda n: "x")
+    sse.channel("c", "/c/<int:n>", public=True)
     signer = app.extensions[KEY].gate._signer
+    # Some topics twice, which count once.
     tokens = [
-        quote(signer.vouch(" ".join(f"cell?n={n}" for n in range(at, at + 4))), safe="~")
-        for at in range(0, 36, 4)
+        quote(signer.vouch(" ".join(f"c?n={n}" for n in range(at, at + 128))), safe="~")
+        for at in (*range(0, 1024, 128), 64, 900)
     ]
 
-    for count, expected in ((8, "sse-open"), (9, "sse-stop too-long")):
+    for count, answer in ((9, "sse-open"), (10, expected)):
         query = "&".join(f"t={token}" for token in tokens[:count])
-        assert await first_of(QuartClient(app), f"/sse?{query}") == expected
+        assert await first_of(QuartClient(app), f"/sse?{query}") == answer
 
 
 async def test_positions_of_a_url_are_read_once_for_all_its_topics(app: Quart, sse: SSE) -> None:

@@ -14,6 +14,9 @@ sse = SSE(app)
 rooms = sse.channel("rooms", "/rooms/<int:room>", public=True)
 noted: list[list[str]] = []  #: what hooks were called for
 begun: list[str] = []  #: rooms whose initial events were asked for
+goes_on = asyncio.Event()  #: not set while streams that are asked for must wait
+goes_on.set()
+waiting: list[str] = []  #: what was asked for meanwhile
 
 PAGE = """
 {% from "quart_sse/macros.html" import sse_scripts, sse_connect, sse_event %}
@@ -32,7 +35,7 @@ PAGE = """
 {% if request.args.offer %}
 <p data-sse-reload hidden id="own">New! <a href="">Show it</a></p>
 {% endif %}
-{{ sse_connect(topics=[("rooms", {"room": room})] if room else [], user=true) }}
+{{ sse_connect(topics=topics, user=true) }}
 """
 
 
@@ -63,8 +66,18 @@ async def hello(room: int) -> list[tuple[str, str]]:
 
 @app.get("/room/<int:room>")
 async def room_page(room: int) -> str:
-    """Listen to a room; to none if it is 0."""
-    return await render_template_string(PAGE, room=room)
+    """Listen to a room, and to as many more as the query says; to none if it is 0."""
+    last = room + request.args.get("more", 0, type=int)
+    topics = [rooms.topic(room=number) for number in range(room, last + 1) if number]
+    return await render_template_string(PAGE, room=room, topics=topics)
+
+
+@app.before_request
+async def wait() -> None:
+    """Let a stream that is asked for wait."""
+    if request.path == "/sse" and not goes_on.is_set():
+        waiting.append(request.full_path)
+        await goes_on.wait()
 
 
 @app.get("/here")
@@ -98,6 +111,7 @@ async def state() -> dict[str, Any]:
         "streams": len(app.extensions["quart_sse"].connections),
         "noted": noted,
         "begun": begun,
+        "waiting": waiting,
     }
 
 
@@ -114,6 +128,12 @@ async def do(what: str) -> str:
     elif what == "move":
         await first.unsubscribe(rooms.topic(room=data["from"]))
         await first.subscribe(rooms.topic(room=data["to"]))
+    elif what == "take":
+        await first.unsubscribe(rooms.topic(room=data))
+    elif what == "hold":
+        goes_on.clear()
+    elif what == "go-on":
+        goes_on.set()
     elif what == "close":
         await first.close(retry=data)
     elif what == "user":

@@ -101,6 +101,44 @@ async def test_second_tab_opens_and_closes(context: BrowserContext, server: Serv
     assert gone["noted"][1] == ["disconnect", before["id"]]
 
 
+async def test_stream_before_does_not_pass_what_the_next_one_brings_back(
+    context: BrowserContext, one: Server
+) -> None:
+    """It goes on without a topic, while the next one was asked for with that topic again."""
+    first = await open_tab(context, one, "/room/3?more=1")
+    await hears(first, "hello room 3")
+    await do(one, "take", 3)
+    await do(one, "say", {"room": 3, "data": "missed"})
+    await do(one, "hold")
+    second = await context.new_page()
+    await second.goto(f"http://127.0.0.1:{one.port}/room/3")
+    await until_state(one, waiting=1)
+    await do(one, "everyone", "x")
+    await hears(first, "hello room 3", "everyone x")
+    await do(one, "go-on")
+
+    await first.wait_for_function("() => got.includes('said missed')")
+    await do(one, "everyone", "y")
+    await hears(first, "hello room 3", "everyone x", "said missed", "everyone y")
+
+
+async def test_pages_of_many_topics_share_fewer_streams(
+    context: BrowserContext, one: Server
+) -> None:
+    """A stream has 1,024 topics at most; the page that is too much opens another one."""
+    await sign_in(context, one, "ada")  # so that lists are signed, and compressed
+    pages = []
+    for number in range(9):
+        pages.append(await open_tab(context, one, f"/room/{1 + 128 * number}?more=127"))
+        await until_state(one, streams=1 if number < 8 else 2)
+    for number, page in enumerate(pages):
+        await do(one, "say", {"room": 1 + 128 * number, "data": "x"})
+        await page.wait_for_function("() => got.includes('said x')")
+
+    topics = [len(each["topics"]) for each in (await state(one))["connections"]]
+    assert sorted(topics) == [128, 1024]
+
+
 async def test_messages_for_one_connection_come_once_while_tabs_come_and_go(
     context: BrowserContext, one: Server
 ) -> None:

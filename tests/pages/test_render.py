@@ -772,11 +772,15 @@ async def test_as_many_outer_renders_as_slots_do_not_wait_for_ever(app: Quart) -
     cells = SSE(app).channel("cells", "/cells/<int:n>", public=True)
     running: list[int] = []
     most = 0
+    two_run = asyncio.Event()
 
     async def render(n: int, inner: str) -> str:
         nonlocal most
         running.append(n)
         most = max(most, len(running))
+        if most > 1:
+            two_run.set()
+        await two_run.wait()
         await asyncio.sleep(0)
         running.remove(n)
         template = MACROS + inner

@@ -99,6 +99,49 @@ async def test_each_token_of_a_shared_stream_is_renewed_for_whom_it_was(
     assert keys[0] != keys[1]
 
 
+async def test_renewed_token_comes_with_a_position_of_its_own_topics(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It lists only what was granted, so the bits of older positions are of other topics."""
+    app, sse = make_app(QUART_SSE_PROBE=0.1)
+    rooms = sse.channel("rooms", "/rooms/<int:n>")
+    rooms.authorize(lambda n: n != 1)
+
+    @app.get("/")
+    async def page() -> str:
+        topics = [rooms.topic(n=n) for n in (1, 2, 3)]
+        return await render_template_string(
+            '{% from "quart_sse/macros.html" import sse_connect %}{{ sse_connect(topics) }}',
+            topics=topics,
+        )
+
+    client = QuartClient(app)
+    (url,) = connect_urls(await get_page(client, monkeypatch, 0.79 * DAY))
+    async with open_stream(client, url) as stream:
+        (handle,) = sse.connections
+        await stream.next("sse-open")
+        await handle.unsubscribe(rooms.topic(n=3))
+        await rooms.topic(n=3).publish("said", "missed")
+        await rooms.topic(n=2).publish("said", "read")
+        await stream.next("rooms.said?n=2")
+        (connection,) = app.extensions["quart_sse"].connections
+        connection.renew_at = 0.0
+        renewal = await stream.next("message")
+    (renewed,) = connect_urls(renewal.data)
+    # Another page's connection, which has all topics of the token again.
+    async with open_stream(client, renewed) as stream:
+        await rooms.topic(n=2).publish("said", "next")
+        events: list[tuple[str, str]] = []
+        while not events or events[-1][1] != "next":
+            event = await stream.next()
+            events.append((event.event, event.data))
+
+    assert parse_qs(urlsplit(renewed).query)["since"][0].endswith("@1")
+    assert [event for event, _ in events[1:]] == ["sse-reset", "rooms.said?n=2"]
+    assert "n=3" in events[1][1]
+    assert "n=2" not in events[1][1]
+
+
 @pytest.mark.parametrize(
     ("age", "url"),
     [(0.7, "{url}"), (0.9, "{own}"), (0.7, "{url}&t=~news"), (0.0, "/sse?t=~news")],

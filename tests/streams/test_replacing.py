@@ -385,3 +385,54 @@ async def test_connection_that_is_closed_before_its_next_stream_opens_stays_clos
         assert rest[-1] == last
         assert "sse-open" not in dict(rest)
         assert not handle.is_open
+
+
+@pytest.mark.parametrize("how", ["topic", "channel", "again"])
+async def test_page_that_lists_what_the_app_has_added_does_not_hide_it_from_others(
+    how: str,
+) -> None:
+    """What other pages have not read yet comes over the next stream, once for each page."""
+    site = Site("memory://")
+    topic = site.news.topic() if how == "channel" else site.room(5)
+    async with serving(site):
+        script = await loaded(site, (1,))
+        async with script.stream() as stream:
+            (handle,) = site.sse.connections
+            await handle.subscribe(topic)
+            if how == "again":
+                await handle.subscribe(topic)
+            await script.quiet(site, stream)
+            # On its way over a slow network.
+            await topic.publish("said", "one")
+            await site.news.everyone.publish("said", "two")
+            site.shown = [topic]
+            script.load(await site.page(client=script.client))
+            async with script.stream() as following:
+                events = await script.quiet(site, following)
+                assert await script.quiet(site, following) == []
+
+    expected = ["one", "two"] if how == "channel" else ["one"]
+    assert [data for _, data in events] == expected
+
+
+async def test_topic_that_the_app_adds_begins_there_on_the_next_stream_too() -> None:
+    """Nothing comes of before, nor of while it was taken off; what is on its way does."""
+    site = Site("memory://")
+    async with serving(site):
+        script = await loaded(site, (1,))
+        async with script.stream() as stream:
+            (handle,) = site.sse.connections
+            await script.quiet(site, stream)
+            await site.room(5).publish("said", "before")
+            await site.news.everyone.publish("said", "before")
+            await handle.subscribe(site.room(5))
+            await handle.unsubscribe(site.room(5))
+            await site.room(5).publish("said", "while it was off")
+            await handle.subscribe(site.room(5))
+            await handle.subscribe(site.news.topic())
+            await site.room(5).publish("said", "after")
+            script.load(await site.page(2, client=script.client))
+            async with script.stream() as following:
+                events = await script.quiet(site, following)
+
+    assert [data for _, data in events] == ["after"]

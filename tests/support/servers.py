@@ -95,13 +95,16 @@ class Server:
     async def stop(self, number: signal.Signals = signal.SIGTERM, *, to_all: bool = False) -> float:
         """Signal the server and return the seconds until it is gone; then nothing is left of it.
 
+        It may have been signalled before, and be gone already.
+
         Args:
             number: The signal.
             to_all: Whether its workers are sent it too, as by CTRL+C in a terminal.
         """
         loop = asyncio.get_running_loop()
         begun = loop.time()
-        (os.killpg if to_all else os.kill)(self.process.pid, number)
+        with contextlib.suppress(ProcessLookupError):
+            (os.killpg if to_all else os.kill)(self.process.pid, number)
         async with asyncio.timeout(20):
             await self.process.wait()
             seconds = loop.time() - begun

@@ -114,7 +114,7 @@ def test_field_that_would_end_its_line_raises(bad: str) -> None:
     with pytest.raises(EventError, match=r"^The load .* contains CR, LF or NUL"):
         encode_loader(KEY, broken, 0)
     with pytest.raises(EventError, match=r"^The token .* contains CR, LF or NUL"):
-        encode_renewal("page", "html", "00", broken)
+        encode_renewal("page", "html", "00", broken, "")
 
 
 def test_fragment_of_a_lone_surrogate_raises() -> None:
@@ -149,9 +149,9 @@ def test_renewal_replaces_the_connect_element_and_says_its_token() -> None:
     """A page's connect element is replaced whole; the token and its key stand beside it."""
     html = '<div id="sse-b" sse-connect="/sse?t=new%20token&amp;k=0a&amp;since=0"></div>'
 
-    encoded = encode_renewal("a", html, "0a", "new token")
+    encoded = encode_renewal("a", html, "0a", "new", "e.5-0@3")
 
     partial = partial_of(encoded)
     assert (partial["hx-target"], partial["hx-swap"]) == ("#sse-a", "outerHTML")
     assert partial.decode_contents() == html
-    assert fields_of(encoded) == {"token": "0a new token"}
+    assert fields_of(encoded) == {"token": "0a new e.5-0@3"}
