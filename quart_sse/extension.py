@@ -165,7 +165,7 @@ class SSE:
             public: Whether every client that knows or guesses the URL may listen. Otherwise a
                 client needs the token of a page that shows the topic, or the consent of
                 ``authorize``.
-            presence: Whether the broker is told who listens to the channel's topics, so that
+            presence: Whether the broker records who listens to the channel's topics, so that
                 ``topic.presence()`` is one question to it, also in processes that serve nothing. A
                 fragment with ``presence=True`` does the same. Otherwise all processes are asked.
             history: Number of events kept per topic for clients that resume; 0 keeps none, so that

@@ -11,10 +11,10 @@ from ..publisher import AsyncPublisher
 from .debounce import Debounce
 from .members import Members
 
-#: Time in which a topic is told and refreshed at most once, in seconds, if its fragments have no
-#: ``debounce`` of their own. A render goes to all viewers, and who comes and goes decides when.
+#: Time in which a topic is recorded and refreshed at most once, in seconds, unless its fragments have
+#: a ``debounce`` of their own. A render goes to all viewers, and who comes and goes decides when.
 DEBOUNCE = 1.0
-#: Most topics, and most connections, that the broker is told of in one call.
+#: Most topics, and most connections, in one call to the broker.
 MOST_TOPICS, MOST_MEMBERS = 500, 2_000
 #: Most refreshes at the same time.
 MOST_REFRESHES = 16
@@ -38,10 +38,10 @@ class Declared(Protocol):
 class Announcer:
     """Keeps the broker's record of this process's connections as they are.
 
-    It notes what has changed, and when the topic is due it compares what is here with what the
-    broker was told. So the order of changes does not matter, and a burst of them is told once.
+    It notes what has changed, and when the topic is due it compares what is here with the broker's
+    record. So the order of changes does not matter, and a burst of them is one call.
 
-    One call runs at a time, so the broker hears what was told last, last.
+    One call runs at a time, so the broker has the last change last.
 
     Args:
         broker: Keeps the presence of all processes.
@@ -66,7 +66,7 @@ class Announcer:
         self._debounce = max(debounce, DEBOUNCE)
         self._changed = Debounce(self._seconds)
         #: Topic -> connection id -> whom the broker has recorded.
-        self._told: dict[str, dict[str, str]] = {}
+        self._recorded: dict[str, dict[str, str]] = {}
         self._stale: set[str] = set()  #: topics whose fragments must be refreshed
 
     @property
@@ -79,17 +79,17 @@ class Announcer:
 
         It has not if a stream has taken the place of another one.
         """
-        if self._members.who(topic, id) != self._told.get(topic, {}).get(id):
+        if self._members.who(topic, id) != self._recorded.get(topic, {}).get(id):
             self._changed.add(topic, id, now)
 
-    def told(self, topic: str) -> Collection[str]:
-        """Return the ids of this process that the broker was told of on a topic."""
-        return self._told.get(topic, {})
+    def recorded(self, topic: str) -> Collection[str]:
+        """Return the ids of this process that the broker may have on record for a topic."""
+        return self._recorded.get(topic, {})
 
     def clear(self) -> None:
         """Forget all, as when the process stops; the broker's records expire by themselves."""
         self._changed.clear()
-        self._told.clear()
+        self._recorded.clear()
         self._stale.clear()
 
     def _shown(self, topic: str) -> list[FragmentSpec]:
@@ -138,11 +138,11 @@ class Announcer:
             await self._tell(some, is_renewal=True)
 
     def _batches(self) -> Iterator[dict[str, list[str]]]:
-        """Yield topics with the ids that were told of them, in parts of a bounded size."""
+        """Yield topics with their ids on record, in parts of a bounded size."""
         batch: dict[str, list[str]] = {}
         size = 0
-        for topic in list(self._told):
-            ids = list(self._told.get(topic, ()))
+        for topic in list(self._recorded):
+            ids = list(self._recorded.get(topic, ()))
             for begin in range(0, len(ids), MOST_MEMBERS):
                 some = ids[begin : begin + MOST_MEMBERS]
                 if batch and (size + len(some) > MOST_MEMBERS or topic in batch):
@@ -158,9 +158,9 @@ class Announcer:
         entering: dict[str, dict[str, str]] = {}
         leaving: dict[str, list[str]] = {}
         for topic, ids in due.items():
-            told = self._told.get(topic, {})
+            recorded = self._recorded.get(topic, {})
             for id in ids:
-                who, before = self._members.who(topic, id), told.get(id)
+                who, before = self._members.who(topic, id), recorded.get(id)
                 if who is not None and (is_renewal or who != before):
                     entering.setdefault(topic, {})[id] = who
                 elif who is None and before is not None:
@@ -174,22 +174,22 @@ class Announcer:
 
     async def _enter(self, entering: Mapping[str, Mapping[str, str]]) -> None:
         for topic, members in entering.items():
-            told = self._told.setdefault(topic, {})
-            told.update((id, UNSURE) for id, who in members.items() if told.get(id) != who)
+            recorded = self._recorded.setdefault(topic, {})
+            recorded.update((id, UNSURE) for id, who in members.items() if recorded.get(id) != who)
         self._mark_stale(await self._broker.enter(entering))
         for topic, members in entering.items():
-            self._told[topic].update(members)
+            self._recorded[topic].update(members)
 
     async def _exit(self, leaving: Mapping[str, Collection[str]]) -> None:
         for topic, ids in leaving.items():
-            self._told[topic].update(dict.fromkeys(ids, UNSURE))
+            self._recorded[topic].update(dict.fromkeys(ids, UNSURE))
         await self._broker.exit(leaving)
         for topic, ids in leaving.items():
-            told = self._told[topic]
+            recorded = self._recorded[topic]
             for id in ids:
-                del told[id]
-            if not told:
-                del self._told[topic]
+                del recorded[id]
+            if not recorded:
+                del self._recorded[topic]
 
     async def _refresh(self) -> None:
         """Refresh the fragments of the topics that have changed."""

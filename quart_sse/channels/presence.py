@@ -18,8 +18,8 @@ from .members import Members, count_people, identities
 
 logger: logging.Logger = logging.getLogger("quart_sse")
 
-#: Interval in which all that the broker was told is renewed, in seconds: a third of the time that
-#: brokers keep it.
+#: Interval in which the records are renewed, in seconds: a third of the time that brokers
+#: keep them.
 RENEW = 20.0
 #: Pause after the broker was away, in seconds.
 PAUSE = 0.25
@@ -114,7 +114,7 @@ class PresenceTracker:
     async def _recorded(self, topic: str) -> dict[str, str]:
         """Return the broker's record, with this process's connections as they are now."""
         record = dict(await self._broker.present(topic))
-        for id in self._announcer.told(topic):
+        for id in self._announcer.recorded(topic):
             record.pop(id, None)
         return record | self._members.of(topic)
 

@@ -1,4 +1,4 @@
-"""What several tests of presence use: sites of one or two processes whose halls show who is here."""
+"""Sites of one or two processes whose halls show who is here, for the tests of presence."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack

@@ -1,4 +1,4 @@
-"""What the broker is told of presence, how often, and what of it the fragments show."""
+"""What the broker records of presence, how often, and what of it the fragments show."""
 
 import asyncio
 from collections.abc import Collection, Mapping
@@ -18,8 +18,8 @@ def names(channel: str, parameter: str, number: int) -> list[str]:
     return [f"{channel}?{parameter}={each}" for each in range(number)]
 
 
-async def test_topics_of_nobody_s_interest_cause_no_call(still: Halls) -> None:
-    """Whoever listens to how many of them, comes and goes: the broker hears nothing."""
+async def test_topics_without_interest_cause_no_call(still: Halls) -> None:
+    """However many a client has, comes and goes with: the broker has no call."""
     connection = still.connect(*names("rooms", "room", MANY), is_heard=False)
     await still.tracker.sweep(float("inf"))
     await still.tracker.announce()
@@ -48,7 +48,7 @@ async def test_many_topics_are_told_in_few_calls(still: Halls) -> None:
     assert max(calls, renewals, len(still.left)) <= MANY / 500 + 1
     assert {topic for members in still.left for topic in members} == set(topics)
     assert await still.record(topics[-1]) == {}
-    assert still.announcer._told == {}
+    assert still.announcer._recorded == {}
 
 
 async def test_connections_of_one_topic_are_renewed_in_parts(still: Halls) -> None:
@@ -131,7 +131,7 @@ async def test_stream_that_takes_the_place_of_another_is_no_join(still: Halls) -
 
 
 class Unsure:
-    """A broker that does what it is told, and says that it may not have."""
+    """A broker that does what it is asked for, and says that it may not have."""
 
     def __init__(self, site: Halls, name: str) -> None:
         self._inner = site.app.extensions["quart_sse"].broker.inner
@@ -198,3 +198,37 @@ async def test_connection_that_comes_back_while_it_is_told_to_have_left_stays(st
 
     record = await still.record("halls?hall=1")
     assert record.keys() == {connection.id}
+
+
+async def test_one_client_that_joins_ten_times_a_second_is_one_refresh_a_second(
+    still: Halls,
+) -> None:
+    """It decides neither how often a page is rendered nor how often the broker is called."""
+    still.connect("shows?show=1")
+    await still.tracker.sweep(float("inf"))
+    still.refreshed.clear()
+    calls = len(still.entered) + len(still.left)
+    now = asyncio.get_running_loop().time()
+    for number in range(50):
+        connection = still.connect("shows?show=1")
+        await still.tracker.sweep(now + number / 10)
+        still.disconnect(connection)
+        await still.tracker.sweep(now + number / 10 + 0.05)
+    await still.tracker.sweep(float("inf"))
+
+    assert 5 <= len(still.refreshed) <= 7
+    assert len(still.entered) + len(still.left) - calls <= 2 * 7
+    assert len(await still.record("shows?show=1")) == 1
+
+
+async def test_stream_that_ends_before_it_has_opened_leaves_no_record(still: Halls) -> None:
+    """The broker may have it on record already."""
+    connection = still.connect("halls?hall=1")
+    connection.is_open = False
+    await still.tracker.sweep(float("inf"))
+    before = await still.record("halls?hall=1")
+    still.disconnect(connection)
+    await still.tracker.sweep(float("inf"))
+
+    assert before.keys() == {connection.id}
+    assert await still.record("halls?hall=1") == {}

@@ -10,7 +10,7 @@ from tests.support.streams import open_stream
 
 
 async def test_every_process_says_who_listens(sites: tuple[Halls, Halls]) -> None:
-    """Whoever asks, and the broker is told of none of them."""
+    """The broker has none of them on record, whichever process asks."""
     here, there = sites
     async with here.view(1, who="ada"), there.view(1, 2, who="ada"), there.view(1, who="bob"):
         found = [await site.room(1).presence() for site in sites]
@@ -66,7 +66,7 @@ async def test_more_people_than_an_answer_holds(
 
 
 async def test_memory_broker_has_its_own_connections() -> None:
-    """It asks nobody, also in a process that serves nothing yet."""
+    """It asks no other, also in a process that serves nothing yet."""
     site = Halls("memory://")
     async with site.app.app_context():
         assert await site.room(1).presence() == Presence(0, 0, frozenset())

@@ -54,7 +54,7 @@ async def test_first_stream_counts_as_the_browser_that_keeps_the_cookie(
     assert (present.people, present.connections) == (2, 4)
 
 
-async def test_broker_is_told_no_address(site: Halls) -> None:
+async def test_broker_records_no_address(site: Halls) -> None:
     """It keeps a keyed hash, which no identity can equal."""
     async with open_stream(site.app, "/sse/halls/1", scope=of("192.0.2.1")):
         await until(lambda: site.entered)
@@ -76,7 +76,7 @@ async def test_hash_of_an_address_needs_the_key(site: Halls) -> None:
         site.app.secret_key = key
         before = len(site.entered)
         async with open_stream(site.app, f"/sse/halls/{before}", scope=of("192.0.2.1")):
-            await until(lambda n=before: len(site.entered) > n)
+            await until(lambda n=before: len(site.entered) > n)  # type: ignore[misc]
             names |= {
                 who.partition(":")[0]
                 for members in site.entered[before].values()

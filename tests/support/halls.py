@@ -7,7 +7,6 @@ from quart_sse import Topic
 from quart_sse.broker import Kind
 from quart_sse.channels.announcer import Announcer
 from quart_sse.channels.presence import PresenceTracker
-from quart_sse.config import Config
 from quart_sse.hub.connection import Connection
 from tests.support.sites import Site
 
@@ -98,10 +97,10 @@ class Halls(Site):
             identity: The user.
             is_heard: Whether the hub knows of it, which catches up on all topics after each gap.
         """
-        config: Config = self.app.extensions["quart_sse"].config
+        services = self.app.extensions["quart_sse"]
         connection = Connection(
             dict.fromkeys(topics, frozenset[str]()),
-            config,
+            services.config,
             loader=lambda personal: b"",
             identity=identity,
             browser=None,
@@ -113,7 +112,6 @@ class Halls(Site):
             metadata=None,
             process="p",
         )
-        services = self.app.extensions["quart_sse"]
         services.connections.enter(connection, is_multiplexed=False)
         if is_heard:
             services.hub._groups.add(connection, None)
