@@ -11,8 +11,9 @@ from ..publisher import AsyncPublisher
 from .debounce import Debounce
 from .members import Members
 
-#: Time in which a topic is recorded and refreshed at most once, in seconds, unless its fragments have
-#: a ``debounce`` of their own. A render goes to all viewers, and who comes and goes decides when.
+#: Time in which a topic is recorded and refreshed at most once, in seconds, unless its fragments
+#: have a ``debounce`` of their own. A render goes to all viewers, and who comes and goes decides
+#: when.
 DEBOUNCE = 1.0
 #: Most topics, and most connections, in one call to the broker.
 MOST_TOPICS, MOST_MEMBERS = 500, 2_000
