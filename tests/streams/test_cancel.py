@@ -27,7 +27,6 @@ from quart_sse.access import Gate, Judgement
 from quart_sse.broker import Keep, Kind, Message
 from quart_sse.broker.memory import MemoryBroker
 from quart_sse.broker.redis import RedisBroker
-from quart_sse.channels import PresenceTracker
 from quart_sse.hub import Connection, Hub
 from quart_sse.wire.position import ZERO
 from quart_sse.wiring import Services
@@ -47,7 +46,6 @@ PLACES = [
         Gate.identity,
         Judgement.judge,
         Hub.join,
-        PresenceTracker.enter,
         Connection.__anext__,
     )
 ]
