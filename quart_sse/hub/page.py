@@ -1,9 +1,29 @@
-"""Pages: what each page of a connection is sent, by its token."""
+"""Pages: what each page of a connection is sent, by its token, and how much they list."""
 
-from collections.abc import Container, Iterable
+from collections.abc import Collection, Container, Iterable
 from typing import NamedTuple
 
 from ..wire import CONNECTION, EVERYONE, USER
+
+
+class Listed(NamedTuple):
+    """Numbers of topics in the lists of a stream, or of all streams of an address.
+
+    Attributes:
+        all: Of all topics.
+        unsigned: Of those in lists that no page of the app has written; 0 without a secret key.
+    """
+
+    all: int = 0
+    unsigned: int = 0
+
+    def plus(self, other: "Listed", sign: int = 1) -> "Listed":
+        """Return the numbers with those of another stream added, or with ``-1`` taken off."""
+        return Listed(self.all + sign * other.all, self.unsigned + sign * other.unsigned)
+
+
+#: Of a stream without lists.
+NO_LISTS: Listed = Listed()
 
 
 class Page(NamedTuple):
@@ -44,19 +64,19 @@ class Page(NamedTuple):
         return list(dict.fromkeys(names + added))
 
     def without(
-        self, topics: Container[str], made: Iterable[str], refused: str | None = None
+        self, topics: Container[str], made: Iterable[str], refused: Collection[str] = ()
     ) -> "Page":
         """Return the page without some topics.
 
         Args:
             topics: Names of the topics.
             made: Topics that the app has subscribed the connection to, without those.
-            refused: One of them, whose client is told so: a page that had it, and has lost its
-                last topic by it, is sent nothing more. None for none.
+            refused: Those of them whose client is told so: a page that had one, and has lost its
+                last topic by it, is sent nothing more.
         """
         granted = tuple(name for name in self.granted if name not in topics)
         has_left = bool(granted) or (self.is_same and any(made))
-        is_over = refused in self.granted and not has_left
+        is_over = not has_left and any(name in refused for name in self.granted)
         return self._replace(granted=granted, is_open=self.is_open and not is_over)
 
     def listing(self, listed: Iterable[str]) -> "Page":

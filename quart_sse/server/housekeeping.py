@@ -111,6 +111,7 @@ class Housekeeping:
         self._errors.flush()
         self._end_old(now)
         self._hub.idle.end(now)
+        self._hub.changes.forget_sent(now)
         self._send_heartbeats(now)
 
     async def _call_broker(self, now: float) -> None:

@@ -10,11 +10,6 @@ from tests.support.halls import Halls
 from tests.support.streams import Stream, open_stream, until
 
 
-def of(address: str) -> dict[str, object]:
-    """Return what a server says of a client with an address."""
-    return {"client": (address, 1)}
-
-
 def keep_cookie(client: QuartClient, stream: Stream) -> None:
     for morsel in SimpleCookie(stream.headers["set-cookie"]).values():
         client.set_cookie("localhost", morsel.key, morsel.value)
@@ -25,9 +20,9 @@ async def test_one_address_without_cookies_counts_once(site: Halls, topic: str) 
     """Reloading without cookies makes no new people, another address does."""
     url = f"/sse/{topic}s/1"
     async with (
-        open_stream(site.app, url, scope=of("192.0.2.1")),
-        open_stream(site.app, url, scope=of("192.0.2.1")),
-        open_stream(site.app, url, scope=of("192.0.2.2")),
+        open_stream(site.app, url, address="192.0.2.1"),
+        open_stream(site.app, url, address="192.0.2.1"),
+        open_stream(site.app, url, address="192.0.2.2"),
     ):
         present = await getattr(site, topic)(1).presence()
 
@@ -56,7 +51,7 @@ async def test_first_stream_counts_as_the_browser_that_keeps_the_cookie(
 
 async def test_broker_records_no_address(site: Halls) -> None:
     """It keeps a keyed hash, which no identity can equal."""
-    async with open_stream(site.app, "/sse/halls/1", scope=of("192.0.2.1")):
+    async with open_stream(site.app, "/sse/halls/1", address="192.0.2.1"):
         await until(lambda: site.entered)
         ((who,),) = (members.values() for members in site.entered[0].values())
         async with site.view(who=who) as (_, handle):
@@ -75,7 +70,7 @@ async def test_hash_of_an_address_needs_the_key(site: Halls) -> None:
     for key in ("one", "other", None):
         site.app.secret_key = key
         before = len(site.entered)
-        async with open_stream(site.app, f"/sse/halls/{before}", scope=of("192.0.2.1")):
+        async with open_stream(site.app, f"/sse/halls/{before}", address="192.0.2.1"):
             await until(lambda n=before: len(site.entered) > n)  # type: ignore[misc]
             names |= {
                 who.partition(":")[0]

@@ -17,6 +17,7 @@ ORDER = [
     "error_log",
     "serving_loop",
     "background",
+    "soon",
     "release",
     "config",
     "wire",
@@ -40,7 +41,7 @@ ORDER = [
 ]
 #: The floors inside the hub, lowest first: a module imports from lower floors only.
 HUB_FLOORS = [
-    {"batch", "lasting", "metadata", "page", "rendered", "slots"},
+    {"addresses", "batch", "lasting", "metadata", "page", "rendered", "slots"},
     {"fragment"},
     {"connection", "fragments", "progress"},
     {"audiences", "chains", "outgoing", "roots", "sieve"},

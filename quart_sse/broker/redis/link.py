@@ -23,7 +23,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from ...errors import BrokerUnavailable
 from ...serving_loop import at_end_of_loop, forget
 from .script import ScriptCall
-from .subscription import Subscription, closed_is_an_error
+from .subscription import Subscription, calling_redis
 from .turns import Turns
 
 #: Most calls at the same time in one event loop, each over a connection; the others wait.
@@ -87,8 +87,9 @@ class Link:
         lane = self._lanes.get(loop)
         if lane is None or lane.is_closed:
             # Other threads do the same.
-            for other, old in list(self._lanes.items()):
-                if other.is_closed() or old.is_closed:
+            for other in list(self._lanes):
+                old = self._lanes.get(other)
+                if other.is_closed() or (old is not None and old.is_closed):
                     self._lanes.pop(other, None)
             lane = self._lanes[loop] = _Lane(self._new_pool(), self._timeout)
         return lane
@@ -151,7 +152,7 @@ class Link:
         connection: AbstractConnection | None = None
         try:
             async with asyncio.timeout(self._timeout):
-                with closed_is_an_error():
+                with calling_redis():
                     connection = await lane.pool.get_connection()  # type: ignore[no-untyped-call]
                 is_sent = True
                 try:
@@ -220,23 +221,19 @@ async def _exchange(connection: AbstractConnection, *commands: tuple[Any, ...]) 
     Raises:
         RedisError: The first refusal among the answers, of which all have been read then.
     """
-    task = asyncio.current_task()
-    cancels = task.cancelling() if task is not None else 0
-    with closed_is_an_error():
+    with calling_redis():
         if len(commands) == 1:
             await connection.send_command(*commands[0])
         else:
             await connection.send_packed_command(connection.pack_commands(commands))
-        # redis-py writes within asyncio.wait_for, which loses a cancellation on Python 3.11.
-        if task is not None and task.cancelling() > cancels:
-            raise asyncio.CancelledError
-        answers: list[Any] = []
-        refused: RedisError | None = None
+    answers: list[Any] = []
+    refused: RedisError | None = None
+    with calling_redis():
         for _ in commands:
             try:
                 answers.append(await connection.read_response())
             except (ResponseError, BusyLoadingError) as error:
                 refused = refused or error
-        if refused is not None:
-            raise refused
-        return answers
+    if refused is not None:
+        raise refused
+    return answers
