@@ -660,7 +660,8 @@ async def test_what_is_added_just_when_all_was_sent_comes_before_a_reset(house: 
     idle.clear()  # as if a batch were on its way
     house.broker.lose_data()
     tasks = [asyncio.create_task(send()), asyncio.create_task(house.catch_up())]
-    await house.quiet()
+    for _ in range(50):  # until both wait for it
+        await asyncio.sleep(0)
     idle.set()
     await asyncio.gather(*tasks)
     await house.quiet()

@@ -347,6 +347,10 @@ class House:
         return (await self.hub.render_now(TOPIC, self.pages.specs[fragment])).html
 
     async def quiet(self) -> None:
-        """Let everything run that needs no time to pass."""
+        """Let everything run that needs no time to pass, and batches that pause after the last."""
+        for _ in range(50):
+            await asyncio.sleep(0)
+        # The pause is as long as the last batch took, which a busy machine makes long.
+        await self.hub._batcher.idle.wait()
         for _ in range(50):
             await asyncio.sleep(0)
