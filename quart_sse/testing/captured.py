@@ -169,11 +169,12 @@ def capture(sse: SSE) -> Iterator[Captured]:
     Example:
         .. code-block:: python
 
-            with capture(sse) as captured:
-                await client.post("/discussion/7/comments", form={"text": "I do!"})
-            assert captured.events == [
-                CapturedEvent("comments?discussion_id=7", "comment-added", {"by": "mira"})
-            ]
+            async def test_a_comment_is_published(client):
+                with capture(sse) as captured:
+                    await client.post("/discussion/7/comments", form={"text": "I do!"})
+                assert captured.events == [
+                    CapturedEvent("comments?discussion_id=7", "comment-added", {"by": "mira"})
+                ]
     """
     brokers = [each.services.broker for each in sse._installations]
     if not brokers:

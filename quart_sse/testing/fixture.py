@@ -11,6 +11,9 @@ from .page import LivePage
 class LivePages:
     """Opens live pages in one test, and leaves them at its end; the fixture ``live_page``.
 
+    ``page = await live_page(path)`` opens one, with the arguments of :func:`live`, and without
+    ``client`` where the test has a fixture for it.
+
     Args:
         client: The fixture ``client``, else ``app``, of the test; None if there is neither.
     """

@@ -24,6 +24,8 @@ _RESUMED = frozenset(
 )
 #: How often a stream may end before it opens, until the page gives up.
 _MOST_ATTEMPTS = 5
+#: Time in which the server says why a page has nothing left to listen to, in seconds.
+_FAREWELL = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,6 @@ class Listener:
         # Of the same cookies; the user's client may keep the context of its last request.
         self._client = copy(client)
         self._client.preserve_context = False
-        self._set_cookie = client.set_cookie if client.cookie_jar is not None else None
         self._options = options
         self.document = document
         self.shares = Shares(document.connects)
@@ -67,6 +68,7 @@ class Listener:
         self.error: BaseException | None = None  #: what the app has raised
         self.position: Position | None = None
         self.is_open = False
+        self._stopped: str | None = None  #: why the page has nothing left to listen to
         self._own: set[str] = set()  #: origins of events that this page has caused
         self._ids: set[str] = set()
         self._received: dict[str, str] = {}
@@ -139,7 +141,9 @@ class Listener:
             blocks = await stream.read()
             if stream.refusal is not None:
                 return stream.refusal
-            for name, value in stream.cookies.items() if self._set_cookie else ():
+            for name, value in (
+                stream.cookies.items() if self._client.cookie_jar is not None else ()
+            ):
                 self._client.set_cookie("localhost", name, value)
             while blocks is not None:
                 for block in blocks:
@@ -147,8 +151,12 @@ class Listener:
                     if ending is not None:
                         return ending
                 self._notify()
-                blocks = await stream.read()
-        return "cut"
+                try:
+                    async with asyncio.timeout(_FAREWELL if self._stopped else None):
+                        blocks = await stream.read()
+                except TimeoutError:
+                    break
+        return self._stopped or "cut"
 
     def _take(self, block: Block) -> str | None:
         """Take a block of the stream, and return how the stream ends if it says so."""
@@ -157,10 +165,9 @@ class Listener:
             return data
         if event == "sse-open":
             opening = json.loads(data)
-            stopped = self.shares.opened(opening)
+            self._stopped = self.shares.opened(opening)
             self._own.add(f"{id_of(opening['secret'])}.{self.page}")
-            self.is_open = stopped is None
-            return stopped
+            self.is_open = self._stopped is None
         if event == "sse-refused":
             refused = json.loads(data)
             self.refused |= {*refused["topics"], *refused["fragments"]}

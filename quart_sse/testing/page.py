@@ -102,8 +102,7 @@ class LivePage:
             params: Parameters of the topic, if the page shows the fragment for several.
 
         Returns:
-            What is inside the fragment's element. What stays of a page without JavaScript and what
-            the user has typed is not known to a test.
+            What is inside the fragment's element, as the server wrote it.
 
         Raises:
             LivePageError: If it does not change in time. The message says what came instead.
@@ -204,10 +203,7 @@ class LivePage:
             timeout: How long to wait, in seconds; None for the page's.
 
         Example:
-            .. code-block:: python
-
-                await page.settle()
-                assert "I do!" in page.html
+            ``await page.settle()``, then ``assert "I do!" in page.html``
         """
         await self._waiting.settle(self._limit(timeout))
 
