@@ -98,7 +98,7 @@ class Document:
     """
 
     def __init__(self, text: str) -> None:
-        self.text = text
+        self.text: str = text
         scan = _Scan(text)
         self.connects: list[str] = scan.connects  #: URLs of the connect elements
         self._fragments = scan.fragments

@@ -57,8 +57,8 @@ class Listener:
         self._client = copy(client)
         self._client.preserve_context = False
         self._options = options
-        self.document = document
-        self.shares = Shares(document.connects)
+        self.document: Document = document
+        self.shares: Shares = Shares(document.connects)
         self.page: str = secrets.token_hex(8)  #: names the page in the header of its requests
         self.events: list[ReceivedEvent] = []
         self.unseen: list[ReceivedEvent] = []
@@ -67,7 +67,7 @@ class Listener:
         self.closed: str | None = None
         self.error: BaseException | None = None  #: what the app has raised
         self.position: Position | None = None
-        self.is_open = False
+        self.is_open: bool = False
         self._stopped: str | None = None  #: why the page has nothing left to listen to
         self._own: set[str] = set()  #: origins of events that this page has caused
         self._ids: set[str] = set()
@@ -141,10 +141,7 @@ class Listener:
             blocks = await stream.read()
             if stream.refusal is not None:
                 return stream.refusal
-            for name, value in (
-                stream.cookies.items() if self._client.cookie_jar is not None else ()
-            ):
-                self._client.set_cookie("localhost", name, value)
+            self._keep(stream.cookies)
             while blocks is not None:
                 for block in blocks:
                     ending = self._take(block)
@@ -157,6 +154,12 @@ class Listener:
                 except TimeoutError:
                     break
         return self._stopped or "cut"
+
+    def _keep(self, cookies: Mapping[str, str]) -> None:
+        """Keep the cookies of the answer in the browser, which the test client leaves out."""
+        if self._client.cookie_jar is not None:
+            for name, value in cookies.items():
+                self._client.set_cookie("localhost", name, value)
 
     def _take(self, block: Block) -> str | None:
         """Take a block of the stream, and return how the stream ends if it says so."""

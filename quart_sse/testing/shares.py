@@ -13,11 +13,13 @@ class Share:
     """All connect elements of the page with one key, which need one token."""
 
     def __init__(self, key: str, token: str, since: str) -> None:
-        self.key, self.token = key, token
-        self.since = [since]  #: positions of the elements, until the stream says one
-        self.mark = secrets.token_hex(8)  #: names the page in initial events, the first time
+        self.key: str = key
+        self.token: str = token
+        self.since: list[str] = [since]  #: positions of the elements, until the stream says one
+        #: names the page in initial events, the first time
+        self.mark: str = secrets.token_hex(8)
         self.names: list[str] | None = None  #: what the page is sent; None before it is open
-        self.is_stopped = False
+        self.is_stopped: bool = False
 
 
 class Shares:
@@ -28,9 +30,9 @@ class Shares:
     """
 
     def __init__(self, urls: Iterable[str]) -> None:
-        self.path = ""
+        self.path: str = ""
         self._all: dict[str, Share] = {}
-        self.secret = ""
+        self.secret: str = ""
         self._masks: list[str] = []
         for url in urls:
             parts = urlsplit(url)

@@ -26,7 +26,7 @@ class Waiting:
     """
 
     def __init__(self, services: Services, listener: Listener) -> None:
-        self.services = services
+        self.services: Services = services
         self._listener = listener
         self._seen = self._shown
 

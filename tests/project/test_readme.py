@@ -117,9 +117,9 @@ def test_module_of_the_page_on_testing_passes(folder: Path) -> None:
     """Each block is of the file that its first line names, and pytest runs them as a reader's."""
     files: dict[str, str] = {}
     for block in blocks(TESTING, "python"):
-        name = re.match(r"# (\w+\.py)\n", block.code)
-        assert name is not None, block.place
-        files[name[1]] = files.get(name[1], "") + block.code
+        named = re.match(r"# (\w+\.py)\n", block.code)
+        assert named is not None, block.place
+        files[named[1]] = files.get(named[1], "") + block.code
     for name, code in files.items():
         (folder / name).write_text(code, "utf-8")
         compile(code, name, "exec")

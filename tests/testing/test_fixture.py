@@ -93,7 +93,7 @@ def run_pytest(folder: Path, code: str, ini: str = "", *options: str) -> dict[st
     done = subprocess.run(
         [*command, "--junitxml", "times.xml", *options],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{folder}"},
         capture_output=True,
         text=True,
         check=False,
@@ -170,6 +170,22 @@ def test_plugin_is_found_by_pytest() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 
     assert project["entry-points"]["pytest11"] == {"quart_sse_pytest": "quart_sse_pytest"}
+
+
+def test_entry_point_and_option_are_one_plugin(tmp_path: Path) -> None:
+    """A project may name the plugin, although it is installed."""
+    installed = tmp_path / "installed_plugin-1.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: installed-plugin\nVersion: 1\n"
+    )
+    (installed / "entry_points.txt").write_text("[pytest11]\nquart_sse_pytest = quart_sse_pytest\n")
+    code = """
+def test_fixture(request):
+    assert request.getfixturevalue("live_page")
+"""
+
+    assert len(run_pytest(tmp_path, code, "", "-p", "no:asyncio")) == 1
 
 
 async def test_page_is_left_at_the_end(app: Quart) -> None:
