@@ -6,7 +6,7 @@
 #   make clean test PYTHON=/path/to/python3.12
 # PYTHON counts when the environment is made; without it the scripts look for one that runs.
 
-.PHONY: help demo demo-redis test test-all test-packages test-min check format docs hooks script bench bench-check soak faults clean
+.PHONY: help demo demo-redis test test-all test-packages test-min check format docs hooks script bench bench-check soak faults attack clean
 .DEFAULT_GOAL := help
 
 RUN := .venv/bin/python -m
@@ -70,6 +70,9 @@ bench-check: .venv/.stamp-dev ## Compare deliveries and memory with another comm
 
 faults: .venv/.stamp-dev ## Kill, freeze and cut what there is, and count what is lost
 	@$(RUN) faults $(ARGS)
+
+attack: .venv/.stamp-dev ## Attack a server as any client may, and measure what others notice
+	@$(RUN) attacks $(ARGS)
 
 clean: ## Remove environments, caches and builds; the data of the demo stay
 	rm -rf .venv .venv-* node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info

@@ -195,9 +195,10 @@ class Config:
     #: Limit of open connections per browser in one process over HTTP/1, where browsers open 6 per
     #: host. A new one evicts the browser's oldest.
     max_per_browser: int = _key(4, "a whole number, 1 or more", _int(1))
-    #: Limit of open connections without a browser cookie per address; further clients must retry.
-    #: As high as that of the process, because all browsers behind a proxy may share one address.
-    max_per_address: int = _key(10_000, "a whole number, 1 or more", _int(1))
+    #: Limit of open connections per address in one process; further clients must retry. All
+    #: addresses of IPv6 in one /64 network count as one. Addresses of loopback and private networks
+    #: are not limited: they are those of proxies.
+    max_per_address: int = _key(1000, "a whole number, 1 or more", _int(1))
     #: Name of the signed random cookie that identifies a browser; "" sets no cookie.
     browser_cookie: str = _key("sse_browser", "a cookie name, or ''", _text(r"[\w-]*"))
 

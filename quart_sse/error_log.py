@@ -60,10 +60,11 @@ class ErrorLog:
         if not self._said:
             return
         now = self._clock()
-        for function, said in list(self._said.items()):
-            if now - said.at >= QUIET:
-                del self._said[function]
-                if said.more:
+        for function in list(self._said):  # of the keys: other threads log, too
+            said = self._said.get(function)
+            if said is not None and now - said.at >= QUIET:
+                was_here = self._said.pop(function, None) is said
+                if was_here and said.more:
                     logger.error(
                         "The %s failed %d more times in %g s; its first traceback is above.",
                         function,

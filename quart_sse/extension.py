@@ -7,7 +7,9 @@ import logging
 import os
 import re
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from concurrent.futures import Future
+from contextlib import AbstractAsyncContextManager
 from types import EllipsisType
 from typing import Any, TypeVar
 
@@ -44,6 +46,7 @@ from .wiring import Services
 logger: logging.Logger = logging.getLogger("quart_sse")
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+Result = TypeVar("Result")
 
 #: A connection's id that an app may choose. Those that are made have a dot.
 _ID = re.compile(r"[\w-]{1,64}", re.ASCII)
@@ -85,6 +88,7 @@ class SSE:
 
     def __init__(self, app: Quart | None = None, *, broker: Broker | None = None) -> None:
         self.channels: dict[str, Channel] = {}
+        self._names: dict[str, str] = {}  #: rule -> name of its channel
         # An app is collected when nothing else holds it, such as one that was made for a test.
         self._installations: weakref.WeakSet[Installation] = weakref.WeakSet()
         self._identity: Callable[..., Any] | None = None
@@ -203,10 +207,10 @@ class SSE:
                 f"Channel {name!r} is declared already. Keep it in a variable and use that, or "
                 "choose another name."
             )
-        taken = next((other for other in self.channels.values() if other.rule == rule), None)
-        if taken is not None:
+        if rule in self._names:
             raise DeclarationError(
-                f"The rule {rule!r} belongs to channel {taken.name!r} already. Choose another."
+                f"The rule {rule!r} belongs to channel {self._names[rule]!r} already. Choose "
+                "another."
             )
         options = ChannelOptions(
             public=public,
@@ -231,6 +235,7 @@ class SSE:
         for installation in self._installations:
             installation.add_channel(channel)
         self.channels[name] = channel
+        self._names[rule] = name
         return channel
 
     def identity(self, function: Function) -> Function:
@@ -497,6 +502,58 @@ class SSE:
             ``await sse.everyone.publish("maintenance", {"minutes": 5})``
         """
         return Everyone(self._current.binding)
+
+    # -- publishing --------------------------------------------------------------------------------
+
+    def run_soon(self, coroutine: Coroutine[Any, Any, Result]) -> Future[Result]:
+        """Start a coroutine without waiting for it, from any thread.
+
+        It runs in the event loop that serves the app, with the context of the caller. Use it for
+        what has no method of its own, such as ``sse.disconnect()``; topics have
+        :meth:`Topic.publish_soon`, ``refresh_soon`` and ``push_soon``. What one thread starts
+        begins in that order, and waits for what the thread has published before. No lock is taken,
+        so signal handlers may call it.
+
+        Where the process does not serve the app, the coroutine runs in the event loop of the
+        calling thread, or to its end at once if that has none.
+
+        Args:
+            coroutine: What an async function has returned.
+
+        Returns:
+            A future with its result or error. An error that is not asked for is logged. Its
+            ``result()`` raises RuntimeError in the thread of the loop that runs the coroutine.
+
+        Raises:
+            TypeError: If it is no coroutine.
+            SetupError: As for :attr:`connections`.
+
+        Example:
+            ``sse.run_soon(sse.disconnect(identity="7"))``
+        """
+        return self._current.binding.soon.run(coroutine)
+
+    def batch(self) -> AbstractAsyncContextManager[None]:
+        """Publish together, at the end of a block, what is published within it.
+
+        Several refreshes of one fragment become one, and all is sent in one round trip. If the
+        block raises, nothing is published, so that pages do not show what was rolled back. What a
+        thread or task publishes that the block has started, and waits for, belongs to it.
+
+        Returns:
+            An async context manager. Leaving it raises BrokerUnavailable if the broker did not
+            confirm everything.
+
+        Raises:
+            SetupError: As for :attr:`connections`.
+
+        Example:
+            .. code-block:: python
+
+                async with sse.batch():  # with SQLAlchemy: async with sse.batch(), session.begin():
+                    await comments.topic(discussion_id=7).refresh("list")
+        """
+        return self._current.binding.publisher.batch()
 
     async def send(self, connection_id: str, name: str, data: Any = None) -> bool:
         """Send an event to one connection, of whichever process.

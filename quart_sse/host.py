@@ -91,6 +91,9 @@ class Host(Protocol):
             ``""`` or a path such as ``"/app"``.
         """
 
+    def address(self) -> str:
+        """Return the IP address of the current request's client; ``""`` if it is not known."""
+
     def sites(self) -> Sites:
         """Return the sites that the configuration names as the app's own."""
 

@@ -4,8 +4,11 @@ import asyncio
 import concurrent.futures
 import contextlib
 import os
+import time
+from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from typing import Any, ParamSpec, TypeVar
+from weakref import WeakKeyDictionary
 
 from .errors import BrokerUnavailable
 
@@ -16,8 +19,54 @@ Result = TypeVar("Result")
 # take it out of the selector that the two processes share, and the parent would hear no more.
 _of_parent: list[object] = []
 
+#: Longest work of one request between two turns of other tasks, in seconds.
+STRETCH = 0.002
 #: Interval at which a caller sees whether the loop that has its call still runs, in seconds.
 ALIVE = 1.0
+
+# Long requests that wait for their next turn, of each loop.
+_waiting: WeakKeyDictionary[asyncio.AbstractEventLoop, deque[asyncio.Future[None]]] = (
+    WeakKeyDictionary()
+)
+
+
+class Pauses:
+    """Lets other tasks of the loop run while a request is worked on that is long.
+
+    A request may have a thousand topics, and all streams of the process wait meanwhile. Of all
+    such requests one goes on in each turn of the loop. If each of them did, as after
+    ``asyncio.sleep(0)``, a page would wait for as many stretches as there are, again and again.
+
+    Example:
+        ``await pauses.due()`` after each topic, with one object for the whole request
+    """
+
+    def __init__(self) -> None:
+        self._since = time.monotonic()
+
+    async def due(self) -> None:
+        """Let other tasks run, if the last pause is ``STRETCH`` ago."""
+        if time.monotonic() - self._since > STRETCH:
+            await _next_turn()
+            self._since = time.monotonic()
+
+
+async def _next_turn() -> None:
+    """Wait for a turn of the loop; those who wait take turns in the order of their calls."""
+    loop = asyncio.get_running_loop()
+    waiting, turn = _waiting.setdefault(loop, deque()), loop.create_future()
+    waiting.append(turn)
+    if len(waiting) == 1:
+        loop.call_soon(_give_turn, loop, waiting)
+    await turn
+
+
+def _give_turn(loop: asyncio.AbstractEventLoop, waiting: deque[asyncio.Future[None]]) -> None:
+    turn = waiting.popleft()
+    if not turn.done():  # it may have been cancelled
+        turn.set_result(None)
+    if waiting:
+        loop.call_soon(_give_turn, loop, waiting)
 
 
 class ServingLoop:
@@ -64,8 +113,14 @@ class ServingLoop:
     @property
     def is_serving(self) -> bool:
         """Whether a loop of this process serves the app now."""
+        return self.serving is not None
+
+    @property
+    def serving(self) -> asyncio.AbstractEventLoop | None:
+        """The loop of this process that serves the app now; None if none does."""
         loop = self._loop
-        return loop is not None and loop.is_running() and self._pid == os.getpid()
+        is_here = loop is not None and loop.is_running() and self._pid == os.getpid()
+        return loop if is_here else None
 
     def enter(self) -> None:
         """Let the running loop serve from now on."""

@@ -18,6 +18,7 @@ from .publisher import AsyncPublisher
 from .registry import Closing, Desk, Hooks, ProcessList, Registry, Sending
 from .server import AnswerHeaders, Housekeeping, Lifecycle, Middleware, Shutdown
 from .serving_loop import ServingLoop
+from .soon import Soon
 from .streams import Initials, Renewal, Replacing, StreamEndpoints, Streams, Viewers
 
 #: Returns the identity of a host's current request.
@@ -117,6 +118,7 @@ def wire(
         pushes=renderer,
         closing=closing,
         serving=serving,
+        soon=Soon(serving),
         reload_file=scripts.named("update"),
     )
     desk = Desk(connections, hub.changes, declared, binding, hooks, presence, serving)
@@ -195,7 +197,6 @@ def _redis(config: Config) -> Broker:
         prefix=config.redis_prefix,
         timeout=config.broker_timeout,
         probe=config.probe,
-        most=config.replay_events,
     )
 
 

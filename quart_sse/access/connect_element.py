@@ -4,19 +4,25 @@ Its attributes never change in place, and each render gives it a new id, because
 leak connections when a connect element changes where it stands.
 """
 
+import contextlib
+import logging
 import secrets
 from collections.abc import Iterable, Mapping
+from ipaddress import IPv6Address, ip_address, ip_network
 from typing import NamedTuple
 from urllib.parse import quote
 
 from markupsafe import Markup
 
-from ..broker import Broker
+from ..broker import Broker, Claim, Shelf, reference_of
 from ..channels import AppChannels
 from ..config import Config
-from ..errors import ConfigError
+from ..error_log import OnceLog
+from ..errors import BrokerUnavailable, ConfigError
 from ..wire import Position
 from .tokens import KEPT, Signer, write_topics
+
+logger: logging.Logger = logging.getLogger("quart_sse")
 
 #: Length from which a list of public topics is signed, too, in characters: signing compresses it.
 LONG = 2048
@@ -87,6 +93,7 @@ class ConnectElements:
         self._signer = signer
         self._broker = broker
         self._config = config
+        self._once = OnceLog()
 
     @property
     def can_sign(self) -> bool:
@@ -115,6 +122,7 @@ class ConnectElements:
         *,
         root: str,
         identity: str | None,
+        address: str = "",
         key: str | None = None,
         first: float | None = None,
     ) -> ConnectElement:
@@ -124,12 +132,14 @@ class ConnectElements:
         secret key, it is also signed for a user who is signed in, whose events the page is sent,
         and if the list is long enough to be compressed. Any other only tells that a page has
         written it, so that equal pages stay equal. A token that exceeds the URL's room even so
-        becomes a reference to a list that the broker keeps.
+        becomes a reference to a list that the broker keeps. If the broker is away or has no room
+        for the list, the page is served all the same, and its stream is refused (``sse-stop``).
 
         Args:
             topics: Topic -> names of the fragments that the page shows.
             root: The app's root path, ``""`` or such as ``"/app"``.
             identity: Identity of the user for whom the page was rendered; None for a visitor.
+            address: IP address of the page's client; ``""`` if it is not known.
             key: Key of the replaced connect element, from :meth:`key`; None for a new page.
             first: Time at which the page's first token was signed, in seconds since 1970; None
                 for a new page.
@@ -137,7 +147,8 @@ class ConnectElements:
         Raises:
             ConfigError: If the page shows more than ``QUART_SSE_MAX_TOPICS`` topics, or in an app
                 without a secret key more than ``QUART_SSE_MAX_UNSIGNED_TOPICS``.
-            BrokerUnavailable: If the list must be kept at the broker, and the broker is away.
+            BrokerUnavailable: If the broker is away or has no room for the list of a renewed token;
+                the page then keeps the old one.
             MissingSecretKeyError: If the token must be signed, and the app has no secret key.
 
         Example:
@@ -155,7 +166,10 @@ class ConnectElements:
         )
         token = signer.sign(text, identity, page, first) if is_signed else signer.vouch(text)
         if len(token) > config.max_query - MARGIN:
-            kept = KEPT + await self._broker.keep_text(text, config.token_lifetime)
+            claim = self._claim(shown, identity, address)
+            if not await self._keep(text, claim) and first is not None:
+                raise BrokerUnavailable("The broker does not keep the list of a renewed token.")
+            kept = KEPT + reference_of(text)
             token = signer.sign(kept, identity, page, first) if is_signed else signer.vouch(kept)
         template = _HTMX_4 if config.htmx == 4 else _HTMX_2
         key = key or self.key(shown, identity if is_signed else None)
@@ -177,3 +191,49 @@ class ConnectElements:
             raise ConfigError(
                 key, most, f"at least {number}, the number of topics on this page; or {remedy}"
             )
+
+    def _claim(self, shown: Iterable[str], identity: str | None, address: str) -> Claim:
+        """Return for whom a list of topics is kept."""
+        if identity is not None and self._signer.has_key:
+            return Claim(Shelf.USERS, self._signer.name(f"identity {identity}"))
+        shelf = Shelf.SIGNED if self._channels.is_private(shown) else Shelf.OPEN
+        return Claim(shelf, self._signer.name(f"address {network_of(address)}"))
+
+    async def _keep(self, text: str, claim: Claim) -> bool:
+        """Return whether the broker keeps a list; if not, the log says why."""
+        try:
+            if await self._broker.keep_text(text, self._config.token_lifetime, claim):
+                return True
+        except BrokerUnavailable as error:
+            logger.info(
+                "The broker is away, and the topics of a page do not fit into its URL; its stream "
+                "is refused until the page is loaded again: %s",
+                error,
+            )
+            return False
+        shelf, is_user = claim.shelf, claim.shelf is Shelf.USERS
+        self._once.warn(
+            shelf.key,
+            "The broker keeps no more lists of topics for %s: they have %s MiB, and each %s %s "
+            "MiB. Further pages are not live until lists expire (QUART_SSE_TOKEN_LIFETIME). Show "
+            "fewer topics on a page, or raise QUART_SSE_MAX_QUERY as far as servers and proxies "
+            "take longer URLs%s. This is logged once.",
+            shelf.of,
+            shelf.most >> 20,
+            "user" if is_user else "address",
+            shelf.share >> 20,
+            "" if is_user else "; behind a proxy, let the app know its clients' addresses",
+        )
+        return False
+
+
+def network_of(address: str) -> str:
+    """Return what stands for a client: its address, or the network of 64 bits that it is in.
+
+    A client with one IPv6 address has all of its network.
+    """
+    with contextlib.suppress(ValueError):
+        ip = ip_address(address)
+        if isinstance(ip, IPv6Address):
+            return str(ip.ipv4_mapped or ip_network((ip.packed[:8] + bytes(8), 64)))
+    return address

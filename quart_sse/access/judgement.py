@@ -7,6 +7,7 @@ from typing import Any
 
 from ..channels import AppChannels, Declaration
 from ..hub import FragmentSpec
+from ..serving_loop import Pauses
 from ..wire import Ending, Refusal, declared_name, member_key
 from .answers import decide
 from .gate import Gate
@@ -171,7 +172,7 @@ class Judgement:
         Raises:
             Refusal: ``ERROR`` if an ``authorize`` failed.
         """
-        admission = Admission()
+        admission, pauses = Admission(), Pauses()
         for number, token in enumerate(self._tokens):
             if token is None:
                 admission.refused_tokens.append(number)
@@ -186,6 +187,7 @@ class Judgement:
                 admission.empty_tokens.append(number)
                 continue
             for place, (topic, fragments) in enumerate(token.topics.items()):
+                await pauses.due()
                 grant = await self.judge(topic, token)
                 channel = self._channels.of(topic)
                 if grant is Grant.NO or channel is None:
@@ -193,9 +195,11 @@ class Judgement:
                     if self._has_expired(channel, token):
                         admission.expired_tokens.append(number)
                     continue
-                known = fragments & channel.specs.keys()
-                held = admission.subscription.get(topic, frozenset())
-                admission.subscription[topic] = held | known
+                # Long lists name the same few fragments: one set serves all of their topics.
+                names = channel.fragments.keys()
+                known = fragments if fragments <= names else fragments.intersection(names)
+                held = admission.subscription.get(topic)
+                admission.subscription[topic] = held | known if held else known
                 admission.tokens_of.setdefault(topic, []).append(number)
                 admission.bits[number, topic] = 1 << place
                 if admission.grants.get(topic) is not Grant.WHOLE:
@@ -214,7 +218,9 @@ class Judgement:
         Raises:
             Refusal: ``ERROR`` if an ``authorize`` failed.
         """
+        pauses = Pauses()
         for topic, names in list(admission.subscription.items()):
+            await pauses.due()
             channel = self._channels.of(topic)
             for name in sorted(names):
                 spec = channel.specs.get(name) if channel is not None else None

@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 from itsdangerous import BadSignature, URLSafeSerializer, URLSafeTimedSerializer
@@ -21,6 +22,8 @@ KEPT = "&"
 #: Prefix of the last part of an unsigned list that a page of the app has written. No channel's name
 #: begins with it, so other releases take that part for a topic that does not exist.
 VOUCHED = "~"
+#: Longest list of fragments that is kept for others that are equal, in characters.
+SHORT = 64
 
 
 def write_topics(topics: Mapping[str, Iterable[str]]) -> str:
@@ -49,8 +52,16 @@ def read_topics(text: str) -> dict[str, frozenset[str]]:
     for part in text.split(" "):
         topic, _, names = part.partition(":")
         if topic:
-            topics[topic] = frozenset(filter(None, names.split(",")))
+            topics[topic] = (_shared if len(names) <= SHORT else _names)(names)
     return topics
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(filter(None, text.split(",")))
+
+
+#: The same set for the same text, because long lists name the same fragments of many topics.
+_shared = lru_cache(1024)(_names)
 
 
 class Token(NamedTuple):

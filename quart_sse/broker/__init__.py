@@ -7,19 +7,22 @@
 This package is provisional: it may change in any release before 1.0.
 """
 
-from .base import Broker, Receiver, State, reference_of
+from .base import Broker, Receiver, State
 from .control import Answers, Control
 from .filter import Filter, Where
 from .memory import MemoryBroker
 from .messages import CONTROL_HISTORY, Keep, Kind, Message
 from .processes import Process, Processes
-from .replay import Past, Replay, Start, bound, judge
+from .replay import Budget, Past, Replay, Start, bound, judge
 from .serving import ServingBroker
+from .texts import Claim, Shelf, reference_of
 
 __all__ = [
     "CONTROL_HISTORY",
     "Answers",
     "Broker",
+    "Budget",
+    "Claim",
     "Control",
     "Filter",
     "Keep",
@@ -32,6 +35,7 @@ __all__ = [
     "Receiver",
     "Replay",
     "ServingBroker",
+    "Shelf",
     "Start",
     "State",
     "Where",

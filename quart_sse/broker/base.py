@@ -1,14 +1,15 @@
 """The interface of brokers, and of the hub that takes their messages."""
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Protocol
 
+from ..errors import BrokerUnavailable
 from ..wire import Id, Position
 from .messages import Keep, Kind, Message
-from .replay import Replay, Start
+from .replay import BUDGET, Budget, Replay, Start
+from .texts import Claim
 
 
 class State(Enum):
@@ -19,14 +20,6 @@ class State(Enum):
     DEGRADED = "degraded"  #: works, but may lose history; the log says why
     AWAY = "away"
     STOPPED = "stopped"
-
-
-def reference_of(text: str) -> str:
-    """Return the reference under which a text is kept.
-
-    It is made of the text alone, so equal texts are kept once.
-    """
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 class Receiver(Protocol):
@@ -115,6 +108,29 @@ class Broker(ABC):
             BrokerUnavailable: If the message was not, or may not have been, published.
         """
 
+    async def publish_all(self, messages: Iterable[tuple[Message, Keep]]) -> None:
+        """Publish several messages, in their order.
+
+        Args:
+            messages: What to publish, as for :meth:`publish`, and how each topic's history is kept.
+
+        Raises:
+            BrokerUnavailable: If some were not, or may not have been, published.
+        """
+        is_first = True
+        for message, keep in messages:
+            try:
+                await self.publish(message, keep)
+            except BrokerUnavailable as error:
+                raise (
+                    error
+                    if is_first
+                    else BrokerUnavailable(
+                        f"{error} Others before it were published.", maybe_published=True
+                    )
+                ) from error
+            is_first = False
+
     async def probe(self) -> None:
         """Publish a message that only moves all positions.
 
@@ -147,11 +163,16 @@ class Broker(ABC):
         """
 
     @abstractmethod
-    async def resume(self, starts: Mapping[str, Start]) -> Replay:
-        """Return what was missed since each topic's start, as one atomic snapshot.
+    async def resume(self, starts: Mapping[str, Start], budget: Budget = BUDGET) -> Replay:
+        """Return what was missed since each topic's start, up to one position.
+
+        However much is asked for, nothing else waits for it longer than some milliseconds: what is
+        over the budget is not read, and many topics are read one part after the other. See
+        :class:`~quart_sse.broker.replay.Collector`.
 
         Args:
             starts: Topic -> where the connection starts on it.
+            budget: What the replay may hold; topics of one that would hold more are incomplete.
 
         Raises:
             BrokerUnavailable: If the broker does not answer.
@@ -170,15 +191,17 @@ class Broker(ABC):
         """
 
     @abstractmethod
-    async def keep_text(self, text: str, seconds: float) -> str:
-        """Keep a text that is too long for a URL.
+    async def keep_text(self, text: str, seconds: float, claim: Claim) -> str | None:
+        """Keep a text that is too long for a URL, or keep it for longer.
 
         Args:
             text: The text.
             seconds: How long to keep it, in seconds.
+            claim: For whom it is kept, which bounds how much is.
 
         Returns:
-            The reference that :meth:`kept_text` takes, in every process.
+            The reference that :meth:`kept_text` takes, in every process; None if there is no room.
+            What is kept makes no room for others.
 
         Raises:
             BrokerUnavailable: If the text was not, or may not have been, kept.

@@ -62,7 +62,10 @@ class Filter:
         Raises:
             ValueError: If the text is no filter.
         """
-        return cls(json.loads(text))
+        try:
+            return cls(json.loads(text))
+        except RecursionError:
+            raise ValueError("The filter is nested too deeply.") from None
 
     def __eq__(self, other: object) -> bool:
         """Compare conditions."""

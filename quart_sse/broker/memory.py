@@ -1,22 +1,25 @@
 """The broker of a single process, whose history ends with the process."""
 
+import asyncio
 import heapq
 import os
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 
 from ..error_log import OnceLog
 from ..wire import ZERO, Id, Position, new_epoch
-from .base import Broker, Receiver, State, reference_of
+from .base import Broker, Receiver, State
 from .messages import Keep, Kind, Message
-from .replay import Past, Replay, Start, judge
+from .replay import BUDGET, Budget, Collector, Past, Replay, Start, shortest_first
+from .texts import Claim, Texts
 
 #: Extra lifetime of history, in seconds, so that a position of exactly its age still finds it.
 GRACE = 10.0
-#: Most texts that are kept; the oldest is dropped for a newer one.
-MAX_TEXTS = 10_000
+#: How many topics, events and changes a resume reads before other tasks run, about a millisecond.
+STRETCH = 500
 
 
 @dataclass(slots=True)
@@ -48,7 +51,7 @@ class MemoryBroker(Broker):
         # When to check whether a topic's record has expired; one entry for each topic.
         self._expiries: list[tuple[float, str]] = []
         self._present: dict[str, dict[str, str]] = {}
-        self._texts: OrderedDict[str, tuple[str, float]] = OrderedDict()
+        self._texts = Texts(clock)
         self._receiver: Receiver | None = None
         self._pid = os.getpid()
         self._once = OnceLog()
@@ -150,47 +153,57 @@ class MemoryBroker(Broker):
     async def unsubscribe(self, topics: Iterable[str]) -> None:
         """Do nothing: the hub is handed every message."""
 
-    async def resume(self, starts: Mapping[str, Start]) -> Replay:
+    async def resume(self, starts: Mapping[str, Start], budget: Budget = BUDGET) -> Replay:
         """Return what was missed since each topic's start."""
         # The age of a position counts from now, not from the last message. The probe moves the hub
         # to the snapshot's position, too.
         await self.probe()
-        replay = Replay(self.known)
-        for topic, start in starts.items():
-            judge(replay, topic, start, self._past(topic, start))
-        replay.events.sort(key=lambda message: message.id)
-        return replay
+        collector, work = Collector(self.known, budget), 0
+        for topic, start in shortest_first(starts):
+            past = self._past(topic, start, collector.room)
+            collector.add(topic, start, past, int(self._now() * 1000))
+            work += 1 + len(past.events) + len(past.changes)
+            if work > STRETCH:
+                work = 0
+                await self._pause()
+        return collector.finish()
 
-    def _past(self, topic: str, start: Start) -> Past:
+    async def _pause(self) -> None:
+        """Let other tasks run."""
+        await asyncio.sleep(0)
+
+    def _past(self, topic: str, start: Start, most: int) -> Past:
         record = self._records.get(topic)
         if record is None or record.expires <= self._now():
             return Past((), None, None, {})
-        after = start.position.events if start.position else ZERO
-        missed = [message for message in record.events if message.id > after]
-        kept_before = len(record.events) - len(missed)
-        before = record.events[kept_before - 1].id if kept_before else record.before
-        return Past(missed, before, record.tip, dict(record.changes))
+        position = None if start.now or not start.keep.events else start.position
+        is_wanted = position is not None and position.epoch == self._epoch
+        after = position.events if position else ZERO
+        missed: list[Message] = []
+        before = record.before
+        for message in reversed(record.events) if is_wanted else ():
+            if message.id <= after:
+                before = message.id
+                break
+            if len(missed) == most:
+                return Past((), None, record.tip, record.changes, is_cut=True)
+            missed.append(message)
+        return Past(missed[::-1], before, record.tip, record.changes)
 
     async def kept(self, topic: str, most: int) -> list[Message]:
         """Return the events of a topic's history."""
         record = self._records.get(topic)
         if record is None or record.expires <= self._now():
             return []
-        return list(record.events)[-most:]
+        return list(islice(reversed(record.events), most))[::-1]
 
-    async def keep_text(self, text: str, seconds: float) -> str:
-        """Keep a text; the oldest is dropped if there are too many."""
-        reference = reference_of(text)
-        self._texts[reference] = (text, self._clock() + seconds)
-        self._texts.move_to_end(reference)
-        while len(self._texts) > MAX_TEXTS:
-            self._texts.popitem(last=False)
-        return reference
+    async def keep_text(self, text: str, seconds: float, claim: Claim) -> str | None:
+        """Keep a text; None if there is no room for it."""
+        return self._texts.keep(text, seconds, claim)
 
     async def kept_text(self, reference: str) -> str | None:
         """Return a kept text; None if it has expired or was never kept."""
-        text, expires = self._texts.get(reference, ("", 0.0))
-        return text if expires > self._clock() else None
+        return self._texts.get(reference)
 
     async def enter(self, topic: str, members: Mapping[str, str]) -> None:
         """Record that connections are present."""

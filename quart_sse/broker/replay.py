@@ -1,5 +1,6 @@
 """Replays: what connections missed, and whether that is complete."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -28,11 +29,23 @@ class Past(NamedTuple):
     tip: Id | None  #: id of the last event; None if there was none, or it has expired
     changes: Mapping[str, Id]  #: fragment -> id of its last change
     unrecorded: Id = ZERO  #: changes up to here may be missing from ``changes``
+    is_cut: bool = False  #: whether there are events that were not read, see :class:`Collector`
+
+
+class Budget(NamedTuple):
+    """What one replay may hold over all topics (rule 14 of ``docs/protocol.md``)."""
+
+    events: int = 1000  #: most events
+    bytes: int = 1 << 20  #: largest sum of the events' sizes, in bytes
+
+
+#: The budget unless an app sets another one.
+BUDGET = Budget()
 
 
 @dataclass(slots=True)
 class Replay:
-    """What connections missed, as one atomic snapshot."""
+    """What connections missed, as of one snapshot."""
 
     position: Position  #: the replay covers everything up to here
     events: list[Message] = field(default_factory=list)  #: over all topics, in the order of ids
@@ -48,7 +61,7 @@ class Replay:
     bodies: dict[Id, EventBodies] = field(default_factory=dict)
 
 
-def judge(replay: Replay, topic: str, start: Start, past: Past) -> None:
+def judge(replay: Replay, topic: str, start: Start, past: Past, at_ms: int | None = None) -> None:
     """Add one topic to a replay: its events, and whether they are complete.
 
     Every broker uses these rules, which are number 11 of ``docs/protocol.md``. Events are complete
@@ -61,6 +74,8 @@ def judge(replay: Replay, topic: str, start: Start, past: Past) -> None:
         topic: The topic's name.
         start: Where the connection starts on the topic.
         past: The topic's history, from ``start`` on.
+        at_ms: The broker's time when the history was read, in milliseconds; None if that was at the
+            replay's position.
     """
     replay.changes.update({(topic, name): change for name, change in past.changes.items()})
     if start.now:
@@ -76,12 +91,14 @@ def judge(replay: Replay, topic: str, start: Start, past: Past) -> None:
             replay.incomplete.add(topic)
         return
 
-    oldest_ms = snapshot.events.ms - start.keep.ttl * 1000
+    oldest_ms = (snapshot.events.ms if at_ms is None else at_ms) - start.keep.ttl * 1000
     if position.fragments.ms < oldest_ms or position.fragments < past.unrecorded:
         replay.stale.add(topic)
     if not start.keep.events:
         return
-    if past.events:
+    if past.is_cut:
+        complete = False
+    elif past.events:
         complete = past.before is not None and past.before <= position.events
     elif past.tip is not None:
         complete = past.tip <= position.events
@@ -93,15 +110,97 @@ def judge(replay: Replay, topic: str, start: Start, past: Past) -> None:
         replay.incomplete.add(topic)
 
 
-def bound(replay: Replay, max_events: int, max_bytes: int) -> None:
+def bound(replay: Replay, budget: Budget) -> None:
     """Drop the events of a replay that is too large, so that its clients are sent a reset.
 
     Args:
         replay: Changed in place.
-        max_events: Most events, over all topics.
-        max_bytes: Largest sum of the events' sizes, in bytes.
+        budget: What it may hold.
     """
     events = replay.events
-    if len(events) > max_events or sum(message.size for message in events) > max_bytes:
-        replay.incomplete.update(message.topic for message in events)
-        events.clear()
+    if len(events) > budget.events or sum(message.size for message in events) > budget.bytes:
+        reset(replay)
+
+
+def reset(replay: Replay) -> None:
+    """Drop all events of a replay; their topics are incomplete."""
+    replay.incomplete.update(message.topic for message in replay.events)
+    replay.events.clear()
+
+
+def shortest_first(starts: Mapping[str, Start]) -> list[tuple[str, Start]]:
+    """Return topics in the order in which they are read: the shortest histories first.
+
+    They are what newer events replace soonest, so they belong to the first snapshot.
+    """
+    return sorted(starts.items(), key=lambda item: item[1].keep.events or math.inf)
+
+
+class Collector:
+    """Collects a replay from snapshots of some topics each, taken one after the other.
+
+    A broker that reads many topics at once lets nothing else run meanwhile. The replay's position
+    is that of the first snapshot. A message after it reaches a connection that joins, or a process
+    that catches up, live, and is held back until then (rules 10 and 18 of ``docs/protocol.md``). So
+    a later snapshot, which may have such messages, leaves them to that. What is before the position
+    and goes between two snapshots, because newer events take its place, is noticed: by the event
+    before the first one kept, as any other loss. If newer events replace all of a short history,
+    that counts as a loss as well; see :func:`shortest_first`.
+
+    Once the budget is spent nothing more need be read, for the replay is a reset.
+
+    Args:
+        snapshot: The first snapshot's position.
+        budget: What the replay may hold.
+    """
+
+    def __init__(self, snapshot: Position, budget: Budget) -> None:
+        self._replay = Replay(snapshot)
+        self._budget = budget
+        self._bytes = 0
+        self._is_cut = False
+
+    @property
+    def snapshot(self) -> Position:
+        """The first snapshot's position."""
+        return self._replay.position
+
+    @property
+    def room(self) -> int:
+        """How many more events are worth reading: with that many the budget is spent."""
+        events = len(self._replay.events)
+        is_spent = self._is_cut or self._bytes > self._budget.bytes
+        return 0 if is_spent else max(0, self._budget.events + 1 - events)
+
+    def add(self, topic: str, start: Start, past: Past, at_ms: int) -> None:
+        """Add a topic, or the next part of one.
+
+        Args:
+            topic: The topic's name.
+            start: Where the connection starts on the topic, or where the last part ended.
+            past: The topic's history, from there on.
+            at_ms: The broker's time when it was read, in milliseconds: what has expired by then is
+                not known any more.
+        """
+        events, position = self._replay.events, self.snapshot.events
+        had = len(events)
+        judge(self._replay, topic, start, past, at_ms)
+        while len(events) > had and events[-1].id > position:
+            events.pop()
+        self._bytes += sum(message.size for message in events[had:])
+        self._is_cut = self._is_cut or past.is_cut
+
+    def is_lost(self, topic: str) -> bool:
+        """Whether a topic's events are known to be incomplete, so that no more need be read."""
+        return topic in self._replay.incomplete
+
+    def finish(self) -> Replay:
+        """Return the replay."""
+        replay = self._replay
+        if not self.room:
+            reset(replay)
+        replay.events = sorted(
+            (event for event in replay.events if event.topic not in replay.incomplete),
+            key=lambda event: event.id,
+        )
+        return replay

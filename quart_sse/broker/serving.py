@@ -7,7 +7,8 @@ from ..serving_loop import ServingLoop
 from ..wire import Id, Position
 from .base import Broker, Receiver, State
 from .messages import Keep, Message
-from .replay import Replay, Start
+from .replay import BUDGET, Budget, Replay, Start
+from .texts import Claim
 
 
 class ServingBroker(Broker):
@@ -60,6 +61,10 @@ class ServingBroker(Broker):
             return self.inner.publish(message, keep)
         return self._serving.run(self.inner.publish, message, keep)
 
+    async def publish_all(self, messages: Iterable[tuple[Message, Keep]]) -> None:
+        """Publish several messages."""
+        await self._serving.run(self.inner.publish_all, messages)
+
     async def probe(self) -> None:
         """Publish a probe."""
         await self._serving.run(self.inner.probe)
@@ -72,17 +77,17 @@ class ServingBroker(Broker):
         """Unsubscribe from topics."""
         await self._serving.run(self.inner.unsubscribe, topics)
 
-    async def resume(self, starts: Mapping[str, Start]) -> Replay:
+    async def resume(self, starts: Mapping[str, Start], budget: Budget = BUDGET) -> Replay:
         """Return what was missed."""
-        return await self._serving.run(self.inner.resume, starts)
+        return await self._serving.run(self.inner.resume, starts, budget)
 
     async def kept(self, topic: str, most: int) -> list[Message]:
         """Return the events of a topic's history."""
         return await self._serving.run(self.inner.kept, topic, most)
 
-    async def keep_text(self, text: str, seconds: float) -> str:
+    async def keep_text(self, text: str, seconds: float, claim: Claim) -> str | None:
         """Keep a text."""
-        return await self._serving.run(self.inner.keep_text, text, seconds)
+        return await self._serving.run(self.inner.keep_text, text, seconds, claim)
 
     async def kept_text(self, reference: str) -> str | None:
         """Return a kept text."""

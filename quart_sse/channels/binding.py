@@ -10,6 +10,7 @@ from ..host import Host
 from ..hub import Hub
 from ..publisher import AsyncPublisher
 from ..serving_loop import ServingLoop
+from ..soon import Soon
 from .presence import PresenceTracker
 
 
@@ -55,4 +56,5 @@ class Binding:
     pushes: Pushes
     closing: Closes
     serving: ServingLoop
+    soon: Soon
     reload_file: str  #: the further script file that reloads pages, as pages name it

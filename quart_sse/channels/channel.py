@@ -1,6 +1,7 @@
 """Channels and topics: what applications declare, publish to, refresh and close."""
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from typing import Any
 
 from markupsafe import escape
@@ -168,6 +169,28 @@ class Topic(Target):
         names = [declared.find(name).spec.name for name in fragments] or [*declared.fragments]
         await self._binding.publisher.refresh(self.name, names, self._keep)
 
+    def refresh_soon(self, *fragments: str) -> Future[None]:
+        """Render fragments again without waiting for it, from any thread.
+
+        What :meth:`publish_soon` says holds here, too.
+
+        Args:
+            fragments: As for :meth:`refresh`.
+
+        Returns:
+            A future that is done when the refresh is published, with any error of
+            :meth:`refresh`.
+
+        Example:
+            .. code-block:: python
+
+                @app.post("/comments/import")
+                def import_comments() -> str:
+                    comments.topic(discussion_id=7).refresh_soon("list")
+                    return ""
+        """
+        return self._soon(self.refresh(*fragments), f"refresh_soon() of {self.name!r}")
+
     async def push(
         self,
         fragment: str,
@@ -221,6 +244,33 @@ class Topic(Target):
             given = html if html is None or hasattr(html, "__html__") else plain(html)
             text = bound.pushes.check(self.name, fragment, str(escape(given)))
         await bound.publisher.push(self.name, fragment, text, self._keep, root=bound.host.root())
+
+    def push_soon(
+        self,
+        fragment: str,
+        html: str | None = None,
+        *,
+        template: str | None = None,
+        **context: Any,
+    ) -> Future[None]:
+        """Publish a fragment's HTML without waiting for it, from any thread.
+
+        What :meth:`publish_soon` says holds here, too.
+
+        Args:
+            fragment: As for :meth:`push`, like all others.
+            html: The HTML.
+            template: Name of a template to render instead.
+            context: Variables of the template.
+
+        Returns:
+            A future that is done when the HTML is published, with any error of :meth:`push`.
+
+        Example:
+            ``topic.push_soon("count", html=Markup("<b>3</b>"))``
+        """
+        pushing = self.push(fragment, html, template=template, **context)
+        return self._soon(pushing, f"push_soon() of {fragment!r} to {self.name!r}")
 
     async def presence(self) -> Presence:
         """Return the users and connections present on the topic, over all processes.

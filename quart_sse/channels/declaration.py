@@ -73,6 +73,12 @@ class Declaration:
         """Names of the fragments that are the same for all viewers."""
         return frozenset(name for name, spec in self.specs.items() if not spec.personal)
 
+    @property
+    def personal(self) -> frozenset[str]:
+        """Names of the fragments that each viewer fetches."""
+        fragments = self.fragments.items()
+        return frozenset(name for name, fragment in fragments if fragment.spec.personal)
+
     def keep(self, config: Config) -> Keep:
         """Return how much history the topics of this channel keep.
 

@@ -1,18 +1,21 @@
 """Targets: what events are published to."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
+from concurrent.futures import Future
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from ..broker import Filter, Keep, Where
-from ..errors import EventError, ParameterError
+from ..errors import EventError, ParameterError, SSEError
 from ..host import Host
 from ..hub import id_of
-from ..wire import EVERYONE, channel_topic, user_topic
+from ..wire import EVERYONE, ZERO, channel_topic, user_topic
 from .binding import Binding
 from .kept import KeptEvent, kept_for
+
+Result = TypeVar("Result")
 
 #: Request header in which the script names the page that sends an htmx request.
 PAGE_HEADER = "X-SSE-Page"
@@ -115,7 +118,8 @@ class Target:
                 are the broker's, because clients resume by them. Put yours into the data.
 
         Returns:
-            The event's id, and the number of connections of this process that it is for.
+            The event's id, and the number of connections of this process that it is for. In an
+            ``sse.batch()`` the id is "", because the event gets one when the batch ends.
 
         Raises:
             EventError: If the name is reserved or invalid, the data cannot be written as JSON or
@@ -134,8 +138,19 @@ class Target:
                 f"The event {name!r} has an id of its own, {id!r}. Ids are the broker's, because "
                 'clients resume by them. Put it into the data, such as {"id": ...}.'
             )
-        bound = self._binding
         condition = None if where is None else Filter(where)
+        return await self._publish(name, data, retry_ms, to_others, condition, exclude)
+
+    async def _publish(
+        self,
+        name: str,
+        data: Any,
+        retry_ms: int | None,
+        to_others: bool,
+        condition: Filter | None,
+        exclude: HasId | str | None,
+    ) -> Published:
+        bound = self._binding
         ids = (_id_of(exclude), hooked.get() if to_others else "")
         excluded = " ".join(filter(None, ids))
         published = await bound.publisher.event(
@@ -148,7 +163,56 @@ class Target:
             where=condition,
             exclude=excluded,
         )
-        return Published(str(published), bound.hub.receivers(self.name, condition, excluded))
+        id = "" if published == ZERO else str(published)
+        return Published(id, bound.hub.receivers(self.name, condition, excluded))
+
+    def publish_soon(
+        self,
+        name: str,
+        data: Any = None,
+        *,
+        retry_ms: int | None = None,
+        to_others: bool = False,
+        where: Where | None = None,
+        exclude: HasId | str | None = None,
+    ) -> Future[Published]:
+        """Publish an event without waiting for it, from any thread.
+
+        For sync views, threads, schedulers, signal handlers and hooks such as SQLAlchemy's
+        ``after_commit``. What one thread publishes so keeps its order. The data is written as JSON
+        at once. Where the process does not serve the app, the event is published before the
+        call returns.
+
+        Args:
+            name: As for :meth:`publish`, like all others.
+            data: The data.
+            retry_ms: New reconnect delay, in milliseconds.
+            to_others: Whether the page that sent the request leaves the event out.
+            where: For which connections the event is.
+            exclude: A connection that it is not for, or its id.
+
+        Returns:
+            A future with what :meth:`publish` returns or raises. An error that is not asked for is
+            logged. Its ``result()`` raises RuntimeError in the thread of the event loop that
+            serves, which would wait for itself: there, ``await publish(...)``.
+
+        Example:
+            ``prices.topic().publish_soon("price", "42")``
+        """
+        what = f"publish_soon() of {name!r} to {self.name!r}"
+        try:
+            given = self._binding.publisher.encode(name, data, retry_ms)
+            condition = None if where is None else Filter(where)
+        except SSEError as error:
+            return self._binding.soon.failed(error, what)
+        publishing = self._publish(name, given, retry_ms, to_others, condition, exclude)
+        return self._soon(publishing, what)
+
+    def _soon(self, publishing: Coroutine[Any, Any, Result], what: str) -> Future[Result]:
+        """Start to publish, for the batch that is open here, if any."""
+        future = self._binding.soon.run(publishing, what, patience=None)
+        self._binding.publisher.starts(future)
+        return future
 
     async def history(
         self, limit: int | None = None, *, metadata: Mapping[str, Any] | None = None

@@ -3,6 +3,7 @@
 This package is private: it may change in any release.
 """
 
+from .addresses import counted_as
 from .batch import Batch, Part, Personal
 from .changes import Changes
 from .connection import Connection, Subscription
@@ -33,6 +34,7 @@ __all__ = [
     "Rendered",
     "Subscription",
     "carry",
+    "counted_as",
     "id_of",
     "metadata_of",
     "process_of",

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from ..error_log import ErrorLog
 from ..wire import Ending
-from .batch import Batch
+from .batch import Batch, Part
 from .connection import Connection
 from .group import Group
 
@@ -38,6 +38,9 @@ class Batcher:
         #: set while no group has pending messages and no batch is on its way
         self.idle: asyncio.Event = asyncio.Event()
         self.idle.set()
+        self._feeds: list[tuple[Connection, Batch]] = []  #: those of the running batch
+        self._at = 0  #: number of those that were fed
+        self._late: dict[Connection, Batch] | None = None  #: the others, if they were asked for
         self._begun = 0.0  #: loop time of the running batch's begin
         self._not_before = 0.0  #: earliest loop time of the next batch
 
@@ -57,31 +60,56 @@ class Batcher:
 
     def _begin(self) -> None:
         self._begun = asyncio.get_running_loop().time()
-        feeds: list[tuple[Connection, Batch]] = []
+        feeds, self._at = self._feeds, 0
         for group in self._dirty:
             if group.is_pending:
                 feeds.extend(group.take_feeds())
         self._dirty.clear()
         self._after()
-        self._feed(feeds, 0)
+        self._feed()
 
-    def _feed(self, feeds: list[tuple[Connection, Batch]], at: int) -> None:
+    def _feed(self) -> None:
+        feeds, at = self._feeds, self._at
+        self._at += SLICE
+        self._late = None
         for connection, batch in feeds[at : at + SLICE]:
             try:
                 connection.feed(batch)
             except Exception as error:
-                self._errors.log(
-                    "feeding of streams",
-                    error,
-                    "Feeding a stream failed. The stream ends; its client reconnects and resumes.",
-                )
-                connection.end(Ending.ERROR)
+                self._fail(connection, error)
         loop = asyncio.get_running_loop()
-        if at + SLICE < len(feeds):
-            loop.call_soon(self._feed, feeds, at + SLICE)
+        if self._at < len(feeds):
+            loop.call_soon(self._feed)
         else:
+            self._feeds = []
             # Scheduled behind the tasks that were just woken, so that it measures their writes.
             loop.call_soon(self._finish)
+
+    def finish(self, connection: Connection, parts: list[Part]) -> None:
+        """Feed a connection that is about to end what is on its way to it.
+
+        Args:
+            connection: The connection, which may be in a later slice of the running batch.
+            parts: What would come with the next batch.
+        """
+        if self._late is None:
+            self._late = dict(self._feeds[self._at :])
+        late = self._late.get(connection)
+        try:
+            if late is not None:
+                connection.feed(late)
+            if parts:
+                connection.feed(Batch.of(parts))
+        except Exception as error:
+            self._fail(connection, error)
+
+    def _fail(self, connection: Connection, error: Exception) -> None:
+        self._errors.log(
+            "feeding of streams",
+            error,
+            "Feeding a stream failed. The stream ends; its client reconnects and resumes.",
+        )
+        connection.end(Ending.ERROR)
 
     def _finish(self) -> None:
         now = asyncio.get_running_loop().time()

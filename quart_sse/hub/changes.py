@@ -7,7 +7,7 @@ from ..broker import Broker
 from ..errors import BrokerUnavailable, ConnectionClosedError
 from ..wire import Ending, Position, channel_topic, encode_refused
 from .audiences import Audiences
-from .batch import Batch, Part
+from .batch import Part
 from .connection import Connection
 from .connections import Connections
 from .delivery import RECHECK_LINGER, Delivery
@@ -51,6 +51,7 @@ class Changes:
         self._connections = connections
         self._delivery = delivery
         self._timeout = timeout
+        self._forget_at = 0.0  #: loop time before which no event is forgotten
 
     def send(self, streams: Iterable[Connection], outgoing: Outgoing) -> bool:
         """Send an event for one connection alone, behind all that is pending for it.
@@ -79,6 +80,20 @@ class Changes:
         for _, outgoing in lasting.sent:
             self._send(connection, outgoing)
 
+    def forget_sent(self, now: float) -> None:
+        """Forget the events for single connections that are too old to be sent again.
+
+        Args:
+            now: The loop's time.
+        """
+        if now < self._forget_at:
+            return
+        self._forget_at = now + SENT_SECONDS / 2
+        for connection in self._connections.newest:
+            lasting = connection.lasting
+            if lasting.sent:
+                lasting.sent = _newest(lasting.sent, now)
+
     @staticmethod
     def _now() -> float:
         return asyncio.get_running_loop().time()
@@ -91,7 +106,7 @@ class Changes:
         return True
 
     def end(self, connection: Connection, ending: Ending, retry_ms: int | None = None) -> None:
-        """End a stream after all that is pending for it, in its group, too.
+        """End a stream after all that is pending for it, in its group and in a running batch, too.
 
         Args:
             connection: The stream.
@@ -100,9 +115,8 @@ class Changes:
                 ending.
         """
         group = self._groups.of(connection)
-        parts = [] if group is None else group.parts_for(connection)
-        if parts:
-            connection.feed(Batch.of(parts))
+        if group is not None and not connection.is_ended:
+            self._delivery.finish(group, connection)
         connection.end(ending, retry_ms)
 
     # -- topics ------------------------------------------------------------------------------------
@@ -149,30 +163,29 @@ class Changes:
         await self._apply_to_all(id)
         return was_known
 
-    async def refuse(self, connection: Connection, topic: str) -> bool:
-        """Take a topic off a stream and its connection, and tell the client.
+    def refuse(self, connection: Connection, topics: Iterable[str]) -> None:
+        """Take topics off a connection; :meth:`follow` then takes them off the stream.
+
+        A topic that the app subscribes the connection to in between stays.
 
         Args:
-            connection: The stream.
-            topic: The topic's name.
-
-        Returns:
-            Whether the stream listened to the topic.
+            connection: A stream that listens to them, whose client is told that they are refused.
+            topics: Names of the topics.
         """
-        if not await self._has_replay(connection) or topic not in connection.subscription:
-            return False
-        _remove(connection, topic)
-        self.apply(connection, refused=topic)
-        return True
+        for topic in topics:
+            _remove(connection, topic)
+        connection.refused |= {*topics}
 
-    def apply(self, connection: Connection, refused: str | None = None) -> None:
-        """Change a stream that has its replay as the app has changed its connection.
+    async def follow(self, connection: Connection) -> None:
+        """Change a stream as the app has changed its connection, once it has its replay."""
+        if await self._has_replay(connection):
+            self.apply(connection)
 
-        Args:
-            connection: The stream.
-            refused: A topic of which the client is told that it is refused; None for none.
-        """
+    def apply(self, connection: Connection) -> None:
+        """Change a stream that has its replay as the app has changed its connection."""
         before, subscription = connection.subscription, connection.wanted
+        refused = connection.refused - subscription.keys()
+        connection.refused = frozenset()
         is_same = subscription.keys() == before.keys()
         if is_same and connection.made == connection.lasting.made.keys():
             return
@@ -181,8 +194,8 @@ class Changes:
         connection.follow(refused)
         self._connections.recount(connection, subscription)
         joining = self._groups.change(connection, subscription, connection.mask)
-        if refused is not None:
-            joining.pending.append(Part(None, encode_refused(topics=[refused])))
+        if refused:
+            joining.pending.append(Part(None, encode_refused(topics=sorted(refused))))
         if connection.pages:
             joining.pending.append(Part(None, connection.encode_opening()))
         self._delivery.flush(joining)

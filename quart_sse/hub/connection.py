@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 
 from ..config import Config
 from ..wire import Ending, Id, Position, encode_body, encode_mask, encode_preamble
@@ -31,7 +31,7 @@ class Connection:
         loader: Encodes the message by which this connection's page fetches a personal fragment.
         identity: The user's identity, or None.
         browser: Id of the browser, by its cookie, or None.
-        address: The client's IP address, or None.
+        address: What the client's IP address counts as (:func:`counted_as`), or None.
         bare: Whether event names go out without their topic, as in a stream of one topic alone.
         root: Root path of the app, as the pages' URLs begin with it.
         heartbeat: Interval in which the idle stream sends its position, in seconds; None for the
@@ -81,12 +81,14 @@ class Connection:
         "may_see",
         "metadata",
         "pages",
+        "refused",
         "remote_address",
         "renew",
         "renew_at",
         "retry_ms",
         "root",
         "subscription",
+        "unsigned",
         "user_agent",
     )
 
@@ -120,9 +122,12 @@ class Connection:
         self.audiences: tuple[str, ...] = ()
         #: Topics of ``lasting.made`` that this stream has.
         self.made: frozenset[str] = frozenset()
+        #: Topics that were closed, of which the client has yet to be told.
+        self.refused: frozenset[str] = frozenset()
         self.last_event_id: str | None = None  #: id with which the client came
-        self.remote_address: str | None = None
+        self.remote_address: str | None = None  #: the client's IP address
         self.user_agent: str = ""
+        self.unsigned: int = 0  #: number of topics in lists that no page of the app has written
         self.is_open: bool = False  #: whether the client has, or is about to have, ``sse-open``
         self.hooks: object | None = None  #: the hooks of this stream alone; see ``registry.hooks``
         #: How the stream ended; None while it is open, and if the client has gone.
@@ -305,11 +310,11 @@ class Connection:
         kept = {topic: shown for topic, shown in self.subscription.items() if topic not in gone}
         return {**dict.fromkeys(lasting.made, frozenset[str]()), **kept}
 
-    def follow(self, refused: str | None = None) -> None:
+    def follow(self, refused: Collection[str] = ()) -> None:
         """Follow what the app has changed of the connection; the topics are changed elsewhere.
 
         Args:
-            refused: A topic of which the client is told that it is refused; None for none.
+            refused: Topics of which the client is told that they are refused.
         """
         lasting = self.lasting
         self.made = frozenset(lasting.made)

@@ -1,6 +1,7 @@
 """The open connections of a process."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 
 from ..config import Config
@@ -30,6 +31,7 @@ class Connections:
         self._subscribers = subscribers
         self._chains = Chains()
         self._by_owner: dict[tuple[str, str], dict[Connection, None]] = {}
+        self._unsigned: Counter[str] = Counter()  #: address -> topics in unsigned lists
         self.is_closing: bool = False  #: whether the server stops, so that no further stream opens
         self.emptied: asyncio.Event = asyncio.Event()  #: set while there are no connections
         self.emptied.set()
@@ -60,7 +62,7 @@ class Connections:
 
         Args:
             kind: ``identity``, ``browser`` or ``address``.
-            value: Its value; None has no connections.
+            value: Its value, as the connections have it; None has no connections.
         """
         return [] if value is None else list(self._by_owner.get((kind, value), {}))
 
@@ -76,21 +78,30 @@ class Connections:
     # -- entering and leaving ----------------------------------------------------------------------
 
     def is_full(
-        self, topics: Iterable[str] = (), address: str | None = None, id: str | None = None
+        self,
+        topics: Iterable[str] = (),
+        address: str | None = None,
+        id: str | None = None,
+        unsigned: int = 0,
     ) -> bool:
         """Whether the process, a channel, a topic or the address has reached its limit.
 
         Args:
             topics: Names of the topics to which a new stream would listen.
-            address: The new stream's IP address, or None.
+            address: What the new stream's address counts as, or None.
             id: Id of its connection, whose only stream makes room for it; None for a new one.
+            unsigned: Number of its topics in lists that no page of the app has written.
         """
         number, before = len(self), [] if id is None else self.streams_of(id)
+        of_address = len(self._by_owner.get(("address", address or ""), ()))
+        unsigned = unsigned and unsigned + self._unsigned[address or ""]
         if len(before) == 1:
             topics = [topic for topic in topics if topic not in before[0].subscription]
-            number, address = number - 1, None
-        of_address = len(self._by_owner.get(("address", address or ""), ()))
-        return self._limits.is_full(number, topics, address, of_address)
+            number -= 1
+            if before[0].address == address:
+                of_address -= 1
+                unsigned -= before[0].unsigned
+        return self._limits.is_full(number, topics, address, of_address, unsigned)
 
     def say_full(self, message: str, *args: object) -> None:
         """Log why new streams are held off, each line at most once a minute.
@@ -114,6 +125,7 @@ class Connections:
             if owner[0] != "address":  # many users may have the same one
                 self._evict(owner[0], held, connection.id, is_multiplexed)
             held[connection] = None
+        self._count_unsigned(connection, connection.unsigned)
         self._chains.add(connection)
         self._limits.change((), connection.subscription)
         self.emptied.clear()
@@ -139,10 +151,17 @@ class Connections:
                 self._by_owner.pop(owner, None)
         if connection in self._chains:
             self._limits.change(connection.subscription, ())
+            self._count_unsigned(connection, -connection.unsigned)
         is_last = self._chains.remove(connection)
         if not len(self):
             self.emptied.set()
         return is_last
+
+    def _count_unsigned(self, connection: Connection, number: int) -> None:
+        if number and connection.address is not None:
+            self._unsigned[connection.address] += number
+            if not self._unsigned[connection.address]:
+                del self._unsigned[connection.address]
 
     def recount(self, connection: Connection, topics: Iterable[str]) -> None:
         """Count a connection for other channels, before its topics change.
@@ -158,6 +177,7 @@ class Connections:
         """Forget the connections of a loop that has ended."""
         self._chains.clear()
         self._by_owner.clear()
+        self._unsigned.clear()
         self._limits.clear()
         self.emptied = asyncio.Event()
         self.emptied.set()

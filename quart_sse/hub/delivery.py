@@ -49,6 +49,15 @@ class Delivery:
         if group.is_pending:
             self._batcher.add(group)
 
+    def finish(self, group: Group, connection: Connection) -> None:
+        """Feed a connection that is about to end all that is on its way to it.
+
+        Args:
+            group: The connection's group.
+            connection: The connection.
+        """
+        self._batcher.finish(connection, group.parts_for(connection))
+
     def _end_unjudged(self, group: Group, outgoing: Outgoing) -> None:
         """End the streams of clients without access to a fragment nested in a message.
 

@@ -12,6 +12,8 @@ from .rendered import next_number
 
 #: Most messages held for a connection while its replay is on the way.
 MAX_HELD = 2000
+#: Their largest size, in bytes. Streams of one topic hold the same messages, not copies.
+MAX_HELD_BYTES = 8 << 20
 
 
 class Group:
@@ -157,6 +159,7 @@ class Joining(Group):
         #: topic -> the page's fragments were current up to here when it connected
         self.page_fragments: dict[str, Id] = {}
         self._held: list[Outgoing] = []
+        self._held_bytes = 0
         self._floor: Id | None = None  #: bound of the positions' fragments while some are missing
         self.last: Id = ZERO  #: events are sent up to here
         self.current: Id = ZERO  #: fragments are current up to here, by the positions sent
@@ -210,7 +213,8 @@ class Joining(Group):
         """
         if self.is_holding:
             self._held.append(outgoing)
-            if len(self._held) > MAX_HELD:
+            self._held_bytes += outgoing.size
+            if len(self._held) > MAX_HELD or self._held_bytes > MAX_HELD_BYTES:
                 self.connection.end(Ending.OVERFLOW)
                 self._held.clear()
             return False

@@ -10,7 +10,7 @@ from ..broker import CONTROL_HISTORY, Broker, Filter, Kind, Message, Replay, Sta
 from ..config import Config
 from ..error_log import ErrorLog, OnceLog
 from ..errors import BrokerUnavailable
-from ..serving_loop import ServingLoop
+from ..serving_loop import Pauses, ServingLoop
 from ..wire import Id, Position, declared_name, has_fragments
 from .audiences import Audiences
 from .batcher import Batcher
@@ -273,6 +273,7 @@ class Hub:
                 or messages or the data set were lost meanwhile.
             RenderError: If the process has pages below too many root paths.
         """
+        pauses = Pauses()
         self._roots.at(connection.root)
         self._roots.enter(connection.root)
         joining = self._groups.add(connection, connection.mask)
@@ -282,12 +283,18 @@ class Hub:
             async with asyncio.timeout(self._config.join_timeout):
                 await self._broker.subscribe([*connection.subscription, *connection.audiences])
                 self._confirm(connection.subscription)
+                # Without a pause before: the connection counts as a receiver already, and a
+                # snapshot holds no event for a stream that begins now.
                 replay = await self._replays.ask(starts)
         except TimeoutError:
             raise BrokerUnavailable(
                 f"The broker did not answer within {self._config.join_timeout} s "
                 "(QUART_SSE_JOIN_TIMEOUT). The client reconnects."
             ) from None
+        # With the delay of the first block, which some clients ignore because it stands alone.
+        chunks = [connection.encode_opening(connection.retry_ms), *first]
+        chunks += await self._prepare(joining, starts, replay, pauses)
+        # From here on all is done at once, until the connection is live.
         if joining.has_gap:
             raise BrokerUnavailable(
                 "Messages were lost while the replay was on its way. The client reconnects."
@@ -305,10 +312,26 @@ class Hub:
             else start
             for topic, start in starts.items()
         }
-        # With the delay of the first block, which some clients ignore because it stands alone.
-        opening = connection.encode_opening(connection.retry_ms)
-        self._resumer.admit(joining, starts, replay, [opening, *first])
+        self._resumer.admit(joining, starts, replay, chunks)
         self._groups.share_bytes()
+
+    async def _prepare(
+        self, joining: Joining, starts: Mapping[str, Start], replay: Replay, pauses: Pauses
+    ) -> list[bytes]:
+        """Return the encoded replay, and make the fragments that are looked at next.
+
+        Other tasks run meanwhile, and the connection holds what they send it.
+        """
+        chunks, fragments = [], self._roots.at(joining.root)
+        for chunk in self._resumer.replayed(joining, starts, replay):
+            chunks.append(chunk)
+            await pauses.due()
+        for topic, names in joining.subscription.items():
+            await pauses.due()
+            for spec in (self._declared.spec(topic, name) for name in names):
+                if spec is not None and not spec.personal:
+                    fragments.get(topic, spec)
+        return chunks
 
     def _confirm(self, topics: Iterable[str]) -> None:
         """Note that the broker has confirmed topics; changes of before may have been missed."""
@@ -344,7 +367,8 @@ class Hub:
         snapshot, lost = replay.position, replay.incomplete
         # Pending batches belong before a reset, and a reset before anything newer: positions must
         # not pass lost events before the client knows of the loss.
-        await self._batcher.idle.wait()
+        while not self._batcher.idle.is_set():
+            await self._batcher.idle.wait()  # others who waited may have added something since
         is_other = snapshot.epoch != progress.epoch
         if progress.epoch and (is_other or "" in lost):
             self._control.lose()
@@ -387,7 +411,8 @@ class Hub:
         reset = Replay(replay.position, [], kept, replay.changes, topics)
         # What has no place in the order comes in no replay.
         opening = [connection.encode_opening(connection.retry_ms)] if is_lost else []
-        self._resumer.admit(joining, starts, reset, opening)
+        chunks = [*opening, *self._resumer.replayed(joining, starts, reset)]
+        self._resumer.admit(joining, starts, reset, chunks)
         if is_lost:
             self.changes.send_again(connection)
 

@@ -7,13 +7,18 @@ from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
 from ..config import Config
+from ..error_log import OnceLog
 from ..wire import Ending
+from .addresses import is_local
 from .subscribers import Subscribers
 
 logger: logging.Logger = logging.getLogger("quart_sse")
 
 #: Interval between two equal log lines about a limit, in seconds.
 FULL_LOG_INTERVAL = 60.0
+#: Most topics of the open streams of one address in lists that no page of the app has written, as a
+#: multiple of those of one URL.
+UNSIGNED = 64
 #: End of each log line about a limit.
 RETRY = "; new streams retry in about %g s. "
 
@@ -43,7 +48,8 @@ class Limits:
     """Judges the limits of one process: per process, channel, topic, address and owner.
 
     A full process, channel, topic or address holds new connections off. Beyond the limit of an
-    identity or a browser its oldest connections make room.
+    identity or a browser its oldest connections make room. Addresses of loopback and private
+    networks have no limit: they are proxies, each with any number of clients.
 
     Args:
         config: The app's settings.
@@ -61,20 +67,28 @@ class Limits:
         self._subscribers = subscribers
         self._declared = declared
         self._by_channel: Counter[str] = Counter()
+        self._once = OnceLog()
         self._said_at: dict[str, float] = {}  #: format of a log line -> time.monotonic
 
     # -- new connections that must wait ------------------------------------------------------------
 
     def is_full(
-        self, number: int, topics: Iterable[str], address: str | None, of_address: int
+        self,
+        number: int,
+        topics: Iterable[str],
+        address: str | None,
+        of_address: int,
+        unsigned: int = 0,
     ) -> bool:
         """Whether a new connection must wait; if so, the log says which limit it met.
 
         Args:
             number: Number of open connections of the process.
             topics: Names of the topics to which the new connection would listen.
-            address: The new connection's IP address, or None.
+            address: What the new connection's address counts as, or None.
             of_address: Number of open connections of that address.
+            unsigned: Number of topics of that address in lists that no page of the app has written,
+                those of the new connection too.
         """
         config = self._config
         if number >= config.max_connections:
@@ -87,13 +101,42 @@ class Limits:
             return True
         if any(self._is_topic_full(topic) for topic in topics):
             return True
-        if address is None or of_address < config.max_per_address:
+        if address is None:
+            return False
+        if of_address >= config.max_per_address:
+            return self._has_reached(
+                address,
+                "Connection",
+                "streams",
+                config.max_per_address,
+                "QUART_SSE_MAX_PER_ADDRESS",
+            )
+        most = UNSIGNED * config.max_unsigned_topics
+        key = f"{UNSIGNED} x QUART_SSE_MAX_UNSIGNED_TOPICS"
+        return unsigned > most and self._has_reached(
+            address, "Topic", "topics in unsigned lists", most, key
+        )
+
+    def _has_reached(self, address: str, limit: str, what: str, most: int, key: str) -> bool:
+        """Log that an address has reached a limit, and return whether the limit holds for it."""
+        if is_local(address):
+            self._once.warn(
+                "address",
+                "More %s came from %s than %s allows (%d); addresses of loopback and private "
+                "networks are not limited. If a proxy has this one, let the app see its clients' "
+                "addresses: Hypercorn's ProxyFixMiddleware, Uvicorn's --proxy-headers. This is "
+                "logged once.",
+                what,
+                address,
+                key,
+                most,
+            )
             return False
         self.say(
-            f"Connection limit of address %r reached (%d, QUART_SSE_MAX_PER_ADDRESS){RETRY}"
+            f"{limit} limit of address %r reached (%d, {key}){RETRY}"
             "Raise the limit, or let the app see the addresses of clients behind its proxy.",
             address,
-            config.max_per_address,
+            most,
             Ending.OVERLOADED.seconds,
         )
         return True

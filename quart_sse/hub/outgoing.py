@@ -50,6 +50,11 @@ class Outgoing:
     is_direct: bool = False  #: whether it is for one connection, and has no place in the order
     _parts: dict[tuple[bool, int | None], Part] = field(default_factory=dict)
 
+    @property
+    def size(self) -> int:
+        """Number of characters of the event, or of bytes of the message."""
+        return len(self.body) if self.event is None else len(self.event.data or "")
+
     def part(self, bare: bool, granted: int | None) -> Part:
         """Return the message for connections that share bytes, encoded once for each kind of them.
 

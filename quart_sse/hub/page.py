@@ -1,6 +1,6 @@
 """Pages: what each page of a connection is sent, by its token."""
 
-from collections.abc import Container, Iterable
+from collections.abc import Collection, Container, Iterable
 from typing import NamedTuple
 
 from ..wire import CONNECTION, EVERYONE, USER
@@ -44,19 +44,19 @@ class Page(NamedTuple):
         return list(dict.fromkeys(names + added))
 
     def without(
-        self, topics: Container[str], made: Iterable[str], refused: str | None = None
+        self, topics: Container[str], made: Iterable[str], refused: Collection[str] = ()
     ) -> "Page":
         """Return the page without some topics.
 
         Args:
             topics: Names of the topics.
             made: Topics that the app has subscribed the connection to, without those.
-            refused: One of them, whose client is told so: a page that had it, and has lost its
-                last topic by it, is sent nothing more. None for none.
+            refused: Those of them whose client is told so: a page that had one, and has lost its
+                last topic by it, is sent nothing more.
         """
         granted = tuple(name for name in self.granted if name not in topics)
         has_left = bool(granted) or (self.is_same and any(made))
-        is_over = refused in self.granted and not has_left
+        is_over = not has_left and any(name in refused for name in self.granted)
         return self._replace(granted=granted, is_open=self.is_open and not is_over)
 
     def listing(self, listed: Iterable[str]) -> "Page":

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ..broker import Broker, Kind, Message, Replay, Start, bound
+from ..broker import Broker, Budget, Kind, Message, Replay, Start, bound
 from ..errors import BrokerUnavailable
 from ..wire import identity_of
 
@@ -37,8 +37,7 @@ class Replays:
 
     def __init__(self, broker: Broker, max_events: int, max_bytes: int) -> None:
         self._broker = broker
-        self._max_events = max_events
-        self._max_bytes = max_bytes
+        self._budget = Budget(max_events, max_bytes)
         self._flights: dict[Key, _Flight] = {}
 
     def clear(self) -> None:
@@ -54,8 +53,8 @@ class Replays:
         Raises:
             BrokerUnavailable: If the broker cannot be asked.
         """
-        replay = await self._broker.resume(starts)
-        bound(replay, self._max_events, self._max_bytes)
+        replay = await self._broker.resume(starts, self._budget)
+        bound(replay, self._budget)
         return replay
 
     async def ask(self, starts: Mapping[str, Start]) -> Replay:
@@ -78,7 +77,9 @@ class Replays:
         if not own:
             return await self._ask(starts)
         rest = {topic: start for topic, start in starts.items() if topic not in own}
-        return merged(*await asyncio.gather(self._ask(rest), self._ask(own)))
+        replay = merged(*await asyncio.gather(self._ask(rest), self._ask(own)))
+        bound(replay, self._budget)
+        return replay
 
     async def _ask(self, starts: Mapping[str, Start]) -> Replay:
         key = frozenset(starts.items())
@@ -134,11 +135,13 @@ def merged(first: Replay, second: Replay) -> Replay:
 def missed(replay: Replay) -> list[Message]:
     """Return the messages that a process missed, in the order of ids.
 
-    Changes on record become refreshes, also those that the process has seen already.
+    Changes on record become refreshes, also those that the process has seen already. One after the
+    replay's position comes live, in its place in the order, as all that is after it.
     """
     changes = (
         Message(Kind.REFRESH, change, topic, name)
         for (topic, name), change in replay.changes.items()
+        if change <= replay.position.events
     )
     return sorted([*replay.events, *changes], key=lambda message: message.id)
 

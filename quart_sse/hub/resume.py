@@ -1,7 +1,7 @@
 """Resuming: which events and fragments a connection lacks when it joins, and sending them."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 from ..broker import Keep, Message, Replay, Start
@@ -105,16 +105,15 @@ class Resumer:
         self._declared = declared
         self._delivery = delivery
 
-    def admit(
-        self, joining: Joining, starts: Mapping[str, Start], replay: Replay, chunks: list[bytes]
-    ) -> None:
-        """Send a connection its replay, note its missing fragments, and let it go live.
+    def replayed(
+        self, joining: Joining, starts: Mapping[str, Start], replay: Replay
+    ) -> Iterator[bytes]:
+        """Yield the events of a replay, or the reset, encoded for a connection.
 
         Args:
             joining: The group of the connection.
             starts: Topic -> the position at which it starts.
             replay: The broker's replay, which other connections may share.
-            chunks: Encoded messages that go out first; the replay is appended.
         """
         positions = [start.position for start in starts.values() if start.position is not None]
         known = not replay.unknown and not any(start.now for start in starts.values())
@@ -131,14 +130,24 @@ class Resumer:
             topics = replay.incomplete.union(message.topic for message in replay.events)
             names = sorted(topic for topic in topics if not is_audience(topic))
             lost = encode_body(json.dumps(names), "sse-reset")
-            chunks.append(joining.replayed(Outgoing(replay.position, "", None, None, lost)))
-        else:
-            position = self._progress.position
-            events = (each for each in replay.events if self._is_for(each, joining.connection))
-            chunks.extend(
-                joining.replayed(Outgoing.from_event(position, each, replay.bodies))
-                for each in events
-            )
+            yield joining.replayed(Outgoing(replay.position, "", None, None, lost))
+            return
+        position = self._progress.position
+        for event in replay.events:
+            if self._is_for(event, joining.connection):
+                yield joining.replayed(Outgoing.from_event(position, event, replay.bodies))
+
+    def admit(
+        self, joining: Joining, starts: Mapping[str, Start], replay: Replay, chunks: list[bytes]
+    ) -> None:
+        """Send a connection its replay, note its missing fragments, and let it go live.
+
+        Args:
+            joining: The group of the connection.
+            starts: Topic -> the position at which it starts.
+            replay: The broker's replay, which other connections may share.
+            chunks: Encoded messages that go out first, :meth:`replayed` at their end.
+        """
         signals, ready = self._note_missing(joining, starts, replay)
         # Signals precede every position by which the fragments are current.
         chunks.extend(joining.replayed(signal) for signal in signals)

@@ -134,20 +134,16 @@ class Subscribers(dict[str, TopicSubscribers]):
 
     def counts(self, channel: str) -> dict[str, int]:
         """Return the topics of a channel that have connections, with their number."""
-        return {
-            topic: subscribers.count
-            for topic, subscribers in list(self.items())  # other threads ask, too
-            if topic.partition("?")[0] == channel and subscribers.groups
-        }
+        return {each.topic: each.count for each in self._of_channel(channel) if each.groups}
 
     def of_channel(self, channel: str) -> set[Group]:
         """Return the groups that listen to any topic of a channel."""
-        return {
-            group
-            for topic, subscribers in list(self.items())
-            if topic.partition("?")[0] == channel
-            for group in list(subscribers.groups)
-        }
+        return {group for each in self._of_channel(channel) for group in list(each.groups)}
+
+    def _of_channel(self, channel: str) -> list[TopicSubscribers]:
+        # Other threads ask, too. A list of the values is made in one step, but not one of the
+        # items: each is a new tuple, which may let the collector run, and other threads with it.
+        return [each for each in list(self.values()) if each.topic.partition("?")[0] == channel]
 
     def showing(self, topic: str, fragment: str, root: str) -> list[Group]:
         """Return the groups whose pages below a root path show a fragment."""

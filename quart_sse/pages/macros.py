@@ -215,7 +215,10 @@ class Macros:
                 "is for all viewers. Put sse_connect() or sse_live() into the page instead."
             )
         element = await self._elements.make(
-            shown, root=self._host.root(), identity=await self._gate.identity()
+            shown,
+            root=self._host.root(),
+            identity=await self._gate.identity(),
+            address=self._host.address(),
         )
         page.is_private = page.is_private or element.is_signed
         page.is_connected = True

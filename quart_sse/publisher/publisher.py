@@ -1,12 +1,27 @@
 """Publish events, refreshes and pushed HTML through a broker, without an app."""
 
 import json
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Iterable
+from concurrent.futures import Future
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
 
 from ..broker import Broker, Filter, Keep, Kind, Message
 from ..errors import EventError, FilterError
 from ..wire import ZERO, Id, check_event, check_event_name, is_like_json, plain
+from .bundle import Bundle, all_done, current
+
+
+class Encoded(NamedTuple):
+    """The data of an event as text.
+
+    Attributes:
+        text: The text.
+        is_like_json: Whether it reads like JSON and is none.
+    """
+
+    text: str
+    is_like_json: bool
 
 
 def _refuse_constant(name: str) -> None:
@@ -67,7 +82,7 @@ class AsyncPublisher:
             BrokerUnavailable: If the broker did not confirm the event. Its ``maybe_published`` is
                 False if the event was certainly not published.
         """
-        text, is_ambiguous = self.encode(name, data, retry_ms)
+        given = data if isinstance(data, Encoded) else self.encode(name, data, retry_ms)
         name = plain(name)
         if where is not None and not where.text and self._broker.is_shared:
             raise FilterError(
@@ -76,12 +91,21 @@ class AsyncPublisher:
                 "the metadata (@sse.metadata)."
             )
         message = Message(
-            Kind.EVENT, ZERO, topic, name, text, retry_ms, origin, is_ambiguous, where, exclude
+            Kind.EVENT,
+            ZERO,
+            topic,
+            name,
+            given.text,
+            retry_ms,
+            origin,
+            given.is_like_json,
+            where,
+            exclude,
         )
-        return await self._broker.publish(message, keep)
+        return await self._publish(message, keep)
 
-    def encode(self, name: str, data: Any, retry_ms: int | None = None) -> tuple[str, bool]:
-        """Return the data of an event as text, and whether that reads like JSON and is none.
+    def encode(self, name: str, data: Any, retry_ms: int | None = None) -> Encoded:
+        """Return the data of an event as text.
 
         The arguments and errors are those of :meth:`event`.
         """
@@ -89,7 +113,7 @@ class AsyncPublisher:
         is_text = isinstance(data, str)
         text = plain(data) if is_text else self._json(name, data)
         check_event(text, name, retry_ms, self._max_bytes)
-        return text, is_text and is_like_json(text)
+        return Encoded(text, is_text and is_like_json(text))
 
     async def history(self, topic: str, most: int) -> list[Message]:
         """Return the kept events of a topic, oldest first.
@@ -114,7 +138,7 @@ class AsyncPublisher:
         Raises:
             BrokerUnavailable: If the broker did not confirm the message.
         """
-        await self._broker.publish(Message(Kind.EVENT, ZERO, topic, "sse-reload", file), keep)
+        await self._publish(Message(Kind.EVENT, ZERO, topic, "sse-reload", file), keep)
 
     def _json(self, name: str, data: Any) -> str:
         try:
@@ -140,7 +164,7 @@ class AsyncPublisher:
             BrokerUnavailable: If the broker cannot be reached. Refreshing again is always safe.
         """
         for name in fragments:
-            await self._broker.publish(Message(Kind.REFRESH, ZERO, topic, name), keep)
+            await self._publish(Message(Kind.REFRESH, ZERO, topic, name), keep)
 
     async def push(self, topic: str, fragment: str, html: str, keep: Keep, *, root: str) -> None:
         """Publish a fragment's HTML.
@@ -156,6 +180,47 @@ class AsyncPublisher:
         Raises:
             BrokerUnavailable: If the broker cannot be reached. Pushing again is always safe.
         """
-        await self._broker.publish(
-            Message(Kind.PUSH, ZERO, topic, fragment, html, origin=root), keep
-        )
+        await self._publish(Message(Kind.PUSH, ZERO, topic, fragment, html, origin=root), keep)
+
+    async def _publish(self, message: Message, keep: Keep) -> Id:
+        """Publish a message, or put it into the bundle that is open here; its id is ZERO then."""
+        bundle = self._bundle()
+        if bundle is not None and bundle.add(message, keep):
+            return ZERO
+        return await self._broker.publish(message, keep)
+
+    def starts(self, future: Future[Any]) -> None:
+        """Let the bundle that is open here, if any, wait for a call that is not waited for."""
+        bundle = self._bundle()
+        if bundle is not None:
+            bundle.started.append(future)
+
+    def _bundle(self) -> Bundle | None:
+        innermost = current.get()
+        return None if innermost is None else innermost.of(self)
+
+    @asynccontextmanager
+    async def batch(self) -> AsyncIterator[None]:
+        """Collect what is published within the block, and publish it together at its end.
+
+        A block inside of another one belongs to that.
+
+        Raises:
+            BrokerUnavailable: If the broker did not confirm everything.
+        """
+        outer = self._bundle()
+        bundle = Bundle(self, current.get())
+        token = current.set(bundle)
+        try:
+            yield
+            await all_done(bundle.started)
+        except BaseException:
+            bundle.drop()
+            raise
+        finally:
+            current.reset(token)
+        messages = bundle.end()
+        if outer is not None:
+            messages = [each for each in messages if not outer.add(*each)]
+        if messages:
+            await self._broker.publish_all(messages)

@@ -101,8 +101,7 @@ class Endpoints:
 
     def add_channel(self, app: Quart, channel: Channel) -> None:
         """Register the endpoints of a channel: its stream, and its fragments below ``/~/``."""
-        prefix = self._config.url_prefix
-        blueprint = Blueprint(channel.name, __name__)
+        prefix, rule = self._config.url_prefix, channel.rule
 
         async def stream(**params: Any) -> Response:
             topic = _topic(channel, params).name
@@ -117,15 +116,13 @@ class Endpoints:
                 abort(404)
             return await self._fragment(_topic(channel, params), fragment)
 
-        blueprint.add_url_rule(channel.rule, "stream", stream, methods=["GET"])
-        app.register_blueprint(blueprint, name_prefix="sse", url_prefix=prefix)
-        # On the app, because the endpoint may have the name of a blueprint of the app's own.
-        app.add_url_rule(
-            f"{prefix}/~/<fragment>{channel.rule}",
-            channel._declaration.url_rule.fragment_endpoint,
-            fragment,
-            methods=["GET"],
-        )
+        # On the app: each blueprint of it is compared with all others when it is registered, and
+        # the fragments' endpoint may have the name of a blueprint of the app's own.
+        for path, endpoint, view in (
+            (rule, f"sse.{channel.name}.stream", stream),
+            (f"/~/<fragment>{rule}", channel._declaration.url_rule.fragment_endpoint, fragment),
+        ):
+            app.add_url_rule(f"{prefix}{path}", endpoint, view, methods=["GET"])
 
     async def _fragment(self, topic: Topic, name: str) -> Response:
         """Respond with a fragment's HTML; the gate judges the client as for a stream."""

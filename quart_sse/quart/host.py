@@ -129,6 +129,10 @@ class QuartHost:
             return urlsplit(self._config.base_url).path
         return request.root_path.rstrip("/") if has_request_context() else ""
 
+    def address(self) -> str:
+        """Return the client's IP address; ``""`` if it is not known."""
+        return request.remote_addr or "" if has_request_context() else ""
+
     def sites(self) -> Sites:
         """Return the sites of ``QUART_SSE_BASE_URL``, ``SERVER_NAME`` and ``TRUSTED_HOSTS``."""
         own = set()
@@ -239,7 +243,8 @@ class QuartHost:
             return html
 
     def _check_blueprint(self, name: str | None) -> None:
-        if name is not None and name not in self._app.blueprints:
+        is_ours = name is None or name.startswith("sse.")  # of a channel without one
+        if not is_ours and name not in self._app.blueprints:
             raise RenderError(
                 f"The channel belongs to blueprint {name!r}, which the app does not have. Register "
                 "it, or give sse.channel() the name under which it is registered."

@@ -80,35 +80,43 @@ class Closing:
             raise TypeError("A topic or a channel must be named.")
         self._recent.append((time.monotonic(), topic or "", channel or ""))
         topics = [topic] if isinstance(topic, str) else self._connections.topics_of(channel or "")
-        meant = dict.fromkeys(each for name in topics for each in self._connections.listening(name))
+        meant: dict[Connection, list[str]] = {}
+        for name in topics:
+            for connection in self._connections.listening(name):
+                meant.setdefault(connection, []).append(name)
+        # At once: what the app subscribes connections to from now on is newer than the closing.
+        for connection, names in meant.items():
+            self._changes.refuse(connection, names)
         # One that still joins is waited for, and keeps no other one waiting.
-        self._begin([connection for connection in meant if connection.is_open], topics)
-        for connection in meant:
+        self._begin([(each, names) for each, names in meant.items() if each.is_open])
+        for connection, names in meant.items():
             if not connection.is_open:
-                self._begin([connection], topics)
+                self._begin([(connection, names)])
 
-    def _begin(self, connections: list[Connection], topics: list[str]) -> None:
-        task = asyncio.get_running_loop().create_task(self._close_all(connections, topics))
+    def _begin(self, meant: list[tuple[Connection, list[str]]]) -> None:
+        task = asyncio.get_running_loop().create_task(self._close_all(meant))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _close_all(self, connections: list[Connection], topics: list[str]) -> None:
-        for begin in range(0, len(connections), SLICE):
-            some = connections[begin : begin + SLICE]
-            for topic in topics:
-                closed = [each for each in some if await self._close(each, topic)]
-                if closed:
-                    await self._presence.withdraw(topic, closed)
-            for connection in some:
+    async def _close_all(self, meant: list[tuple[Connection, list[str]]]) -> None:
+        """Let streams follow their connections, which topics were taken off."""
+        for begin in range(0, len(meant), SLICE):
+            closed: dict[str, list[Connection]] = {}
+            for connection, names in meant[begin : begin + SLICE]:
+                await self._follow(connection)
+                for name in names:
+                    closed.setdefault(name, []).append(connection)
+            for name, connections in closed.items():
+                await self._presence.withdraw(name, connections)
+            for connection, _ in meant[begin : begin + SLICE]:
                 if connection.is_empty:
                     self._changes.end(connection, Ending.CLOSED)
                 self._hooks.note(connection)
             await asyncio.sleep(0)
 
-    async def _close(self, connection: Connection, topic: str) -> bool:
-        """Take a topic off a stream; return whether it listened to the topic."""
+    async def _follow(self, connection: Connection) -> None:
         try:
-            return await self._changes.refuse(connection, topic)
+            await self._changes.follow(connection)
         except Exception as error:
             self._errors.log(
                 "closing of topics",
@@ -116,4 +124,3 @@ class Closing:
                 "A topic could not be taken off a stream. The stream ends; its client reconnects.",
             )
             connection.end(Ending.ERROR)
-            return False

@@ -132,11 +132,14 @@ class Desk:
         return await self._serving.run(self._subscribe, id, topic.name)
 
     async def _subscribe(self, id: str, topic: str) -> bool:
-        is_changed = await self._changes.subscribe(id, topic)
-        connection = self.connections.get(id)
-        if is_changed and connection is not None:
-            self._hooks.note(connection)
-            await self._presence.join(topic, connection)
+        is_changed = True  # as far as is known if it fails or is cancelled
+        try:
+            is_changed = await self._changes.subscribe(id, topic)
+        finally:
+            connection = self.connections.get(id)
+            if is_changed and connection is not None:
+                self._hooks.note(connection)
+                await self._presence.join(topic, connection)
         return is_changed
 
     async def unsubscribe(self, id: str, topic: Topic) -> bool:
@@ -144,12 +147,18 @@ class Desk:
         return await self._serving.run(self._unsubscribe, id, topic.name)
 
     async def _unsubscribe(self, id: str, topic: str) -> bool:
-        is_changed = await self._changes.unsubscribe(id, topic)
         connection = self.connections.get(id)
-        if is_changed and connection is not None:
-            self._hooks.note(connection)
-            await self._presence.withdraw(topic, [connection])
-        return is_changed
+        try:
+            return await self._changes.unsubscribe(id, topic)
+        finally:
+            # Whatever came of it, some stream of the connection may have lost the topic, and
+            # nothing else would take its presence back: also if the newest one did not have it, or
+            # if all of them have ended meanwhile.
+            newest = self.connections.get(id)
+            if newest is not None:
+                self._hooks.note(newest)
+            if connection is not None:
+                await self._presence.withdraw(topic, [connection])
 
     async def close(self, id: str, retry: float | None = None) -> bool:
         """End a connection of this process; return whether it was open.

@@ -120,6 +120,7 @@ class Housekeeping:
         self._errors.flush()
         await self._end_old(now)
         self._hub.idle.end(now)
+        self._hub.changes.forget_sent(now)
         self._send_heartbeats(now)
         if now >= self._probe_at:
             self._probe_at = now + config.probe

@@ -11,8 +11,9 @@ from ..broker import Broker, Start
 from ..channels import Topic
 from ..config import Config
 from ..errors import BrokerUnavailable, ParameterError
-from ..hub import Connections, Metadata, Page
+from ..hub import Connections, Metadata, Page, counted_as
 from ..registry import StreamHooks
+from ..serving_loop import Pauses
 from ..wire import Ending, Event, Refusal, encode_refused
 from .initial import Initials, begun
 from .personal import make_loader, no_loader
@@ -152,13 +153,14 @@ class StreamEndpoints:
             )
         if self._connections.is_closing:
             return StreamAnswer(Ending.SHUTDOWN.encode())
-        if not self._streams.has_room(viewer.root):
-            return StreamAnswer(Ending.OVERLOADED.encode())
         shown = {topic.name: self._channels.known(topic.name).shared for topic in topics}
+        is_full = self._connections.is_full(shown, viewer.address)
+        if is_full or not self._streams.has_room(viewer.root):
+            return StreamAnswer(Ending.OVERLOADED.encode())
         bits = {(0, name): 1 << place for place, name in enumerate(shown)}
         admission = Admission(shown, {name: [0] for name in shown}, bits=bits)
         audiences = find_audiences(admission, identity, 0)
-        starts = find_starts(self._channels, admission, request, audiences, 0)
+        starts = await find_starts(self._channels, admission, request, audiences, 0)
         bare = len(shown) == 1
         first = await self._initials.of_stream(request, shown, bare)
         body = self._streams.open_stream(
@@ -192,23 +194,30 @@ class StreamEndpoints:
         self._refuse_foreign(
             request, self._config.origins if known is None else known.origins(self._config)
         )
+        pauses = Pauses()
         try:
             if not texts and topic is None:
                 raise Refusal(Ending.NO_TOKEN)
-            self._check_request(request, too_much, None if bare else self._replacing.id_in(request))
+            id = None if bare else self._replacing.id_in(request)
+            self._check_request(request, too_much, id)
             identity = await self._gate.identify()
             tokens = await self._verified(texts, identity)
             if topic is not None:
                 tokens = [_narrow(tokens[0] if tokens else None, topic, fragments)]
-            self._check_topics([token for token in tokens if token is not None])
+            unsigned = self._check_topics([token for token in tokens if token is not None])
+            address = counted_as(request.remote_addr)
+            if unsigned and self._connections.is_full(address=address, id=id, unsigned=unsigned):
+                raise Refusal(Ending.OVERLOADED)
             admission = await self._admitted(tokens, topic, fragments)
             viewer = self._viewers.of(request, identity)
+            viewer.unsigned = unsigned
             viewer.metadata = await self._gate.metadata()
             first = await self._initials.of_pages(request, admission, bare)
-            answer = self._stream(request, admission, tokens, texts, viewer, bare, first)
+            answer = await self._stream(request, admission, tokens, texts, viewer, bare, first)
             if request.method == "HEAD":
                 # The status and headers of the GET (RFC 9110, 9.3.2), without a stream.
                 answer = StreamAnswer()
+            await pauses.due()  # the stream opens next
         except Refusal as refusal:
             if not wants_stream(request):
                 raise
@@ -243,11 +252,14 @@ class StreamEndpoints:
             raise Refusal(Ending.SHUTDOWN)
         if too_much or len(request.query_string) > self._config.max_query:
             raise Refusal(Ending.TOO_LONG)
-        if self._connections.is_full(id=id):
+        if self._connections.is_full(address=counted_as(request.remote_addr), id=id):
             raise Refusal(Ending.OVERLOADED)
 
-    def _check_topics(self, tokens: list[Token]) -> None:
+    def _check_topics(self, tokens: list[Token]) -> int:
         """Refuse lists that are too long, before the app is asked about any topic of them.
+
+        Returns:
+            The number of topics that no page of the app has written; 0 without a secret key.
 
         Raises:
             Refusal: ``TOO_LONG``.
@@ -265,6 +277,7 @@ class StreamEndpoints:
             or unsigned > config.max_unsigned_topics
         ):
             raise Refusal(Ending.TOO_LONG)
+        return unsigned if self._gate.can_sign else 0
 
     def _refuse_foreign(self, request: Request, allowed: tuple[str, ...]) -> None:
         """Refuse pages of other origins by a status: the middleware replaces no such answer.
@@ -281,12 +294,16 @@ class StreamEndpoints:
             raise Refusal(Ending.REFUSED)
 
     async def _verified(self, texts: list[str], identity: str | None) -> list[Token | None]:
+        pauses, tokens = Pauses(), []
         try:
-            return [await self._gate.verify(text, identity) for text in texts]
+            for text in texts:
+                tokens.append(await self._gate.verify(text, identity))
+                await pauses.due()
         except BrokerUnavailable:
             raise Refusal(Ending.BROKER_AWAY) from None
+        return tokens
 
-    def _stream(
+    async def _stream(
         self,
         request: Request,
         admission: Admission,
@@ -296,14 +313,14 @@ class StreamEndpoints:
         bare: bool,
         first: Iterable[bytes],
     ) -> StreamAnswer:
+        audiences = find_audiences(admission, viewer.identity, len(texts))
+        starts = await find_starts(self._channels, admission, request, audiences, len(texts))
         replaced = None if bare else self._replacing.find(request, viewer)
         id = None if replaced is None else replaced.id
         is_full = self._connections.is_full(admission.subscription, viewer.address, id)
         if is_full or not self._streams.has_room(viewer.root):
             raise Refusal(Ending.OVERLOADED)
         cookie = self._viewers.name_browser(viewer, request)
-        audiences = find_audiences(admission, viewer.identity, len(texts))
-        starts = find_starts(self._channels, admission, request, audiences, len(texts))
         self._notice_others(tokens, starts)
         body = self._streams.open_stream(
             viewer,

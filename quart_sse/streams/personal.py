@@ -67,13 +67,15 @@ def make_loader(
         texts: The same tokens as texts; none at a channel's own URL without a token.
     """
     queries: dict[tuple[str, str], str] = {}
+    by_number = [f"?t={quote(text, safe='~')}" for text in texts]
     for topic, numbers in admission.tokens_of.items():
-        for number in numbers:
+        # A stream may have a thousand topics, few of which have such a fragment.
+        personal = channels.known(topic).personal
+        for number in numbers if personal else ():
             token = tokens[number]
             if token is not None and number < len(texts):
-                query = f"?t={quote(texts[number], safe='~')}"
-                for name in token.topics[topic]:
-                    queries.setdefault((topic, name), query)
+                for name in personal & token.topics[topic]:
+                    queries.setdefault((topic, name), by_number[number])
     return Loader(channels, root, queries)
 
 

@@ -68,7 +68,12 @@ class Renewal:
             }
             key = self._elements.key(token.topics, identity)
             return await self._elements.make(
-                topics, root=root, identity=identity, key=key, first=token.first
+                topics,
+                root=root,
+                identity=identity,
+                address=connection.remote_address or "",
+                key=key,
+                first=token.first,
             )
 
         async def renew() -> Callable[[Position], bytes]:

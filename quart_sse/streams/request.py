@@ -1,9 +1,9 @@
 """The viewer of a stream, as the request describes it."""
 
 import secrets
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from werkzeug.http import dump_cookie
 from werkzeug.sansio.request import Request
@@ -11,7 +11,7 @@ from werkzeug.sansio.request import Request
 from ..access import Signer
 from ..config import Config
 from ..host import Host
-from ..hub import Metadata
+from ..hub import Metadata, counted_as
 from ..wire import STOPPED
 
 
@@ -51,6 +51,15 @@ MAX_USER_AGENT = 256
 MAX_LAST_EVENT_ID = 512
 
 
+@lru_cache(256)
+def _shared(user_agent: str) -> str:
+    """Return one object for equal texts: most browsers are of a few kinds.
+
+    ``sys.intern`` would keep what clients make up as long as the process lives, on Python 3.12.
+    """
+    return user_agent
+
+
 def _short(id: str | None) -> str | None:
     return id if id is None or len(id) <= MAX_LAST_EVENT_ID else None
 
@@ -62,17 +71,19 @@ class Viewer:
     Args:
         identity: The user's identity; None for a visitor.
         browser: Id of the browser; None if the request has no valid cookie.
-        address: IP address of the client; None if the browser is known.
+        address: What the client's IP address counts as; None if it has none.
         root: Root path of the viewer's pages, ``""`` or such as ``"/app"``.
         is_multiplexed: Whether the browser sends all requests over one socket, as with HTTP/2.
         is_browser_new: Whether the request had no valid cookie of the browser.
         judged_at: Time before the client was judged, by ``time.monotonic``.
         kick: Ends the request from outside and returns whether its socket is closed; None if the
             request cannot be ended so.
-        remote_address: IP address of the client, whether or not the browser is known.
+        remote_address: IP address of the client, as the server says it.
         user_agent: ``User-Agent`` of the client, or "".
         last_event_id: Id of the last event that the client has received; None if it says none.
         metadata: What the app knows of the client, for filters; None for nothing.
+        unsigned: Number of topics that it asks for in lists that no page of the app has written; 0
+            if the app has no secret key, because pages cannot be told from others then.
     """
 
     identity: str | None
@@ -87,6 +98,7 @@ class Viewer:
     user_agent: str = ""
     last_event_id: str | None = None
     metadata: Metadata | None = None
+    unsigned: int = 0
 
 
 class Viewers:
@@ -118,16 +130,15 @@ class Viewers:
         return Viewer(
             identity=identity,
             browser=browser,
-            # Requests without a cookie may come from any number of browsers: the address counts.
-            address=request.remote_addr if browser is None else None,
+            # With a cookie, too: a client can collect any number of cookies.
+            address=counted_as(request.remote_addr),
             root=self._host.root(),
             is_multiplexed=exchange.is_multiplexed,
             is_browser_new=browser is None,
             judged_at=exchange.began,
             kick=exchange.kick,
             remote_address=request.remote_addr,
-            # Most browsers are of a few kinds, which share one text.
-            user_agent=sys.intern(request.headers.get("User-Agent", "")[:MAX_USER_AGENT]),
+            user_agent=_shared(request.headers.get("User-Agent", "")[:MAX_USER_AGENT]),
             last_event_id=_short(last_event_id(request)),
         )
 

@@ -16,7 +16,7 @@ from ..error_log import OnceLog
 from ..errors import BrokerUnavailable
 from ..hub import Connection, Connections, Hub, Personal, Subscription
 from ..registry import Closing, Hooks
-from ..serving_loop import ServingLoop
+from ..serving_loop import Pauses, ServingLoop
 from ..wire import Ending, is_audience
 from .replacing import start_with_changes
 from .request import Viewer
@@ -177,6 +177,7 @@ class Streams:
         connection.remote_address = viewer.remote_address
         connection.user_agent = viewer.user_agent
         connection.last_event_id = viewer.last_event_id
+        connection.unsigned = viewer.unsigned
         return StreamBody(self, connection, starts, viewer.is_multiplexed, first)
 
     async def join(
@@ -215,7 +216,9 @@ class Streams:
             return
         starts = start_with_changes(connection, starts, self._channels)
         # Other streams may have opened since the endpoint checked: authorize may take a while.
-        if connections.is_full(connection.subscription, connection.address, connection.id):
+        if connections.is_full(
+            connection.subscription, connection.address, connection.id, connection.unsigned
+        ):
             connection.end(Ending.OVERLOADED)
             return
         now = asyncio.get_running_loop().time()
@@ -224,15 +227,20 @@ class Streams:
         connection.ends_at = min(connection.ends_at, ends_at)
         connections.enter(connection, is_multiplexed)
         self._hub.idle.watch(connection, settings.max_idle, now)
+        pauses = Pauses()
         self._revocations.check(connection)
         self._closing.check(connection)
         if connection.is_ended:
             return
+        before = connection.subscription
         try:
             await self._hub.join(connection, starts, first)
             self._hub.changes.apply(connection)
             connection.is_open = not connection.is_ended
             self._hooks.note(connection)
+            for topic in before.keys() - connection.subscription.keys():
+                await self._presence.withdraw(topic, [connection])
+            await pauses.due()
             await self._presence.enter(connection)
         except BrokerUnavailable as error:
             # No warning: the broker has logged one, and each reconnecting client logs this line.

@@ -7,6 +7,7 @@ from werkzeug.sansio.request import Request
 from ..access import Admission
 from ..broker import Start
 from ..channels import AppChannels
+from ..serving_loop import Pauses
 from ..wire import EVERYONE, Position, channel_topic, user_topic
 from .request import last_event_id
 
@@ -15,7 +16,7 @@ from .request import last_event_id
 Audiences = Mapping[str, Mapping[int, int | None]]
 
 
-def find_starts(
+async def find_starts(
     channels: AppChannels,
     admission: Admission,
     request: Request,
@@ -62,13 +63,11 @@ def find_starts(
             now=not has_last and not given and (is_single or not bits),
         )
 
-    starts = {
-        topic: start_of(
-            topic,
-            {number: admission.bits[number, topic] for number in admission.tokens_of[topic]},
-        )
-        for topic in admission.subscription
-    }
+    starts, pauses = {}, Pauses()
+    for topic in admission.subscription:
+        await pauses.due()
+        bits = {number: admission.bits[number, topic] for number in admission.tokens_of[topic]}
+        starts[topic] = start_of(topic, bits)
     return starts | {topic: start_of(topic, bits) for topic, bits in audiences.items()}
 
 

@@ -1,7 +1,7 @@
 """What an app publishes while a test runs, whether or not a page is open."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -122,17 +122,29 @@ class _Recorder(ServingBroker):
         self._captured = captured
 
     async def publish(self, message: Message, keep: Keep) -> Id:
-        """Note a message and publish it; one that was not confirmed is dropped again."""
-        entry = _entry(message)
-        kept: list[Any] = (
-            self._captured.events if message.kind is Kind.EVENT else self._captured.fragments
-        )
-        if entry is not None:
-            kept.append(entry)
-        try:
+        """Note a message and publish it."""
+        with self._noting([message]):
             return await self.inner.publish(message, keep)
+
+    async def publish_all(self, messages: Iterable[tuple[Message, Keep]]) -> None:
+        """Note several messages and publish them."""
+        listed = [*messages]
+        with self._noting([message for message, _ in listed]):
+            await self.inner.publish_all(listed)
+
+    @contextmanager
+    def _noting(self, messages: list[Message]) -> Iterator[None]:
+        """Note messages while they are published; those that were not confirmed are dropped."""
+        entries = [entry for entry in map(_entry, messages) if entry is not None]
+        captured = self._captured
+        captured.events += [each for each in entries if isinstance(each, CapturedEvent)]
+        captured.fragments += [each for each in entries if isinstance(each, CapturedFragment)]
+        try:
+            yield
         except BaseException:
-            kept[:] = [each for each in kept if each is not entry]
+            own = {id(entry) for entry in entries}
+            captured.events[:] = [each for each in captured.events if id(each) not in own]
+            captured.fragments[:] = [each for each in captured.fragments if id(each) not in own]
             raise
 
     async def probe(self) -> None:

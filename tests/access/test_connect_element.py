@@ -1,15 +1,18 @@
 """The connect element: its attributes, its token, and what it asks of the app."""
 
 import base64
+import time
 import uuid
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from bs4 import BeautifulSoup
-from quart import Quart, render_template_string
+from quart import Quart, render_template_string, request
 from quart.testing import QuartClient
 
-from quart_sse import SSE, ConfigError, MissingSecretKeyError
+from quart_sse import SSE, BrokerUnavailable, ConfigError, MissingSecretKeyError
+from quart_sse.access.connect_element import network_of
+from quart_sse.broker import Shelf
 from quart_sse.channels.channel import Channel
 from tests.support.connecting import page_url, verdict
 from tests.support.pages import (
@@ -166,3 +169,131 @@ async def test_page_of_many_topics_without_a_key_says_so_or_is_live() -> None:
         result = ("open", 200)
 
     assert result == ("open", 200)
+
+
+# -- lists that are too long for a URL -------------------------------------------------------------
+
+
+def make_rooms(**config: object) -> Quart:
+    """Return an app with a page of any rooms, for a user or for a visitor."""
+    app = Quart(__name__)
+    app.secret_key = "for tests only"
+    app.config.update({"QUART_SSE_MAX_QUERY": 512} | config)
+    sse = SSE(app)
+    sse.identity(lambda: request.cookies.get("who"))
+    for name, public in (("open", True), ("closed", False)):
+        sse.channel(name, f"/{name}/<uuid:room>", public=public).fragment("list")(lambda room: "")
+
+    @app.get("/<channel>")
+    async def page(channel: str) -> str:
+        return await render_template_string(
+            '{% from "quart_sse/macros.html" import sse_connect, sse_fragment %}'
+            '{% for room in rooms %}{{ sse_fragment(channel + ".list", room=room) }}{% endfor %}'
+            "{{ sse_connect() }}",
+            channel=channel,
+            rooms=[uuid.uuid4() for _ in range(40)],
+        )
+
+    return app
+
+
+async def look(app: Quart, page: str, who: str = "", address: str = "10.0.0.1") -> str:
+    """Return the URL of the stream of another page, which is served in any case."""
+    client = QuartClient(app)
+    if who:
+        client.set_cookie("localhost", "who", who)
+    answer = await client.get(page, scope_base={"client": (address, 1)})
+    assert answer.status_code == 200
+    (url,) = connect_urls(await answer.get_data(as_text=True))
+    return url
+
+
+async def is_open(app: Quart, url: str, who: str = "") -> bool:
+    """Whether a stream opens; all others are refused for good."""
+    client = QuartClient(app)
+    if who:
+        client.set_cookie("localhost", "who", who)
+    given = await verdict(client, url)
+    assert given in {("open", 200), ("sse-stop refused", 403)}
+    return given == ("open", 200)
+
+
+async def test_lists_of_one_visitor_push_out_no_others(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A visitor who opens too many has some pages that are not live; the log says why, once."""
+    for shelf in Shelf:
+        monkeypatch.setattr(shelf, "share", 10_000)
+    app = make_rooms()
+    others = [
+        (await look(app, "/closed", "ada"), "ada"),
+        (await look(app, "/closed", address="10.0.0.2"), ""),
+        (await look(app, "/open", address="10.0.0.2"), ""),
+    ]
+    urls = [await look(app, "/open") for _ in range(20)]
+    live = [await is_open(app, url) for url in urls]
+
+    assert live == sorted(live, reverse=True)
+    assert 0 < live.count(True) < 10
+    assert [await is_open(app, url, who) for url, who in others] == [True] * 3
+    assert await is_open(app, await look(app, "/closed"))
+    assert await is_open(app, await look(app, "/open", address="10.0.0.3"))
+    (said,) = [text for text in caplog.messages if "keeps no more lists" in text]
+    assert "visitors' public pages" in said
+    assert "QUART_SSE_MAX_QUERY" in said
+
+
+@pytest.mark.parametrize("address", ["10.0.0.{}", "2001:db8:0:{}::1"])
+async def test_lists_of_all_visitors_together_are_bounded(
+    monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    """Many addresses fill a shelf, and leave users theirs."""
+    monkeypatch.setattr(Shelf.SIGNED, "most", 20_000)
+    app = make_rooms()
+    urls = [await look(app, "/closed", address=address.format(n)) for n in range(20)]
+    live = [await is_open(app, url) for url in urls]
+
+    assert live == sorted(live, reverse=True)
+    assert 0 < live.count(True) < 20
+    assert await is_open(app, await look(app, "/closed", "ada"), "ada")
+
+
+async def test_page_is_served_when_its_list_cannot_be_kept(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The broker is away: its stream waits, as all others do."""
+    caplog.set_level("INFO", "quart_sse")
+    app = make_rooms(QUART_SSE_BROKER_URL="unix:///nowhere/redis.sock")
+    async with app.test_app():
+        given = await verdict(QuartClient(app), await look(app, "/closed"))
+
+    assert given == ("sse-holdoff broker-away", 503)
+    assert "do not fit into its URL" in caplog.text
+
+
+async def test_renewed_token_whose_list_is_not_kept_replaces_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A page goes on with the token that it has, which names a list that is kept."""
+    monkeypatch.setattr(Shelf.OPEN, "share", 10)
+    elements = make_rooms().extensions["quart_sse"].macros._elements
+    topics = {f"open?room={uuid.uuid4()}": ["list"] for _ in range(40)}
+
+    with pytest.raises(BrokerUnavailable, match="renewed token"):
+        await elements.make(topics, root="", identity=None, first=time.time())
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("10.0.0.1", "10.0.0.1"),
+        ("2001:db8:0:7:1:2:3:4", "2001:db8:0:7::/64"),
+        ("2001:db8:0:7::9", "2001:db8:0:7::/64"),
+        ("::ffff:10.0.0.1", "10.0.0.1"),
+        ("", ""),
+        ("<local>", "<local>"),
+    ],
+)
+def test_addresses_of_one_client_are_one(address: str, network: str) -> None:
+    """A client with IPv6 has as many addresses as it likes; those of version 4 stay as they are."""
+    assert network_of(address) == network

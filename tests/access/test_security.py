@@ -687,11 +687,11 @@ async def test_list_that_was_changed_at_the_broker_is_refused(
     url = await url_of(client)
     assert await first_of(client, url) == "sse-open"
     broker: Any = sse.broker
-    if not broker._texts:
+    if not broker._texts._kept:
         pytest.fail("the list was not kept at the broker, so nothing was tried")
 
-    for reference, (_, expires) in broker._texts.items():
-        broker._texts[reference] = ("desk?name=stolen:title", expires)
+    for kept in broker._texts._kept.values():
+        kept.text = "desk?name=stolen:title"
 
     assert await first_of(client, url) == "sse-stop refused"
     assert "was changed at the broker" in caplog.text

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -135,4 +136,5 @@ async def held() -> dict[str, int]:
         "tasks": len(asyncio.all_tasks()),
         "files": len(os.listdir("/dev/fd")) - idle_calls(state),
         "memory": memory(),
+        "blocks": sys.getallocatedblocks(),
     }

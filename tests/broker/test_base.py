@@ -4,6 +4,7 @@ One suite over all brokers; a new one joins it with an entry in ``RIGS``. Nothin
 broker works, and messages are awaited, never expected at once.
 """
 
+import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -12,9 +13,22 @@ from pathlib import Path
 
 import pytest
 
-from quart_sse.broker import CONTROL_HISTORY, Broker, Keep, Kind, Message, Replay, Start, State
+from quart_sse.broker import (
+    CONTROL_HISTORY,
+    Broker,
+    Budget,
+    Claim,
+    Keep,
+    Kind,
+    Message,
+    Replay,
+    Shelf,
+    Start,
+    State,
+)
 from quart_sse.broker.memory import GRACE, MemoryBroker
 from quart_sse.broker.redis import RedisBroker
+from quart_sse.broker.texts import LARGEST, OVERHEAD
 from quart_sse.wire.position import MAX_AHEAD_MS, ZERO, Id, Position
 from tests.support.redis_server import running_redis
 from tests.support.streams import until
@@ -22,6 +36,7 @@ from tests.support.streams import until
 TOPIC, OTHER = "news?room=1", "news?room=2"
 KEEP = Keep(events=10, ttl=60.0)
 NONE = Keep(events=0, ttl=60.0)
+CLAIM = Claim(Shelf.OPEN, "bob")
 
 
 # -- the brokers -----------------------------------------------------------------------------------
@@ -482,9 +497,10 @@ async def test_presence_is_of_a_topic_and_harmless_to_leave(rig: Rig) -> None:
 async def test_texts_are_kept(rig: Rig) -> None:
     """A text is found by its reference, the same for the same text."""
     text = "é\n" * 5000
-    reference = await rig.broker.keep_text(text, 10)
+    reference = await rig.broker.keep_text(text, 10, CLAIM)
 
-    assert await rig.broker.keep_text(text, 10) == reference
+    assert reference is not None
+    assert await rig.broker.keep_text(text, 10, CLAIM) == reference
     assert await rig.broker.kept_text(reference) == text
     assert await rig.broker.kept_text("unknown") is None
 
@@ -499,3 +515,111 @@ async def test_control_messages_are_replayed_to_processes(rig: Rig) -> None:
 
     assert replay.events == [replace(order, id=id)]
     assert not replay.incomplete
+
+
+async def test_text_of_one_owner_pushes_out_no_other(rig: Rig) -> None:
+    """What is too much is refused; what is kept stays, and others have room."""
+    broker = rig.broker
+    signed = await broker.keep_text("signed", 60, Claim(Shelf.SIGNED, "bob"))
+    first = await broker.keep_text("first", 60, CLAIM)
+    references = []
+    for number in range(8):
+        text = f"{number}" * (CLAIM.shelf.share // 5)
+        references.append(await broker.keep_text(text, 60, CLAIM))
+
+    assert None not in references[:4]
+    assert references[4:] == [None] * 4
+    assert first is not None
+    assert await broker.keep_text("first", 60, CLAIM) == first
+    assert await broker.kept_text(first) == "first"
+    assert signed is not None
+    assert await broker.kept_text(signed) == "signed"
+    assert await broker.keep_text("7" * 10, 60, CLAIM._replace(owner="another")) is not None
+
+
+async def test_texts_have_bounds_in_all(rig: Rig) -> None:
+    """Many owners together have as much as their shelf holds, and leave the others theirs."""
+    text, most = "x" * (LARGEST - OVERHEAD - 2), CLAIM.shelf.most // LARGEST
+    kept = [
+        await rig.broker.keep_text(f"{number:02}{text}", 60, Claim(Shelf.OPEN, f"{number}"))
+        for number in range(most + 3)
+    ]
+
+    assert None not in kept[:most]
+    assert kept[most:] == [None] * 3
+    assert await rig.broker.keep_text(text, 60, Claim(Shelf.SIGNED, "0")) is not None
+
+
+async def test_longest_text_has_a_bound_of_its_own(rig: Rig) -> None:
+    """However much room there is, because no other call is answered while it is taken."""
+    longest = "x" * (LARGEST - OVERHEAD)
+
+    assert await rig.broker.keep_text(longest, 60, CLAIM) is not None
+    assert await rig.broker.keep_text(longest + "x", 60, CLAIM) is None
+
+
+async def test_text_that_has_ended_makes_room(rig: Rig) -> None:
+    """Its bytes are those of another one, as soon as another one comes."""
+    claim = Claim(Shelf.USERS, "ada")
+    size = claim.shelf.share // 2
+    assert await rig.broker.keep_text("1" * size, 0.001, claim) is not None
+    rig.wind(1.0)
+    async with asyncio.timeout(5):
+        while await rig.broker.keep_text("2" * size, 60, claim) is None:
+            await rig.broker.probe()
+
+    assert await rig.broker.keep_text("3" * size, 60, claim) is None
+
+
+# -- what is too much ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("budget", [Budget(events=29), Budget(bytes=29 * 70)])
+async def test_budget_is_of_all_topics_together(rig: Rig, budget: Budget) -> None:
+    """One event too many resets every topic that has some, read or not; the others keep still."""
+    since = await rig.position()
+    topics = [f"news?room={number}" for number in range(10)]
+    for topic in topics:
+        await rig.say("1", "2", "3", topic=topic)
+        await rig.change("list", topic)
+    start = Start(since, frozenset({"list"}), KEEP)
+    starts = dict.fromkeys([*topics, "still"], start)
+    cut = await rig.broker.resume(starts, budget)
+    whole = await rig.broker.resume(starts, Budget(events=30))
+
+    assert (cut.events, cut.incomplete) == ([], set(topics))
+    assert set(cut.changes) == {(topic, "list") for topic in topics}
+    assert (len(whole.events), whole.incomplete) == (30, set())
+
+
+async def test_what_is_published_around_a_split_comes_once(rig: Rig) -> None:
+    """Events of the replay, and those after its position that come live, are all there are."""
+    topics = [f"news?room={number}" for number in range(400)]
+    await rig.broker.subscribe(topics)
+    since, published = await rig.position(), dict[Id, str]()
+    keep = Keep(events=3, ttl=60.0)
+
+    async def publish(step: int) -> None:
+        for number in range(0, 3 * len(topics), 2):
+            topic = topics[number * step % len(topics)]
+            published[await rig.broker.publish(event("x", topic), keep)] = topic
+
+    publishing = asyncio.gather(publish(1), publish(7))
+    starts = dict.fromkeys(topics, Start(since, frozenset(), keep))
+    replays = []
+    while not publishing.done():
+        replays.append(await rig.broker.resume(starts, Budget(10_000)))
+        await asyncio.sleep(0)
+    await publishing
+    heard = {message.id: message.topic for message in await rig.ear.hears(len(published))}
+
+    assert heard == published
+    for replay in replays:
+        got = [message.id for message in replay.events]
+        assert got == sorted(set(got))
+        assert all(id <= replay.position.events for id in got)
+        assert set(got) == {
+            id
+            for id, topic in published.items()
+            if id <= replay.position.events and topic not in replay.incomplete
+        }

@@ -5,10 +5,11 @@ from importlib.resources import files
 
 import pytest
 
-from quart_sse.broker import Keep, Kind, Message, Start
+from quart_sse.broker import Claim, Keep, Kind, Message, Shelf, Start
 from quart_sse.broker.redis import FORMAT, commands
-from quart_sse.broker.redis.commands import IdRequest, Names
+from quart_sse.broker.redis.commands import MEMBERS, PORTION, IdRequest, Names
 from quart_sse.broker.redis.script import ScriptCall
+from quart_sse.broker.texts import FORGET, OVERHEAD
 from quart_sse.wire.position import ZERO, Id, Position
 
 NAMES = Names("app")
@@ -34,10 +35,11 @@ CALLS = [
     commands.publish(NAMES, REQUEST, a_message(Kind.EVENT), KEEP),
     commands.publish(NAMES, REQUEST, a_message(Kind.REFRESH), KEEP),
     commands.publish(NAMES, REQUEST, a_message(Kind.CONTROL, ""), KEEP),
-    commands.resume(NAMES, REQUEST, {TOPIC: Start(None, frozenset(), KEEP)}, 10),
-    commands.enter(NAMES, TOPIC, {"c": "ada"}),
+    commands.resume(NAMES, REQUEST, [(TOPIC, Start(None, frozenset(), KEEP))]),
+    *commands.enter(NAMES, TOPIC, {"c": "ada"}),
     commands.exit(NAMES, TOPIC, "c"),
     commands.present(NAMES, ""),
+    commands.keep_text(NAMES, "ref", "text", 1.5, Claim(Shelf.OPEN, "a")),
 ]
 
 
@@ -115,20 +117,19 @@ def test_resume_asks_for_events_of_topics_that_have_some() -> None:
         "c": Start(position, none, Keep(0, 60)),
         "d": Start(position, none, KEEP, now=True),
     }
-    call = commands.resume(NAMES, REQUEST._replace(compare=True), starts, 10)
+    call = commands.resume(NAMES, REQUEST._replace(compare=True), starts.items())
 
     of_topics = [f"{TAG}:{kind}:{t}" for t in starts for kind in ("events", "tip", "fragments")]
     assert call.keys == [*PRELUDE_KEYS, *of_topics]
     asked = ["epoch", "9-1"] + [""] * 6
-    assert call.arguments == [-5, "next", "replid", "compare", 10, *asked]
+    assert call.arguments == [-5, "next", "replid", "compare", *PORTION, *asked]
 
 
 @pytest.mark.parametrize(
     ("call", "arguments"),
     [
-        (commands.enter(NAMES, "t", {"c": "ada", "d": "bob"}), [2, "c", "ada", "d", "bob"]),
+        (*commands.enter(NAMES, "t", {"c": "ada", "d": "bob"}), [2, "c", "ada", "d", "bob"]),
         (commands.exit(NAMES, "t", "c"), [0, "c"]),
-        (commands.present(NAMES, "t"), [0]),
     ],
 )
 def test_presence_tells_who_enters_before_who_leaves(
@@ -139,11 +140,25 @@ def test_presence_tells_who_enters_before_who_leaves(
     assert call.arguments == [commands.PRESENT_MS, *arguments]
 
 
+def test_many_members_enter_in_several_calls() -> None:
+    """A script of all of them would keep Redis for too long."""
+    members = {f"c{number}": "ada" for number in range(2 * MEMBERS + 1)}
+    calls = list(commands.enter(NAMES, "t", members))
+
+    assert [call.arguments[1] for call in calls] == [MEMBERS, MEMBERS, 1]
+    assert [name for call in calls for name in call.arguments[2::2]] == list(members)
+    assert commands.present(NAMES, "t", "7").arguments == ["7", MEMBERS]
+
+
 def test_text_is_kept_for_at_least_the_time_that_was_asked_for() -> None:
-    """Redis takes whole seconds."""
+    """The call names its size and whose it is, too."""
     key = f"{TAG}:text:ref"
 
-    assert commands.keep_text(NAMES, "ref", "t", 1.5) == ("SET", key, "t", "EX", "2")
+    call = commands.keep_text(NAMES, "ref", "té", 1.5, Claim(Shelf.OPEN, "ada"))
+
+    assert call.keys == [key, *(f"{TAG}:text-{kind}" for kind in ("expiries", "claims", "bytes"))]
+    assert call.arguments[:5] == ["ref", "té", 1501, 3 + OVERHEAD, FORGET]
+    assert call.arguments[5:] == ["open", Shelf.OPEN.most, "ada", Shelf.OPEN.share]
     assert commands.kept_text(NAMES, "ref") == ("GET", key)
     assert commands.read_text(None) is None
     assert commands.read_text("é".encode()) == "é"
@@ -157,8 +172,9 @@ def test_answers_of_scripts_are_read() -> None:
     assert commands.read_published([b"epoch", b"9-1"]) == ("epoch", Id(9, 1))
     assert commands.read_snapshot([b"epoch", b"9-1"]) == ("epoch", Id(9, 1), [])
     assert commands.read_snapshot([b"epoch", b"9-1", past]).topics == [past]
-    assert commands.read_members([b"c", b"ada", b"d", b"\xff"]) == {"c": "ada", "d": "\ufffd"}
-    assert commands.read_members([]) == {}
+    members = [b"c", b"ada", b"d", b"\xff"]
+    assert commands.read_members([b"7", members]) == ("7", {"c": "ada", "d": "\ufffd"})
+    assert commands.read_members([b"", []]) == ("", {})
 
 
 @pytest.mark.parametrize(
@@ -175,7 +191,7 @@ def test_answers_that_are_no_message_or_snapshot_are_refused(answer: list[bytes]
 def test_members_without_identity_are_refused() -> None:
     """An answer in which a part is missing would mix up members and identities."""
     with pytest.raises(ValueError, match="shorter"):
-        commands.read_members([b"c", b"ada", b"d"])
+        commands.read_members([b"", [b"c", b"ada", b"d"]])
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 
 from quart_sse.broker import Keep, State
 from quart_sse.broker.redis import RedisBroker
+from quart_sse.broker.redis.link import Link
 from quart_sse.errors import BrokerUnavailable
 from tests.support.network import Balancer
 from tests.support.processes import Inbox, event, until_redis
@@ -86,6 +87,26 @@ async def test_worker_with_a_loop_for_each_task_publishes(
 
     assert complaints.decode() == ""
     assert worker.returncode == 0
+
+
+async def test_cancelled_call_ends_wherever_it_is(redis: RedisServer) -> None:
+    """A client that goes while its stream waits for Redis is noticed in every step of the call."""
+    steps = 0
+    while True:
+        link = Link(redis.url, timeout=5.0)
+        task = asyncio.create_task(link.ask("PING"))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        is_done = task.done()
+        task.cancel()
+        await asyncio.wait([task])
+        await link.close()
+        if is_done:
+            break
+        assert task.cancelled(), f"in step {steps}"
+        steps += 1
+
+    assert steps > 5
 
 
 async def test_address_that_moves_to_another_server_is_followed(tmp_path: Path) -> None:

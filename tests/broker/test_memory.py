@@ -1,7 +1,9 @@
 """The memory broker: what a process of its own forgets."""
 
-from quart_sse.broker import Keep, Kind, Message
-from quart_sse.broker.memory import MAX_TEXTS, MemoryBroker
+import asyncio
+
+from quart_sse.broker import Budget, Keep, Kind, Message, Start
+from quart_sse.broker.memory import STRETCH, MemoryBroker
 from quart_sse.wire.position import ZERO, Position
 
 
@@ -20,21 +22,27 @@ async def test_long_history_of_one_topic_keeps_none_of_others() -> None:
     assert len(broker._records) < 5
 
 
-async def test_texts_have_an_end() -> None:
-    """Lists of topics are kept for a token's life, and only so many of them."""
-    clock = [1_795_302_000.0]
-    broker = MemoryBroker(lambda: clock[0])
-    first = await broker.keep_text("first", 10.0)
-    for number in range(MAX_TEXTS - 1):
-        await broker.keep_text(str(number), 60.0)
+async def test_resume_of_many_topics_lets_others_run() -> None:
+    """Between two of its stretches other tasks have their turn."""
+    broker, turns = MemoryBroker(), 0
+    since = await broker.position()
+    topics = [f"t{number}" for number in range(2 * STRETCH)]
+    for topic in topics:
+        await broker.publish(Message(Kind.EVENT, ZERO, topic, "said", "hello"), Keep(1, 60.0))
 
-    assert await broker.kept_text(first) == "first"
-    clock[0] += 10.0
-    assert await broker.kept_text(first) is None
-    await broker.keep_text("first", 60.0)
-    await broker.keep_text("one more", 60.0)
-    assert await broker.kept_text(first) == "first"
-    assert len(broker._texts) == MAX_TEXTS
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count())
+    start = Start(since, frozenset(), Keep(1, 60.0))
+    replay = await broker.resume(dict.fromkeys(topics, start), Budget(10_000))
+    counting.cancel()
+
+    assert len(replay.events) == len(topics)
+    assert turns >= 3
 
 
 async def test_position_is_known_without_a_message() -> None:

@@ -17,7 +17,7 @@ import pytest
 from markupsafe import Markup
 
 from quart_sse.access import revocation
-from quart_sse.broker import Keep, Kind, Message, State
+from quart_sse.broker import Claim, Keep, Kind, Message, Shelf, State
 from quart_sse.broker.redis import FORMAT, RedisBroker, listener
 from quart_sse.errors import BrokerUnavailable
 from quart_sse.wire.position import ZERO, Id, Position
@@ -692,7 +692,7 @@ async def test_prefixes_do_not_meet(redis: RedisServer) -> None:
         for broker in (one, two):
             await broker.subscribe(["t"])
             await broker.enter("t", {"c": "+ada"})
-        reference = await one.keep_text("text", 10)
+        reference = await one.keep_text("text", 10, Claim(Shelf.OPEN, "a")) or ""
         await one.publish(event("1"), KEEP)
         await one.publish(Message(Kind.REFRESH, ZERO, "t", "list"), KEEP)
         await two.publish(event("2"), KEEP)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from quart_sse.broker import Keep, Kind, Message, Start, State
+from quart_sse.broker import Claim, Keep, Kind, Message, Shelf, Start, State
 from quart_sse.broker.redis import RedisBroker
 from quart_sse.errors import BrokerUnavailable
 from quart_sse.wire.position import ZERO
@@ -86,11 +86,14 @@ async def use_everything(server: RedisServer, url: str) -> None:
     try:
         await broker.subscribe(["t", "u"])
         await use_history(server, url, broker)
-        await broker.publish(Message(Kind.REFRESH, ZERO, "t", "list"), KEEP)
+        for _ in range(2):  # with the second one the script looks whether the first is on record
+            await broker.publish(Message(Kind.REFRESH, ZERO, "t", "list"), KEEP)
+        await broker.resume({"t": Start(None, frozenset({"list"}), KEEP)})
         await broker.enter("t", {"c1": "mira"})
         await broker.exit("t", "c1")
         await broker.present("t")
-        await broker.kept_text(await broker.keep_text("long", 10))
+        reference = await broker.keep_text("long", 10, Claim(Shelf.OPEN, "ada"))
+        await broker.kept_text(reference or "")
         await broker.unsubscribe(["u"])
         catches = inbox.catches
         last = event("last")

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from quart_sse.broker import Keep, Kind, Message, Past, Replay, Start, bound, judge
+from quart_sse.broker import Budget, Keep, Kind, Message, Past, Replay, Start, bound, judge
+from quart_sse.broker.replay import Collector
 from quart_sse.wire.position import MAX_AHEAD_MS, ZERO, Id, Position
 
 TOPIC, OTHER = "news?room=1", "news?room=2"
@@ -122,7 +123,7 @@ def test_replay_within_its_bounds_is_left_alone() -> None:
     """As many events, and as many bytes, as are allowed are sent."""
     replay = big_replay({TOPIC: [10, 10]})
     size = sum(message.size for message in replay.events)
-    bound(replay, 2, size)
+    bound(replay, Budget(2, size))
 
     assert replay == big_replay({TOPIC: [10, 10]})
 
@@ -131,6 +132,49 @@ def test_replay_within_its_bounds_is_left_alone() -> None:
 def test_replay_beyond_its_bounds_is_a_gap_of_its_topics(events: int, spare: int) -> None:
     """With too many events or bytes, none is sent, and their topics get a gap."""
     replay = big_replay({TOPIC: [10], OTHER: [10]})
-    bound(replay, events, sum(message.size for message in replay.events) + spare)
+    bound(replay, Budget(events, sum(message.size for message in replay.events) + spare))
 
     assert replay == Replay(replay.position, incomplete={TOPIC, OTHER, "lost"})
+
+
+# -- a replay in parts -----------------------------------------------------------------------------
+
+
+def test_part_is_judged_by_the_time_at_which_it_was_read() -> None:
+    """What was kept at the replay's position may have expired before a later part was read."""
+    minute = int(KEEP.ttl * 1000)
+    snapshot = Position("epoch", Id(10 * minute, 0), Id(10 * minute, 0))
+    since = Id(9 * minute, 0)
+    start = Start(Position("epoch", since, since), frozenset({"list"}), KEEP)
+    collector = Collector(snapshot, Budget())
+    collector.add(TOPIC, start, Past((), None, None, {}), snapshot.events.ms)
+    collector.add(OTHER, start, Past((), None, None, {}), snapshot.events.ms + 1)
+
+    assert collector.finish() == Replay(snapshot, incomplete={OTHER}, stale={OTHER})
+
+
+def test_what_comes_after_the_position_is_left_to_the_live_message() -> None:
+    """A later part may have events that no earlier one could have had."""
+    snapshot = Position("epoch", Id(5000, 0), Id(5000, 0))
+    start = Start(Position("epoch", Id(1000, 0), Id(1000, 0)), frozenset(), KEEP)
+    events = [Message(Kind.EVENT, Id(ms, 0), TOPIC, "said", "x") for ms in (2000, 5000, 5001)]
+    collector = Collector(snapshot, Budget(events=2))
+    collector.add(TOPIC, start, Past(events, Id(1000, 0), events[-1].id, {}), 6000)
+    only_later = Message(Kind.EVENT, Id(5002, 0), OTHER, "said", "x")
+    collector.add(OTHER, start, Past([only_later], Id(1000, 0), only_later.id, {}), 6000)
+
+    assert collector.finish() == Replay(snapshot, events[:2])
+
+
+def test_part_of_a_topic_that_was_lost_later_is_not_sent() -> None:
+    """Its first events came, and the rest went before it was read."""
+    snapshot = Position("epoch", Id(5000, 0), Id(5000, 0))
+    start = Start(Position("epoch", Id(1000, 0), Id(1000, 0)), frozenset(), KEEP)
+    events = [Message(Kind.EVENT, Id(ms, 0), TOPIC, "said", "x") for ms in (2000, 4000)]
+    collector = Collector(snapshot, Budget())
+    collector.add(TOPIC, start, Past(events[:1], Id(1000, 0), events[-1].id, {}), 5000)
+    rest = Start(Position("epoch", Id(2000, 0), Id(1000, 0)), frozenset(), KEEP)
+    collector.add(TOPIC, rest, Past(events[1:], Id(3000, 0), events[-1].id, {}), 5000)
+
+    assert collector.is_lost(TOPIC)
+    assert collector.finish() == Replay(snapshot, incomplete={TOPIC})

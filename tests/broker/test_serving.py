@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from quart_sse.broker import Broker, Keep, MemoryBroker, ServingBroker, Start
+from quart_sse.broker import Broker, Claim, Keep, MemoryBroker, ServingBroker, Shelf, Start
 from quart_sse.serving_loop import ServingLoop
 from tests.support.processes import Inbox, event
 
@@ -19,7 +19,7 @@ CALLS: dict[str, Callable[[Broker], Awaitable[object]]] = {
     "unsubscribe": lambda broker: broker.unsubscribe(["t"]),
     "resume": lambda broker: broker.resume({"t": Start(None, frozenset(), KEEP)}),
     "kept": lambda broker: broker.kept("t", 1),
-    "keep_text": lambda broker: broker.keep_text("x", 60),
+    "keep_text": lambda broker: broker.keep_text("x", 60, Claim(Shelf.OPEN, "a")),
     "kept_text": lambda broker: broker.kept_text("x"),
     "enter": lambda broker: broker.enter("t", {"a": "b"}),
     "exit": lambda broker: broker.exit("t", "a"),

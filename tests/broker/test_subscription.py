@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import pytest
 from redis.exceptions import ConnectionError
 
 from quart_sse.broker.redis.link import Link
-from quart_sse.broker.redis.subscription import BATCH, Subscription, closed_is_an_error
+from quart_sse.broker.redis.subscription import BATCH, Subscription, calling_redis
 from tests.support.redis_server import RedisServer
 
 
@@ -105,9 +106,32 @@ async def test_connection_that_ended_is_not_made_again(
         await subscription.subscribe(["b"])
 
 
-def test_every_loop_says_in_one_way_that_a_connection_is_closed() -> None:
+async def test_every_loop_says_in_one_way_that_a_connection_is_closed() -> None:
     """uvloop raises another error than asyncio; an error of another cause stays."""
-    with pytest.raises(ConnectionError), closed_is_an_error():
+    with pytest.raises(ConnectionError), calling_redis():
         raise RuntimeError("unable to perform operation; the handler is closed")
-    with pytest.raises(RuntimeError, match="a mistake"), closed_is_an_error():
+    with pytest.raises(RuntimeError, match="a mistake"), calling_redis():
         raise RuntimeError("a mistake")
+
+
+@pytest.mark.parametrize("error", [None, ConnectionError("Timeout writing to socket")])
+async def test_cancellation_that_a_call_has_lost_is_raised(error: Exception | None) -> None:
+    """Whatever the call has come to; one from before the call is not its own."""
+
+    async def lose() -> None:
+        with calling_redis():
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(0)
+            if error is not None:
+                raise error
+
+    async def call() -> None:
+        for _ in range(2):
+            with pytest.raises(asyncio.CancelledError):
+                await lose()
+        with calling_redis():
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(call())
+    await task

@@ -5,6 +5,8 @@ import asyncio
 import pytest
 
 from quart_sse.errors import BrokerUnavailable, ConnectionClosedError
+from quart_sse.hub import batcher as batcher_module
+from quart_sse.hub.changes import SENT_SECONDS
 from quart_sse.hub.outgoing import Outgoing
 from quart_sse.hub.page import Page
 from quart_sse.wire import Ending
@@ -54,7 +56,8 @@ async def test_topic_is_taken_off_in_the_middle_of_a_wave(house: House) -> None:
     one = await house.viewing(topics=(TOPIC, OTHER))
 
     await house.say("1", topic=OTHER)
-    assert await house.hub.changes.refuse(one.connection, OTHER)
+    house.hub.changes.refuse(one.connection, [OTHER])
+    await house.hub.changes.follow(one.connection)
     await house.say("no", topic=OTHER)
     await house.say("2")
 
@@ -65,6 +68,20 @@ async def test_topic_is_taken_off_in_the_middle_of_a_wave(house: House) -> None:
         "news.said?room=1",
     ]
     assert not await house.hub.changes.unsubscribe(one.connection.id, OTHER)
+
+
+async def test_topic_that_is_subscribed_after_it_was_refused_stays(house: House) -> None:
+    """However late the stream follows; its client is told of nothing."""
+    viewer = await house.viewing(topics=(TOPIC, OTHER))
+
+    house.hub.changes.refuse(viewer.connection, [OTHER])
+    assert await house.hub.changes.subscribe(viewer.connection.id, OTHER)
+    await house.hub.changes.follow(viewer.connection)
+    await house.say("x", topic=OTHER)
+    await viewer.hears("x")
+
+    assert viewer.connection.subscription.keys() == {TOPIC, OTHER}
+    assert [name for name, _ in viewer.named] == ["news.said?room=2"]
 
 
 async def test_fragment_that_is_missing_is_waited_for_no_more(house: House) -> None:
@@ -165,6 +182,43 @@ async def test_end_comes_behind_what_is_pending(house: House) -> None:
     assert one.task is not None
     await one.task
     assert one.named[-3:] == [("news.said?room=1", "1"), ("note", "2"), ("sse-stop", "closed")]
+
+
+async def test_end_comes_behind_a_batch_that_is_being_fed(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In slices; what is newer does not overtake what is in a later one."""
+    monkeypatch.setattr(batcher_module, "SLICE", 2)
+    viewers = [await house.viewing() for _ in range(5)]
+    batcher = house.hub._batcher
+
+    await house.say("1")
+    await until(lambda: batcher._at == 2)
+    await house.say("2")
+    for viewer in viewers:
+        house.hub.changes.end(viewer.connection, Ending.PAUSED, 1000)
+    await house.quiet()
+
+    assert [viewer.said for viewer in viewers] == [["1", "2"]] * 5
+    assert [viewer.named[-1] for viewer in viewers] == [("sse-holdoff", "paused")] * 5
+
+
+async def test_stream_that_cannot_be_fed_in_the_end_keeps_no_other_one_open(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever ends several streams goes on."""
+    viewer = await house.viewing("mine")
+
+    def fail(personal: object) -> bytes:
+        raise RuntimeError("no URL can be built")
+
+    viewer.connection.loader = fail
+    await house.refresh("mine")
+    house.hub.changes.end(viewer.connection, Ending.CLOSED)
+    await until(lambda: viewer.named)
+
+    assert viewer.named == [("sse-holdoff", "error")]
+    assert [record.name for record in caplog.records] == ["quart_sse"]
 
 
 async def test_topics_that_change_are_counted_for_the_limits(house: House) -> None:
@@ -301,3 +355,29 @@ async def test_reset_says_again_what_has_no_place_in_the_order(house: House) -> 
     text = b"".join(viewer.writes)
     assert text.count(b"event: sse-open") == 2
     assert text.index(b"sse-reset") < text.index(b"event: note")
+
+
+async def test_messages_for_one_are_forgotten_in_time(house: House, jump: Jump) -> None:
+    """Those that are young enough stay, for the next stream."""
+    viewer = await house.viewing()
+    lasting, changes = viewer.connection.lasting, house.hub.changes
+    viewer.connection.pages = (PAGE,)
+    loop = asyncio.get_running_loop()
+
+    def send(text: str) -> None:
+        outgoing = Outgoing.direct("note", text, is_text=True, once="1")
+        changes.send([viewer.connection], outgoing)
+
+    send("old")
+    jump(SENT_SECONDS)
+    send("new")
+    jump(1.0)
+    changes.forget_sent(loop.time())
+    assert [outgoing.body.count(b"new") for _, outgoing in lasting.sent] == [1]
+
+    jump(SENT_SECONDS / 4)
+    changes.forget_sent(loop.time())
+    assert lasting.sent
+    jump(SENT_SECONDS)
+    changes.forget_sent(loop.time())
+    assert not lasting.sent

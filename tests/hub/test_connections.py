@@ -226,8 +226,51 @@ async def test_stream_that_takes_the_place_of_another_needs_no_room() -> None:
     assert open_.is_full((), "1.2.3.4")
     assert not open_.is_full((), "1.2.3.4", one.id)
     assert open_.is_full((), "1.2.3.4", "of none")
+    assert not open_.is_full((), "4.3.2.1", one.id)
     fill(open_, next_)
     assert open_.is_full((), "1.2.3.4", one.id)
+
+
+async def test_replaced_streams_that_stay_open_are_no_way_around_the_limit_of_an_address() -> None:
+    """One stream more may be open meanwhile, and not one more for each connection."""
+    open_ = limited(max_per_address=3)
+    streams = [connect(address="1.2.3.4") for _ in range(3)]
+    fill(open_, *streams)
+    next_ = connect(address="1.2.3.4")
+    next_.lasting = streams[0].lasting
+    fill(open_, next_)
+
+    assert open_.is_full((), "1.2.3.4", streams[1].id)
+    open_.leave(streams[0])
+    assert not open_.is_full((), "1.2.3.4", streams[1].id)
+    fill(open_, connect(address="4.3.2.1"))
+    assert not open_.is_full((), "4.3.2.1", streams[1].id)
+    fill(open_, *(connect(address="4.3.2.1") for _ in range(2)))
+    assert open_.is_full((), "4.3.2.1", streams[1].id)
+
+
+async def test_topics_in_unsigned_lists_are_summed_over_the_streams_of_an_address() -> None:
+    """Those that leave count no more, and a stream that is replaced makes room for its own."""
+    open_ = limited()
+    streams = [connect(address="1.2.3.4") for _ in range(63)]
+    for stream in streams:
+        stream.unsigned = 16
+    fill(open_, *streams)
+    lasting = streams[0].lasting.id
+
+    assert not open_.is_full((), "1.2.3.4", unsigned=16)
+    assert open_.is_full((), "1.2.3.4", unsigned=17)
+    assert not open_.is_full((), "1.2.3.4", lasting, unsigned=32)
+    assert open_.is_full((), "1.2.3.4", lasting, unsigned=33)
+    assert not open_.is_full((), "1.2.3.4")
+    assert not open_.is_full((), "4.3.2.1", unsigned=1024)
+    open_.leave(streams[1])
+    open_.leave(streams[1])
+    assert not open_.is_full((), "1.2.3.4", unsigned=32)
+    assert open_.is_full((), "1.2.3.4", unsigned=33)
+    for stream in streams:
+        open_.leave(stream)
+    assert not open_._unsigned
 
 
 async def test_connection_counts_for_the_channels_that_it_has_now() -> None:

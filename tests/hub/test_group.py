@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from quart_sse.config import Config
 from quart_sse.hub.batch import Batch
 from quart_sse.hub.connection import Connection
-from quart_sse.hub.group import MAX_HELD, Group, Joining, Missing
+from quart_sse.hub.group import MAX_HELD, MAX_HELD_BYTES, Group, Joining, Missing
 from quart_sse.hub.outgoing import Outgoing
 from quart_sse.hub.rendered import FragmentSpec
 from quart_sse.wire.position import ZERO, Position
@@ -371,5 +371,18 @@ async def test_newcomer_holds_a_bounded_number_of_messages() -> None:
 
     for number in range(MAX_HELD + 1):
         joining.add(event(number + 1))
+
+    assert joining.connection.is_ended
+
+
+async def test_newcomer_holds_a_bounded_number_of_bytes() -> None:
+    """A few large messages fill the memory as well as many small ones."""
+    joining = newcomer()
+    large = Outgoing(position(1), "", None, None, b"x" * (MAX_HELD_BYTES // 3))
+    for _ in range(3):
+        joining.add(large)
+    assert not joining.connection.is_ended
+
+    joining.add(large)
 
     assert joining.connection.is_ended

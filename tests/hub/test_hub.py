@@ -13,6 +13,7 @@ from quart_sse.broker.memory import GRACE
 from quart_sse.config import Config
 from quart_sse.errors import BrokerUnavailable
 from quart_sse.hub import fragment as fragment_module
+from quart_sse.hub.outgoing import Outgoing
 from quart_sse.hub.rendered import FragmentSpec, Rendered
 from quart_sse.wire.naming import member_key
 from quart_sse.wire.position import ZERO
@@ -646,6 +647,27 @@ async def test_reset_after_a_gap_does_not_overtake_what_is_pending(house: House)
     assert events == sorted(events)
 
 
+async def test_what_is_added_just_when_all_was_sent_comes_before_a_reset(house: House) -> None:
+    """Catching up is not the only one that waits for that moment."""
+    viewer = await house.viewing()
+    idle = house.hub._batcher.idle
+    note = Outgoing.direct("note", "x", is_text=True, once="1")
+
+    async def send() -> None:
+        await idle.wait()
+        assert house.hub.changes.send([viewer.connection], note)
+
+    idle.clear()  # as if a batch were on its way
+    house.broker.lose_data()
+    tasks = [asyncio.create_task(send()), asyncio.create_task(house.catch_up())]
+    await house.quiet()
+    idle.set()
+    await asyncio.gather(*tasks)
+    await house.quiet()
+
+    assert [name for name, _ in viewer.named] == ["note", "sse-reset"]
+
+
 async def test_another_epoch_trusts_nothing_of_before(house: House) -> None:
     """When the broker's data is gone every page is reset and sent new renders."""
     viewer = await house.viewing("list", topics=(TOPIC, LOUD))
@@ -684,6 +706,25 @@ async def test_gap_during_a_join_is_no_silent_loss(house: House) -> None:
             await viewer.task
     else:
         assert viewer.named[0][0] == "sse-reset" or viewer.said == ["1", "2", "3", "4"]
+
+
+async def test_gap_while_a_replay_is_encoded_is_no_silent_loss(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others run between the events of a replay, and what is lost then may be lost for the page."""
+    monkeypatch.setattr("quart_sse.serving_loop.STRETCH", -1.0)
+    since = house.broker.known
+    await house.say(*map(str, range(10)))
+    viewer = house.view(since=since)
+    await until(lambda: house.broker.asked)
+    house.broker.is_deaf = True
+    await house.say(*map(str, range(11)))
+    await house.catch_up()
+    assert viewer.task is not None
+    assert not viewer.task.done()
+
+    with pytest.raises(BrokerUnavailable, match="Messages were lost"):
+        await asyncio.wait_for(viewer.task, 5)
 
 
 async def test_topic_that_aged_without_a_record_is_rendered(house: House) -> None:

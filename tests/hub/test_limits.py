@@ -37,9 +37,11 @@ class Process:
         self.limits.change((), connection.subscription)
         return connection
 
-    def is_full(self, *topics: str, number: int = 0, of_address: int = 0) -> bool:
+    def is_full(
+        self, *topics: str, number: int = 0, of_address: int = 0, unsigned: int = 0
+    ) -> bool:
         """Whether another connection to these topics must wait."""
-        return self.limits.is_full(number, topics, "192.0.2.7", of_address)
+        return self.limits.is_full(number, topics, "192.0.2.7", of_address, unsigned)
 
 
 async def test_channel_counts_the_connections_of_all_its_topics() -> None:
@@ -119,22 +121,28 @@ LINES = {
         f"Connection limit of address '192.0.2.7' reached (2, QUART_SSE_MAX_PER_ADDRESS){RETRIES}"
         "Raise the limit, or let the app see the addresses of clients behind its proxy."
     ),
+    "unsigned": (
+        "Topic limit of address '192.0.2.7' reached (1024, 64 x QUART_SSE_MAX_UNSIGNED_TOPICS)"
+        f"{RETRIES}Raise the limit, or let the app see the addresses of clients behind its proxy."
+    ),
 }
 
 
 @pytest.mark.parametrize(
-    ("topics", "number", "of_address", "what"),
+    ("topics", "number", "of_address", "unsigned", "what"),
     [
-        ([], 5, 0, "process"),
-        (["rooms?room=3"], 4, 0, "channel"),
-        (["news"], 4, 0, "topic"),
-        (["other"], 4, 2, "address"),
+        ([], 5, 0, 0, "process"),
+        (["rooms?room=3"], 4, 0, 0, "channel"),
+        (["news"], 4, 0, 0, "topic"),
+        (["other"], 4, 2, 0, "address"),
+        (["other"], 4, 1, 1025, "unsigned"),
     ],
 )
 async def test_log_names_the_limit_and_the_remedy(
     topics: list[str],
     number: int,
     of_address: int,
+    unsigned: int,
     what: str,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
@@ -145,14 +153,35 @@ async def test_log_names_the_limit_and_the_remedy(
     process = Process()
     for _ in range(4):
         process.open("rooms?room=1", "news")
-    assert not process.is_full("other", number=4, of_address=1)
+    assert not process.is_full("other", number=4, of_address=1, unsigned=1024)
     assert not caplog.records
 
     for seconds in (0.0, 1.0, 58.0, 1.0, 1.0):
         now[0] += seconds
-        assert process.is_full(*topics, number=number, of_address=of_address)
+        assert process.is_full(*topics, number=number, of_address=of_address, unsigned=unsigned)
 
     assert [record.getMessage() for record in caplog.records] == [LINES[what]] * 2
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "10.0.0.1", "::/64", "fd00::/64"])
+async def test_proxy_has_no_limit_and_one_line_in_the_log(
+    address: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its clients share an address that says nothing of them; the line names the remedy."""
+    limits = Process().limits
+    assert not limits.is_full(0, [], address, 1)
+    assert not caplog.records
+
+    assert not any(limits.is_full(0, [], other, 2) for other in (address, "10.9.9.9", address))
+
+    assert not limits.is_full(0, [], address, 0, 2000)
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        f"More streams came from {address} than QUART_SSE_MAX_PER_ADDRESS allows (2); addresses of "
+        "loopback and private networks are not limited. If a proxy has this one, let the app see "
+        "its clients' addresses: Hypercorn's ProxyFixMiddleware, Uvicorn's --proxy-headers. This "
+        "is logged once."
+    )
 
 
 @pytest.mark.parametrize(

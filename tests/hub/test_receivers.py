@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from quart_sse.broker import Filter, Keep, Kind, Message, Replay, Start
+from quart_sse.broker import Budget, Filter, Keep, Kind, Message, Replay, Start
 from quart_sse.hub.group import Joining
 from quart_sse.hub.metadata import metadata_of
 from quart_sse.wire import ZERO
@@ -152,16 +152,16 @@ async def test_what_comes_between_the_two_questions_is_not_lost(
     await tell(house, ada, "2")
     resume, first_asked = house.broker.resume, asyncio.Event()
 
-    async def resume_at_its_time(starts: Mapping[str, Start]) -> Replay:
+    async def resume_at_its_time(starts: Mapping[str, Start], budget: Budget) -> Replay:
         if (ada in starts) is is_user_first:
-            replay = await resume(starts)
+            replay = await resume(starts, budget)
             await tell(house, TOPIC, "3")
             await tell(house, ada, "4")
             await tell(house, EVERYONE, "5")
             first_asked.set()
             return replay
         await first_asked.wait()
-        return await resume(starts)
+        return await resume(starts, budget)
 
     monkeypatch.setattr(house.broker, "resume", resume_at_its_time)
 

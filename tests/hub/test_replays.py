@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import Mapping
 
-from quart_sse.broker import Kind, Message, Replay, Start
+from quart_sse.broker import Budget, Kind, Message, Replay, Start
 from quart_sse.broker.memory import MemoryBroker
+from quart_sse.broker.replay import BUDGET
 from quart_sse.errors import BrokerUnavailable
 from quart_sse.hub.replays import Replays, missed, unrecorded
 from quart_sse.wire.position import Id, Position
@@ -38,7 +39,7 @@ async def test_requests_that_wait_together_fail_together_or_go_on_alone() -> Non
     calls: list[asyncio.Future[Replay]] = []
 
     class Slow(MemoryBroker):
-        async def resume(self, starts: Mapping[str, Start]) -> Replay:
+        async def resume(self, starts: Mapping[str, Start], budget: Budget = BUDGET) -> Replay:
             calls.append(asyncio.get_running_loop().create_future())
             return await calls[-1]
 

@@ -1,5 +1,8 @@
 """Subscribers: which connections of a process listen to a topic, and which show a fragment."""
 
+import gc
+from collections.abc import Callable, Sized
+
 import pytest
 
 from quart_sse.config import Config
@@ -8,6 +11,8 @@ from quart_sse.hub.group import Group
 from quart_sse.hub.subscribers import Subscribers, TopicSubscribers
 
 LINGER = 5.0
+#: Number of topics, more than CPython keeps tuples to be used again.
+MANY = 3000
 
 
 def group(*fragments: str, topic: str = "board", root: str = "", members: int = 0) -> Group:
@@ -131,3 +136,29 @@ def test_shown_without_gives_fragments_of_pages_that_do_not_show_one() -> None:
 
     assert subscribers.shown_without("list") == {"table"}
     assert subscribers.shown_without("item") == {"list", "count", "table"}
+
+
+@pytest.mark.parametrize("ask", [Subscribers.counts, Subscribers.of_channel])
+def test_other_threads_may_ask_while_topics_come(ask: Callable[[Subscribers, str], Sized]) -> None:
+    """They run whenever the collector does, as a part of it may be written in Python."""
+    subscribers = Subscribers()
+    for number in range(MANY):
+        subscribers.add(group(topic=f"board?number={number}"))
+    came = 0
+
+    def come(phase: str, info: object) -> None:
+        nonlocal came
+        came += 1
+        subscribers.keep(f"other?number={came}", until=0.0)
+
+    before = gc.get_threshold()
+    gc.callbacks.append(come)
+    gc.set_threshold(1)
+    try:
+        found = ask(subscribers, "board")
+    finally:
+        gc.set_threshold(*before)
+        gc.callbacks.remove(come)
+
+    assert came
+    assert len(found) == MANY

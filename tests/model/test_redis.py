@@ -17,15 +17,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 from redis import Redis
 
-from quart_sse.broker import Keep, Kind, Message, Replay, Start, State
-from quart_sse.broker.redis import RedisBroker
+from quart_sse.broker import Budget, Keep, Kind, Message, Replay, Start, State
+from quart_sse.broker.redis import RedisBroker, commands
 from quart_sse.broker.redis.listener import Listener
 from quart_sse.broker.redis.order import Order
 from quart_sse.broker.redis.subscription import Subscription
+from quart_sse.broker.replay import BUDGET
 from quart_sse.wire.position import Id, Position
 from tests.support.model import (
     CLOCK,
-    CONFIG,
     EXAMPLES,
     LOUD,
     NESTED,
@@ -118,7 +118,7 @@ class RealBroker(RedisBroker):
         self.is_lagging = False
         self.arrived = asyncio.Event()
         self.name: str = home.name if home else secrets.token_hex(4)
-        super().__init__(self.server.url, prefix=self.name, most=CONFIG.replay_events)
+        super().__init__(self.server.url, prefix=self.name)
         self._order = RealOrder(self)
         self._listener = RealListener(self, self._order)
         self._client = Redis(unix_socket_path=str(self.server.socket), decode_responses=True)
@@ -200,8 +200,8 @@ class RealBroker(RedisBroker):
         if epoch not in self.epochs:
             self.epochs.append(epoch)
 
-    async def resume(self, starts: Mapping[str, Start]) -> Replay:
-        replay = await super().resume(starts)
+    async def resume(self, starts: Mapping[str, Start], budget: Budget = BUDGET) -> Replay:
+        replay = await super().resume(starts, budget)
         if "" in starts:
             self.catch_ups.append((starts, replay.position))
         return replay
@@ -246,14 +246,23 @@ class RedisPairModel(PairRules, RedisModel):
         pytest.param(RedisPairModel, 100, id="pair"),
     ],
 )
+@pytest.mark.parametrize("is_split", [False, True], ids=["whole", "parts"])
 def test_nothing_is_lost_whatever_happens_to_redis(
-    machine: type[Model], examples: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    machine: type[Model],
+    examples: int,
+    is_split: bool,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Facts come once and in order, state is never stale, and positions say what is true."""
+    if is_split:
+        monkeypatch.setattr(commands, "TOPICS", 1)
+        monkeypatch.setattr(commands, "PORTION", commands.Portion(1, 1 << 18, 1))
     caplog.set_level(logging.CRITICAL, "quart_sse")  # of all that is meant to fail
     RealBroker.server = server = RedisServer(tmp_path)
     asyncio.run(server.start())
     try:
-        run_machine(machine, examples)
+        run_machine(machine, examples // 3 if is_split else examples)
     finally:
         asyncio.run(server.kill())

@@ -1,5 +1,7 @@
 """Errors of an app's functions: one traceback a minute for each function, then a count."""
 
+import logging
+
 import pytest
 
 from quart_sse.error_log import MOST_ONCE, QUIET, ErrorLog, OnceLog
@@ -76,6 +78,29 @@ def test_single_error_is_not_counted(
 
     assert len(caplog.records) == 1
     assert not errors._said
+
+
+def test_several_threads_flush_at_once(
+    errors: ErrorLog,
+    clock: Clock,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Here another one does while a count is written; each is written once."""
+    for function in "aabb":
+        errors.log(function, ValueError(), "failed")
+    clock.now = QUIET
+    handle = caplog.handler.emit
+
+    def emit(record: logging.LogRecord) -> None:
+        errors.flush()
+        handle(record)
+
+    monkeypatch.setattr(caplog.handler, "emit", emit)
+    errors.flush()
+
+    counts = [record.getMessage()[:22] for record in caplog.records if not record.exc_info]
+    assert sorted(counts) == ["The a failed 1 more ti", "The b failed 1 more ti"]
 
 
 def test_warning_that_is_said_once_comes_once_for_each_thing(

@@ -16,6 +16,7 @@ ORDER = [
     "errors",
     "error_log",
     "serving_loop",
+    "soon",
     "release",
     "config",
     "wire",
@@ -39,7 +40,7 @@ ORDER = [
 ]
 #: The floors inside the hub, lowest first: a module imports from lower floors only.
 HUB_FLOORS = [
-    {"batch", "lasting", "metadata", "page", "rendered", "slots"},
+    {"addresses", "batch", "lasting", "metadata", "page", "rendered", "slots"},
     {"fragment"},
     {"connection", "fragments", "progress"},
     {"audiences", "chains", "outgoing", "roots", "sieve"},

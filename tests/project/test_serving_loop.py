@@ -21,7 +21,7 @@ from quart.testing import QuartClient
 from quart_sse import SSE, Topic
 from quart_sse.errors import BrokerUnavailable
 from quart_sse.host import KEY
-from quart_sse.serving_loop import ServingLoop, at_end_of_loop
+from quart_sse.serving_loop import STRETCH, Pauses, ServingLoop, at_end_of_loop
 from tests.support.pages import LIST_AND_CONNECT, MACROS, get_text, next_html, viewing
 from tests.support.redis_server import RedisServer, running_redis
 from tests.support.streams import open_stream, until
@@ -622,3 +622,75 @@ async def test_loop_that_warns_of_nothing_ends(tmp_path: Path) -> None:
         before = await clients(redis)
         await asyncio.to_thread(serve)
         await until_clients(redis, before)
+
+
+async def test_long_work_lets_other_tasks_run_in_between(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work that is short costs no turn of the loop."""
+    now, turns = [1000.0], 0
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    counter = asyncio.ensure_future(count())
+    await asyncio.sleep(0)
+    pauses, before = Pauses(), turns
+    for _ in range(100):
+        await pauses.due()
+    assert turns == before
+
+    for _ in range(3):
+        now[0] += 1.1 * STRETCH
+        await pauses.due()
+        await pauses.due()
+    counter.cancel()
+
+    assert turns >= before + 3
+
+
+async def test_of_all_long_work_one_stretch_runs_in_each_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However many requests are long, what else is due waits for one stretch at a time."""
+    now, turns, ran = [1000.0], 0, list[tuple[int, int]]()
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def work(number: int) -> None:
+        pauses = Pauses()
+        for _ in range(3):
+            now[0] += 1.1 * STRETCH
+            await pauses.due()
+            ran.append((turns, number))
+
+    counter = asyncio.ensure_future(count())
+    await asyncio.gather(*(work(number) for number in range(4)))
+    counter.cancel()
+
+    assert len({turn for turn, _ in ran}) == len(ran)
+    assert [number for _, number in ran] == list(range(4)) * 3
+
+
+async def test_request_that_is_cancelled_keeps_no_other_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A client that leaves while its request is worked on is passed over."""
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    two = [Pauses(), Pauses()]
+    now[0] += 1.1 * STRETCH
+    first, second = (asyncio.ensure_future(each.due()) for each in two)
+    await asyncio.sleep(0)
+
+    first.cancel()
+
+    await asyncio.wait_for(second, 1)
+    assert first.cancelled()

@@ -183,6 +183,56 @@ async def test_process_is_as_it_was_when_all_have_left(
     assert grown < KEPT + KEPT_EACH * people.opened
 
 
+async def flood(server: Server, streams: int, first: int) -> dict[str, int]:
+    """Open so many streams, each with lists and an agent of its own, and close them as one."""
+    loop = asyncio.get_running_loop()
+    viewers: list[Viewer] = []
+
+    async def come(number: int) -> None:
+        _, viewer = await loop.create_connection(Viewer, "127.0.0.1", server.port)
+        assert viewer.transport is not None
+        agent = f"User-Agent: {number} {'x' * 200}\r\nHost:".encode()
+        path = f"/sse?t=~rooms?number%3D{number}:list+rooms?number%3D{number + 1}:list&since=0"
+        viewer.transport.write(ask(path).replace(b"Host:", agent))
+        viewers.append(viewer)
+        async with asyncio.timeout(PATIENCE):
+            await viewer.is_open.wait()
+
+    for begin in range(first, first + streams, 50):
+        await asyncio.gather(*map(come, range(begin, min(begin + 50, first + streams))))
+    held = await look(server)
+    for viewer in viewers:
+        assert viewer.transport is not None
+        viewer.transport.abort()
+    return held
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize(
+    "streams",
+    [300, pytest.param(2000, marks=[pytest.mark.slow, pytest.mark.timeout(300)])],
+)
+async def test_memory_comes_back_after_a_flood(streams: int) -> None:
+    """Nothing of it is kept. What Python does not hand back to the system serves the next one."""
+    environ = {"QUART_SSE_LINGER": "0.5", "QUART_SSE_PRESENCE_LINGER": "0.5"}
+    async with serve(uvicorn, environ) as server:
+        await flood(server, 10, 0)
+        before = await rest(server)
+        open_ = await flood(server, streams, 1000)
+        after = await rest(server, before)
+        await flood(server, streams, 1_000_000)
+        again = await rest(server, before)
+
+    each = (open_["memory"] - before["memory"]) // streams
+    measured = f"{each} bytes of memory for each; before {before}, after {after}, again {again}"
+    logger.info(measured)
+    assert open_["connections"] == streams
+    assert open_["blocks"] > before["blocks"] + 50 * streams
+    assert after["blocks"] < 1.2 * before["blocks"]
+    assert again["blocks"] < 1.2 * before["blocks"]
+    assert again["memory"] < 1.2 * after["memory"]
+
+
 @pytest.mark.servers
 @pytest.mark.slow
 @pytest.mark.timeout(600)

@@ -10,7 +10,9 @@ from tests.support.servers import ROOT
 
 PACKAGE, TESTS = ROOT / "quart_sse", ROOT / "tests"
 MODULES = sorted(
-    path for folder in ("tests", "faults", "benchmarks") for path in (ROOT / folder).rglob("*.py")
+    path
+    for folder in ("tests", "faults", "attacks", "benchmarks")
+    for path in (ROOT / folder).rglob("*.py")
 )
 NAMES_OF_TESTS = {path.stem for path in TESTS.rglob("test_*.py")}
 #: The wings of the package, lowest first.

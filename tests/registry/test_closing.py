@@ -9,7 +9,7 @@ from quart import Response, request
 
 from quart_sse import Channel
 from quart_sse.registry.closing import REMEMBERED
-from tests.support.sites import Site, heard
+from tests.support.sites import HeldReplays, Site, heard
 from tests.support.streams import open_stream, until
 
 
@@ -74,7 +74,7 @@ async def test_whole_channel_is_closed(site: Site) -> None:
         await site.news.topic().publish("said", "still")
 
         assert (await other.next("said")).data == "still"
-    assert rest.count("sse-refused") == 2
+    assert rest.count("sse-refused") == 1
     assert rest[-1] == "sse-stop"
 
 
@@ -117,6 +117,61 @@ async def test_position_does_not_pass_a_closed_topic(site: Site) -> None:
         last = stream.last_id
     async with open_stream(client, url, {"Last-Event-ID": last}) as stream:
         assert await heard(stream, 1) == [("rooms.said?room=1", "missed")]
+
+
+async def test_stream_that_joins_is_told_what_was_closed(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When it has its replay, so that its client knows what was taken off."""
+    client = site.client()
+    url = await site.page(1, 2, client=client)
+    held = HeldReplays(site, monkeypatch)
+
+    async def read() -> list[tuple[str, str]]:
+        async with open_stream(client, url) as stream:
+            return [(event.event, event.data) for event in await stream.rest()]
+
+    task = asyncio.create_task(read())
+    await until(lambda: held.waiting)
+    await site.rooms.close()
+    (connection,) = site.app.extensions["quart_sse"].connections
+    await until(lambda: connection.refused)
+    held.waiting[0].set()
+    told = [(name, json.loads(data)) for name, data in await task if name == "sse-refused"]
+
+    topics = ["rooms?room=1", "rooms?room=2"]
+    assert told == [("sse-refused", {"tokens": [], "topics": topics, "fragments": []})]
+
+
+async def test_topic_that_is_subscribed_after_its_closing_stays(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also on a stream that joins all the while, and follows the closing later."""
+    client = site.client()
+    url = await site.page(1, 2, client=client)
+
+    async def follow(secret: str) -> list[tuple[str, str]]:
+        async with open_stream(client, f"{url}&replaces={secret}") as stream:
+            return await heard(stream, 1)
+
+    async with open_stream(client, url) as stream:
+        secret = json.loads((await stream.next("sse-open")).data)["secret"]
+        (handle,) = site.sse.connections
+        held = HeldReplays(site, monkeypatch)
+        task = asyncio.create_task(follow(secret))
+        await until(lambda: held.waiting)
+        await site.room(1).close()
+        await stream.next("sse-refused")
+        await stream.next("sse-open")
+        call = asyncio.create_task(handle.subscribe(site.room(1)))
+        await stream.next("sse-open")
+        held.waiting[0].set()
+        assert await call
+        await site.room(1).publish("said", "x")
+
+        assert await heard(stream, 1) == [("rooms.said?room=1", "x")]
+        assert await task == [("rooms.said?room=1", "x")]
+        assert site.room(1) in handle.topics
 
 
 async def test_topics_with_connections_are_listed(site: Site) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
@@ -36,6 +37,23 @@ async def test_handle_shows_what_the_connection_is(site: Site) -> None:
         assert handle.metadata == {"a": [1]}
     await until(lambda: not handle.is_open)
     assert handle.identity == "ada"
+
+
+async def test_what_clients_make_up_is_not_kept_when_they_have_left(site: Site) -> None:
+    """Equal clients share a text; interned it would stay as long as the process, on Python 3.12."""
+    made_up = {"User-Agent": f"Made/{'-'.join(map(str, range(50)))}"}
+    client = site.client("ada")
+    async with (
+        open_stream(client, "/sse/rooms/3", made_up) as one,
+        open_stream(client, "/sse/rooms/3", made_up) as other,
+    ):
+        await one.next("sse-open")
+        await other.next("sse-open")
+        first, second = (handle.user_agent for handle in site.sse.connections)
+
+    assert first == made_up["User-Agent"]
+    assert first is second
+    assert sys.intern("".join([*first])) is not first
 
 
 async def test_message_for_one_connection_reaches_it_alone(site: Site) -> None:

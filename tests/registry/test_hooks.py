@@ -310,8 +310,8 @@ async def test_stream_that_ended_before_it_opened_calls_no_hook(
     for decorate in (site.rooms.on_connect, site.rooms.on_disconnect):
         decorate(note)
 
-    async def resume_late(starts: Any) -> Any:
-        replay = await resume(starts)
+    async def resume_late(starts: Any, budget: Any) -> Any:
+        replay = await resume(starts, budget)
         (connection,) = services.connections
         if way == "disconnect":
             await site.sse.disconnect(identity="ada")

@@ -9,8 +9,10 @@ from quart import Quart
 from quart.testing import QuartClient, connections
 
 from quart_sse.broker.memory import MemoryBroker
+from quart_sse.hub import changes
 from tests.support import settings
 from tests.support.clock import all_quiet
+from tests.support.sites import Site, heard, serving
 from tests.support.streams import SSE_ACCEPT, Stream, open_stream, until
 from tests.support.topic import make_topic
 
@@ -303,6 +305,21 @@ async def test_slow_client_is_sent_only_the_newest_html() -> None:
 
     # One was on its way when the socket became full.
     assert len(versions) <= 2
+
+
+async def test_messages_for_one_connection_are_not_kept_as_long_as_it_is_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They are for its next stream, which comes soon or not at all."""
+    monkeypatch.setattr(changes, "SENT_SECONDS", 0.5)
+    site = Site("memory://")
+    async with serving(site), site.view(1) as (stream, handle):
+        await handle.send("note", "x")
+        assert await heard(stream, 1) == [("connection.note", "x")]
+        (connection,) = site.app.extensions["quart_sse"].connections
+        assert connection.lasting.sent
+
+        await until(lambda: not connection.lasting.sent)
 
 
 async def test_sweeper_survives_a_failure(

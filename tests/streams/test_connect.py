@@ -1,5 +1,6 @@
 """A request becomes a stream: its caps and limits, several tokens, and where it resumes."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from http.cookies import SimpleCookie
@@ -9,8 +10,10 @@ import pytest
 from quart import Quart
 from quart.testing import QuartClient, connections
 
+from quart_sse import SSE
 from tests.support import settings
-from tests.support.connecting import channel_of, make_app, said, verdict
+from tests.support.connecting import channel_of, make_app, page_url, said, verdict
+from tests.support.pages import add_page
 from tests.support.streams import SSE_ACCEPT, Stream, open_stream
 
 NEWS = "/sse/news"
@@ -118,13 +121,10 @@ async def test_stream_that_left_makes_room(app: Quart) -> None:
         ({"QUART_SSE_MAX_CONNECTIONS": 1}, "/sse/b"),
         ({"QUART_SSE_MAX_PER_TOPIC": 1}, "/sse/a"),
         ({"QUART_SSE_MAX_PER_TOPIC": 1}, "/sse?t=~b+a"),
-        ({"QUART_SSE_MAX_PER_ADDRESS": 1}, "/sse/b"),
     ],
     ids=str,
 )
-async def test_full_process_topic_or_address_lets_others_wait(
-    config: dict[str, int], second: str
-) -> None:
+async def test_full_process_or_topic_lets_others_wait(config: dict[str, int], second: str) -> None:
     """Over these limits a new client retries later; no open stream ends."""
     app = make_app(**config)
     one, two = QuartClient(app), QuartClient(app)
@@ -172,15 +172,245 @@ async def test_full_channel_lets_others_wait(
     assert (others, again) == (("open", 200), ("open", 200))
 
 
-async def test_browser_with_a_cookie_is_not_counted_by_its_address() -> None:
-    """An address may be a whole office, so a browser with a cookie counts by that."""
+# -- limits of an address --------------------------------------------------------------------------
+
+
+async def opened(
+    stack: AsyncExitStack, client: Quart | QuartClient, url: str, address: str | None
+) -> bool:
+    """Open a stream for as long as a stack, and tell whether it was not held off."""
+    stream = await stack.enter_async_context(open_stream(client, url, address=address))
+    return (await stream.next()).event == "sse-open"
+
+
+async def test_cookies_are_no_way_around_the_limit_of_an_address() -> None:
+    """A client can collect any number of browser cookies; its address stays one."""
+    app = make_app(QUART_SSE_MAX_PER_ADDRESS=5)
+    browsers = [await with_cookie(QuartClient(app)) for _ in range(30)]
+
+    async with AsyncExitStack() as stack:
+        known = [await opened(stack, browser, "/sse/a", "192.0.2.7") for browser in browsers]
+        unknown = await opened(stack, app, "/sse/b", "192.0.2.7")
+        other = await opened(stack, browsers[-1], "/sse?t=~a", "192.0.2.8")
+    async with AsyncExitStack() as stack:
+        again = await opened(stack, app, "/sse/b", "192.0.2.7")
+
+    assert known == [True] * 5 + [False] * 25
+    assert (unknown, other, again) == (False, True, True)
+
+
+@pytest.mark.parametrize("url", ["/own", "/both", "/sse/rooms/1", "/sse?t=~rooms?room=1"])
+@pytest.mark.parametrize("is_known", [False, True])
+async def test_streams_of_all_kinds_count_for_their_address(url: str, is_known: bool) -> None:
+    """Also those of the app's own views, of users and of visitors."""
+    app, _ = settings.make_app({}, QUART_SSE_MAX_PER_ADDRESS=3)
+    urls = ["/own", "/sse/news", url]
+    browsers = [
+        await with_cookie(QuartClient(app), NEWS) if is_known else QuartClient(app) for _ in urls
+    ]
+
+    async with AsyncExitStack() as stack:
+        first = [
+            await opened(stack, browser, each, "192.0.2.7")
+            for browser, each in zip(browsers, urls, strict=True)
+        ]
+        more = await opened(stack, QuartClient(app), url, "192.0.2.7")
+        other = await opened(stack, QuartClient(app), url, "192.0.2.8")
+
+    assert (first, more, other) == ([True] * 3, False, True)
+
+
+async def test_full_address_is_answered_before_its_tokens_are_verified() -> None:
+    """A client that is over its limit costs next to nothing, and others get an error page."""
     app = make_app(QUART_SSE_MAX_PER_ADDRESS=1)
-    known = await with_cookie(QuartClient(app))
+    client = QuartClient(app)
 
-    async with open_stream(QuartClient(app), "/sse/a"):
-        result = await verdict(known, "/sse/a")
+    async with open_stream(app, "/sse/a", address="192.0.2.7") as first:
+        answer = await client.get("/sse/a", scope_base={"client": ("192.0.2.7", 1)})
+        still = await said(first, app)
+        async with open_stream(app, "/sse?t=invalid", address="192.0.2.7") as stream:
+            (refused,) = await stream.rest()
 
-    assert result == ("open", 200)
+    assert (refused.event, refused.data) == ("sse-holdoff", "overloaded")
+    assert refused.retry
+    assert answer.status_code == 503
+    assert still == []
+
+
+async def test_network_of_a_client_counts_as_one_address() -> None:
+    """Whoever has an address of IPv6 has all of its /64, and the next /64 is another client's."""
+    app = make_app(QUART_SSE_MAX_PER_ADDRESS=2)
+    own = ["2001:db8:0:7::1", "2001:db8:0:7:ffff::2", "2001:db8:0:7::3"]
+
+    async with AsyncExitStack() as stack:
+        first = [await opened(stack, app, "/sse/a", address) for address in own]
+        next_ = await opened(stack, app, "/sse/a", "2001:db8:0:8::1")
+        mapped = [
+            await opened(stack, app, "/sse/a", address)
+            for address in ("::ffff:192.0.2.7", "192.0.2.7", "::ffff:c000:207")
+        ]
+
+    assert (first, next_, mapped) == ([True, True, False], True, [True, True, False])
+
+
+@pytest.mark.parametrize(
+    "address", ["127.0.0.1", "::1", "10.1.2.3", "192.168.7.7", "fd00::7", "::ffff:10.1.2.3"]
+)
+async def test_proxy_is_not_limited_and_that_is_logged(
+    address: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """All clients behind it would share one limit; the log says once how they get one each."""
+    app = make_app(QUART_SSE_MAX_PER_ADDRESS=2)
+
+    async with AsyncExitStack() as stack:
+        first = [await opened(stack, app, "/sse/a", address) for _ in range(2)]
+        assert not caplog.records
+        more = [await opened(stack, app, "/sse/a", address) for _ in range(3)]
+
+    assert first + more == [True] * 5
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert "ProxyFixMiddleware" in record.getMessage()
+
+
+@pytest.mark.parametrize("address", [None, "unix:/run/app.sock", "<local>", "", "unknown"])
+async def test_client_without_an_address_is_not_limited(
+    address: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A Unix socket is a proxy's, and nothing says whose streams these are."""
+    app = make_app(QUART_SSE_MAX_PER_ADDRESS=1)
+
+    async with AsyncExitStack() as stack:
+        all_ = [await opened(stack, app, "/sse/a", address) for _ in range(3)]
+
+    assert all_ == [True] * 3
+    assert not caplog.records
+
+
+async def test_header_is_no_address() -> None:
+    """What clients write into their requests changes nothing; only the server's word counts."""
+    app = make_app(QUART_SSE_MAX_PER_ADDRESS=1)
+    made_up = {"Remote-Addr": "192.0.2.99", "X-Forwarded-For": "192.0.2.98", "Forwarded": "for=x"}
+
+    async with (
+        open_stream(app, "/sse/a", address="192.0.2.7"),
+        open_stream(app, "/sse/a", made_up, address="192.0.2.7") as stream,
+    ):
+        (refused,) = await stream.rest()
+
+    assert (refused.event, refused.data) == ("sse-holdoff", "overloaded")
+
+
+def make_hall(asked: list[int], secret_key: str | None) -> Quart:
+    """Return an app with a guarded channel, which notes what is asked, and one topic per URL."""
+    app = Quart(__name__)
+    app.secret_key = secret_key
+    app.config["QUART_SSE_MAX_UNSIGNED_TOPICS"] = 1
+    hall = SSE(app).channel("hall", "/hall/<int:x>")
+
+    @hall.authorize
+    async def may_enter(x: int) -> bool:
+        asked.append(x)
+        return True
+
+    add_page(app, '{{ sse_connect(topics=[("hall", {"x": 1})]) }}')
+    return app
+
+
+@pytest.mark.parametrize("own_url", [False, True])
+async def test_topics_of_unsigned_lists_are_bounded_per_address(own_url: bool) -> None:
+    """Who makes up lists asks for no more by many streams, and beyond that costs no function."""
+    asked: list[int] = []
+    app = make_hall(asked, "for tests only")
+    url = "/sse/hall/%d" if own_url else "/sse?t=~hall%%3Fx%%3D%d"
+    client = QuartClient(app)
+    page = await page_url(client, "")
+
+    async with AsyncExitStack() as stack:
+        first = [await opened(stack, app, url % x, "192.0.2.7") for x in range(64)]
+        asked.clear()
+        async with open_stream(app, url % 64, address="192.0.2.7") as stream:
+            (refused,) = await stream.rest()
+        assert not asked
+        answer = await client.get(url % 64, scope_base={"client": ("192.0.2.7", 1)})
+        shown = await opened(stack, app, page, "192.0.2.7")
+        other = await opened(stack, app, url % 64, "192.0.2.8")
+    async with AsyncExitStack() as stack:
+        again = await opened(stack, app, url % 64, "192.0.2.7")
+
+    assert first == [True] * 64
+    assert (refused.event, refused.data, answer.status_code) == ("sse-holdoff", "overloaded", 503)
+    assert (shown, other, again) == (True, True, True)
+
+
+@pytest.mark.parametrize(
+    ("secret_key", "address"), [("for tests only", "10.1.2.3"), (None, "192.0.2.7")]
+)
+async def test_unsigned_lists_of_proxies_and_without_a_key_are_not_summed(
+    secret_key: str | None, address: str
+) -> None:
+    """A proxy has many clients; without a key the app's own pages could not be told from them."""
+    app = make_hall([], secret_key)
+
+    async with AsyncExitStack() as stack:
+        all_ = [await opened(stack, app, f"/sse?t=~hall%3Fx%3D{x}", address) for x in range(66)]
+
+    assert all_ == [True] * 66
+
+
+async def test_unsigned_lists_that_come_at_once_keep_to_the_limit() -> None:
+    """Streams that are judged at the same time are counted once more when they open."""
+    app = Quart(__name__)
+    app.secret_key = "for tests only"
+    app.config["QUART_SSE_MAX_UNSIGNED_TOPICS"] = 1
+    waiting = asyncio.Barrier(70)
+
+    async def wait(x: int) -> bool:
+        await waiting.wait()
+        return True
+
+    SSE(app).channel("hall", "/hall/<int:x>").authorize(wait)
+    async with AsyncExitStack() as stack:
+        stacks = [await stack.enter_async_context(AsyncExitStack()) for _ in range(70)]
+        names = await asyncio.gather(
+            *(opened(each, app, f"/sse/hall/{x}", "192.0.2.7") for x, each in enumerate(stacks))
+        )
+
+    assert sum(names) == 64
+
+
+async def test_request_with_many_topics_lets_others_run_in_between(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where its tokens are judged, its starts are found, and what it missed is encoded."""
+    app = Quart(__name__)
+    app.config["QUART_SSE_MAX_UNSIGNED_TOPICS"] = 100
+    hall = SSE(app).channel("hall", "/hall/<int:x>", public=True)
+    hall.fragment("list")(lambda x: "list")
+    topics = "+".join(f"hall%3Fx%3D{x}:list" for x in range(100))
+    async with open_stream(app, "/sse/hall/0") as stream:
+        await stream.next("sse-open")
+        await hall.topic(x=0).publish("said", 0)
+        since = (await stream.next("said")).id
+    for number in range(100):
+        await hall.topic(x=0).publish("said", number)
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr("quart_sse.serving_loop.STRETCH", -1.0)
+    counter = asyncio.ensure_future(count())
+    async with open_stream(app, f"/sse?t=~{topics}&since={since}") as stream:
+        await stream.next("sse-open")
+        counter.cancel()
+
+    # For each topic: is it granted, with what is inside, from where, and what of it is known. For
+    # each event: its bytes.
+    assert turns > 500
 
 
 # -- the browser's cookie --------------------------------------------------------------------------

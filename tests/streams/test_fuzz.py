@@ -160,7 +160,7 @@ class Client:
             "query_string": ask.query,
             "root_path": "",
             "headers": list(ask.headers),
-            "client": ("127.0.0.1", 1),
+            "client": ("192.0.2.7", 1),
             "server": ("127.0.0.1", 80),
             "extensions": {},
         }
@@ -285,7 +285,23 @@ def paths(draw: st.DrawFn) -> bytes:
 
 
 HOW = st.sampled_from(["well", "well", "all", "badly"])
-NAMES = st.sampled_from(["t", "t", "t", "since", "since", "fragments", "x", ""]) | words
+NAMES = (
+    st.sampled_from(["t", "t", "t", "since", "since", "fragments", "x", ""])
+    | st.sampled_from(["replaces", "first", "lastEventId"])
+    | words
+)
+#: A secret of no connection, of any length, and marks of pages.
+secrets = words | st.sampled_from(["0" * 16, "x" * 40, "x" * 64, "x" * 65])
+marks = st.lists(words | st.sampled_from(["a1", "x" * 32, "x" * 33]), max_size=4).map(",".join)
+
+
+VALUES = {
+    "t": tokens,
+    "since": st.lists(positions, max_size=3).map(",".join),
+    "lastEventId": positions,
+    "replaces": secrets,
+    "first": marks,
+}
 
 
 @st.composite
@@ -293,7 +309,7 @@ def queries(draw: st.DrawFn) -> bytes:
     """A query, of parameters that mean something and of others."""
     pairs = []
     for name in draw(st.lists(NAMES, max_size=draw(st.sampled_from([2, 6, 30])))):
-        values = {"t": tokens, "since": positions}.get(name, words)
+        values = VALUES.get(name, words)
         pairs.append(escaped(name, "well") + b"=" + escaped(draw(values), draw(HOW)))
     return draw(st.sampled_from([b"&", b"&", b"&&", b";"])).join(pairs)
 
@@ -369,6 +385,39 @@ def test_whatever_is_asked_there_is_an_answer_without_a_secret(several: list[Ask
             await stir(app)
             for ask in several:
                 check(ask, await Client(app, ask).run())
+
+    asyncio.run(ask_all())
+
+
+@settings(SAME, max_examples=60)
+@given(
+    several=st.lists(queries() | st.binary(max_size=60), min_size=1, max_size=4),
+    last=positions.map(lambda text: text.encode("utf-8", "replace")) | plain,
+)
+@example(several=[b"t=~news&since=0&replaces=%ff&first=,,&first=a,b"], last=b"\xff")
+@example(several=[b"t=~news&lastEventId=%00&since=" + b"," * 500], last=b"")
+@example(several=[b"t=~news ~x", b"t=~ ~", b"t=~~", b"t=%7E%00+~%C3%A9"], last=b"0")
+def test_whatever_the_query_is_the_shared_stream_has_an_answer(
+    several: list[bytes], last: bytes
+) -> None:
+    """A stream opens or is refused by an ending; with or without the id of a last event."""
+    accept = (b"accept", b"text/event-stream")
+    id = (b"last-event-id", re.sub(rb"[\r\n\0]", b"", last))
+
+    async def ask_all() -> None:
+        app = make_app()
+        async with clean(app):
+            await stir(app)
+            for query in several:
+                # No server lets these through, nor bytes that Quart could not read as UTF-8.
+                query = re.sub(rb"[\r\n\0 #]", b"", query.decode(errors="ignore").encode())
+                for headers in ([accept], [accept, id]):
+                    ask = Ask(query=query, headers=[(b"host", b"localhost"), *headers])
+                    answer = await Client(app, ask).run()
+                    check(ask, answer)
+                    assert answer.status in (200, 204)
+                    endings = re.findall(rb"event: sse-(stop|holdoff)", answer.body)
+                    assert answer.status == 204 or answer.is_stream or len(endings) == 1
 
     asyncio.run(ask_all())
 

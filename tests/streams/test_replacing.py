@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -55,6 +55,26 @@ async def test_stream_that_has_ended_is_not_replaced() -> None:
                 again = json.loads((await second.next("sse-open")).data)
 
     assert again["id"] != opened["id"]
+
+
+async def test_stream_that_is_replaced_makes_room_at_its_address() -> None:
+    """Tabs that come and go at a full address replace their stream; a new connection waits."""
+    site = Site("memory://", max_per_address=1)
+    async with serving(site):
+        client, other = site.client("ada"), site.client("bob")
+        url, secret, names = await site.page(1, client=client), "", []
+        async with AsyncExitStack() as stack:
+            for _ in range(3):
+                context = open_stream(client, f"{url}&replaces={secret}", address="192.0.2.7")
+                stream = await stack.enter_async_context(context)
+                opened = await stream.next()
+                secret = json.loads(opened.data)["secret"] if opened.event == "sse-open" else ""
+                names.append(opened.event)
+            url = await site.page(1, client=other)
+            async with open_stream(other, url, address="192.0.2.7") as stream:
+                names.append((await stream.next()).event)
+
+    assert names == ["sse-open", "sse-open", "sse-holdoff", "sse-holdoff"]
 
 
 def _has(connections: Connections, count: int) -> bool:

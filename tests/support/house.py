@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from httpx_sse import ServerSentEvent
 from httpx_sse._decoders import SSEDecoder
 
-from quart_sse.broker import Keep, Kind, Message, Replay, Start
+from quart_sse.broker import Budget, Keep, Kind, Message, Replay, Start
 from quart_sse.broker.memory import MemoryBroker
+from quart_sse.broker.replay import BUDGET
 from quart_sse.config import Config
 from quart_sse.error_log import ErrorLog
 from quart_sse.hub.batch import Personal
@@ -153,8 +154,8 @@ class Broker(MemoryBroker):
         for message in late:
             self._hub.receive(message)
 
-    async def resume(self, starts: Mapping[str, Start]) -> Replay:
-        replay = await super().resume(starts)
+    async def resume(self, starts: Mapping[str, Start], budget: Budget = BUDGET) -> Replay:
+        replay = await super().resume(starts, budget)
         self.asked += 1
         answers = self.answers
         await answers.wait()

@@ -36,8 +36,20 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from quart_sse.broker import CONTROL_HISTORY, Keep, Kind, Message, Past, Receiver, Replay, Start
+from quart_sse.broker import (
+    CONTROL_HISTORY,
+    Budget,
+    Keep,
+    Kind,
+    Message,
+    Past,
+    Receiver,
+    Replay,
+    Start,
+    memory,
+)
 from quart_sse.broker.memory import MemoryBroker
+from quart_sse.broker.replay import BUDGET
 from quart_sse.config import Config
 from quart_sse.errors import BrokerUnavailable
 from quart_sse.hub.rendered import FragmentSpec, Inside, Rendered
@@ -178,8 +190,8 @@ class NearBroker(MemoryBroker):
         super().__init__(lambda: CLOCK + loop.now + self.offset)
         self.epochs.append(self.known.epoch)
 
-    async def resume(self, starts: Mapping[str, Start]) -> Replay:
-        replay = await super().resume(starts)
+    async def resume(self, starts: Mapping[str, Start], budget: Budget = BUDGET) -> Replay:
+        replay = await super().resume(starts, budget)
         if "" in starts:  # control messages: only the hub itself asks for them
             self.catch_ups.append((starts, replay.position))
         return replay
@@ -201,8 +213,8 @@ class NearBroker(MemoryBroker):
             self._evicted[topic] = max(self._evicted.get(topic, ZERO), *record.changes.values())
             record.changes.clear()
 
-    def _past(self, topic: str, start: Start) -> Past:
-        past = super()._past(topic, start)
+    def _past(self, topic: str, start: Start, most: int) -> Past:
+        past = super()._past(topic, start, most)
         return past._replace(unrecorded=self._evicted.get(topic, ZERO))
 
 
@@ -233,6 +245,7 @@ class DistantBroker(NearBroker):
         self.is_lagging = False
         self.is_mute = False
         self.is_broken = False  #: and cannot be made again yet
+        self._is_asking = False  #: so that the next probe is published for no process
         self.may_arrive = 0
         self.peers = [self]  #: of every process: what one publishes reaches all
         self.unanswered: list[asyncio.Future[bool]] = []
@@ -361,13 +374,25 @@ class DistantBroker(NearBroker):
         self._wanted.difference_update(topics)
         self._subscribed.difference_update(topics)
 
-    async def resume(self, starts: Mapping[str, Start]) -> Replay:
+    async def resume(self, starts: Mapping[str, Start], budget: Budget = BUDGET) -> Replay:
         await self._answer()  # the question, too, needs time to arrive
-        receiver, self._receiver = self._receiver, None  # nothing is published for it
-        replay = await super().resume(starts)
-        self._receiver = receiver
+        self._is_asking = True
+        replay = await super().resume(starts, budget)
+        if replay.position.epoch != self._epoch:  # all parts are of one data set
+            return await self.resume(starts, budget)
         await self._answer()
         return replay
+
+    async def probe(self) -> None:
+        is_asking, self._is_asking = self._is_asking, False
+        receiver = self._receiver
+        if is_asking:
+            self._receiver = None  # nothing is published for it
+        await super().probe()
+        self._receiver = receiver
+
+    async def _pause(self) -> None:
+        await self._answer()  # each part of a resume is asked for
 
     async def _answer(self) -> None:
         if not self.is_mute:
@@ -852,6 +877,8 @@ class World:
             return False
         if start is None or start.epoch != snapshot.epoch:
             return True
+        if memory.STRETCH == 0:
+            return True  # newer events may replace all of a history between two parts
         missed = {
             other: self.first_after(other, snapshot) - self.first_after(other, start)
             for other in starts
@@ -1370,6 +1397,24 @@ class LaggingModel(PairModel):
     def evict(self) -> None:
         """The record of changes gets lost."""
         self.world.broker.evict(DEEP)
+
+
+class PartsModel(DistantModel):
+    """Nothing else than a browser that comes and goes, and events, while each answer needs time."""
+
+    tell = stall = open_page = close_page = read = change = None  # type: ignore[assignment]
+    render = finish_render = advance = tick = None  # type: ignore[assignment]
+    deliver = arrive = break_subscription = None  # type: ignore[assignment]
+
+    @initialize()
+    def begin_mute(self) -> None:
+        """The broker answers when the machine lets it."""
+        self.distant(0).is_mute = True
+
+    @rule(topic=st.sampled_from([DEEP, DEEP, SHALLOW]), count=st.integers(1, 3))
+    def say(self, topic: str, count: int) -> None:
+        """The application publishes events, most often of what is asked for last."""
+        self.world.say(topic, count)
 
 
 def run_machine(machine: type[Model], examples: int) -> None:

@@ -93,6 +93,11 @@ class PlainHost:
         scope = self._scope.get()
         return "" if scope is None else str(scope.get("root_path", ""))
 
+    def address(self) -> str:
+        """Return the IP address of the current request's client."""
+        scope = self._scope.get()
+        return "" if scope is None else str((scope.get("client") or ("",))[0])
+
     def sites(self) -> Sites:
         """Return where the app is."""
         return Sites(frozenset(), None)

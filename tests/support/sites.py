@@ -1,14 +1,17 @@
 """A site of one or more processes with users, roles and rooms, whose connections a test handles."""
 
+import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
+import pytest
 from quart import Quart, render_template_string, request
 from quart.testing import QuartClient
 
 from quart_sse import SSE, ConnectionHandle, Topic
+from quart_sse.broker import Replay, Start
 from tests.support.streams import Stream, connect_urls, open_stream
 
 PAGE = (
@@ -91,6 +94,28 @@ class Site:
             handle = self.sse.connections.get(opened["id"])
             assert handle is not None
             yield stream, handle
+
+
+class HeldReplays:
+    """Replays of a process that has opened, each of which waits until a test lets it go.
+
+    Args:
+        site: The process.
+        monkeypatch: Puts the broker back in the end.
+    """
+
+    def __init__(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+        broker = site.app.extensions["quart_sse"].broker.inner
+        self._resume = broker.resume
+        self.waiting: list[asyncio.Event] = []
+        monkeypatch.setattr(broker, "resume", self._hold)
+
+    async def _hold(self, starts: Mapping[str, Start]) -> Replay:
+        if starts:  # else it is asked for its position
+            self.waiting.append(asyncio.Event())
+            await self.waiting[-1].wait()
+        replay: Replay = await self._resume(starts)
+        return replay
 
 
 @asynccontextmanager

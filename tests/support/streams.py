@@ -70,7 +70,10 @@ class Stream:
 
 @asynccontextmanager
 async def open_stream(
-    app: Quart | QuartClient, url: str, headers: Mapping[str, str] | None = None
+    app: Quart | QuartClient,
+    url: str,
+    headers: Mapping[str, str] | None = None,
+    address: str | None = None,
 ) -> AsyncIterator[Stream]:
     """Open an event stream on an app's test client, and leave as a browser that goes away.
 
@@ -78,9 +81,12 @@ async def open_stream(
         app: The app, or a client of it (which has cookies).
         url: Path and query.
         headers: Beside ``Accept``, such as ``Last-Event-ID``.
+        address: IP address of the client; None for none, as over a Unix socket.
     """
     client = app.test_client() if isinstance(app, Quart) else app
-    async with client.request(url, headers={**SSE_ACCEPT, **(headers or {})}) as connection:
+    headers = {**SSE_ACCEPT, **(headers or {})}
+    scope = {} if address is None else {"client": (address, 1)}
+    async with client.request(url, headers=headers, scope_base=scope) as connection:
         assert isinstance(connection, connections.TestHTTPConnection)
         await connection.send_complete()
         stream = Stream(connection)

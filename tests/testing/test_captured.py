@@ -1,6 +1,7 @@
 """What an app publishes is captured, whether or not a page is open."""
 
 import asyncio
+import contextlib
 
 import pytest
 from quart import Quart
@@ -48,6 +49,28 @@ async def test_what_is_published_elsewhere_in_the_process_is_captured(
 
     names = [event.name for event in captured.of(sse.topic("clock")).events]
     assert names[:2] == ["ticked", "left"]
+
+
+async def test_batches_and_what_is_published_soon_are_captured(
+    on_each_broker: tuple[Quart, SSE],
+) -> None:
+    """What is sent together is noted in its order; a batch that raises publishes nothing."""
+    _, sse = on_each_broker
+    topic = sse.topic("clock")
+    with capture(sse) as captured:
+        async with sse.batch():
+            await topic.publish("a", 1)
+            await topic.refresh("now")
+            await topic.publish("b", 2)
+            assert captured.events == []
+        with contextlib.suppress(ZeroDivisionError):
+            async with sse.batch():
+                await topic.publish("never")
+                raise ZeroDivisionError
+        await asyncio.wrap_future(topic.publish_soon("c", 3))
+
+    assert [(event.name, event.data) for event in captured.events] == [("a", 1), ("b", 2), ("c", 3)]
+    assert captured.fragments == [CapturedFragment("clock", "now")]
 
 
 async def test_target_has_its_own(sse: SSE) -> None:

@@ -13,15 +13,17 @@ from redis.exceptions import ReadOnlyError
 from ...error_log import ErrorLog
 from ...errors import BrokerUnavailable
 from ...wire import Id, Position
-from ..base import Broker, Receiver, State, reference_of
+from ..base import Broker, Receiver, State
 from ..messages import Keep, Message
-from ..replay import Past, Replay, Start, judge
+from ..replay import BUDGET, Budget, Past, Replay, Start
+from ..texts import LARGEST, Claim, reference_of, size_of
 from . import commands
 from .commands import Names
 from .link import Link
 from .listener import Listener
 from .order import Order
 from .payload import Reader
+from .resuming import Resuming
 from .script import ScriptCall
 
 
@@ -33,7 +35,6 @@ class RedisBroker(Broker):
         prefix: Prefix of every key and pub/sub channel; apps with different prefixes do not meet.
         timeout: Longest duration of one call, in seconds.
         probe: Interval of probes, in seconds; they arrive over the subscription.
-        most: Most events of one topic in a replay.
         clock_offset_ms: Added to the server's clock, in milliseconds; for tests.
     """
 
@@ -44,7 +45,6 @@ class RedisBroker(Broker):
         prefix: str = "sse",
         timeout: float = 2.0,
         probe: float = 5.0,
-        most: int = 1000,
         clock_offset_ms: int = 0,
     ) -> None:
         self._link = Link(url, timeout)
@@ -55,7 +55,6 @@ class RedisBroker(Broker):
         self._listener = Listener(
             self._link, self._names, self._order, self._reader, self._errors, probe=probe
         )
-        self._most = most
 
     # -- life --------------------------------------------------------------------------------------
 
@@ -131,15 +130,14 @@ class RedisBroker(Broker):
         """Unsubscribe; confirmations that arrive later do not count."""
         await self._listener.unsubscribe(topics)
 
-    async def resume(self, starts: Mapping[str, Start]) -> Replay:
-        """Return what was missed, from one atomic snapshot."""
-        call = commands.resume(self._names, self._order.request(), starts, self._most + 1)
-        epoch, id, topics = commands.read_snapshot(await self._call(call))
-        self._order.learn(epoch, id)
-        replay = Replay(Position(epoch, id, id))
-        for (topic, start), past in zip(starts.items(), topics, strict=True):
-            judge(replay, topic, start, self._read_past(topic, epoch, past))
-        replay.events.sort(key=lambda message: message.id)
+    async def resume(self, starts: Mapping[str, Start], budget: Budget = BUDGET) -> Replay:
+        """Return what was missed since each topic's start, up to one position."""
+        resuming, replay = Resuming(self._names, starts, budget, self._read_past), None
+        while replay is None:
+            call = resuming.call(self._order.request())
+            epoch, id, topics = commands.read_snapshot(await self._call(call))
+            self._order.learn(epoch, id)
+            replay = resuming.take(epoch, id, topics)
         return replay
 
     def _read_past(self, topic: str, epoch: str, past: list[Any]) -> Past:
@@ -162,17 +160,26 @@ class RedisBroker(Broker):
     async def kept(self, topic: str, most: int) -> list[Message]:
         """Return the events of a topic's history."""
         epoch = (await self.position()).epoch
-        newest_first = await self._link.ask(*commands.kept(self._names, topic, most))
+        newest_first: list[Any] = []
+        while (left := most - len(newest_first)) > 0:
+            count = min(left, commands.PAGE)
+            before = newest_first[-1][0].decode() if newest_first else ""
+            page = await self._link.ask(*commands.kept(self._names, topic, count, before))
+            newest_first += page
+            if len(page) < count:
+                break
         past = self._read_past(topic, epoch, [newest_first[::-1], b"", b"", []])
         return list(past.events)
 
     # -- texts -----------------------------------------------------------------------------------
 
-    async def keep_text(self, text: str, seconds: float) -> str:
-        """Keep a text for every process."""
+    async def keep_text(self, text: str, seconds: float, claim: Claim) -> str | None:
+        """Keep a text for every process; None if there is no room for it."""
+        if size_of(text) > LARGEST:
+            return None
         reference = reference_of(text)
-        await self._link.ask(*commands.keep_text(self._names, reference, text, seconds))
-        return reference
+        call = commands.keep_text(self._names, reference, text, seconds, claim)
+        return reference if await self._call(call) else None
 
     async def kept_text(self, reference: str) -> str | None:
         """Return a kept text; None if it has expired or was never kept."""
@@ -182,7 +189,8 @@ class RedisBroker(Broker):
 
     async def enter(self, topic: str, members: Mapping[str, str]) -> None:
         """Record that connections are present, or renew the record."""
-        await self._call(commands.enter(self._names, topic, members))
+        for call in commands.enter(self._names, topic, members):
+            await self._call(call)
 
     async def exit(self, topic: str, member: str) -> None:
         """Record that a connection has left."""
@@ -190,4 +198,9 @@ class RedisBroker(Broker):
 
     async def present(self, topic: str) -> Mapping[str, str]:
         """Return connection id -> identity for all that are present, in every process."""
-        return commands.read_members(await self._call(commands.present(self._names, topic)))
+        cursor, members = "0", dict[str, str]()
+        while cursor:
+            answer = await self._call(commands.present(self._names, topic, cursor))
+            cursor, some = commands.read_members(answer)
+            members |= some
+        return members

@@ -3,23 +3,26 @@
 Any link to Redis can therefore use them, awaited or blocking.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ...wire import Id
 from ..messages import Keep, Kind, Message
 from ..replay import Start
+from ..texts import FORGET, Claim, size_of
 from . import payload
 from .script import Script, ScriptCall
 
 #: Lifetime of a presence entry that its process does not renew, in milliseconds.
 PRESENT_MS = 60_000
+#: Most presence entries of one call.
+MEMBERS = 500
 #: Asks which server this is and whether it may evict keys; :func:`read_info` parses the answer.
 INFO = ("INFO",)
 
 
 _PUBLISH, _CHANGE, _RESUME = (Script("prelude", name) for name in ("publish", "change", "resume"))
-_PRESENT = Script("present")
+_ENTER, _PRESENT, _KEEP = (Script(name) for name in ("enter", "present", "keep"))
 
 
 class Names:
@@ -113,25 +116,49 @@ class Snapshot(NamedTuple):
 
     epoch: str
     id: Id  #: the snapshot's place in the order
-    topics: list[
-        Any
-    ]  #: arguments for :meth:`payload.Reader.past`, one list for each topic of the call
+    #: arguments for :meth:`payload.Reader.past`, one list for each topic of the answer
+    topics: list[Any]
+
+
+class Portion(NamedTuple):
+    """What one call of a resume may answer, so that it is over in some milliseconds.
+
+    No topic's record of changes is read that is larger; its changes then count as unknown.
+    """
+
+    events: int = 256  #: most events; 0 asks only whether there are any
+    bytes: int = 1 << 18  #: size of the events, in bytes; the last one may exceed it
+    fragments: int = 1000  #: most changes of fragments
+
+
+#: The portion of most calls.
+PORTION = Portion()
+#: Most events of one page of a history, few because each may have a megabyte.
+PAGE = 8
+#: Most topics of one call of a resume.
+TOPICS = 128
 
 
 def resume(
-    names: Names, request: IdRequest, starts: Mapping[str, Start] | None = None, most: int = 0
+    names: Names,
+    request: IdRequest,
+    starts: Iterable[tuple[str, Start]] = (),
+    portion: Portion = PORTION,
 ) -> ScriptCall:
     """Return the call that takes a snapshot of topics; :func:`read_snapshot` parses the answer.
+
+    It answers for as many of the first topics as the portion allows, and for one at least.
 
     Args:
         names: Names of keys.
         request: Takes the snapshot's id.
-        starts: Topic -> where it starts; None asks for the newest position alone.
-        most: Most events of one topic.
+        starts: Topics, at most :data:`TOPICS`, and where they start; none ask for the newest
+            position alone.
+        portion: What the call may answer.
     """
     keys, arguments = _prelude(names, request)
-    arguments.append(most)
-    for topic, start in (starts or {}).items():
+    arguments += portion
+    for topic, start in starts:
         keys += [names.key(kind, topic) for kind in ("events", "tip", "fragments")]
         position = None if start.now or not start.keep.events else start.position
         arguments += ["", ""] if position is None else [position.epoch, str(position.events)]
@@ -148,24 +175,38 @@ def read_snapshot(answer: Sequence[Any]) -> Snapshot:
     return Snapshot(epoch.decode(), Id.parse(id.decode()), topics)
 
 
-def kept(names: Names, topic: str, most: int) -> tuple[str, ...]:
-    """Return the command that asks for a topic's newest events, the newest first."""
-    return ("XREVRANGE", names.key("events", topic), "+", "-", "COUNT", str(most))
+def kept(names: Names, topic: str, most: int, before: str = "") -> tuple[str, ...]:
+    """Return the command that asks for some of a topic's newest events, the newest first.
+
+    Args:
+        names: Names of keys.
+        topic: The topic's name.
+        most: Most events, at most :data:`PAGE`.
+        before: Id of an event, if only older ones are wanted.
+    """
+    end = f"({before}" if before else "+"
+    return ("XREVRANGE", names.key("events", topic), end, "-", "COUNT", str(most))
 
 
 # -- texts -----------------------------------------------------------------------------------------
 
 
-def keep_text(names: Names, reference: str, text: str, seconds: float) -> tuple[str, ...]:
-    """Return the command that keeps a text.
+def keep_text(names: Names, reference: str, text: str, seconds: float, claim: Claim) -> ScriptCall:
+    """Return the call that keeps a text; its answer is 0 if there is no room.
 
     Args:
         names: Names of keys.
         reference: What the text is kept under.
         text: The text.
         seconds: How long to keep it at least, in seconds.
+        claim: For whom it is kept.
     """
-    return ("SET", names.key("text", reference), text, "EX", str(int(seconds) + 1))
+    shelf, owner = claim
+    keys = [names.key("text", reference)]
+    keys += [names.key(kind) for kind in ("text-expiries", "text-claims", "text-bytes")]
+    lifetime = int(seconds * 1000) + 1
+    bounds = [shelf.key, shelf.most, owner, shelf.share]
+    return ScriptCall(_KEEP, keys, [reference, text, lifetime, size_of(text), FORGET, *bounds])
 
 
 def kept_text(names: Names, reference: str) -> tuple[str, ...]:
@@ -182,41 +223,50 @@ def read_text(answer: bytes | None) -> str | None:
 # -- presence --------------------------------------------------------------------------------------
 
 
-def enter(names: Names, topic: str, members: Mapping[str, str]) -> ScriptCall:
-    """Return the call that records that connections are present, or renews the record.
+def enter(names: Names, topic: str, members: Mapping[str, str]) -> Iterator[ScriptCall]:
+    """Return the calls that record that connections are present, or renew the record.
 
     Args:
         names: Names of keys.
         topic: The topic's name; "" for the list of processes.
         members: Connection id -> its identity.
     """
-    pairs = [text for pair in members.items() for text in pair]
-    return _presence(names, topic, len(members), *pairs)
+    entries = list(members.items())
+    for first in range(0, len(entries), MEMBERS):
+        part = entries[first : first + MEMBERS]
+        pairs = [text for pair in part for text in pair]
+        yield ScriptCall(_ENTER, _presence(names, topic), [PRESENT_MS, len(part), *pairs])
 
 
 def exit(names: Names, topic: str, member: str) -> ScriptCall:
     """Return the call that records that a connection has left a topic."""
-    return _presence(names, topic, 0, member)
+    return ScriptCall(_ENTER, _presence(names, topic), [PRESENT_MS, 0, member])
 
 
-def present(names: Names, topic: str) -> ScriptCall:
-    """Return the call that asks who is present; :func:`read_members` parses the answer."""
-    return _presence(names, topic, 0)
+def present(names: Names, topic: str, cursor: str = "0") -> ScriptCall:
+    """Return the call that asks for some of those present; :func:`read_members` parses the answer.
+
+    Args:
+        names: Names of keys.
+        topic: The topic's name; "" for the list of processes.
+        cursor: What the answer before had, so that this one goes on there.
+    """
+    return ScriptCall(_PRESENT, _presence(names, topic), [cursor, MEMBERS])
 
 
-def _presence(names: Names, topic: str, entering: int, *members: str) -> ScriptCall:
-    keys = [names.key("expiries", topic), names.key("members", topic)]
-    return ScriptCall(_PRESENT, keys, [PRESENT_MS, entering, *members])
+def _presence(names: Names, topic: str) -> list[str]:
+    return [names.key("expiries", topic), names.key("members", topic)]
 
 
-def read_members(answer: Sequence[bytes]) -> dict[str, str]:
-    """Return connection id -> identity for all that are present.
+def read_members(answer: Sequence[Any]) -> tuple[str, dict[str, str]]:
+    """Return where to go on, "" at the end, and connection id -> identity of some that are present.
 
     Raises:
         ValueError: If the answer is not one of the script's.
     """
-    texts = [value.decode(errors="replace") for value in answer]
-    return dict(zip(texts[::2], texts[1::2], strict=True))
+    cursor, members = answer
+    texts = [value.decode(errors="replace") for value in members]
+    return cursor.decode(), dict(zip(texts[::2], texts[1::2], strict=True))
 
 
 # -- the server ------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from ...errors import BrokerUnavailable
 from ...serving_loop import at_end_of_loop, forget
 from .script import ScriptCall
-from .subscription import Subscription, closed_is_an_error
+from .subscription import Subscription, calling_redis
 from .turns import Turns
 
 #: Most calls at the same time in one event loop, each over a connection; the others wait.
@@ -86,8 +86,9 @@ class Link:
         lane = self._lanes.get(loop)
         if lane is None or lane.is_closed:
             # Other threads do the same.
-            for other, old in list(self._lanes.items()):
-                if other.is_closed() or old.is_closed:
+            for other in list(self._lanes):
+                old = self._lanes.get(other)
+                if other.is_closed() or (old is not None and old.is_closed):
                     self._lanes.pop(other, None)
             lane = self._lanes[loop] = _Lane(self._new_pool(), self._timeout)
         return lane
@@ -131,7 +132,7 @@ class Link:
         connection: AbstractConnection | None = None
         try:
             async with asyncio.timeout(self._timeout):
-                with closed_is_an_error():
+                with calling_redis():
                     connection = await lane.pool.get_connection()  # type: ignore[no-untyped-call]
                 is_sent = True
                 try:
@@ -195,11 +196,7 @@ class Link:
 
 
 async def _exchange(connection: AbstractConnection, command: tuple[Any, ...]) -> Any:
-    task = asyncio.current_task()
-    cancels = task.cancelling() if task is not None else 0
-    with closed_is_an_error():
+    with calling_redis():
         await connection.send_command(*command)
-        # redis-py writes within asyncio.wait_for, which loses a cancellation on Python 3.11.
-        if task is not None and task.cancelling() > cancels:
-            raise asyncio.CancelledError
+    with calling_redis():
         return await connection.read_response()

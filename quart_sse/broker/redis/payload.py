@@ -30,6 +30,9 @@ from ..replay import Past
 FORMAT = 1
 #: Prefix of every message, which the scripts write.
 VERSION = "1"
+#: What the script of a resume says of a topic's events: there may be later ones; it read none of
+#: those that there are.
+MORE, CUT = b"more", b"cut"
 #: End of the origin of an event whose data are a text that reads like JSON. Older releases, which
 #: read no fields, pass it on to clients, which know no page of that name.
 TEXT = ";text"
@@ -83,6 +86,7 @@ class Reader:
         last_event: bytes,
         last_change: bytes,
         changes: Sequence[bytes],
+        state: bytes = b"",
     ) -> tuple[Past, ValueError | None]:
         """Read a topic's history, without entries of other epochs.
 
@@ -93,6 +97,7 @@ class Reader:
             last_event: Id of the topic's last event; empty if it is not known.
             last_change: Id of the topic's last change; empty if it is not known.
             changes: Fragment, its last change, fragment, its last change ...
+            state: What the script says of the events; ``cut`` if there are some that it left out.
 
         Returns:
             The history, and an error if an entry could not be read. The history then counts as
@@ -112,7 +117,9 @@ class Reader:
             except ValueError as error:
                 unread = error
         known: dict[str, Id] = {}
-        for name, value in zip(changes[::2], changes[1::2], strict=True):
+        if len(changes) % 2:
+            unread = ValueError("A fragment has no last change.")
+        for name, value in zip(changes[::2], changes[1::2], strict=False):
             try:
                 change_epoch, change, *_ = [*value.decode().split("|"), ""]
                 if change_epoch == epoch:
@@ -128,7 +135,7 @@ class Reader:
         if newest is not None and newest > max(known.values(), default=ZERO):
             unrecorded = newest
         if unread is None:
-            return Past(events, before, tip, known, unrecorded), None
+            return Past(events, before, tip, known, unrecorded, state == CUT), None
         # LAST is after every position: any missed entry may be the one that cannot be read.
         return Past((), None, LAST, known, LAST), unread
 
@@ -145,6 +152,8 @@ class Reader:
         name, notes, origin, data = payload.split("|", 3)
         retry, *fields = notes.split(";")
         where, exclude = self._audience(fields) if fields else (None, "")
+        if retry and not (retry.isascii() and retry.isdigit()):
+            raise ValueError(f"The reconnect delay is {retry[:20]!r}.")
         retry_ms = int(retry) if retry else None
         is_text = kind is Kind.EVENT and origin.endswith(TEXT)
         origin = _unescape(origin.removesuffix(TEXT) if is_text else origin)

@@ -16,17 +16,30 @@ BATCH = 500
 
 
 @contextlib.contextmanager
-def closed_is_an_error() -> Iterator[None]:
-    """Raise the same error on every loop when writing to a connection that is closed.
+def calling_redis() -> Iterator[None]:
+    """Raise what redis-py should have raised; whatever writes by it belongs in such a block.
 
-    asyncio raises an ``OSError``; uvloop raises a ``RuntimeError`` whose text has "closed".
+    redis-py writes within ``asyncio.wait_for``, also when it connects. On Python 3.11 that loses a
+    cancellation that comes just when the bytes are written, and the task would go on.
+
+    On a connection that is closed asyncio raises an ``OSError``, and uvloop a ``RuntimeError``
+    whose text has "closed". Here it is the same error on every loop.
+
+    Raises:
+        asyncio.CancelledError: If the task was cancelled within the block, whatever came of it.
+        ConnectionError: If the connection is closed.
     """
+    task = asyncio.current_task()
+    cancels = 0 if task is None else task.cancelling()
     try:
         yield
     except RuntimeError as error:
         if "closed" not in str(error):
             raise
         raise ConnectionError("Connection closed by server.") from error
+    finally:
+        if task is not None and task.cancelling() > cancels:
+            raise asyncio.CancelledError
 
 
 class Subscription:
@@ -51,8 +64,8 @@ class Subscription:
         Raises:
             RedisError, OSError, TimeoutError: If that fails.
         """
-        with closed_is_an_error():
-            async with asyncio.timeout(self._timeout):
+        async with asyncio.timeout(self._timeout):
+            with calling_redis():
                 await self._connection.connect()  # type: ignore[no-untyped-call]
 
     def has_confirmed(self, channels: Iterable[str]) -> bool:
@@ -90,11 +103,11 @@ class Subscription:
             await self._send("UNSUBSCRIBE", gone)
 
     async def _send(self, command: str, channels: list[str]) -> None:
-        for at in range(0, len(channels), BATCH):
-            if not self._connection.is_connected:
-                # redis-py would reconnect by itself, and nothing would read the connection.
-                raise ConnectionError("The subscription has ended.")
-            with closed_is_an_error():
+        with calling_redis():
+            for at in range(0, len(channels), BATCH):
+                if not self._connection.is_connected:
+                    # redis-py would reconnect by itself, and nothing would read the connection.
+                    raise ConnectionError("The subscription has ended.")
                 await self._connection.send_command(command, *channels[at : at + BATCH])
 
     async def read(self) -> tuple[str, str, bytes]:

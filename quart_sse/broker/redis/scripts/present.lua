@@ -1,23 +1,15 @@
--- Say who is present on a topic, or has left it, and return who is.
+-- Return some of those who are present on a topic, and forget some of those who have expired.
 -- KEYS: expiries (sorted set), members (hash)
--- ARGV: lifetime of an entry (ms), how many enter, then of each the member and who it is,
---       then the members that leave
--- Returns: member, who, member, who ...
+-- ARGV: where to go on ("0": at the beginning), how many to read or forget at once
+-- Returns: where to go on ("": that was all), then member, who, member, who ...
 local time = redis.call("TIME")
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local lifetime, entering = tonumber(ARGV[1]), tonumber(ARGV[2])
-for i = 1, entering do
-  redis.call("ZADD", KEYS[1], now + lifetime, ARGV[1 + 2 * i])
-  redis.call("HSET", KEYS[2], ARGV[1 + 2 * i], ARGV[2 + 2 * i])
+local expired = redis.call("ZRANGEBYSCORE", KEYS[1], "-inf", now, "LIMIT", 0, ARGV[2])
+if #expired > 0 then
+  redis.call("ZREM", KEYS[1], unpack(expired))
+  redis.call("HDEL", KEYS[2], unpack(expired))
+  -- The others may have expired as well.
+  if #expired == tonumber(ARGV[2]) then return {ARGV[1], {}} end
 end
-for i = 3 + 2 * entering, #ARGV do
-  redis.call("ZREM", KEYS[1], ARGV[i])
-  redis.call("HDEL", KEYS[2], ARGV[i])
-end
-for _, member in ipairs(redis.call("ZRANGEBYSCORE", KEYS[1], "-inf", now)) do
-  redis.call("ZREM", KEYS[1], member)
-  redis.call("HDEL", KEYS[2], member)
-end
-redis.call("PEXPIRE", KEYS[1], lifetime)
-redis.call("PEXPIRE", KEYS[2], lifetime)
-return redis.call("HGETALL", KEYS[2])
+local page = redis.call("HSCAN", KEYS[2], ARGV[1], "COUNT", ARGV[2])
+return {page[1] == "0" and "" or page[1], page[2]}

@@ -13,10 +13,12 @@ if keep > 0 then
     local newest = redis.call("XREVRANGE", KEYS[4], "+", "-", "COUNT", 1)[1]
     before = newest and newest[1] or string.format("%.0f-0", math.max(ms - ttl, 0))
   end
-  local entry = {"MAXLEN", keep, id, "b", before, "m", epoch .. "|" .. ARGV[7]}
+  -- At most eight go at once, also of a topic of which more were kept, for they may be large.
+  local most = math.max(keep, redis.call("XLEN", KEYS[4]) - 7)
+  local entry = {"MAXLEN", most, id, "b", before, "m", epoch .. "|" .. ARGV[7]}
   -- Ids of another epoch may be higher, if the clock was set back and the last id is lost.
   if type(redis.pcall("XADD", KEYS[4], unpack(entry))) == "table" then
-    redis.call("DEL", KEYS[4])
+    redis.call("UNLINK", KEYS[4])
     redis.call("XADD", KEYS[4], unpack(entry))
   end
   -- While a clock that was set back lags, positions do not age, so what they are owed must stay.
