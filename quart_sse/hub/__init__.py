@@ -10,14 +10,15 @@ from .connection import Connection, Subscription
 from .connections import Connections
 from .hub import Hub
 from .lasting import id_of, process_of
-from .limits import ChannelLimits
+from .limits import ChannelLimits, max_shared
 from .metadata import Metadata, metadata_of
 from .outgoing import Outgoing
-from .page import Page
+from .page import NO_LISTS, Listed, Page
 from .rendered import FragmentSpec, Inside, Rendered, renderer_of
 from .slots import carry
 
 __all__ = [
+    "NO_LISTS",
     "Batch",
     "Changes",
     "ChannelLimits",
@@ -26,6 +27,7 @@ __all__ = [
     "FragmentSpec",
     "Hub",
     "Inside",
+    "Listed",
     "Metadata",
     "Outgoing",
     "Page",
@@ -36,6 +38,7 @@ __all__ = [
     "carry",
     "counted_as",
     "id_of",
+    "max_shared",
     "metadata_of",
     "process_of",
     "renderer_of",

@@ -10,7 +10,7 @@ from ..wire import Ending, Id, Position, encode_body, encode_mask, encode_preamb
 from .batch import Batch, Part, Personal
 from .lasting import Lasting
 from .metadata import Metadata
-from .page import Page
+from .page import NO_LISTS, Listed, Page
 
 #: Of the stream of a view, which no page of ours has opened.
 NO_PAGES: tuple[Page, ...] = ()
@@ -76,6 +76,7 @@ class Connection:
         "kick",
         "last_event_id",
         "lasting",
+        "listed",
         "loader",
         "made",
         "may_see",
@@ -88,7 +89,6 @@ class Connection:
         "retry_ms",
         "root",
         "subscription",
-        "unsigned",
         "user_agent",
     )
 
@@ -127,7 +127,7 @@ class Connection:
         self.last_event_id: str | None = None  #: id with which the client came
         self.remote_address: str | None = None  #: the client's IP address
         self.user_agent: str = ""
-        self.unsigned: int = 0  #: number of topics in lists that no page of the app has written
+        self.listed: Listed = NO_LISTS  #: topics in its lists, which count for its address
         self.is_open: bool = False  #: whether the client has, or is about to have, ``sse-open``
         self.hooks: object | None = None  #: the hooks of this stream alone; see ``registry.hooks``
         #: How the stream ended; None while it is open, and if the client has gone.

@@ -1,7 +1,6 @@
 """The open connections of a process."""
 
 import asyncio
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 
 from ..config import Config
@@ -9,6 +8,7 @@ from ..wire import Ending
 from .chains import Chains
 from .connection import Connection
 from .limits import Limits
+from .page import NO_LISTS, Listed
 from .subscribers import Subscribers
 
 
@@ -31,7 +31,7 @@ class Connections:
         self._subscribers = subscribers
         self._chains = Chains()
         self._by_owner: dict[tuple[str, str], dict[Connection, None]] = {}
-        self._unsigned: Counter[str] = Counter()  #: address -> topics in unsigned lists
+        self._listed: dict[str, Listed] = {}  #: address -> topics in the lists of its streams
         self.is_closing: bool = False  #: whether the server stops, so that no further stream opens
         self.emptied: asyncio.Event = asyncio.Event()  #: set while there are no connections
         self.emptied.set()
@@ -82,7 +82,7 @@ class Connections:
         topics: Iterable[str] = (),
         address: str | None = None,
         id: str | None = None,
-        unsigned: int = 0,
+        listed: Listed = NO_LISTS,
     ) -> bool:
         """Whether the process, a channel, a topic or the address has reached its limit.
 
@@ -90,18 +90,18 @@ class Connections:
             topics: Names of the topics to which a new stream would listen.
             address: What the new stream's address counts as, or None.
             id: Id of its connection, whose only stream makes room for it; None for a new one.
-            unsigned: Number of its topics in lists that no page of the app has written.
+            listed: Topics in its lists.
         """
         number, before = len(self), [] if id is None else self.streams_of(id)
         of_address = len(self._by_owner.get(("address", address or ""), ()))
-        unsigned = unsigned and unsigned + self._unsigned[address or ""]
+        listed = self._listed.get(address or "", NO_LISTS).plus(listed)
         if len(before) == 1:
             topics = [topic for topic in topics if topic not in before[0].subscription]
             number -= 1
             if before[0].address == address:
                 of_address -= 1
-                unsigned -= before[0].unsigned
-        return self._limits.is_full(number, topics, address, of_address, unsigned)
+                listed = listed.plus(before[0].listed, -1)
+        return self._limits.is_full(number, topics, address, of_address, listed)
 
     def say_full(self, message: str, *args: object) -> None:
         """Log why new streams are held off, each line at most once a minute.
@@ -125,7 +125,7 @@ class Connections:
             if owner[0] != "address":  # many users may have the same one
                 self._evict(owner[0], held, connection.id, is_multiplexed)
             held[connection] = None
-        self._count_unsigned(connection, connection.unsigned)
+        self._count_listed(connection, 1)
         self._chains.add(connection)
         self._limits.change((), connection.subscription)
         self.emptied.clear()
@@ -151,17 +151,18 @@ class Connections:
                 self._by_owner.pop(owner, None)
         if connection in self._chains:
             self._limits.change(connection.subscription, ())
-            self._count_unsigned(connection, -connection.unsigned)
+            self._count_listed(connection, -1)
         is_last = self._chains.remove(connection)
         if not len(self):
             self.emptied.set()
         return is_last
 
-    def _count_unsigned(self, connection: Connection, number: int) -> None:
-        if number and connection.address is not None:
-            self._unsigned[connection.address] += number
-            if not self._unsigned[connection.address]:
-                del self._unsigned[connection.address]
+    def _count_listed(self, connection: Connection, sign: int) -> None:
+        if connection.address is None:
+            return
+        listed = self._listed.pop(connection.address, NO_LISTS).plus(connection.listed, sign)
+        if any(listed):
+            self._listed[connection.address] = listed
 
     def recount(self, connection: Connection, topics: Iterable[str]) -> None:
         """Count a connection for other channels, before its topics change.
@@ -177,7 +178,7 @@ class Connections:
         """Forget the connections of a loop that has ended."""
         self._chains.clear()
         self._by_owner.clear()
-        self._unsigned.clear()
+        self._listed.clear()
         self._limits.clear()
         self.emptied = asyncio.Event()
         self.emptied.set()

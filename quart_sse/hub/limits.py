@@ -10,12 +10,18 @@ from ..config import Config
 from ..error_log import OnceLog
 from ..wire import Ending
 from .addresses import is_local
+from .page import NO_LISTS, Listed
 from .subscribers import Subscribers
 
 logger: logging.Logger = logging.getLogger("quart_sse")
 
 #: Interval between two equal log lines about a limit, in seconds.
 FULL_LOG_INTERVAL = 60.0
+#: Most topics of one stream, over all its tokens, unless one token may have more; our script opens
+#: another stream before.
+MAX_SHARED = 1024
+#: Most topics of the open streams of one address, as a multiple of those of one stream.
+STREAMS = 16
 #: Most topics of the open streams of one address in lists that no page of the app has written, as a
 #: multiple of those of one URL.
 UNSIGNED = 64
@@ -78,7 +84,7 @@ class Limits:
         topics: Iterable[str],
         address: str | None,
         of_address: int,
-        unsigned: int = 0,
+        listed: Listed = NO_LISTS,
     ) -> bool:
         """Whether a new connection must wait; if so, the log says which limit it met.
 
@@ -87,8 +93,7 @@ class Limits:
             topics: Names of the topics to which the new connection would listen.
             address: What the new connection's address counts as, or None.
             of_address: Number of open connections of that address.
-            unsigned: Number of topics of that address in lists that no page of the app has written,
-                those of the new connection too.
+            listed: Topics in the lists of that address, those of the new connection too.
         """
         config = self._config
         if number >= config.max_connections:
@@ -112,10 +117,12 @@ class Limits:
                 "QUART_SSE_MAX_PER_ADDRESS",
             )
         most = UNSIGNED * config.max_unsigned_topics
-        key = f"{UNSIGNED} x QUART_SSE_MAX_UNSIGNED_TOPICS"
-        return unsigned > most and self._has_reached(
-            address, "Topic", "topics in unsigned lists", most, key
-        )
+        if listed.unsigned > most:
+            key = f"{UNSIGNED} x QUART_SSE_MAX_UNSIGNED_TOPICS"
+            return self._has_reached(address, "Topic", "topics in unsigned lists", most, key)
+        most = STREAMS * max_shared(config)
+        key = f"{STREAMS} streams full of topics"
+        return listed.all > most and self._has_reached(address, "Topic", "topics", most, key)
 
     def _has_reached(self, address: str, limit: str, what: str, most: int, key: str) -> bool:
         """Log that an address has reached a limit, and return whether the limit holds for it."""
@@ -218,6 +225,11 @@ class Limits:
     def clear(self) -> None:
         """Count from zero, after the loop of all connections has ended."""
         self._by_channel.clear()
+
+
+def max_shared(config: Config) -> int:
+    """Return the most topics of one stream, over all its tokens."""
+    return max(MAX_SHARED, config.max_topics)
 
 
 def _channel_of(topic: str) -> str:

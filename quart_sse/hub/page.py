@@ -1,9 +1,29 @@
-"""Pages: what each page of a connection is sent, by its token."""
+"""Pages: what each page of a connection is sent, by its token, and how much they list."""
 
 from collections.abc import Collection, Container, Iterable
 from typing import NamedTuple
 
 from ..wire import CONNECTION, EVERYONE, USER
+
+
+class Listed(NamedTuple):
+    """Numbers of topics in the lists of a stream, or of all streams of an address.
+
+    Attributes:
+        all: Of all topics.
+        unsigned: Of those in lists that no page of the app has written; 0 without a secret key.
+    """
+
+    all: int = 0
+    unsigned: int = 0
+
+    def plus(self, other: "Listed", sign: int = 1) -> "Listed":
+        """Return the numbers with those of another stream added, or with ``-1`` taken off."""
+        return Listed(self.all + sign * other.all, self.unsigned + sign * other.unsigned)
+
+
+#: Of a stream without lists.
+NO_LISTS: Listed = Listed()
 
 
 class Page(NamedTuple):

@@ -11,7 +11,7 @@ from ..broker import Broker, Start
 from ..channels import Topic
 from ..config import Config
 from ..errors import BrokerUnavailable, ParameterError
-from ..hub import Connections, Metadata, Page, counted_as
+from ..hub import Connections, Listed, Metadata, Page, counted_as, max_shared
 from ..registry import StreamHooks
 from ..serving_loop import Pauses
 from ..wire import Ending, Event, Refusal, encode_refused
@@ -24,11 +24,6 @@ from .response import StreamAnswer, Streams, no_stream
 from .starts import find_audiences, find_starts
 
 logger: logging.Logger = logging.getLogger("quart_sse")
-
-
-#: Most topics of one stream, over all its tokens, unless one token may have more; our script opens
-#: another stream before.
-MAX_SHARED = 1024
 
 
 class StreamEndpoints:
@@ -204,13 +199,13 @@ class StreamEndpoints:
             tokens = await self._verified(texts, identity)
             if topic is not None:
                 tokens = [_narrow(tokens[0] if tokens else None, topic, fragments)]
-            unsigned = self._check_topics([token for token in tokens if token is not None])
+            listed = self._check_topics([token for token in tokens if token is not None])
             address = counted_as(request.remote_addr)
-            if unsigned and self._connections.is_full(address=address, id=id, unsigned=unsigned):
+            if self._connections.is_full(address=address, id=id, listed=listed):
                 raise Refusal(Ending.OVERLOADED)
             admission = await self._admitted(tokens, topic, fragments)
             viewer = self._viewers.of(request, identity)
-            viewer.unsigned = unsigned
+            viewer.listed = listed
             viewer.metadata = await self._gate.metadata()
             first = await self._initials.of_pages(request, admission, bare)
             answer = await self._stream(request, admission, tokens, texts, viewer, bare, first)
@@ -255,11 +250,11 @@ class StreamEndpoints:
         if self._connections.is_full(address=counted_as(request.remote_addr), id=id):
             raise Refusal(Ending.OVERLOADED)
 
-    def _check_topics(self, tokens: list[Token]) -> int:
+    def _check_topics(self, tokens: list[Token]) -> Listed:
         """Refuse lists that are too long, before the app is asked about any topic of them.
 
         Returns:
-            The number of topics that no page of the app has written; 0 without a secret key.
+            The number of topics, and of those that no page of the app has written.
 
         Raises:
             Refusal: ``TOO_LONG``.
@@ -273,11 +268,11 @@ class StreamEndpoints:
             unsigned = max(map(len, open_), default=0)
         if (
             any(len(token.topics) > config.max_topics for token in tokens)
-            or len(listed) > max(MAX_SHARED, config.max_topics)
+            or len(listed) > max_shared(config)
             or unsigned > config.max_unsigned_topics
         ):
             raise Refusal(Ending.TOO_LONG)
-        return unsigned if self._gate.can_sign else 0
+        return Listed(len(listed), unsigned if self._gate.can_sign else 0)
 
     def _refuse_foreign(self, request: Request, allowed: tuple[str, ...]) -> None:
         """Refuse pages of other origins by a status: the middleware replaces no such answer.

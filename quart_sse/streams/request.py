@@ -11,7 +11,7 @@ from werkzeug.sansio.request import Request
 from ..access import Signer
 from ..config import Config
 from ..host import Host
-from ..hub import Metadata, counted_as
+from ..hub import NO_LISTS, Listed, Metadata, counted_as
 from ..wire import STOPPED
 
 
@@ -82,8 +82,7 @@ class Viewer:
         user_agent: ``User-Agent`` of the client, or "".
         last_event_id: Id of the last event that the client has received; None if it says none.
         metadata: What the app knows of the client, for filters; None for nothing.
-        unsigned: Number of topics that it asks for in lists that no page of the app has written; 0
-            if the app has no secret key, because pages cannot be told from others then.
+        listed: How many topics its lists have.
     """
 
     identity: str | None
@@ -98,7 +97,7 @@ class Viewer:
     user_agent: str = ""
     last_event_id: str | None = None
     metadata: Metadata | None = None
-    unsigned: int = 0
+    listed: Listed = NO_LISTS
 
 
 class Viewers:

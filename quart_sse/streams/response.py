@@ -177,7 +177,7 @@ class Streams:
         connection.remote_address = viewer.remote_address
         connection.user_agent = viewer.user_agent
         connection.last_event_id = viewer.last_event_id
-        connection.unsigned = viewer.unsigned
+        connection.listed = viewer.listed
         return StreamBody(self, connection, starts, viewer.is_multiplexed, first)
 
     async def join(
@@ -217,7 +217,7 @@ class Streams:
         starts = start_with_changes(connection, starts, self._channels)
         # Other streams may have opened since the endpoint checked: authorize may take a while.
         if connections.is_full(
-            connection.subscription, connection.address, connection.id, connection.unsigned
+            connection.subscription, connection.address, connection.id, connection.listed
         ):
             connection.end(Ending.OVERLOADED)
             return

@@ -7,6 +7,7 @@ import pytest
 from quart_sse.config import Config
 from quart_sse.hub.connection import Connection
 from quart_sse.hub.connections import Connections
+from quart_sse.hub.page import Listed
 from quart_sse.hub.subscribers import Subscribers
 from quart_sse.wire.ending import Ending
 
@@ -254,23 +255,23 @@ async def test_topics_in_unsigned_lists_are_summed_over_the_streams_of_an_addres
     open_ = limited()
     streams = [connect(address="1.2.3.4") for _ in range(63)]
     for stream in streams:
-        stream.unsigned = 16
+        stream.listed = Listed(16, 16)
     fill(open_, *streams)
     lasting = streams[0].lasting.id
 
-    assert not open_.is_full((), "1.2.3.4", unsigned=16)
-    assert open_.is_full((), "1.2.3.4", unsigned=17)
-    assert not open_.is_full((), "1.2.3.4", lasting, unsigned=32)
-    assert open_.is_full((), "1.2.3.4", lasting, unsigned=33)
+    assert not open_.is_full((), "1.2.3.4", listed=Listed(16, 16))
+    assert open_.is_full((), "1.2.3.4", listed=Listed(17, 17))
+    assert not open_.is_full((), "1.2.3.4", lasting, listed=Listed(32, 32))
+    assert open_.is_full((), "1.2.3.4", lasting, listed=Listed(33, 33))
     assert not open_.is_full((), "1.2.3.4")
-    assert not open_.is_full((), "4.3.2.1", unsigned=1024)
+    assert not open_.is_full((), "4.3.2.1", listed=Listed(1024, 1024))
     open_.leave(streams[1])
     open_.leave(streams[1])
-    assert not open_.is_full((), "1.2.3.4", unsigned=32)
-    assert open_.is_full((), "1.2.3.4", unsigned=33)
+    assert not open_.is_full((), "1.2.3.4", listed=Listed(32, 32))
+    assert open_.is_full((), "1.2.3.4", listed=Listed(33, 33))
     for stream in streams:
         open_.leave(stream)
-    assert not open_._unsigned
+    assert not open_._listed
 
 
 async def test_connection_counts_for_the_channels_that_it_has_now() -> None:
@@ -307,3 +308,18 @@ async def test_stream_that_is_replaced_makes_room_for_the_next(owner: str) -> No
     open_.leave(old)
     fill(open_, further)
     assert ended(other, new, further) == [True, False, False]
+
+
+async def test_topics_in_all_lists_are_summed_over_the_streams_of_an_address() -> None:
+    """As many as sixteen full streams have, whoever has written the lists."""
+    open_ = limited()
+    streams = [connect(address="1.2.3.4") for _ in range(15)]
+    for stream in streams:
+        stream.listed = Listed(1024)
+    fill(open_, *streams)
+
+    assert not open_.is_full((), "1.2.3.4", listed=Listed(1024))
+    assert open_.is_full((), "1.2.3.4", listed=Listed(1025))
+    assert not open_.is_full((), "4.3.2.1", listed=Listed(1025))
+    open_.leave(streams[0])
+    assert not open_.is_full((), "1.2.3.4", listed=Listed(2048))

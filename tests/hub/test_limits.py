@@ -8,6 +8,7 @@ from quart_sse.config import Config
 from quart_sse.hub.connection import Connection
 from quart_sse.hub.group import Joining
 from quart_sse.hub.limits import ChannelLimits, Limits
+from quart_sse.hub.page import NO_LISTS, Listed
 from quart_sse.hub.subscribers import Subscribers
 
 CONFIG = Config(max_connections=5, max_per_topic=3, max_per_address=2)
@@ -38,10 +39,10 @@ class Process:
         return connection
 
     def is_full(
-        self, *topics: str, number: int = 0, of_address: int = 0, unsigned: int = 0
+        self, *topics: str, number: int = 0, of_address: int = 0, listed: Listed = NO_LISTS
     ) -> bool:
         """Whether another connection to these topics must wait."""
-        return self.limits.is_full(number, topics, "192.0.2.7", of_address, unsigned)
+        return self.limits.is_full(number, topics, "192.0.2.7", of_address, listed)
 
 
 async def test_channel_counts_the_connections_of_all_its_topics() -> None:
@@ -125,24 +126,29 @@ LINES = {
         "Topic limit of address '192.0.2.7' reached (1024, 64 x QUART_SSE_MAX_UNSIGNED_TOPICS)"
         f"{RETRIES}Raise the limit, or let the app see the addresses of clients behind its proxy."
     ),
+    "listed": (
+        "Topic limit of address '192.0.2.7' reached (16384, 16 streams full of topics)"
+        f"{RETRIES}Raise the limit, or let the app see the addresses of clients behind its proxy."
+    ),
 }
 
 
 @pytest.mark.parametrize(
-    ("topics", "number", "of_address", "unsigned", "what"),
+    ("topics", "number", "of_address", "listed", "what"),
     [
-        ([], 5, 0, 0, "process"),
-        (["rooms?room=3"], 4, 0, 0, "channel"),
-        (["news"], 4, 0, 0, "topic"),
-        (["other"], 4, 2, 0, "address"),
-        (["other"], 4, 1, 1025, "unsigned"),
+        ([], 5, 0, Listed(), "process"),
+        (["rooms?room=3"], 4, 0, Listed(), "channel"),
+        (["news"], 4, 0, Listed(), "topic"),
+        (["other"], 4, 2, Listed(), "address"),
+        (["other"], 4, 1, Listed(1025, 1025), "unsigned"),
+        (["other"], 4, 1, Listed(16385, 1024), "listed"),
     ],
 )
 async def test_log_names_the_limit_and_the_remedy(
     topics: list[str],
     number: int,
     of_address: int,
-    unsigned: int,
+    listed: Listed,
     what: str,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
@@ -153,12 +159,12 @@ async def test_log_names_the_limit_and_the_remedy(
     process = Process()
     for _ in range(4):
         process.open("rooms?room=1", "news")
-    assert not process.is_full("other", number=4, of_address=1, unsigned=1024)
+    assert not process.is_full("other", number=4, of_address=1, listed=Listed(16384, 1024))
     assert not caplog.records
 
     for seconds in (0.0, 1.0, 58.0, 1.0, 1.0):
         now[0] += seconds
-        assert process.is_full(*topics, number=number, of_address=of_address, unsigned=unsigned)
+        assert process.is_full(*topics, number=number, of_address=of_address, listed=listed)
 
     assert [record.getMessage() for record in caplog.records] == [LINES[what]] * 2
 
@@ -174,7 +180,7 @@ async def test_proxy_has_no_limit_and_one_line_in_the_log(
 
     assert not any(limits.is_full(0, [], other, 2) for other in (address, "10.9.9.9", address))
 
-    assert not limits.is_full(0, [], address, 0, 2000)
+    assert not limits.is_full(0, [], address, 0, Listed(2000, 2000))
     (record,) = caplog.records
     assert record.getMessage() == (
         f"More streams came from {address} than QUART_SSE_MAX_PER_ADDRESS allows (2); addresses of "
