@@ -32,6 +32,7 @@ from .naming import (
     declared_name,
     has_fragments,
     member_key,
+    parse_topic,
     plain,
     topic_of,
 )
@@ -77,6 +78,7 @@ __all__ = [
     "is_like_json",
     "member_key",
     "new_epoch",
+    "parse_topic",
     "plain",
     "public_name",
     "topic_of",
