@@ -196,3 +196,13 @@ class BrokerUnavailable(SSEError, RuntimeError):  # noqa: N818 - a state, named 
     def __init__(self, message: str, *, maybe_published: bool = False) -> None:
         super().__init__(message)
         self.maybe_published = maybe_published
+
+
+class LivePageError(SSEError, AssertionError):
+    """A page of a test is not live, or what the test waits for has not come.
+
+    Raised by :mod:`quart_sse.testing`. The message names what came instead.
+
+    Example:
+        ``await page.fragment("comments.list")``, although nothing was refreshed
+    """

@@ -142,6 +142,7 @@ class SSE:
         rule: str,
         *,
         public: bool = False,
+        presence: bool = False,
         history: int | None = None,
         history_ttl: float | None = None,
         max_connections: int | None = None,
@@ -168,6 +169,9 @@ class SSE:
             public: Whether every client that knows or guesses the URL may listen. Otherwise a
                 client needs the token of a page that shows the topic, or the consent of
                 ``authorize``.
+            presence: Whether the broker records who listens to the channel's topics, so that
+                ``topic.presence()`` is one question to it, also in processes that serve nothing. A
+                fragment with ``presence=True`` does the same. Otherwise all processes are asked.
             history: Number of events kept per topic for clients that resume; 0 keeps none, so that
                 clients miss events while they reconnect.
             history_ttl: Lifetime of a topic's history after its last event, in seconds, at least 1.
@@ -214,6 +218,7 @@ class SSE:
             )
         options = ChannelOptions(
             public=public,
+            presence=presence,
             history=history,
             history_ttl=history_ttl,
             max_connections=max_connections,

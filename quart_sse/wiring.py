@@ -8,7 +8,15 @@ from typing import Any
 
 from .access import ConnectElements, Gate, Revocations, Signer
 from .broker import Broker, Control, MemoryBroker, ServingBroker
-from .channels import AppChannels, AppFunctions, Binding, Channel, PresenceTracker
+from .channels import (
+    Announcer,
+    AppChannels,
+    AppFunctions,
+    Binding,
+    Channel,
+    Members,
+    PresenceTracker,
+)
 from .config import Config
 from .error_log import ErrorLog
 from .host import Host
@@ -100,7 +108,16 @@ def wire(
     connections = hub.connections
 
     publisher = MessagePublisher(broker, config.pending_bytes, host.dumps)
-    presence = PresenceTracker(broker, publisher, connections, declared, config)
+    members = Members(connections, config.presence_linger, host.keys, broker)
+    presence = PresenceTracker(
+        broker,
+        control,
+        members,
+        Announcer(broker, publisher, members, declared, config.debounce),
+        declared,
+        config.broker_timeout,
+        errors,
+    )
 
     signer = Signer(host.keys, config.token_lifetime, config.token_max_lifetime)
     gate = Gate(host, declared, signer, broker, partial(identify, host), hub, functions, errors)
@@ -128,7 +145,7 @@ def wire(
 
     shutdown = Shutdown(connections, reloader)
     housekeeping = Housekeeping(
-        broker, control.processes, hub, connections, presence, declared, shutdown, config, errors
+        broker, control.processes, hub, connections, declared, shutdown, config, errors
     )
 
     viewers = Viewers(host, signer, config)

@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # the tree that this script is part of, whatever is installed
 
 import quart_sse  # noqa: E402 - it is found only now
+import quart_sse.testing  # noqa: E402
 from quart_sse.config import PREFIX, Config  # noqa: E402
 from quart_sse.pages.macros import Macros  # noqa: E402
 from quart_sse.pages.scripts import Scripts  # noqa: E402
@@ -44,6 +45,11 @@ GROUPS = {
         *("AsyncPublisherChannel", "ChannelRecord"),
     ],
 }
+#: Public names of ``quart_sse.testing``, in their order on the page.
+FOR_TESTS = [
+    *("live", "LivePage", "ReceivedEvent", "LivePages", "capture", "Captured"),
+    *("CapturedEvent", "CapturedFragment", "until_live"),
+]
 #: Listed elsewhere on the page.
 ELSEWHERE = {"Broker", "Config"}
 #: Macro -> the function behind it, whose docstring has the arguments.
@@ -72,6 +78,10 @@ All errors are `SSEError`s, and each message names the faulty thing and the reme
 """
 BROKERS = """\
 **Provisional until 1.0.** You need it only to bring a broker of your own: `SSE(app, broker=...)`.
+"""
+TESTING = """\
+From `quart_sse.testing`; [testing.md](testing.md) shows how they go together. `live_page` is a
+fixture of the pytest plugin, which is installed with the package.
 """
 SETTINGS = """\
 Each is a key of `app.config`, else an environment variable of the same name, read once by
@@ -212,8 +222,21 @@ def members(owner: type) -> Iterator[tuple[str, Any]]:
                 yield name, member
 
 
-def of_class(owner: type) -> Iterator[str]:
-    """Yield the section of a class, with those of its methods."""
+def of_function(function: Callable[..., Any]) -> Iterator[str]:
+    """Yield the section of a function."""
+    yield f"### {function.__name__}"
+    # What a decorator wraps is what is called.
+    yield signature(function.__name__, inspect.unwrap(function))
+    yield from described(inspect.getdoc(function) or "", runs=False)
+
+
+def of_class(owner: type, *, runs: bool = True) -> Iterator[str]:
+    """Yield the section of a class, with those of its methods.
+
+    Args:
+        owner: The class.
+        runs: As for :func:`example`.
+    """
     yield f"### {owner.__name__}"
     doc = inspect.getdoc(owner) or ""
     if "\nArgs:" in doc:
@@ -223,13 +246,13 @@ def of_class(owner: type) -> Iterator[str]:
             yield fitted(owner.__name__, arguments[1 : arguments.rindex(")")], "")
         else:
             yield signature(f"{owner.__name__}.__init__", made)
-    yield from described(doc)
+    yield from described(doc, runs=runs)
     name = owner.__name__.lower()
     for method, member in members(owner):
         yield f"#### {owner.__name__}.{method}"
         if inspect.isfunction(member):
             yield signature(f"{name}.{method}", member)
-        yield from described(inspect.getdoc(member) or "")
+        yield from described(inspect.getdoc(member) or "", runs=runs)
 
 
 def of_error(owner: type) -> Iterator[str]:
@@ -317,6 +340,15 @@ def page() -> str:
         if name in BEHIND:
             parts.extend(described(inspect.getdoc(BEHIND[name]) or "", is_macro=True))
         parts.append(f"```text\n{shown}\n```")
+    parts += ["## For tests", TESTING.strip()]
+    if set(FOR_TESTS) != set(quart_sse.testing.__all__):
+        raise SystemExit(
+            f"scripts/reference.py lacks {set(FOR_TESTS) ^ set(quart_sse.testing.__all__)}"
+        )
+    for name in FOR_TESTS:
+        member = getattr(quart_sse.testing, name)
+        is_class = isinstance(member, type)
+        parts.extend(of_class(member, runs=False) if is_class else of_function(member))
     parts += ["## Settings", SETTINGS + "\n".join(settings())]
     parts += ["## Errors", ERRORS.strip()]
     for name in errors:

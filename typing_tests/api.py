@@ -17,6 +17,7 @@ from quart_sse import (
     SSEError,
     Topic,
 )
+from quart_sse.testing import CapturedEvent, LivePage, capture, live
 
 app = Quart(__name__)
 sse = SSE(app)
@@ -94,3 +95,15 @@ assert_type(Config().history, int)
 assert_type(Config.read({}, {}), Config)
 Event("price", "42")  # type: ignore[call-arg]  # a name is given by its keyword
 chat.fragment("list", every="5")  # type: ignore[arg-type]
+
+
+async def test_page() -> None:
+    """Open a page in a test, by a client or by the app."""
+    async with live(app.test_client(), "/", timeout=1.0, headers={"Accept": "*/*"}) as page:
+        assert_type(page, LivePage)
+        assert_type(await page.fragment("chat.list", room=7), str)
+        assert_type(page.closed, str | None)
+    async with live(app, "/"), live(app.test_app(), "/"):
+        pass
+    with capture(sse) as captured:
+        assert_type(captured.of(topic).events, list[CapturedEvent])

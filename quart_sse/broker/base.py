@@ -1,7 +1,7 @@
 """The interface of brokers, and of the hub that takes their messages."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from enum import Enum
 from typing import Protocol
 
@@ -239,28 +239,35 @@ class Broker(ABC):
         """
 
     @abstractmethod
-    async def enter(self, topic: str, members: Mapping[str, str]) -> None:
-        """Record that connections are present on a topic, or renew the record.
+    async def enter(self, members: Mapping[str, Mapping[str, str]]) -> Set[str]:
+        """Record that connections are present on topics, or renew the records.
+
+        One call may name many thousand connections and topics. A broker over a network sends them
+        in few round trips, none of which keeps other calls waiting for long.
 
         Args:
-            topic: The topic's name; "" for the app's processes, see ``broker.processes``.
-            members: Connection id -> its identity. Anonymous connections use an id of their
-                browser instead.
+            members: Topic -> connection id -> its identity. The topic "" holds the app's processes,
+                see ``broker.processes``. Anonymous connections have another text instead of an
+                identity, which says whom they count as.
+
+        Returns:
+            Those of the topics of which entries have expired, because their process has died.
 
         Raises:
-            BrokerUnavailable: If this was not, or may not have been, recorded.
+            BrokerUnavailable: If this was not, or may not have been, recorded for some of them.
+                Recording again is always safe.
         """
 
     @abstractmethod
-    async def exit(self, topic: str, member: str) -> None:
-        """Record that a connection has left a topic.
+    async def exit(self, members: Mapping[str, Collection[str]]) -> None:
+        """Record that connections have left topics.
 
         Args:
-            topic: The topic's name, as in :meth:`enter`.
-            member: The connection's id.
+            members: Topic, as in :meth:`enter` -> ids of connections. Unknown ones do no harm.
 
         Raises:
-            BrokerUnavailable: If this was not, or may not have been, recorded.
+            BrokerUnavailable: If this was not, or may not have been, recorded for some of them.
+                Recording again is always safe.
         """
 
     @abstractmethod

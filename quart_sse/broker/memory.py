@@ -5,7 +5,7 @@ import heapq
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -205,16 +205,20 @@ class MemoryBroker(Broker):
         """Return a kept text; None if it has expired or was never kept."""
         return self._texts.get(reference)
 
-    async def enter(self, topic: str, members: Mapping[str, str]) -> None:
-        """Record that connections are present."""
-        self._present.setdefault(topic, {}).update(members)
+    async def enter(self, members: Mapping[str, Mapping[str, str]]) -> Set[str]:
+        """Record that connections are present; none expires before its process."""
+        for topic, entering in members.items():
+            self._present.setdefault(topic, {}).update(entering)
+        return frozenset()
 
-    async def exit(self, topic: str, member: str) -> None:
-        """Record that a connection has left."""
-        members = self._present.get(topic, {})
-        members.pop(member, None)
-        if not members:
-            self._present.pop(topic, None)
+    async def exit(self, members: Mapping[str, Collection[str]]) -> None:
+        """Record that connections have left."""
+        for topic, leaving in members.items():
+            present = self._present.get(topic, {})
+            for member in leaving:
+                present.pop(member, None)
+            if not present:
+                self._present.pop(topic, None)
 
     async def present(self, topic: str) -> Mapping[str, str]:
         """Return connection id -> identity for all that are present."""

@@ -82,14 +82,14 @@ class Processes:
                 text = self._declared()
                 reference = await self._broker.keep_text(text, DECLARED_TTL, _CLAIM)
                 told |= {"declared": reference, "began": self._began}
-            await self._broker.enter(PROCESSES, {id: json.dumps(told)})
+            await self._broker.enter({PROCESSES: {id: json.dumps(told)}})
 
     async def end(self) -> None:
         """Leave the list. If the broker is away, the entry expires by itself."""
         own, self.own = self.own, None
         if own is not None:
             with contextlib.suppress(BrokerUnavailable):
-                await self._broker.exit(PROCESSES, own.id)
+                await self._broker.exit({PROCESSES: [own.id]})
 
     async def live(self) -> list[Process]:
         """Return the live processes, ordered by host and process id.

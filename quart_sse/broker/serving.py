@@ -1,6 +1,6 @@
 """The app's broker, whose calls run in the loop that serves the app."""
 
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Set
 from typing import Any
 
 from ..serving_loop import ServingLoop
@@ -99,13 +99,13 @@ class ServingBroker(Broker):
         """Return a kept text."""
         return await self._serving.run(self.inner.kept_text, reference)
 
-    async def enter(self, topic: str, members: Mapping[str, str]) -> None:
+    async def enter(self, members: Mapping[str, Mapping[str, str]]) -> Set[str]:
         """Record that connections are present."""
-        await self._serving.run(self.inner.enter, topic, members)
+        return await self._serving.run(self.inner.enter, members)
 
-    async def exit(self, topic: str, member: str) -> None:
-        """Record that a connection has left."""
-        await self._serving.run(self.inner.exit, topic, member)
+    async def exit(self, members: Mapping[str, Collection[str]]) -> None:
+        """Record that connections have left."""
+        await self._serving.run(self.inner.exit, members)
 
     async def present(self, topic: str) -> Mapping[str, str]:
         """Return who is present."""

@@ -6,17 +6,20 @@ need of the declared channels.
 This package is private: it may change in any release.
 """
 
+from .announcer import Announcer
 from .app_channels import AppChannels
 from .binding import Binding
 from .channel import Channel, Topic
 from .declaration import Declaration
 from .functions import AppFunctions
 from .kept import KeptEvent
+from .members import Members
 from .options import ChannelOptions
 from .presence import Presence, PresenceTracker
 from .target import Everyone, Published, Target, User, WholeChannel, hooked
 
 __all__ = [
+    "Announcer",
     "AppChannels",
     "AppFunctions",
     "Binding",
@@ -25,6 +28,7 @@ __all__ = [
     "Declaration",
     "Everyone",
     "KeptEvent",
+    "Members",
     "Presence",
     "PresenceTracker",
     "Published",

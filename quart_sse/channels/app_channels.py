@@ -89,6 +89,11 @@ class AppChannels:
         channel = self.of(topic)
         return [] if channel is None else [each.spec for each in channel.fragments.values()]
 
+    def announces(self, topic: str) -> bool:
+        """Whether the broker is told who listens to a topic, because the app has asked for it."""
+        channel = self.of(topic)
+        return channel is not None and channel.has_presence
+
     def keep(self, topic: str) -> Keep:
         """Return how much history a topic or an audience keeps; none for an unknown channel."""
         if is_audience(topic):

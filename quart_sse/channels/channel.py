@@ -291,13 +291,23 @@ class Topic(Target):
     async def presence(self) -> Presence:
         """Return the users and connections present on the topic, over all processes.
 
+        Where the channel or a fragment of it is declared with ``presence=True``, the broker knows.
+        Of other topics each live process is asked, and what has been answered within
+        ``QUART_SSE_BROKER_TIMEOUT`` is counted; ``Presence.silent`` lists the processes that have
+        not answered. So a channel of which pages show who is here is better declared with
+        ``presence=True``.
+
         While the broker is unavailable only this process is counted, so that pages which show the
         number keep rendering.
+
+        Raises:
+            SetupError: If processes must be asked, and this one serves nothing, as a worker.
 
         Example:
             ``(await topic.presence()).people``
         """
-        return await self._binding.presence.look(self.name)
+        bound = self._binding
+        return await bound.serving.run(bound.presence.look, self.name)
 
     async def close(self) -> None:
         """Take the topic off all open connections, in every process.

@@ -70,6 +70,13 @@ class Declaration:
         return {name: fragment.spec for name, fragment in self.fragments.items()}
 
     @property
+    def has_presence(self) -> bool:
+        """Whether the broker is told who listens: the channel, or a fragment of it, says so."""
+        if self.options.presence:
+            return True
+        return any(fragment.spec.presence for fragment in self.fragments.values())
+
+    @property
     def shared(self) -> frozenset[str]:
         """Names of the fragments that are the same for all viewers."""
         return frozenset(name for name, spec in self.specs.items() if not spec.personal)

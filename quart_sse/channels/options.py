@@ -44,6 +44,7 @@ class ChannelOptions:
     """
 
     public: bool = False
+    presence: bool = False
     history: int | None = None
     history_ttl: float | None = None
     max_connections: int | None = None

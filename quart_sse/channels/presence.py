@@ -2,17 +2,29 @@
 
 import asyncio
 import contextlib
-from collections import deque
+import logging
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
-from weakref import WeakValueDictionary
 
-from ..broker import Broker, Keep
-from ..config import Config
-from ..errors import BrokerUnavailable
-from ..hub import Connection, Connections, FragmentSpec
-from ..publisher import MessagePublisher
+from ..background import Background
+from ..broker import Broker, Control, Process
+from ..error_log import ErrorLog
+from ..errors import BrokerUnavailable, SetupError
+from ..hub import Connection
+from .announcer import Announcer, Declared
+from .asking import Asking
+from .members import Members, count_people, identities
+
+logger: logging.Logger = logging.getLogger("quart_sse")
+
+#: Interval in which the records are renewed, in seconds: a third of the time that brokers
+#: keep them.
+RENEW = 20.0
+#: Pause after the broker was away, in seconds.
+PAUSE = 0.25
+#: Most topics of closed connections that are looked at in one turn of the event loop.
+SLICE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +32,14 @@ class Presence:
     """The users and connections present on a topic; returned by ``topic.presence()``.
 
     Attributes:
-        people: Number of distinct users: identities, and anonymous users by browser cookie.
+        people: Number of distinct users: identities, and anonymous users by browser cookie. Those
+            whose browsers have not sent the cookie yet count once for each address.
         connections: Number of open streams. All tabs of a browser share one, if they load the
             script.
         identities: Identities that ``@sse.identity`` returned. Anonymous users are not in it.
+        silent: Live processes that were asked and did not answer in time, so that their connections
+            are not counted. Always empty where the broker knows who is present
+            (``presence=True``).
 
     Example:
         ``here = await topic.presence()``, then ``"mira" in here.identities``
@@ -32,96 +48,99 @@ class Presence:
     people: int
     connections: int
     identities: frozenset[str]
-
-
-class Declared(Protocol):
-    """Declared channels; :class:`~quart_sse.channels.AppChannels` implements it."""
-
-    def specs(self, topic: str) -> list[FragmentSpec]:
-        """Return the declared options of all fragments of a topic."""
-
-    def keep(self, topic: str) -> Keep:
-        """Return how much history a topic keeps."""
+    silent: tuple[Process, ...] = ()
 
 
 class PresenceTracker:
-    """Report this process's connections to the broker, and refresh the fragments that show them.
+    """Knows who is present, and announces it where the app has asked for it.
+
+    A task of its own tells the broker and refreshes fragments, so that nothing else waits for it.
+    Of topics that are not announced the broker hears nothing; processes are asked instead.
 
     Args:
         broker: Keeps the presence of all processes.
-        publisher: Publishes the refreshes.
-        connections: The open connections of this process.
+        control: Asks all processes.
+        members: Who is present in this process.
+        announcer: Tells the broker.
         channels: The app's channels.
-        config: The app's settings.
+        deadline: How long to wait for answers of processes, in seconds.
+        errors: Logs errors of the task.
     """
 
     def __init__(
         self,
         broker: Broker,
-        publisher: MessagePublisher,
-        connections: Connections,
+        control: Control,
+        members: Members,
+        announcer: Announcer,
         channels: Declared,
-        config: Config,
+        deadline: float,
+        errors: ErrorLog,
     ) -> None:
         self._broker = broker
-        self._publisher = publisher
-        self._connections = connections
+        self._control = control
+        self._members = members
+        self._announcer = announcer
         self._channels = channels
-        self._linger = config.presence_linger
-        # Closed connections that still count as present, each with the loop time when it expires.
-        self._departed: deque[tuple[float, Connection]] = deque()
-        # Topic and connection id -> held while the broker is told of the two; only while it is.
-        self._turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+        self._asking = Asking(control, members, deadline)
+        self._task = Background("presence", self._work, errors)
+        self._wake = asyncio.Event()
+        self._turn = asyncio.Lock()  #: held while the announcer works
+        self._renew_at = 0.0  #: loop time
+
+    # -- looking -----------------------------------------------------------------------------------
 
     async def look(self, topic: str) -> Presence:
-        """Return a topic's presence; that of this process while the broker is unavailable."""
-        try:
-            members = await self._broker.present(topic)
-        except BrokerUnavailable:
-            members = {
-                connection.id: _who(connection) for connection in self._connections.listening(topic)
-            }
-        who = set(members.values())
-        named = frozenset(name[1:] for name in who if name.startswith("+"))
-        return Presence(len(who), len(members), named)
+        """Return a topic's presence; that of this process while the broker is unavailable.
 
-    async def enter(self, connection: Connection) -> None:
-        """Report a new connection as present on its topics.
+        Call it in the serving loop.
 
         Raises:
-            BrokerUnavailable: If the broker cannot be reached.
+            SetupError: If processes must be asked, and this one serves nothing.
         """
-        streams = self._connections.streams_of(connection.id)
-        known = {topic for each in streams if each is not connection for topic in each.subscription}
+        silent: tuple[Process, ...] = ()
+        try:
+            if not self._broker.is_shared:
+                who = Counter(self._members.of(topic).values())
+            elif self._channels.announces(topic):
+                who = Counter((await self._recorded(topic)).values())
+            else:
+                self._check_serving(topic)
+                who, silent = await self._asking.ask(topic)
+        except BrokerUnavailable:
+            who = Counter(self._members.of(topic).values())
+        return Presence(count_people(who), who.total(), identities(who), silent)
+
+    async def _recorded(self, topic: str) -> dict[str, str]:
+        """Return the broker's record, with this process's connections as they are now."""
+        record = dict(await self._broker.present(topic))
+        for id in self._announcer.recorded(topic):
+            record.pop(id, None)
+        return record | self._members.of(topic)
+
+    def _check_serving(self, topic: str) -> None:
+        if self._control.processes.own is None:
+            raise SetupError(
+                f"This process serves nothing, so no other one answers it who is present on "
+                f"{topic!r}. Declare the channel with presence=True, so that the broker knows, or "
+                "ask in a process that serves."
+            )
+
+    # -- what changes ------------------------------------------------------------------------------
+
+    def enter(self, connection: Connection) -> None:
+        """Note that a new connection is present on its topics."""
         for topic in connection.subscription:
-            if await self._settle(topic, connection.id) and topic not in known:
-                await self._refresh(topic)
+            self._note(topic, connection.id)
 
-    async def join(self, topic: str, connection: Connection) -> None:
-        """Report that an open connection begins to listen to a topic.
+    def join(self, topic: str, connection: Connection) -> None:
+        """Note that an open connection has begun to listen to a topic."""
+        self._note(topic, connection.id)
 
-        A regular report makes up for it if the broker is unavailable.
-
-        Args:
-            topic: The topic's name.
-            connection: The connection.
-        """
-        with contextlib.suppress(BrokerUnavailable):
-            if await self._settle(topic, connection.id):
-                await self._refresh(topic)
-
-    async def withdraw(self, topic: str, connections: Iterable[Connection]) -> None:
-        """Report that open connections no longer listen to a topic.
-
-        Their entries expire by themselves if the broker is unavailable.
-
-        Args:
-            topic: The topic's name.
-            connections: The connections, at least one.
-        """
-        with contextlib.suppress(BrokerUnavailable):
-            await asyncio.gather(*(self._settle(topic, each.id) for each in connections))
-            await self._refresh(topic)
+    def withdraw(self, topic: str, connections: Iterable[Connection]) -> None:
+        """Note that open connections no longer listen to a topic."""
+        for connection in connections:
+            self._note(topic, connection.id)
 
     def leave(self, connection: Connection, now: float) -> None:
         """Let a closed connection expire after ``QUART_SSE_PRESENCE_LINGER``.
@@ -132,89 +151,78 @@ class PresenceTracker:
             connection: The closed connection.
             now: Current loop time, in seconds.
         """
-        self._departed.append((now + self._linger, connection))
+        if connection.is_open:
+            self._members.leave(connection, now)
+            self._wake.set()
+        else:
+            self.enter(connection)  # it had hardly begun, if at all, and is no longer here
 
-    def clear(self) -> None:
-        """Forget the closed connections, as when the process stops; the broker expires them."""
-        self._departed.clear()
-        self._turns.clear()
+    def _note(self, topic: str, id: str) -> None:
+        if self._channels.announces(topic):
+            self._announcer.note(topic, id, asyncio.get_running_loop().time())
+            self._wake.set()
 
-    async def announce(self) -> None:
-        """Report all connections again; the broker expires those that are not reported.
+    # -- the task ----------------------------------------------------------------------------------
 
-        Raises:
-            BrokerUnavailable: If the broker cannot be reached.
-        """
-        topics: dict[str, list[Connection]] = {}
-        for connection in self._connections.newest:
-            for topic in connection.subscription:
-                topics.setdefault(topic, []).append(connection)
-        for topic, listening in topics.items():
-            # Topics may have changed while the broker was told of others, and may while it is told.
-            told = [each for each in listening if self._is_here(topic, each.id)]
-            if told:
-                await self._broker.enter(topic, {each.id: _who(each) for each in told})
-            for each in told:
-                # A closed connection lingers on the topics that it had in the end.
-                if topic not in (self._connections.get(each.id) or each).subscription:
-                    await self._settle(topic, each.id)
+    def start(self) -> None:
+        """Announce until :meth:`stop`, in the running event loop."""
+        self._announcer.clear()
+        self._renew_at = asyncio.get_running_loop().time() + RENEW
+        self._task.start()
+
+    async def stop(self) -> None:
+        """End the task."""
+        await self._task.stop()
+
+    def abandon(self) -> None:
+        """Forget what belongs to a loop that has ended; the broker's records expire."""
+        self._task.abandon()
+        self._members.clear()
+        self._announcer.clear()
+        self._wake, self._turn = asyncio.Event(), asyncio.Lock()
+
+    async def _work(self) -> None:
+        """Wait until something is due, and do it."""
+        loop = asyncio.get_running_loop()
+        self._wake.clear()
+        due = min(self._announcer.next, self._members.next_expiry, self._renew_at)
+        if due > loop.time():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(due):
+                    await self._wake.wait()
+        try:
+            await self.sweep(loop.time())
+            if loop.time() >= self._renew_at:
+                await self.announce()
+                self._renew_at = loop.time() + RENEW
+        except BrokerUnavailable as error:
+            logger.debug("Presence is announced later, for the broker is away (%s).", error)
+            await asyncio.sleep(PAUSE)
 
     async def sweep(self, now: float) -> None:
-        """Remove the closed connections that have expired.
+        """Let closed connections go that have expired, and tell the broker what is due.
 
         Args:
             now: Current loop time, in seconds.
 
         Raises:
-            BrokerUnavailable: If the broker cannot be reached.
+            BrokerUnavailable: If the broker cannot be reached; the next sweep repeats it.
         """
-        while self._departed and self._departed[0][0] <= now:
-            _, connection = self._departed[0]
-            is_done = True
-            try:
-                newest = self._connections.get(connection.id)
-                here = () if newest is None else newest.subscription
-                for topic in connection.subscription.keys() - here:
-                    await self._settle(topic, connection.id)
-                    await self._refresh(topic)
-            except BrokerUnavailable:
-                is_done = False  # the next sweep repeats both, or the refresh would be lost
-                raise
-            finally:
-                if is_done and self._departed and self._departed[0][1] is connection:
-                    self._departed.popleft()
+        seen = 0
+        while (connection := self._members.take_expired(now)) is not None:
+            self.enter(connection)  # it is looked at again, and is no longer here
+            seen += len(connection.subscription)
+            if seen > SLICE:
+                seen = 0
+                await asyncio.sleep(0)
+        async with self._turn:
+            await self._announcer.tell(max(now, asyncio.get_running_loop().time()))
 
-    def _is_here(self, topic: str, id: str) -> bool:
-        newest = self._connections.get(id)
-        return newest is not None and topic in newest.subscription
-
-    async def _settle(self, topic: str, id: str) -> bool:
-        """Tell the broker whether a connection listens to a topic now, and return it.
-
-        Every change of a connection's topics is followed by this, and one call waits for the other.
-        So the last one has seen the last change, and the broker has heard it last, however the
-        changes have overtaken each other.
+    async def announce(self) -> None:
+        """Record all connections of announced topics again.
 
         Raises:
             BrokerUnavailable: If the broker cannot be reached.
         """
-        async with self._turns.setdefault((topic, id), asyncio.Lock()):
-            newest = self._connections.get(id)
-            if newest is not None and topic in newest.subscription:
-                await self._broker.enter(topic, {id: _who(newest)})
-                return True
-            await self._broker.exit(topic, id)
-            return False
-
-    async def _refresh(self, topic: str) -> None:
-        """Refresh the fragments of a topic that were declared ``presence=True``."""
-        shown = [spec.name for spec in self._channels.specs(topic) if spec.presence]
-        if shown:
-            await self._publisher.refresh(topic, shown, self._channels.keep(topic))
-
-
-def _who(connection: Connection) -> str:
-    # "+" marks an identity, so that no identity can equal the id of an anonymous browser.
-    if connection.identity is not None:
-        return f"+{connection.identity}"
-    return f"-{connection.browser or connection.id}"
+        async with self._turn:
+            await self._announcer.renew()

@@ -229,6 +229,17 @@ class SharedFragment:
         self._nudge.set()
         return await waiter
 
+    def hurry(self) -> bool:
+        """Let a render that waits for its debounce begin now, and return whether one is due.
+
+        A renderer that has failed is not hurried: its next try is due later.
+        """
+        if self._task is None or self._failures:
+            return False
+        self._is_urgent = True
+        self._nudge.set()
+        return True
+
     def debounce_until(self, time: float) -> None:
         """Render no earlier than a loop time, which continues a debounce of before."""
         self._not_before = self.debounced_until = time

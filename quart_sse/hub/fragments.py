@@ -153,6 +153,10 @@ class Fragments:
             if shared.is_viewed():
                 shared.rerender()
 
+    def hurry(self) -> bool:
+        """Let renders that wait for their debounce begin now, and return whether any is due."""
+        return sum(shared.hurry() for shared in self._shared.values()) > 0
+
     def outdate(self, topics: Iterable[str]) -> None:
         """Render topics' fragments again for the next connection, as changes may be missed."""
         names = set(topics)

@@ -236,6 +236,13 @@ class Hub:
         async with waiting():
             return await self._serving.run(render)
 
+    def hurry(self) -> bool:
+        """Let renders that wait for their debounce begin now, and return whether any is due.
+
+        For tests of apps, which wait for what has been published and for nothing else.
+        """
+        return self._roots.hurry()
+
     def nested(self, topic: str, fragment: str) -> frozenset[tuple[str, str]]:
         """Return (topic, fragment) of the fragments inside a shared one, by the renders of here."""
         return self._roots.nested(topic, fragment)

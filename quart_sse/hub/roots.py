@@ -100,6 +100,10 @@ class Roots(dict[str, Fragments]):
                 found.setdefault(topic, set()).update(names)
         return found
 
+    def hurry(self) -> bool:
+        """Let renders that wait for their debounce begin now, and return whether any is due."""
+        return sum(fragments.hurry() for fragments in self.values()) > 0
+
     def outdate(self, topics: Iterable[str]) -> None:
         """Render topics' fragments again for the next connection, as changes may be missed."""
         topics = list(topics)

@@ -97,7 +97,7 @@ class Closing:
                 for name in names:
                     closed.setdefault(name, []).append(connection)
             for name, connections in closed.items():
-                await self._presence.withdraw(name, connections)
+                self._presence.withdraw(name, connections)
             for connection, _ in meant[begin : begin + SLICE]:
                 if connection.is_empty:
                     self._changes.end(connection, Ending.CLOSED)

@@ -139,7 +139,7 @@ class Desk:
             connection = self.connections.get(id)
             if is_changed and connection is not None:
                 self._hooks.note(connection)
-                await self._presence.join(topic, connection)
+                self._presence.join(topic, connection)
         return is_changed
 
     async def unsubscribe(self, id: str, topic: Topic) -> bool:
@@ -158,7 +158,7 @@ class Desk:
             if newest is not None:
                 self._hooks.note(newest)
             if connection is not None:
-                await self._presence.withdraw(topic, [connection])
+                self._presence.withdraw(topic, [connection])
 
     async def close(self, id: str, retry: float | None = None) -> bool:
         """End a connection of this process; return whether it was open.

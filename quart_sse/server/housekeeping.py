@@ -1,16 +1,17 @@
-"""Housekeeping: the one task of a process that does all regular work when it is due."""
+"""Housekeeping: the tasks of a process that do all regular work when it is due."""
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 
+from ..background import Background
 from ..broker import Broker, Processes
-from ..channels import AppChannels, PresenceTracker
+from ..channels import AppChannels
 from ..config import Config
 from ..error_log import ErrorLog
 from ..errors import BrokerUnavailable
 from ..hub import Batch, Connection, Connections, Hub, Part
-from ..serving_loop import cancel_left
 from ..wire import Ending
 from .shutdown import Shutdown
 
@@ -26,23 +27,24 @@ OPEN = (
 )
 #: Send timeout of a stopping server, in seconds: it waits until every client has read its ending.
 FAREWELL = 1.0
-#: Interval between two announcements of this process and of its presence, in seconds: a third of
-#: the time that brokers keep them.
+#: Interval between two announcements of this process, in seconds: a third of the time that brokers
+#: keep it.
 ANNOUNCE = 20.0
 
 
 class Housekeeping:
     """Does the regular work of one app in one process.
 
-    One sweep every ``TICK`` seconds ends old, idle and stalled streams, renews tokens, sends
-    heartbeats, probes the broker, announces the process and forgets unused topics.
+    One sweep every ``TICK`` seconds ends old, idle and stalled streams and sends heartbeats. It
+    waits for nothing. What waits for the broker has tasks of its own, which a slow broker delays
+    without delaying the sweep: one renews tokens, another probes the broker, announces the process
+    and forgets unused topics.
 
     Args:
         broker: Probed every ``QUART_SSE_PROBE`` seconds, to keep positions young.
         processes: Announces that this process is live.
         hub: Sends heartbeats, and forgets topics without viewers.
         connections: The open connections, which are ended and renewed in time.
-        presence: Announces the identities that are present.
         channels: The app's channels, which may have intervals of heartbeats of their own.
         shutdown: Notices a server that stops without a signal.
         config: The app's settings.
@@ -55,7 +57,6 @@ class Housekeeping:
         processes: Processes,
         hub: Hub,
         connections: Connections,
-        presence: PresenceTracker,
         channels: AppChannels,
         shutdown: Shutdown,
         config: Config,
@@ -65,12 +66,18 @@ class Housekeeping:
         self._processes = processes
         self._hub = hub
         self._connections = connections
-        self._presence = presence
         self._channels = channels
         self._config = config
         self._errors = errors
         self._chores: list[Callable[[], None]] = [shutdown.poll]
-        self._task: asyncio.Task[None] | None = None
+        works = {
+            "sweep": self._sweep,
+            "calls of the broker": self._call_broker,
+            "renewals": self._renew_all,
+        }
+        self._tasks = [
+            Background(name, partial(_tick, work), errors) for name, work in works.items()
+        ]
         self._probe_at = 0.0
         self._heartbeats_at: dict[float, float] = {}  #: interval -> loop time of its next one
         self._announce_at = 0.0
@@ -81,47 +88,34 @@ class Housekeeping:
 
     def start(self) -> None:
         """Sweep until :meth:`stop`, in the running event loop."""
-        loop = asyncio.get_running_loop()
-        now = loop.time()
+        now = asyncio.get_running_loop().time()
         self._probe_at = now + self._config.probe
         self._heartbeats_at = {}
         self._announce_at = 0.0
-        self._task = loop.create_task(self._run())
+        for task in self._tasks:
+            task.start()
 
     async def stop(self) -> None:
-        """Cancel the task, and wait for its end."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        """Cancel the tasks, and wait for their end."""
+        await asyncio.gather(*(task.stop() for task in self._tasks))
 
     def abandon(self) -> None:
-        """Forget the task of a loop that has ended; it ends if that loop goes on."""
-        cancel_left(self._task)
-        self._task = None
-
-    async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(TICK)
-            try:
-                await self._sweep(loop.time())
-            except BrokerUnavailable as error:
-                logger.debug("The regular work needs the broker (%s); retrying.", error)
-            except Exception as error:
-                self._errors.log(
-                    "regular work", error, "The regular work failed; it continues in %g s.", TICK
-                )
+        """Forget the tasks of a loop that has ended; they end if that loop goes on."""
+        for task in self._tasks:
+            task.abandon()
 
     async def _sweep(self, now: float) -> None:
-        config = self._config
+        """Do what waits for nothing; an ``await`` here would delay heartbeats."""
         for chore in self._chores:
             chore()
         self._errors.flush()
-        await self._end_old(now)
+        self._end_old(now)
         self._hub.idle.end(now)
         self._hub.changes.forget_sent(now)
         self._send_heartbeats(now)
+
+    async def _call_broker(self, now: float) -> None:
+        config = self._config
         if now >= self._probe_at:
             self._probe_at = now + config.probe
             await self._broker.probe()
@@ -129,10 +123,8 @@ class Housekeeping:
             # If the broker is away, the announcement is repeated with the next probe.
             self._announce_at = now + config.probe
             await self._processes.announce()
-            await self._presence.announce()
             self._announce_at = now + ANNOUNCE
         await self._hub.forget(now)
-        await self._presence.sweep(now)
 
     def _send_heartbeats(self, now: float) -> None:
         for interval in self._channels.heartbeats:
@@ -140,7 +132,7 @@ class Housekeeping:
                 self._heartbeats_at[interval] = now + interval
                 self._hub.heartbeat(interval)
 
-    async def _end_old(self, now: float) -> None:
+    def _end_old(self, now: float) -> None:
         patience = self._config.send_timeout
         if self._connections.is_closing:
             patience = min(patience, FAREWELL)  # the server waits for the slowest client
@@ -149,7 +141,10 @@ class Housekeeping:
                 self._cut(connection, patience)
             elif now >= connection.ends_at:
                 connection.end(Ending.MAX_AGE)
-            elif now >= connection.renew_at:
+
+    async def _renew_all(self, now: float) -> None:
+        for connection in self._connections:
+            if now >= connection.renew_at and not connection.is_ended:
                 try:
                     await self._renew(connection)
                 except BrokerUnavailable:
@@ -176,3 +171,12 @@ class Housekeeping:
             "the server stops" if self._connections.is_closing else "QUART_SSE_SEND_TIMEOUT",
             "" if is_closed else OPEN,
         )
+
+
+async def _tick(work: Callable[[float], Awaitable[None]]) -> None:
+    """Wait for a moment, then do a piece of regular work with the loop time."""
+    await asyncio.sleep(TICK)
+    try:
+        await work(asyncio.get_running_loop().time())
+    except BrokerUnavailable as error:
+        logger.debug("The regular work needs the broker (%s); retrying.", error)

@@ -27,7 +27,7 @@ class Lifecycle:
         control: Adds the process to the list of live processes.
         hub: Receives the messages.
         connections: The open connections.
-        presence: The connections that still count as present.
+        presence: Announces who is present.
         hooks: The app's functions that run for connections that come and go.
         shutdown: Notices that the server stops.
         housekeeping: Does the regular work.
@@ -86,6 +86,7 @@ class Lifecycle:
         self._shutdown.start()
         self._control.begin()
         self._housekeeping.start()
+        self._presence.start()
         try:
             await self._broker.start(self._hub)
         except BaseException:
@@ -105,6 +106,7 @@ class Lifecycle:
             await self._shutdown.stop()
             await self._hooks.finish()
             await self._housekeeping.stop()
+            await self._presence.stop()
             await self._control.end()
             await self._hub.close()
             await self._broker.stop()
@@ -118,7 +120,7 @@ class Lifecycle:
         self._housekeeping.abandon()
         self._control.abandon()
         self._connections.clear()
-        self._presence.clear()
+        self._presence.abandon()
         self._hooks.clear()
         self._hub.abandon()
         self._broker.abandon()

@@ -239,9 +239,9 @@ class Streams:
             connection.is_open = not connection.is_ended
             self._hooks.note(connection)
             for topic in before.keys() - connection.subscription.keys():
-                await self._presence.withdraw(topic, [connection])
+                self._presence.withdraw(topic, [connection])
             await pauses.due()
-            await self._presence.enter(connection)
+            self._presence.enter(connection)
         except BrokerUnavailable as error:
             # No warning: the broker has logged one, and each reconnecting client logs this line.
             logger.info(

@@ -129,7 +129,7 @@ async def held() -> dict[str, int]:
         "topics": len(hub.subscribers),
         "fragments": sum(len(each._shared) for each in hub._roots.values()),
         "owners": len(state.connections._by_owner),
-        "departed": len(state.presence._departed),
+        "departed": len(state.presence._members._departed),
         "wanted": wanted(state),
         "present": len(getattr(state.broker, "_present", ())),
         "pending": sum(map(pending, state.connections)),

@@ -465,20 +465,38 @@ async def test_snapshot_is_newer_than_all_before_it_and_older_than_all_after(rig
 async def test_presence_counts_members_until_they_exit(rig: Rig) -> None:
     """Whoever entered a topic is present on it, and on no other, until he exits."""
     broker = rig.broker
-    await broker.enter(TOPIC, {"1": "+ada", "2": "+ada", "3": "-browser|x"})
-    await broker.enter(TOPIC, {"1": "+ada"})
-    await broker.exit(TOPIC, "2")
-    await broker.exit(TOPIC, "never here")
+    await broker.enter({TOPIC: {"1": "+ada", "2": "+ada", "3": "-browser|x"}})
+    await broker.enter({TOPIC: {"1": "+ada"}})
+    await broker.exit({TOPIC: ["2"]})
+    await broker.exit({TOPIC: ["never here"]})
 
     assert await broker.present(TOPIC) == {"1": "+ada", "3": "-browser|x"}
     assert await broker.present(OTHER) == {}
 
 
+async def test_presence_of_many_topics_is_told_at_once(rig: Rig) -> None:
+    """One call names any number of topics and connections."""
+    broker = rig.broker
+    crowd = {str(number): f"+{number}" for number in range(1_200)}
+    topics = [f"news?room={number}" for number in range(3_000)]
+
+    await broker.enter({TOPIC: crowd, **{topic: {"a": "+ada"} for topic in topics[10:]}})
+    assert await broker.present(TOPIC) == crowd
+    assert await broker.present(topics[10]) == {"a": "+ada"}
+    assert await broker.present(topics[-1]) == {"a": "+ada"}
+    await broker.exit({TOPIC: [*crowd][1:], **{topic: ["a", "b"] for topic in topics[10:]}})
+    await broker.enter({})
+    await broker.exit({})
+
+    assert await broker.present(TOPIC) == {"0": "+0"}
+    assert await broker.present(topics[10]) == await broker.present(topics[-1]) == {}
+
+
 async def test_presence_is_a_copy(rig: Rig) -> None:
     """What a caller was given does not change under his hands."""
-    await rig.broker.enter(TOPIC, {"1": "+ada"})
+    await rig.broker.enter({TOPIC: {"1": "+ada"}})
     present = await rig.broker.present(TOPIC)
-    await rig.broker.exit(TOPIC, "1")
+    await rig.broker.exit({TOPIC: ["1"]})
 
     assert present == {"1": "+ada"}
     assert await rig.broker.present(TOPIC) == {}
@@ -486,9 +504,9 @@ async def test_presence_is_a_copy(rig: Rig) -> None:
 
 async def test_presence_is_of_a_topic_and_harmless_to_leave(rig: Rig) -> None:
     """Whoever they are, entering twice is once, and who is unknown can exit."""
-    await rig.broker.enter(TOPIC, {"1": "+ada", "2": "-x|y"})
-    await rig.broker.enter(TOPIC, {"1": "+ada"})
-    await rig.broker.exit(TOPIC, "unknown")
+    await rig.broker.enter({TOPIC: {"1": "+ada", "2": "-x|y"}})
+    await rig.broker.enter({TOPIC: {"1": "+ada"}})
+    await rig.broker.exit({TOPIC: ["unknown"]})
 
     assert await rig.broker.present(TOPIC) == {"1": "+ada", "2": "-x|y"}
     assert await rig.broker.present(OTHER) == {}

@@ -37,7 +37,7 @@ async def test_calls_are_those_of_the_link_that_awaits(redis: RedisServer) -> No
     broker, other = blocking_broker(redis.url), RedisBroker(redis.url)
     await redis.ask("SCRIPT", "FLUSH")
     id = await apart(broker.publish(event("x"), KEEP))
-    await apart(broker.enter("t", {"a": "mira"}))
+    await apart(broker.enter({"t": {"a": "mira"}}))
     reference = await apart(broker.keep_text("long", 60, Claim(Shelf.OPEN, "a")))
 
     assert [(each.id, each.data) for each in await other.kept("t", 5)] == [(id, "x")]

@@ -36,8 +36,8 @@ CALLS = [
     commands.publish(NAMES, REQUEST, a_message(Kind.REFRESH), KEEP),
     commands.publish(NAMES, REQUEST, a_message(Kind.CONTROL, ""), KEEP),
     commands.resume(NAMES, REQUEST, [(TOPIC, Start(None, frozenset(), KEEP))]),
-    *commands.enter(NAMES, TOPIC, {"c": "ada"}),
-    commands.exit(NAMES, TOPIC, "c"),
+    *(call for _, call in commands.enter(NAMES, {TOPIC: {"c": "ada"}})),
+    *(call for _, call in commands.exit(NAMES, {TOPIC: ["c"]})),
     commands.present(NAMES, ""),
     commands.keep_text(NAMES, "ref", "text", 1.5, Claim(Shelf.OPEN, "a")),
 ]
@@ -128,8 +128,8 @@ def test_resume_asks_for_events_of_topics_that_have_some() -> None:
 @pytest.mark.parametrize(
     ("call", "arguments"),
     [
-        (*commands.enter(NAMES, "t", {"c": "ada", "d": "bob"}), [2, "c", "ada", "d", "bob"]),
-        (commands.exit(NAMES, "t", "c"), [0, "c"]),
+        (commands.enter(NAMES, {"t": {"c": "ada", "d": "bob"}})[0][1], [2, "c", "ada", "d", "bob"]),
+        (commands.exit(NAMES, {"t": ["c"]})[0][1], [0, "c"]),
     ],
 )
 def test_presence_tells_who_enters_before_who_leaves(
@@ -140,14 +140,33 @@ def test_presence_tells_who_enters_before_who_leaves(
     assert call.arguments == [commands.PRESENT_MS, *arguments]
 
 
-def test_many_members_enter_in_several_calls() -> None:
-    """A script of all of them would keep Redis for too long."""
-    members = {f"c{number}": "ada" for number in range(2 * MEMBERS + 1)}
-    calls = list(commands.enter(NAMES, "t", members))
+def test_presence_of_many_is_parted_into_calls_and_round_trips() -> None:
+    """No script keeps Redis for long, and no round trip carries without bound."""
+    many = {str(number): "+ada" for number in range(1_200)}
+    members = {"crowd": many, **{f"t{number}": {"c": "+ada"} for number in range(3_000)}}
 
-    assert [call.arguments[1] for call in calls] == [MEMBERS, MEMBERS, 1]
-    assert [name for call in calls for name in call.arguments[2::2]] == list(members)
+    entering = commands.enter(NAMES, members)
+    trips = list(commands.trips(entering))
+
+    assert [(topic, call.arguments[1]) for topic, call in entering[:3]] == [
+        ("crowd", 500),
+        ("crowd", 500),
+        ("crowd", 200),
+    ]
+    named = {name: who for _, call in entering[:3] for name, who in pairs(call.arguments[2:])}
+    assert named == many
+    assert [call for trip in trips for call in trip] == entering
+    assert max(len(trip) for trip in trips) == 107
+    assert len(trips) == 30
+    leaving = commands.exit(NAMES, members)
+    assert [name for _, call in leaving[:3] for name in call.arguments[2:]] == [*many]
+    assert len(leaving) == 3 + 3_000
+    assert list(commands.trips([])) == []
     assert commands.present(NAMES, "t", "7").arguments == ["7", MEMBERS]
+
+
+def pairs(texts: list[str]) -> list[tuple[str, str]]:
+    return list(zip(texts[::2], texts[1::2], strict=True))
 
 
 def test_text_is_kept_for_at_least_the_time_that_was_asked_for() -> None:

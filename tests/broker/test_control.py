@@ -389,7 +389,7 @@ async def test_process_that_is_not_on_the_list_is_waited_for_less(
 async def test_process_that_is_not_on_the_list_is_asked(two: tuple[Process, Process]) -> None:
     """It may have begun just now, or the list may be lost."""
     one, other = two
-    await one.broker.exit(PROCESSES, other.id)
+    await one.broker.exit({PROCESSES: [other.id]})
     assert other.id not in {process.id for process in await one.control.processes.live()}
 
     assert (await one.control.ask("double", 4, deadline=FAR, to=other.id)).answers == {other.id: 8}

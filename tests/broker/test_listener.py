@@ -3,8 +3,11 @@
 import asyncio
 from contextlib import suppress
 
+import pytest
+
 from quart_sse.broker import Keep, State
 from quart_sse.broker.redis import RedisBroker
+from quart_sse.broker.redis.subscription import Subscription
 from quart_sse.errors import BrokerUnavailable
 from tests.support.processes import Inbox, event, until_redis
 from tests.support.redis_server import RedisServer
@@ -117,3 +120,32 @@ async def test_message_of_an_epoch_that_is_past_is_not_taken_for_one_of_now(
 
     assert inbox.data == ["now"]
     assert len(catches) == 2
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("in the listener"), asyncio.CancelledError()])
+async def test_subscription_task_that_dies_begins_again(
+    raw: tuple[RedisBroker, Inbox],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: BaseException,
+) -> None:
+    """Also if what its own supervision does fails; the hub catches up."""
+    broker, inbox = raw
+    await broker.subscribe(["t"])
+    close = Subscription.close
+
+    async def fail_once(self: Subscription) -> None:
+        monkeypatch.setattr(Subscription, "close", close)
+        await close(self)
+        raise error
+
+    monkeypatch.setattr(Subscription, "close", fail_once)
+    subscription = broker._listener._subscription
+    assert subscription is not None
+    await subscription._connection.disconnect()
+    await until(lambda: "background task 'subscription'" in caplog.text)
+    await until(lambda: inbox.catches == 2)
+    await broker.publish(event("1"), KEEP)
+    await until(lambda: "1" in inbox.data)
+
+    assert broker.state is State.READY

@@ -82,7 +82,7 @@ async def test_killed_process_is_forgotten(
 )
 async def test_process_of_another_release_is_listed(process: Process, text: str, host: str) -> None:
     """What it says of itself beyond what is known here is left out; its id stays."""
-    await process.broker.enter(PROCESSES, {"other": text})
+    await process.broker.enter({PROCESSES: {"other": text}})
     (other,) = [each for each in await process.control.processes.live() if each.id == "other"]
 
     assert other.host == host
@@ -130,6 +130,6 @@ async def test_equal_declarations_are_kept_once(
 
 async def test_entry_without_a_declaration_is_skipped(process: Process) -> None:
     """Of an older release, or of nonsense."""
-    await process.broker.enter(PROCESSES, {"a": "{}", "b": "no JSON", "c": "[]"})
+    await process.broker.enter({PROCESSES: {"a": "{}", "b": "no JSON", "c": "[]"}})
 
     assert await read_declared(process.broker) == []

@@ -691,13 +691,13 @@ async def test_prefixes_do_not_meet(redis: RedisServer) -> None:
     try:
         for broker in (one, two):
             await broker.subscribe(["t"])
-            await broker.enter("t", {"c": "+ada"})
+            await broker.enter({"t": {"c": "+ada"}})
         reference = await one.keep_text("text", 10, Claim(Shelf.OPEN, "a")) or ""
         await one.publish(event("1"), KEEP)
         await one.publish(Message(Kind.REFRESH, ZERO, "t", "list"), KEEP)
         await two.publish(event("2"), KEEP)
         await until(lambda: len(first.messages) == 2 and second.messages)
-        await two.exit("t", "c")
+        await two.exit({"t": ["c"]})
 
         assert (first.data, second.data) == (["1", ""], ["2"])
         assert await one.present("t") == {"c": "+ada"}

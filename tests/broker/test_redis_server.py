@@ -89,8 +89,8 @@ async def use_everything(server: RedisServer, url: str) -> None:
         for _ in range(2):  # with the second one the script looks whether the first is on record
             await broker.publish(Message(Kind.REFRESH, ZERO, "t", "list"), KEEP)
         await broker.resume({"t": Start(None, frozenset({"list"}), KEEP)})
-        await broker.enter("t", {"c1": "mira"})
-        await broker.exit("t", "c1")
+        await broker.enter({"t": {"c1": "mira"}})
+        await broker.exit({"t": ["c1"]})
         await broker.present("t")
         reference = await broker.keep_text("long", 10, Claim(Shelf.OPEN, "ada"))
         await broker.kept_text(reference or "")

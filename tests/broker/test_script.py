@@ -160,10 +160,10 @@ async def test_no_history_keeps_redis_from_others(redis: RedisServer) -> None:
 async def test_no_presence_keeps_redis_from_others(redis: RedisServer) -> None:
     """With ten thousand members that enter, leave, are asked for and expire."""
     broker = RedisBroker(redis.url, timeout=10.0)
-    await run_in_time(redis, partial(broker.enter, "t", MEMBERS))
-    await run_in_time(redis, partial(broker.enter, "t", {"one": "ada"}))
+    await run_in_time(redis, partial(broker.enter, {"t": MEMBERS}))
+    await run_in_time(redis, partial(broker.enter, {"t": {"one": "ada"}}))
     await run_in_time(redis, partial(broker.present, "t"))
-    await run_in_time(redis, partial(broker.exit, "t", "one"))
+    await run_in_time(redis, partial(broker.exit, {"t": ["one"]}))
     assert await broker.present("t") == MEMBERS
 
     client = Redis.from_url(redis.url)

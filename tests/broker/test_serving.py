@@ -21,8 +21,8 @@ CALLS: dict[str, Callable[[Broker], Awaitable[object]]] = {
     "kept": lambda broker: broker.kept("t", 1),
     "keep_text": lambda broker: broker.keep_text("x", 60, Claim(Shelf.OPEN, "a")),
     "kept_text": lambda broker: broker.kept_text("x"),
-    "enter": lambda broker: broker.enter("t", {"a": "b"}),
-    "exit": lambda broker: broker.exit("t", "a"),
+    "enter": lambda broker: broker.enter({"t": {"a": "b"}}),
+    "exit": lambda broker: broker.exit({"t": ["a"]}),
     "present": lambda broker: broker.present("t"),
 }
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Set
 from contextlib import AsyncExitStack
 from http.cookies import SimpleCookie
 
@@ -13,8 +13,12 @@ from quart.testing import QuartClient
 
 from quart_sse import SSE, ConnectionHandle, Presence, Topic
 from quart_sse.broker import Keep, Kind, Message
+from quart_sse.broker.redis import commands
+from quart_sse.channels import presence
 from quart_sse.errors import BrokerUnavailable
 from quart_sse.wire import Id
+from tests.support.halls import Halls
+from tests.support.sites import serving
 from tests.support.streams import SSE_ACCEPT, Stream, client_of, connect_urls, open_stream, until
 
 
@@ -34,7 +38,7 @@ def sse(app: Quart) -> SSE:
     async def who() -> str | None:
         return request.cookies.get("who")
 
-    sse.channel("rooms", "/rooms/<int:room>", public=True)
+    sse.channel("rooms", "/rooms/<int:room>", public=True, presence=True)
     return sse
 
 
@@ -76,14 +80,15 @@ class LateBroker:
         finally:
             self.under_way -= 1
 
-    async def enter(self, topic: str, members: Mapping[str, str]) -> None:
+    async def enter(self, members: Mapping[str, Mapping[str, str]]) -> Set[str]:
         await self._wait()
-        await self._enter(topic, members)
+        expired: Set[str] = await self._enter(members)
         await self._wait()
+        return expired
 
-    async def exit(self, topic: str, member: str) -> None:
+    async def exit(self, members: Mapping[str, Collection[str]]) -> None:
         await self._wait()
-        await self._exit(topic, member)
+        await self._exit(members)
         await self._wait()
 
 
@@ -99,15 +104,26 @@ async def next_count(stream: Stream) -> str:
     return BeautifulSoup((await stream.next("message")).data, "html.parser").get_text()
 
 
+async def until_count(stream: Stream, count: str) -> None:
+    """Wait for a message with this text."""
+    async with asyncio.timeout(5):
+        while await next_count(stream) != count:
+            pass
+
+
 async def test_people_are_fewer_than_connections(app: Quart, sse: SSE) -> None:
-    """A user with two tabs is one person; the cookie distinguishes anonymous browsers."""
-    known = await known_browser(app)
+    """A user with two tabs is one person; the cookie distinguishes anonymous browsers.
+
+    Those without a cookie are one person for each address.
+    """
+    known, other = await known_browser(app), await known_browser(app)
     clients = [
         client_of(app, "ada"),
         client_of(app, "ada"),
         client_of(app, "bob"),
         known,
         known,
+        other,
         client_of(app),
         client_of(app),
     ]
@@ -119,7 +135,7 @@ async def test_people_are_fewer_than_connections(app: Quart, sse: SSE) -> None:
         present = await topic.presence()
     gone = await until_present(topic, 0)
 
-    assert present == Presence(people=5, connections=7, identities=frozenset({"ada", "bob"}))
+    assert present == Presence(people=5, connections=8, identities=frozenset({"ada", "bob"}))
     assert gone == Presence(people=0, connections=0, identities=frozenset())
 
 
@@ -302,11 +318,11 @@ async def test_fragment_is_refreshed_although_the_broker_was_away_meanwhile(
     monkeypatch.setattr(services.broker.inner, "publish", fail)
     is_away = False
     async with app.test_app(), open_stream(app, "/sse/rooms/7?fragments=here&since=0") as stays:
-        assert await next_count(stays) == "1"
+        await until_count(stays, "1")
         async with open_stream(app, "/sse/rooms/7?fragments=here"):
-            assert await next_count(stays) == "2"
+            await until_count(stays, "2")
             is_away = True
-        assert await next_count(stays) == "1"
+        await until_count(stays, "1")
 
     assert failures == 0
 
@@ -342,7 +358,7 @@ async def test_presence_is_what_a_connection_listens_to_however_its_topics_chang
     """Changes overtake each other and the regular report; the last change counts."""
     late = LateBroker(app, monkeypatch, seed)
     choose = random.Random(seed)
-    presence = app.extensions["quart_sse"].presence
+    tracker = app.extensions["quart_sse"].presence
     changed = [sse.topic("rooms", room=room) for room in range(4)]
 
     async def change(handle: ConnectionHandle) -> None:
@@ -357,7 +373,7 @@ async def test_presence_is_what_a_connection_listens_to_however_its_topics_chang
             (handle,) = sse.connections
             for _ in range(5):
                 changes = [change(handle) for _ in range(8)]
-                await asyncio.gather(presence.announce(), *changes, presence.announce())
+                await asyncio.gather(tracker.announce(), *changes, tracker.announce())
                 await until(lambda: not late.under_way)
                 topics = {topic.name for topic in handle.topics}
                 rooms = [n for n in range(5) if sse.topic("rooms", room=n).name in topics]
@@ -376,11 +392,12 @@ async def test_topic_that_comes_while_the_stream_leaves_is_not_present_for_ever(
     services = app.extensions["quart_sse"]
     enter, is_held, may_enter = services.broker.inner.enter, asyncio.Event(), asyncio.Event()
 
-    async def hold(topic: str, members: Mapping[str, str]) -> None:
-        if topic == sse.topic("rooms", room=2).name:
+    async def hold(members: Mapping[str, Mapping[str, str]]) -> Set[str]:
+        if sse.topic("rooms", room=2).name in members:
             is_held.set()
             await may_enter.wait()
-        await enter(topic, members)
+        expired: Set[str] = await enter(members)
+        return expired
 
     monkeypatch.setattr(services.broker.inner, "enter", hold)
     async with app.test_app():
@@ -397,4 +414,80 @@ async def test_topic_that_comes_while_the_stream_leaves_is_not_present_for_ever(
         await asyncio.gather(subscribing, sweeping)
 
         assert await rooms_of_presence(sse) == []
-        assert not services.presence._turns
+        await services.presence.sweep(float("inf"))
+        assert not services.presence._announcer._recorded
+        assert not services.presence._members._departed
+        assert not services.presence._announcer._changed
+
+
+def renew_often(site: Halls, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a process renew its records twenty times a second."""
+    monkeypatch.setattr(presence, "RENEW", 0.05)
+    site.tracker._renew_at = 0.0
+    site.tracker._wake.set()
+
+
+async def test_records_are_renewed_in_time(site: Halls, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the broker has lost is on record again, without any change."""
+    connection = site.connect("halls?hall=1")
+    await until(lambda: site.entered)
+    await site.app.extensions["quart_sse"].broker.exit({"halls?hall=1": [connection.id]})
+    assert await site.record("halls?hall=1") == {}
+    renew_often(site, monkeypatch)
+    record: Mapping[str, str] = {}
+    async with asyncio.timeout(5):
+        while not record:
+            await asyncio.sleep(0)
+            record = await site.record("halls?hall=1")
+
+    assert record.keys() == {connection.id}
+
+
+@pytest.mark.parametrize("end", ["killed", "stopped"])
+async def test_page_shows_when_the_viewers_of_a_dead_process_expire(
+    sites: tuple[Halls, Halls], monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    """Those that are here renew their records, and find the others that have expired."""
+    here, there = sites
+    async with open_stream(here.app, "/sse/shows/1") as stays:
+        await until(lambda: here.people)
+        monkeypatch.setattr(commands, "PRESENT_MS", 400)
+        renew_often(here, monkeypatch)
+        async with open_stream(there.app, "/sse/shows/1"):
+            await until_count(stays, "2")
+            # Nothing of it renews its record, nor takes it back.
+            await there.tracker.stop()
+            if end == "stopped":
+                await there.app.shutdown()
+            here.refreshed.clear()
+            await until_count(stays, "1")
+
+        assert (await here.show(1).presence()).connections == 1
+        assert (here.left, there.left) == ([], [])
+
+
+async def test_slow_broker_keeps_no_stream_and_no_heartbeat_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What it is told of presence has a task of its own."""
+    site = Halls("memory://", heartbeat=0.1, probe=0.1)
+    inner, is_asked = site.app.extensions["quart_sse"].broker.inner, asyncio.Event()
+
+    async def hang(members: Mapping[str, Mapping[str, str]]) -> Set[str]:
+        if "" not in members:
+            is_asked.set()
+            await asyncio.Event().wait()
+        return frozenset()
+
+    monkeypatch.setattr(inner, "enter", hang)
+    async with serving(site), open_stream(site.app, "/sse/halls/1") as stream:
+        await stream.next("sse-open")
+        await is_asked.wait()
+        for _ in range(3):
+            before = stream.last_id
+            async with asyncio.timeout(5):
+                while stream.last_id == before:
+                    await stream._read()
+        async with open_stream(site.app, "/sse/halls/1") as other:
+            await other.next("sse-open")
+            assert (await site.hall(1).presence()).connections == 2

@@ -13,9 +13,9 @@ from quart.testing import QuartClient
 from example.app import create_app
 from example.cards import MAX_CARDS, STAGES, Cards
 from example.store import Store
+from quart_sse.testing import live
 from tests.support.browsers import serve_forum, sign_in, visit
 from tests.support.servers import Server
-from tests.support.streams import connect_urls, open_stream
 
 HTMX = {"HX-Request": "true"}
 
@@ -272,13 +272,10 @@ async def test_guest_who_takes_a_card_is_asked_who_they_are(app: Quart) -> None:
 
 async def test_title_is_escaped(client: QuartClient) -> None:
     """What a user writes on a card is text, in the page as in what open pages are sent."""
-    (url,) = connect_urls(await page_of(client))
-    async with open_stream(client, url) as stream:
+    async with live(client, "/board") as page:
         await client.post("/board/add", form={"title": '<b id="x">"bold"</b>'})
 
-        sent = (await stream.next("message")).data
-        while "bold" not in sent:
-            sent = (await stream.next("message")).data
+        sent = await page.fragment("board.columns")
 
     for html in (sent, await page_of(client)):
         assert "&lt;b id=&#34;x&#34;&gt;" in html

@@ -18,6 +18,7 @@ from example.app import create_app
 from example.lounge import browser, seconds_until
 from example.store import Store
 from example.talk import MAX_LINES, Talk
+from quart_sse.testing import LivePage, live
 from tests.support.redis_server import running_redis
 from tests.support.streams import Stream, connect_urls, open_stream
 
@@ -84,30 +85,33 @@ async def page_of(client: QuartClient) -> str:
 
 
 @asynccontextmanager
-async def in_the_lounge(client: QuartClient, user_agent: str = FIREFOX) -> AsyncIterator[Stream]:
-    """Open the lounge, and read what its page is sent."""
+async def in_the_lounge(client: QuartClient, user_agent: str = FIREFOX) -> AsyncIterator[LivePage]:
+    """Open the lounge."""
+    async with live(client, "/lounge", timeout=20.0, headers={"User-Agent": user_agent}) as page:
+        yield page
+
+
+async def html_with(page: LivePage, fragment: str, *texts: str) -> str:
+    """Return a fragment's HTML once it has all these texts."""
+    html = page.current(fragment)
+    while not all(text in html for text in texts):
+        html = await page.fragment(fragment)
+    return html
+
+
+async def names_until(page: LivePage, text: str) -> list[str]:
+    """Return the names of the events that a page was sent, once a line of the talk is there."""
+    await html_with(page, "lounge.lines", text)
+    return [event.name for event in page.events]
+
+
+@asynccontextmanager
+async def streaming(client: QuartClient) -> AsyncIterator[Stream]:
+    """Read what is sent to the lounge's page, as it stands."""
     (url,) = connect_urls(await page_of(client))
-    async with open_stream(client, url, {"User-Agent": user_agent}) as stream:
+    async with open_stream(client, url) as stream:
         await stream.next("sse-open")
         yield stream
-
-
-async def html_with(stream: Stream, *texts: str) -> str:
-    """Read a stream until HTML comes that has all these texts."""
-    while True:
-        sent = (await stream.next("message")).data
-        if all(text in sent for text in texts):
-            return sent
-
-
-async def names_until(stream: Stream, text: str) -> list[str]:
-    """Return the names of what a stream brings, up to the HTML with a text."""
-    names: list[str] = []
-    while True:
-        event = await stream.next()
-        if event.event == "message" and text in event.data:
-            return names
-        names.append(event.event)
 
 
 async def until_answer(ask: Callable[[], Awaitable[str]], is_so: Callable[[str], object]) -> str:
@@ -156,12 +160,12 @@ async def test_desk_shows_who_is_connected_and_follows(house: House) -> None:
     mira, other_mira = await house.browser("mira", 0), await house.browser("mira", 1)
     async with in_the_lounge(tobi) as desk:
         async with in_the_lounge(mira):
-            await html_with(desk, 'id="connected-mira"')
+            await html_with(desk, "desk.people", 'id="connected-mira"')
             async with in_the_lounge(other_mira, "curl/8.9"):
-                sent = await html_with(desk, "2 streams")
+                sent = await html_with(desk, "desk.people", "2 streams")
                 listed = text_of(sent)
                 ids = streams_of(sent, "mira")
-            await html_with(desk, 'id="connected-mira"', "1 stream<")
+            await html_with(desk, "desk.people", 'id="connected-mira"', "1 stream<")
         assert await connected(tobi, "mira", 0) == []
         assert len(await connected(tobi, "tobi")) == 1
 
@@ -174,10 +178,7 @@ async def test_desk_shows_who_is_connected_and_follows(house: House) -> None:
 async def test_tabs_of_other_pages_are_not_in_the_lounge(house: House) -> None:
     """Who reads the forum elsewhere is not listed."""
     tobi, kip = await house.browser("tobi"), await house.browser("kip", 1)
-    front = await (await kip.get("/")).get_data(as_text=True)
-    async with open_stream(kip, connect_urls(front)[0]) as stream:
-        await stream.next("sse-open")
-
+    async with live(kip, "/"):
         page = await page_of(tobi)
 
     assert "Nobody is here." in page
@@ -195,12 +196,12 @@ async def test_note_reaches_one_connection(house: House) -> None:
 
         said = await act(tobi, "note", second, text=" Be <kind>,\n please ")
 
-        note = await other.next("connection.note")
+        note = await other.event("connection.note")
         await tobi.post("/lounge/say", form={"text": "Good evening"})
         names = await names_until(one, "Good evening")
         assert not [name for name in names if "note" in name]
     assert said == "mira has your note."
-    assert json.loads(note.data) == {"by": "tobi", "text": "Be <kind>, please"}
+    assert note == {"by": "tobi", "text": "Be <kind>, please"}
     assert first != second
 
 
@@ -223,7 +224,7 @@ async def test_note_that_cannot_be_is_given_back(store: Store, text: str, proble
     """A note that is empty or too long is not sent; without htmx the page says it."""
     async with house_of("memory://", store, 1) as house:
         tobi, mira = await house.browser("tobi"), await house.browser("mira")
-        async with in_the_lounge(mira) as stream:
+        async with in_the_lounge(mira) as page_of_mira:
             (connection,) = await connected(tobi, "mira")
             form = {"do": "note", "connection": connection, "text": text}
 
@@ -235,7 +236,7 @@ async def test_note_that_cannot_be_is_given_back(store: Store, text: str, proble
             assert problem in page
             assert f'value="{text.strip()}"' in page
             await tobi.post("/lounge/say", form={"text": "Good evening"})
-            assert "connection.note" not in await names_until(stream, "Good evening")
+            assert "connection.note" not in await names_until(page_of_mira, "Good evening")
 
 
 # -- sending out ---------------------------------------------------------------------------------
@@ -253,7 +254,7 @@ async def test_user_is_sent_out_of_all_processes(
     mira, other_mira = await house.browser("mira", 0), await house.browser("mira", 1)
     async with in_the_lounge(kip) as stays:
         url = connect_urls(await page_of(mira))[0]
-        async with in_the_lounge(mira) as one, in_the_lounge(other_mira) as other:
+        async with streaming(mira) as one, streaming(other_mira) as other:
             first, _ = await connected(tobi, "mira", 2)
 
             said = await act(tobi, do, first)
@@ -283,13 +284,13 @@ async def test_user_who_is_let_in_again_is_in(house: House) -> None:
     async with in_the_lounge(hazel) as desk:
         async with in_the_lounge(mira):
             await act(tobi, "end", (await connected(tobi, "mira"))[0])
-            await html_with(desk, 'id="outside-mira"', "for good, by tobi")
+            await html_with(desk, "desk.outside", 'id="outside-mira"', "for good, by tobi")
 
         answer = await hazel.post("/lounge/let-in", form={"nickname": "mira"})
 
         assert (answer.status_code, answer.location) == (303, "/lounge")
         async with in_the_lounge(mira):
-            await html_with(desk, 'id="connected-mira"')
+            await html_with(desk, "desk.people", 'id="connected-mira"')
     assert "Let mira in again" not in await page_of(tobi)
 
 
@@ -309,13 +310,13 @@ async def test_minute_ends_by_itself(store: Store) -> None:
 async def test_moderators_cannot_be_sent_out(house: House) -> None:
     """Nobody is left outside with the key."""
     tobi, hazel = await house.browser("tobi"), await house.browser("hazel", 1)
-    async with in_the_lounge(hazel) as stream:
+    async with in_the_lounge(hazel) as page:
         (connection,) = await connected(tobi, "hazel")
         for do in ("pause", "end"):
             assert await act(tobi, do, connection) == "Moderators cannot be sent out."
 
         await act(tobi, "note", connection, text="Still here?")
-        await stream.next("connection.note")
+        assert await page.event("connection.note") == {"by": "tobi", "text": "Still here?"}
 
 
 async def test_desk_says_that_redis_is_away(store: Store, tmp_path: Path) -> None:
@@ -361,7 +362,7 @@ async def test_report_is_sent_to_moderators_alone(house: House) -> None:
     (line,) = [line for line in await Talk(house.store).lines() if line.author == "wren"]
     async with in_the_lounge(tobi) as moderator, in_the_lounge(mira) as member:
         answer = await kip.post("/lounge/report", form={"line": line.id}, headers=HTMX)
-        await moderator.next("lounge.reports-changed")
+        await moderator.event("lounge.reports-changed")
         await tobi.post("/lounge/say", form={"text": "Good evening"})
 
         names = await names_until(member, "Good evening")
@@ -379,11 +380,11 @@ async def test_reported_line_is_kept_or_removed(house: House) -> None:
     one, two, _ = await Talk(house.store).lines()
     for line in (one, two):
         await tobi.post("/lounge/report", form={"line": line.id})
-    async with in_the_lounge(hazel) as stream:
+    async with in_the_lounge(hazel) as open_page:
         kept = await tobi.post("/lounge/reports", form={"line": one.id, "do": "keep"})
-        await stream.next("lounge.reports-changed")
+        await open_page.event("lounge.reports-changed")
         await tobi.post("/lounge/reports", form={"line": two.id, "do": "remove"}, headers=HTMX)
-        await stream.next("lounge.reports-changed")
+        await open_page.event("lounge.reports-changed")
 
         page = await page_of(hazel)
 

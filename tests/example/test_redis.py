@@ -30,10 +30,10 @@ from example.jobs import Jobs
 from example.models import Job
 from example.store import Store
 from example.yearly import QUESTIONS, answer
+from quart_sse.testing import live
 from tests.support.browsers import visit
 from tests.support.redis_server import running_redis
 from tests.support.servers import ROOT, Server
-from tests.support.streams import connect_urls, open_stream
 
 #: Interval of two looks at another process, and a lease that outlives every test, in seconds.
 POLL, LONG = 0.02, 600.0
@@ -137,15 +137,12 @@ async def test_one_process_alone_builds_the_report_itself(store: Store) -> None:
     app = forum(store)
     async with app.test_app():
         client = QuartClient(app)
-        page = await (await client.get("/reports")).get_data(as_text=True)
-        assert "It has not been built yet" in page
-        (url,) = connect_urls(page)
-        async with open_stream(client, url) as stream:
+        async with live(client, "/reports", timeout=20.0) as page:
+            assert "It has not been built yet" in page.html
             answer = await client.post("/reports")
             assert (answer.status_code, answer.location) == (303, "/reports")
-            sent = ""
-            while 'class="report is-done"' not in sent:
-                sent = (await stream.next("message")).data
+            while 'class="report is-done"' not in await page.fragment("reports.progress"):
+                pass
 
     job = await job_that(store, "done")
     assert len(job.findings) == len(QUESTIONS)
@@ -212,10 +209,8 @@ async def test_pages_heal_when_redis_was_away_while_the_report_was_built(
         web, worker = forum(store, redis.url), forum(store, redis.url)
         async with web.test_app():
             client = QuartClient(web)
-            page = await (await client.get("/reports")).get_data(as_text=True)
-            assert "in a process of its own" in page
-            (url,) = connect_urls(page)
-            async with open_stream(client, url) as stream:
+            async with live(client, "/reports", timeout=20.0) as page:
+                assert "in a process of its own" in page.html
                 await redis.kill()
                 assert (await client.post("/reports")).status_code == 303
                 async with worker.app_context():
@@ -223,9 +218,8 @@ async def test_pages_heal_when_redis_was_away_while_the_report_was_built(
                     await job_that(store, "done")
                     building.cancel()
                     await asyncio.gather(building, return_exceptions=True)
-                sent = ""
-                while 'class="report is-done"' not in sent:
-                    sent = (await stream.next("message")).data
+                while 'class="report is-done"' not in await page.fragment("reports.progress"):
+                    pass
         await worker.extensions["quart_sse"].broker.stop()
 
 

@@ -356,6 +356,38 @@ async def test_page_view_does_not_wait_for_the_debounce() -> None:
     assert stage.begun == [1, 2]
 
 
+async def test_hurried_render_does_not_wait_for_the_debounce() -> None:
+    """One that waits begins at once, and once; where none waits nothing is due."""
+    stage = Stage(debounce=LONG)
+    assert not stage.fragment.hurry()
+    stage.change()
+    await stage.has_shown(1)
+    stage.change()
+    await all_quiet()
+    assert stage.begun == [1]
+
+    assert stage.fragment.hurry()
+    await stage.has_shown(2)
+    await all_quiet()
+
+    assert stage.begun == [1, 2]
+    assert not stage.fragment.hurry()
+
+
+async def test_failing_renderer_is_not_hurried() -> None:
+    """Its next try is due later, however often a test asks."""
+    stage = Stage()
+    stage.error = ValueError("broken")
+    stage.change()
+    await stage.has_ended(1)
+    await all_quiet()
+
+    assert not stage.fragment.hurry()
+    await all_quiet()
+
+    assert stage.ended == 1
+
+
 @pytest.mark.parametrize("is_running", [False, True])
 async def test_cancelled_page_view_does_not_cancel_the_render(is_running: bool) -> None:
     """A browser that goes away takes nothing from the others that wait for the same render."""

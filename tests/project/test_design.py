@@ -70,9 +70,11 @@ PARTS = {
     "Declaration",  # a channel, as other wings work with it
     "FragmentSpec",  # parts of a fragment
     "Inside",
+    "LivePages",  # live pages, of one test
     "MemoryBroker",
     "Process",
     "Processes",  # part of control
+    "ReceivedEvent",  # an event, as a live page has it
     "Rendered",
     "Renderer",
     "Scripts",  # part of macros

@@ -26,7 +26,7 @@ ALL = [
 def test_error_has_the_root_and_a_builtin_class(error: type[Exception]) -> None:
     """Every error is caught by SSEError, and by what a caller would catch without knowing us."""
     assert issubclass(error, SSEError)
-    assert issubclass(error, (ValueError, TypeError, LookupError, RuntimeError))
+    assert issubclass(error, (ValueError, TypeError, LookupError, RuntimeError, AssertionError))
 
 
 def test_errors_are_found() -> None:

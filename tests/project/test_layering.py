@@ -16,6 +16,7 @@ ORDER = [
     "errors",
     "error_log",
     "serving_loop",
+    "background",
     "soon",
     "release",
     "config",
@@ -52,8 +53,14 @@ HUB_FLOORS = [
     {"changes", "receivers", "resume"},
     {"hub"},
 ]
-#: What faces offer to apps and to authors of brokers, although no other wing uses it.
-OFFERED = {"broker": {"Answers", "Past", "Process", "Receiver", "State", "judge"}}
+#: What faces offer to apps, their tests and authors of brokers, although no other wing uses it.
+OFFERED = {
+    "broker": {"Answers", "Past", "Process", "Receiver", "State", "judge"},
+    "testing": {
+        *("Captured", "CapturedEvent", "CapturedFragment", "LivePage", "LivePages"),
+        *("ReceivedEvent", "capture", "live", "until_live"),
+    },
+}
 #: What only some wings may know: they alone change for another framework or template engine.
 FRAMEWORKS = {
     "quart": {"quart", "inspector", "extension", "cli", "testing"},

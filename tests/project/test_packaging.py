@@ -196,7 +196,7 @@ def test_vendored_scripts_are_all_in_the_table_with_a_licence() -> None:
 
 
 def test_wheel_carries_assets_inside_the_package(wheel: Path) -> None:
-    """A wheel built from the sdist has every asset under quart_sse/ and nothing else on top."""
+    """A wheel built from the sdist has every asset under quart_sse/; on top is the plugin alone."""
     names = set(zipfile.ZipFile(wheel).namelist())
 
     expected = {
@@ -209,7 +209,16 @@ def test_wheel_carries_assets_inside_the_package(wheel: Path) -> None:
     assert expected <= names
     assert "quart_sse/py.typed" in names
     dist_info = f"quart_sse-{version('quart-sse')}.dist-info"
-    assert {name.split("/")[0] for name in names} == {"quart_sse", dist_info}
+    assert {name.split("/")[0] for name in names} == {"quart_sse", "quart_sse_pytest.py", dist_info}
+
+
+def test_wheel_brings_the_plugin_of_pytest(wheel: Path) -> None:
+    """pytest finds it by this entry."""
+    with zipfile.ZipFile(wheel) as archive:
+        name = f"quart_sse-{version('quart-sse')}.dist-info/entry_points.txt"
+        entries = archive.read(name).decode()
+
+    assert "[pytest11]\nquart_sse_pytest = quart_sse_pytest" in entries
 
 
 def test_wheel_carries_every_file_of_the_package(wheel: Path) -> None:

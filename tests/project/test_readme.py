@@ -1,7 +1,9 @@
 """What the documents say is run: their code, their templates, their keys and their links."""
 
 import asyncio
+import os
 import re
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import fields
@@ -33,6 +35,7 @@ from tests.support.documents import (
 from tests.support.servers import serve
 from tests.support.streams import connect_urls, open_stream
 
+TESTING = ROOT / "docs" / "testing.md"
 CONFIGURATION = ROOT / "docs" / "configuration.md"
 DOCUMENTS = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
@@ -68,7 +71,7 @@ async def reader(folder: Path) -> AsyncIterator[dict[str, Any]]:
 
 @pytest.mark.parametrize(
     "document",
-    [d for d in DOCUMENTS if blocks(d, "python") and d != REFERENCE],
+    [d for d in DOCUMENTS if blocks(d, "python") and d not in (REFERENCE, TESTING)],
     ids=lambda path: path.name,
 )
 async def test_document_runs_from_top_to_bottom(document: Path, folder: Path) -> None:
@@ -100,6 +103,43 @@ async def test_test_of_the_guide_passes(reader: dict[str, Any]) -> None:
 
     page = await reader["app"].test_client().get("/discussion/7")
     assert "<li>I do!</li>" in await page.get_data(as_text=True)
+
+
+async def test_test_of_the_readme_passes(folder: Path) -> None:
+    """Its four lines are a whole test."""
+    namespace = await run_document(README)
+
+    await namespace["test_a_comment_reaches_open_pages"]()
+
+
+@pytest.mark.timeout(180)
+def test_module_of_the_page_on_testing_passes(folder: Path) -> None:
+    """Each block is of the file that its first line names, and pytest runs them as a reader's."""
+    files: dict[str, str] = {}
+    for block in blocks(TESTING, "python"):
+        named = re.match(r"# (\w+\.py)\n", block.code)
+        assert named is not None, block.place
+        files[named[1]] = files.get(named[1], "") + block.code
+    for name, code in files.items():
+        (folder / name).write_text(code, "utf-8")
+        compile(code, name, "exec")
+    (folder / "pytest.ini").write_text(
+        "[pytest]\nfilterwarnings = error\nasyncio_mode = auto\n"
+        "asyncio_default_fixture_loop_scope = function\n",
+        "utf-8",
+    )
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "quart_sse_pytest", "test_app.py"]
+
+    done = subprocess.run(
+        command,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "6 passed" in done.stdout
 
 
 def test_test_of_the_guide_passes_however_often_it_stands_in_a_file(folder: Path) -> None:

@@ -15,6 +15,7 @@ import quart
 from markupsafe import Markup
 
 import quart_sse
+import quart_sse.testing
 from quart_sse import SSE, AsyncPublisher, ChannelRecord
 from quart_sse.config import PREFIX, Config
 from tests.support.servers import ROOT
@@ -40,6 +41,7 @@ def test_every_public_name_has_a_section() -> None:
     sections = set(re.findall(r"^### (\w+)$", TEXT, re.MULTILINE))
 
     assert set(quart_sse.__all__) - sections == {"Config"}
+    assert set(quart_sse.testing.__all__) <= sections
 
 
 def test_public_methods_have_a_section() -> None:
@@ -50,6 +52,8 @@ def test_public_methods_have_a_section() -> None:
         for name in quart_sse.__all__
         if name != "Config" and not issubclass(getattr(quart_sse, name), Exception)
     ]
+    for_tests = [getattr(quart_sse.testing, name) for name in quart_sse.testing.__all__]
+    public += [member for member in for_tests if isinstance(member, type)]
     methods = {
         f"{owner.__name__}.{name}"
         for owner in public

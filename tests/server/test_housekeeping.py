@@ -8,8 +8,8 @@ import pytest
 from quart import Quart
 from quart.testing import QuartClient, connections
 
-from quart_sse.broker.memory import MemoryBroker
 from quart_sse.hub import changes
+from quart_sse.hub.hub import Hub
 from tests.support import settings
 from tests.support.clock import all_quiet
 from tests.support.sites import Site, heard, serving
@@ -326,30 +326,24 @@ async def test_sweeper_survives_a_failure(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What fails is logged and tried no worse the next time; heartbeats go on."""
-    app, topic = make_topic(
-        QUART_SSE_HEARTBEAT=0.1, QUART_SSE_PROBE=0.1, QUART_SSE_PRESENCE_LINGER=0
-    )
-    leave = MemoryBroker.exit
+    app, topic = make_topic(QUART_SSE_HEARTBEAT=0.1, QUART_SSE_PROBE=0.1)
+    forget = Hub.forget
     failures = 0
 
-    async def fail_at_first(self: MemoryBroker, topic: str, member: str) -> None:
+    async def fail_at_first(self: Hub, now: float) -> None:
         nonlocal failures
         failures += 1
         if failures == 1:
-            raise ZeroDivisionError("in the broker")
-        await leave(self, topic, member)
+            raise ZeroDivisionError("in the hub")
+        await forget(self, now)
 
-    monkeypatch.setattr(MemoryBroker, "exit", fail_at_first)
+    monkeypatch.setattr(Hub, "forget", fail_at_first)
     async with open_stream(app, "/sse/news") as stream:
-        async with open_stream(app, "/sse/news"):
-            pass
         await until(lambda: caplog.records)
         before = stream.last_id
         async with asyncio.timeout(5):
             while stream.last_id == before:
                 await stream._read()
-        async with open_stream(app, "/sse/news"):
-            pass
         await until(lambda: failures >= 2)
         await topic.publish("said", "x")
         said = await stream.next("said")

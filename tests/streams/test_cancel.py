@@ -28,7 +28,6 @@ from quart_sse.broker import Keep, Kind, Message
 from quart_sse.broker.memory import MemoryBroker
 from quart_sse.broker.redis import RedisBroker
 from quart_sse.broker.redis.link import Link
-from quart_sse.channels import PresenceTracker
 from quart_sse.hub import Connection, Hub
 from quart_sse.wire.position import ZERO
 from quart_sse.wiring import Services
@@ -48,7 +47,6 @@ PLACES = [
         Gate.identity,
         Judgement.judge,
         Hub.join,
-        PresenceTracker.enter,
         Connection.__anext__,
     )
 ]
@@ -259,7 +257,7 @@ async def check_nothing_is_left(state: Services, where: str) -> None:
     assert not any(left.values()), (where, left)
     assert state.connections.emptied.is_set()
     await leave_in_peace(state)
-    assert not state.presence._departed
+    assert not state.presence._members._departed
     assert not hub.subscribers, where
     assert not any(each._shared for each in hub._roots.values()), where
     for topic in TOPICS:

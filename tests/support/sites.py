@@ -11,7 +11,7 @@ from quart import Quart, render_template_string, request
 from quart.testing import QuartClient
 
 from quart_sse import SSE, ConnectionHandle, Topic
-from quart_sse.broker import Replay, Start
+from quart_sse.broker import Budget, Replay, Start
 from tests.support.streams import Stream, connect_urls, open_stream
 
 PAGE = (
@@ -110,11 +110,11 @@ class HeldReplays:
         self.waiting: list[asyncio.Event] = []
         monkeypatch.setattr(broker, "resume", self._hold)
 
-    async def _hold(self, starts: Mapping[str, Start]) -> Replay:
+    async def _hold(self, starts: Mapping[str, Start], *budget: Budget) -> Replay:
         if starts:  # else it is asked for its position
             self.waiting.append(asyncio.Event())
             await self.waiting[-1].wait()
-        replay: Replay = await self._resume(starts)
+        replay: Replay = await self._resume(starts, *budget)
         return replay
 
 

@@ -7,7 +7,7 @@ written once. One step takes such a coroutine to its end.
 import os
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -65,6 +65,10 @@ class BlockingLink:
     async def call(self, call: ScriptCall) -> Any:
         """Run a script once; see :meth:`Link.call`."""
         return self._once(call.command, call.load)
+
+    async def call_all(self, calls: Sequence[ScriptCall]) -> list[Any]:
+        """Run a script several times; see :meth:`Link.call_all`."""
+        return [self._once(call.command, call.load) for call in calls]
 
     async def ask(self, *command: str) -> Any:
         """Run a command that does no harm if the caller repeats it; see :meth:`Link.ask`."""

@@ -5,7 +5,7 @@ it reconnects, and the hub catches up from what it has seen before new messages 
 History is read only when clients resume.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from contextlib import suppress
 from typing import Any
 
@@ -99,9 +99,14 @@ class RedisBroker(Broker):
         return (await self.resume({})).position
 
     async def _call(self, call: ScriptCall) -> Any:
+        """Run a script once."""
+        (answer,) = await self._call_all([call])
+        return answer
+
+    async def _call_all(self, calls: Sequence[ScriptCall]) -> list[Any]:
         """Run a script, and reconnect the subscription if the server has become a replica."""
         try:
-            return await self._link.call(call)
+            return await self._link.call_all(calls)
         except BrokerUnavailable as error:
             # A replica still passes on messages, those of its master, and the next call reaches the
             # master. So this is the only sign that the server was demoted, and that its successor
@@ -203,14 +208,18 @@ class RedisBroker(Broker):
 
     # -- presence ----------------------------------------------------------------------------------
 
-    async def enter(self, topic: str, members: Mapping[str, str]) -> None:
-        """Record that connections are present, or renew the record."""
-        for call in commands.enter(self._names, topic, members):
-            await self._call(call)
+    async def enter(self, members: Mapping[str, Mapping[str, str]]) -> Set[str]:
+        """Record that connections are present, or renew the records."""
+        expired: set[str] = set()
+        for trip in commands.trips(commands.enter(self._names, members)):
+            answers = await self._call_all([call for _, call in trip])
+            expired.update(topic for (topic, _), count in zip(trip, answers, strict=True) if count)
+        return expired
 
-    async def exit(self, topic: str, member: str) -> None:
-        """Record that a connection has left."""
-        await self._call(commands.exit(self._names, topic, member))
+    async def exit(self, members: Mapping[str, Collection[str]]) -> None:
+        """Record that connections have left."""
+        for trip in commands.trips(commands.exit(self._names, members)):
+            await self._call_all([call for _, call in trip])
 
     async def present(self, topic: str) -> Mapping[str, str]:
         """Return connection id -> identity for all that are present, in every process."""

@@ -3,8 +3,8 @@
 Any link to Redis can therefore use them, awaited or blocking.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from ...wire import Id
 from ..messages import Keep, Kind, Message
@@ -17,9 +17,14 @@ from .script import Script, ScriptCall
 PRESENT_MS = 60_000
 #: Most presence entries of one call.
 MEMBERS = 500
+#: Most arguments in one round trip, to which each call adds ten for its own work. That is some
+#: milliseconds, for Redis runs all calls of a trip before it turns to other clients.
+MOST_OF_TRIP, CALL = 1_500, 10
 #: Asks which server this is and whether it may evict keys; :func:`read_info` parses the answer.
 INFO = ("INFO",)
 
+Item = TypeVar("Item")
+TopicCall = tuple[str, ScriptCall]  #: a topic, and a call about it
 
 _PUBLISH, _CHANGE, _RESUME = (Script("prelude", name) for name in ("publish", "change", "resume"))
 _ENTER, _PRESENT, _KEEP = (Script(name) for name in ("enter", "present", "keep"))
@@ -223,24 +228,53 @@ def read_text(answer: bytes | None) -> str | None:
 # -- presence --------------------------------------------------------------------------------------
 
 
-def enter(names: Names, topic: str, members: Mapping[str, str]) -> Iterator[ScriptCall]:
-    """Return the calls that record that connections are present, or renew the record.
+def enter(names: Names, members: Mapping[str, Mapping[str, str]]) -> list[TopicCall]:
+    """Return the calls that record that connections are present, or renew the records.
+
+    The answer of each is the number of entries of its topic that have expired.
 
     Args:
         names: Names of keys.
-        topic: The topic's name; "" for the list of processes.
-        members: Connection id -> its identity.
+        members: Topic -> connection id -> its identity; the topic "" is the list of processes.
     """
-    entries = list(members.items())
-    for first in range(0, len(entries), MEMBERS):
-        part = entries[first : first + MEMBERS]
-        pairs = [text for pair in part for text in pair]
-        yield ScriptCall(_ENTER, _presence(names, topic), [PRESENT_MS, len(part), *pairs])
+    calls = []
+    for topic, entering in members.items():
+        for some in _parts(list(entering.items())):
+            texts = [text for pair in some for text in pair]
+            calls.append((topic, _enter(names, topic, len(some), *texts)))
+    return calls
 
 
-def exit(names: Names, topic: str, member: str) -> ScriptCall:
-    """Return the call that records that a connection has left a topic."""
-    return ScriptCall(_ENTER, _presence(names, topic), [PRESENT_MS, 0, member])
+def exit(names: Names, members: Mapping[str, Collection[str]]) -> list[TopicCall]:
+    """Return the calls that record that connections have left topics."""
+    return [
+        (topic, _enter(names, topic, 0, *some))
+        for topic, leaving in members.items()
+        for some in _parts(list(leaving))
+    ]
+
+
+def _enter(names: Names, topic: str, entering: int, *texts: str) -> ScriptCall:
+    return ScriptCall(_ENTER, _presence(names, topic), [PRESENT_MS, entering, *texts])
+
+
+def _parts(items: list[Item]) -> list[list[Item]]:
+    return [items[begin : begin + MEMBERS] for begin in range(0, len(items), MEMBERS)]
+
+
+def trips(calls: Iterable[TopicCall]) -> Iterator[list[TopicCall]]:
+    """Yield the calls of one round trip after the other, each of a bounded size."""
+    trip: list[TopicCall] = []
+    size = 0
+    for topic, call in calls:
+        more = len(call.arguments) + CALL
+        if trip and size + more > MOST_OF_TRIP:
+            yield trip
+            trip, size = [], 0
+        trip.append((topic, call))
+        size += more
+    if trip:
+        yield trip
 
 
 def present(names: Names, topic: str, cursor: str = "0") -> ScriptCall:

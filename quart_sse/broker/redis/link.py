@@ -5,7 +5,7 @@ answer was lost.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import cache
 from typing import Any, Protocol
@@ -42,6 +42,9 @@ class AnyLink(Protocol):
 
     async def call(self, call: ScriptCall) -> Any:
         """Run a script once."""
+
+    async def call_all(self, calls: Sequence[ScriptCall]) -> list[Any]:
+        """Run a script several times, in one round trip."""
 
     async def ask(self, *command: str) -> Any:
         """Run a command that does no harm if the caller repeats it."""
@@ -180,7 +183,23 @@ class Link:
             BrokerUnavailable: If the script did not run, or if it may have run and its answer was
                 lost (``maybe_published`` is true).
         """
-        return await self._once(*call.command, load=call.load)
+        (answer,) = await self._once(call.command, load=call.load)
+        return answer
+
+    async def call_all(self, calls: Sequence[ScriptCall]) -> list[Any]:
+        """Run a script several times, in one round trip.
+
+        Args:
+            calls: Calls of one script, at least one, that do no harm if they are repeated.
+
+        Returns:
+            The answers, in their order.
+
+        Raises:
+            BrokerUnavailable: If any of them did not run, or may have run and its answer was lost
+                (``maybe_published`` is true).
+        """
+        return await self._once(*(call.command for call in calls), load=calls[0].load)
 
     async def ask(self, *command: str) -> Any:
         """Run a command that does no harm if the caller repeats it.
@@ -194,14 +213,17 @@ class Link:
         Raises:
             BrokerUnavailable: If the answer did not arrive.
         """
-        return await self._once(*command)
+        (answer,) = await self._once(command)
+        return answer
 
-    async def _once(self, *command: Any, load: tuple[str, ...] = ()) -> Any:
+    async def _once(self, *commands: tuple[Any, ...], load: tuple[str, ...] = ()) -> list[Any]:
         lane = self._lane()
         async with lane.turns.turn():
-            return await self._take_turn(lane, command, load)
+            return await self._take_turn(lane, commands, load)
 
-    async def _take_turn(self, lane: _Lane, command: tuple[Any, ...], load: tuple[str, ...]) -> Any:
+    async def _take_turn(
+        self, lane: _Lane, commands: tuple[tuple[Any, ...], ...], load: tuple[str, ...]
+    ) -> list[Any]:
         is_sent = False
         connection: AbstractConnection | None = None
         try:
@@ -210,14 +232,14 @@ class Link:
                     connection = await lane.pool.get_connection()  # type: ignore[no-untyped-call]
                 is_sent = True
                 try:
-                    answer = await _exchange(connection, command)
+                    answers = await _exchange(connection, *commands)
                 except NoScriptError:
                     is_sent = False
                     await _exchange(connection, load)
                     is_sent = True
-                    answer = await _exchange(connection, command)
+                    answers = await _exchange(connection, *commands)
             lane.turns.answered()
-            return answer
+            return answers
         except (ResponseError, BusyLoadingError) as error:
             # Refused: the server is loading its data, a replica, or out of memory.
             if isinstance(error, ReadOnlyError) and connection is not None:
@@ -302,8 +324,25 @@ class Link:
         self._lanes = {}
 
 
-async def _exchange(connection: AbstractConnection, command: tuple[Any, ...]) -> Any:
+async def _exchange(connection: AbstractConnection, *commands: tuple[Any, ...]) -> list[Any]:
+    """Send commands at once, and return their answers.
+
+    Raises:
+        RedisError: The first refusal among the answers, of which all have been read then.
+    """
     with calling_redis():
-        await connection.send_command(*command)
+        if len(commands) == 1:
+            await connection.send_command(*commands[0])
+        else:
+            await connection.send_packed_command(connection.pack_commands(commands))
+    answers: list[Any] = []
+    refused: RedisError | None = None
     with calling_redis():
-        return await connection.read_response()
+        for _ in commands:
+            try:
+                answers.append(await connection.read_response())
+            except (ResponseError, BusyLoadingError) as error:
+                refused = refused or error
+    if refused is not None:
+        raise refused
+    return answers

@@ -7,9 +7,10 @@ from collections.abc import Iterable
 
 from redis.exceptions import RedisError
 
+from ...background import Background
 from ...error_log import ErrorLog
 from ...errors import BrokerUnavailable
-from ...serving_loop import cancel_left, forget
+from ...serving_loop import forget
 from ..base import Receiver, State
 from . import commands
 from .commands import Names
@@ -62,7 +63,7 @@ class Listener:
         self._wanted: set[str] = set()  #: topics to subscribe to, also while Redis is away
         self._changed = asyncio.Event()  #: set and replaced when the state or confirmations change
         self._subscription: Subscription | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._task = Background("subscription", self._supervise, errors)
         self._heard = 0.0  #: when something last arrived, by the loop's clock
 
     # -- life --------------------------------------------------------------------------------------
@@ -75,7 +76,7 @@ class Listener:
         """
         self._receiver = receiver
         self.state = State.STARTING
-        self._task = asyncio.get_running_loop().create_task(self._supervise())
+        self._task.start()
         try:
             async with asyncio.timeout(START_TIMEOUT):
                 while self.state is State.STARTING:
@@ -86,19 +87,15 @@ class Listener:
 
     async def stop(self) -> None:
         """End the subscription and do not reconnect."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        await self._task.stop()
         self._wanted.clear()
         self._set_state(State.STOPPED)
 
     def abandon(self) -> None:
         """Forget the subscription of a loop that has ended, or of a parent process."""
-        task, subscription = self._task, self._subscription
-        forget(task, subscription)
-        self._task = self._subscription = None
-        cancel_left(task)
+        forget(self._subscription)
+        self._subscription = None
+        self._task.abandon()
         self._changed = asyncio.Event()
         self._wanted.clear()
         self.state = State.STOPPED

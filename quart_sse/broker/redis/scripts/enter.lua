@@ -2,6 +2,7 @@
 -- KEYS: expiries (sorted set), members (hash)
 -- ARGV: lifetime of an entry (ms), how many enter, then of each the member and who it is,
 --       then the members that leave
+-- Returns: how many entries had expired
 local time = redis.call("TIME")
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local lifetime, entering = tonumber(ARGV[1]), tonumber(ARGV[2])
@@ -26,3 +27,4 @@ if #expired > 0 then
 end
 redis.call("PEXPIRE", KEYS[1], lifetime)
 redis.call("PEXPIRE", KEYS[2], lifetime)
+return #expired
