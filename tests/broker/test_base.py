@@ -194,6 +194,32 @@ async def test_messages_are_delivered_as_published_and_in_order(rig: Rig) -> Non
     ]
 
 
+async def test_several_messages_are_published_in_their_order(rig: Rig) -> None:
+    """Of all kinds and topics, and more than one round trip has room for."""
+    await rig.broker.subscribe([TOPIC, OTHER])
+    messages = [
+        (event(str(number), TOPIC if number % 3 else OTHER), KEEP)
+        if number % 2
+        else (Message(Kind.REFRESH, ZERO, TOPIC, f"f{number}"), KEEP)
+        for number in range(250)
+    ]
+    before = await rig.position()
+
+    await rig.broker.publish_all(messages)
+    await rig.broker.publish_all([])
+    heard = await rig.ear.hears(250)
+    replay = await rig.broker.resume({TOPIC: Start(before, frozenset(), KEEP)})
+
+    assert [(each.topic, each.name, each.data or None) for each in heard] == [
+        (message.topic, message.name, message.data) for message, _ in messages
+    ]
+    ids = [each.id for each in heard]
+    assert ids == sorted(set(ids))
+    assert before.events < ids[0]
+    assert ids[-1] < replay.position.events
+    assert len(replay.changes) == 125
+
+
 async def test_control_messages_and_probes_reach_a_process_without_topics(rig: Rig) -> None:
     """What concerns every process needs no subscription; a probe brings nothing but its id."""
     before = await rig.position()

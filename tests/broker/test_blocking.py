@@ -168,6 +168,26 @@ async def test_conversation_ends_with_its_answer_or_its_time(redis: RedisServer)
         run(away.converse(question, take, 1.0))
 
 
+async def test_several_messages_are_published_in_their_order(redis: RedisServer) -> None:
+    """A refusal after the first says that those before it were published."""
+    broker = blocking_broker(redis.url)
+    await apart(broker.publish_all([(event(str(number)), KEEP) for number in range(3)]))
+    assert [each.data for each in await apart(broker.kept("t", 5))] == ["0", "1", "2"]
+
+    await redis.ask("SET", "{sse:1}:events:other", "no history")
+    messages = [(event("3"), KEEP), (event("4", "other"), KEEP)]
+    await redis.ask("ACL", "SETUSER", "default", "-del")
+    with pytest.raises(BrokerUnavailable) as raised:
+        await apart(broker.publish_all(messages))
+    await redis.ask("ACL", "SETUSER", "default", "+del")
+    assert raised.value.maybe_published is True
+    assert [each.data for each in await apart(broker.kept("t", 5))][-1] == "3"
+    with pytest.raises(BrokerUnavailable) as raised:
+        await apart(blocking_broker("unix:///nowhere").publish_all(messages))
+    assert raised.value.maybe_published is False
+    run(broker.stop())
+
+
 async def test_subscription_is_refused(redis: RedisServer) -> None:
     """A program that blocks receives nothing."""
     with pytest.raises(RuntimeError, match="no subscription"):

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from quart_sse.broker import Keep, State
+from quart_sse.broker import Keep, Kind, Message, State
 from quart_sse.broker.redis import RedisBroker
 from quart_sse.broker.redis.link import Link
 from quart_sse.errors import BrokerUnavailable
+from quart_sse.wire import ZERO
 from tests.support.network import Balancer
 from tests.support.processes import Inbox, event, until_redis
 from tests.support.redis_server import RedisServer, running_redis
@@ -54,6 +55,41 @@ async def test_options_of_the_url_that_would_break_reading_do_not(
     await broker.publish(event("x"), KEEP)
     await until(lambda: inbox.data == ["x"])
     await broker.stop()
+
+
+async def test_messages_of_a_batch_are_sent_at_once_although_a_script_is_missing(
+    redis: RedisServer,
+) -> None:
+    """Each once, in their order: a server that has restarted knows no script."""
+    broker, inbox = RedisBroker(redis.url), Inbox()
+    await broker.start(inbox)
+    await broker.subscribe(["t"])
+    await broker.publish(event("first"), KEEP)  # loads one of the two scripts
+    for _ in range(2):
+        before = await reads(redis)
+        await broker.publish_all(
+            [
+                each
+                for number in range(20)
+                for each in (
+                    (Message(Kind.REFRESH, ZERO, "t", f"f{number}"), KEEP),
+                    (event(str(number)), KEEP),
+                )
+            ]
+        )
+        # One for the call, two for this test, and some for probes.
+        assert await reads(redis) - before < 12
+        await redis.ask("SCRIPT", "FLUSH")
+    await until(lambda: len(inbox.data) >= 81)
+    await broker.stop()
+
+    said = [text for text in inbox.data if text]
+    assert said == ["first", *map(str, range(20)), *map(str, range(20))]
+
+
+async def reads(redis: RedisServer) -> int:
+    """Return how often the server has read from a socket."""
+    return int((await redis.ask("INFO", "stats"))["total_reads_processed"])
 
 
 TASKS = """

@@ -70,6 +70,18 @@ class BlockingLink:
         """Run a script several times; see :meth:`Link.call_all`."""
         return [self._once(call.command, call.load) for call in calls]
 
+    async def call_in_order(self, calls: Sequence[ScriptCall]) -> list[Any]:
+        """Run scripts one after the other, each once; see :meth:`Link.call_in_order`."""
+        answers: list[Any] = []
+        for call in calls:
+            try:
+                answers.append(self._once(call.command, call.load))
+            except BrokerUnavailable as error:
+                if answers and not error.maybe_published:
+                    raise BrokerUnavailable(str(error), maybe_published=True) from error
+                raise
+        return answers
+
     async def ask(self, *command: str) -> Any:
         """Run a command that does no harm if the caller repeats it; see :meth:`Link.ask`."""
         return self._once(command, ())

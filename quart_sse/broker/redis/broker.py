@@ -5,7 +5,7 @@ it reconnects, and the hub catches up from what it has seen before new messages 
 History is read only when clients resume.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence, Set
 from contextlib import suppress
 from typing import Any
 
@@ -26,6 +26,9 @@ from .order import Order
 from .payload import Reader
 from .resuming import Resuming
 from .script import ScriptCall
+
+#: Most messages that are published in one round trip: some milliseconds of Redis' time.
+MOST_AT_ONCE = 100
 
 
 class RedisBroker(Broker):
@@ -104,9 +107,13 @@ class RedisBroker(Broker):
         return answer
 
     async def _call_all(self, calls: Sequence[ScriptCall]) -> list[Any]:
-        """Run a script, and reconnect the subscription if the server has become a replica."""
+        """Run a script several times."""
+        return await self._answered(self._link.call_all(calls))
+
+    async def _answered(self, answers: Awaitable[list[Any]]) -> list[Any]:
+        """Wait for answers, and reconnect the subscription if the server has become a replica."""
         try:
-            return await self._link.call_all(calls)
+            return await answers
         except BrokerUnavailable as error:
             # A replica still passes on messages, those of its master, and the next call reaches the
             # master. So this is the only sign that the server was demoted, and that its successor
@@ -123,6 +130,20 @@ class RedisBroker(Broker):
         epoch, id = commands.read_published(await self._call(call))
         self._order.learn(epoch, id)
         return id
+
+    async def publish_all(self, messages: Iterable[tuple[Message, Keep]]) -> None:
+        """Publish several messages in one round trip, or a few if they are many."""
+        request = self._order.request()
+        calls = [commands.publish(self._names, request, *each) for each in messages]
+        for at in range(0, len(calls), MOST_AT_ONCE):
+            answers = self._link.call_in_order(calls[at : at + MOST_AT_ONCE])
+            try:
+                read = [commands.read_published(answer) for answer in await self._answered(answers)]
+            except BrokerUnavailable as error:
+                if at and not error.maybe_published:
+                    raise BrokerUnavailable(str(error), maybe_published=True) from error
+                raise
+            self._order.learn(*read[-1])
 
     async def probe(self) -> None:
         """Publish a probe, and reconnect the subscription if earlier ones did not arrive."""

@@ -44,7 +44,10 @@ class AnyLink(Protocol):
         """Run a script once."""
 
     async def call_all(self, calls: Sequence[ScriptCall]) -> list[Any]:
-        """Run a script several times, in one round trip."""
+        """Run a script several times."""
+
+    async def call_in_order(self, calls: Sequence[ScriptCall]) -> list[Any]:
+        """Run scripts one after the other, each once."""
 
     async def ask(self, *command: str) -> Any:
         """Run a command that does no harm if the caller repeats it."""
@@ -94,9 +97,14 @@ def _names() -> dict[str, Any]:
     return {"driver_info": DriverInfo()}
 
 
-def refused(error: Exception) -> BrokerUnavailable:
-    """Return what a caller gets if Redis has refused a call."""
-    return BrokerUnavailable(f"Redis refused: {error}.")
+def refused(error: Exception, *, maybe_published: bool = False) -> BrokerUnavailable:
+    """Return what a caller gets if Redis has refused a call.
+
+    Args:
+        error: The refusal.
+        maybe_published: Whether it has done others that were sent with that call.
+    """
+    return BrokerUnavailable(f"Redis refused: {error}.", maybe_published=maybe_published)
 
 
 def unanswered(error: Exception, timeout: float, *, is_sent: bool) -> BrokerUnavailable:
@@ -201,6 +209,24 @@ class Link:
         """
         return await self._once(*(call.command for call in calls), load=calls[0].load)
 
+    async def call_in_order(self, calls: Sequence[ScriptCall]) -> list[Any]:
+        """Run scripts one after the other, each once, in one round trip.
+
+        Args:
+            calls: Calls of any scripts, at least one.
+
+        Returns:
+            The answers, in their order.
+
+        Raises:
+            BrokerUnavailable: If any of them did not run, or may have run and its answer was lost;
+                others may have run (``maybe_published`` is true).
+        """
+        # Loaded at once: a script that turned out to be missing would come behind the others.
+        loads = dict.fromkeys(call.load for call in calls)
+        answers = await self._once(*loads, *(call.command for call in calls))
+        return answers[len(loads) :]
+
     async def ask(self, *command: str) -> Any:
         """Run a command that does no harm if the caller repeats it.
 
@@ -234,6 +260,8 @@ class Link:
                 try:
                     answers = await _exchange(connection, *commands)
                 except NoScriptError:
+                    if not load:
+                        raise
                     is_sent = False
                     await _exchange(connection, load)
                     is_sent = True
@@ -246,7 +274,7 @@ class Link:
                 # The server is a replica now; the address may lead to another one.
                 await connection.disconnect(nowait=True)
                 await self.release()
-            raise refused(error) from error
+            raise refused(error, maybe_published=len(commands) > 1) from error
         except (RedisError, OSError, TimeoutError) as error:
             # A late answer must not be read as that of the next call.
             if connection is not None:
