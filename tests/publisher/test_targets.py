@@ -2,7 +2,7 @@
 
 import pytest
 
-from quart_sse import AsyncPublisher, ChannelRecord, ParameterError
+from quart_sse import AsyncPublisher, ChannelRecord, EventError, ParameterError
 from quart_sse.broker import Kind
 from quart_sse.broker.memory import MemoryBroker
 from tests.support.processes import Inbox
@@ -75,3 +75,16 @@ async def test_identity_is_a_text(publisher: AsyncPublisher, identity: object) -
     """A number would be the identity of nobody."""
     with pytest.raises(ParameterError, match="identity is"):
         publisher.user(identity)  # type: ignore[arg-type]
+
+
+async def test_event_that_the_channel_does_not_declare_is_refused(inbox: Inbox) -> None:
+    """A channel without a list of its events may have any."""
+    broker = MemoryBroker()
+    await broker.start(inbox)
+    publisher = AsyncPublisher(broker, channels=[ChannelRecord("a", "/a", events=["said"])])
+    await publisher.topic("a").publish("said")
+    for target in (publisher.topic("a"), publisher.channel("a").everyone):
+        with pytest.raises(EventError, match="Did you mean 'said'"):
+            await target.publish("sayd")
+
+    assert [message.name for message in inbox.messages] == ["said"]
