@@ -4,7 +4,6 @@ The methods are coroutines that never wait for an event loop, so that everything
 written once. One step takes such a coroutine to its end.
 """
 
-import os
 import threading
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -32,7 +31,6 @@ class _Lane:
     """The connections of one process, which a fork leaves to the parent."""
 
     def __init__(self) -> None:
-        self.pid = os.getpid()
         self.idle: list[Connection] = []  # its methods are atomic
         self.free = threading.BoundedSemaphore(MAX_CALLS)
 
@@ -40,8 +38,8 @@ class _Lane:
 class BlockingLink:
     """Runs commands and scripts on one Redis server, and blocks meanwhile.
 
-    It may be used by any number of threads, and goes on in a forked process with connections of its
-    own.
+    It may be used by any number of threads. A forked process abandons it first, and goes on with
+    connections of its own.
 
     Args:
         url: ``redis://``, ``rediss://`` or ``unix://``.
@@ -87,7 +85,7 @@ class BlockingLink:
         return self._once(command, ())
 
     def _once(self, command: tuple[Any, ...], load: tuple[str, ...]) -> Any:
-        lane = self._own_lane()
+        lane = self._lane
         if not lane.free.acquire(timeout=self._timeout):
             raise BrokerUnavailable(
                 f"{MAX_CALLS} calls of this process to Redis are under way, and none has ended "
@@ -127,11 +125,6 @@ class BlockingLink:
                 lane.idle.append(connection)
             elif connection is not None:
                 _end(connection)
-
-    def _own_lane(self) -> _Lane:
-        if self._lane.pid != os.getpid():
-            self.abandon()
-        return self._lane
 
     def _take(self, lane: _Lane) -> Connection:
         """Return a connection that is open and has nothing to be read."""
@@ -179,11 +172,11 @@ class BlockingLink:
 
     async def release(self) -> None:
         """Close the idle connections."""
-        self._drop(self._own_lane())
+        self._drop(self._lane)
 
     async def close(self) -> None:
         """Close the idle connections; those of calls under way are closed by these."""
-        lane, self._lane = self._own_lane(), _Lane()
+        lane, self._lane = self._lane, _Lane()
         self._drop(lane)
 
     def _drop(self, lane: _Lane) -> None:
