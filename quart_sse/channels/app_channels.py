@@ -59,18 +59,20 @@ class AppChannels:
         wing, _, name = endpoint.removesuffix(".stream").partition(".")
         return self.get(name) if wing == "sse" and endpoint.endswith(".stream") else None
 
+    def record(self) -> Declared:
+        """Return what the app declares, as publishers work by it."""
+        config, url_map = self._config, self._host.url_map
+        return Declared(
+            {name: self.known(name).record(config, url_map) for name in self.declared},
+            prefix=config.url_prefix,
+            root=urlsplit(config.base_url or "").path,
+            keep=Keep(config.history, config.history_ttl),
+            max_bytes=config.pending_bytes,
+        )
+
     def write(self) -> str:
         """Return what the app declares as text, for publishers in other processes."""
-        config, url_map = self._config, self._host.url_map
-        return write(
-            Declared(
-                {name: self.known(name).record(config, url_map) for name in self.declared},
-                prefix=config.url_prefix,
-                root=urlsplit(config.base_url or "").path,
-                keep=Keep(config.history, config.history_ttl),
-                max_bytes=config.pending_bytes,
-            )
-        )
+        return write(self.record())
 
     @property
     def have_headers(self) -> bool:

@@ -114,6 +114,7 @@ class Declaration:
             history_ttl=keep.ttl,
             fragments=tuple(specs),
             personal=tuple(name for name, spec in specs.items() if spec.personal),
+            public=self.public,
             converters=own_converters(url_map, self.rule),
         )
 

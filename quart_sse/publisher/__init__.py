@@ -8,6 +8,7 @@ from .blocking import Publisher, PublisherChannel, PublisherTarget, PublisherTop
 from .declared import ChannelRecord, Declared, write
 from .messages import MessagePublisher
 from .publisher import AsyncPublisher
+from .shell import Place, ShellPublisher
 from .targets import AsyncPublisherChannel, AsyncPublisherTarget, AsyncPublisherTopic
 
 __all__ = [
@@ -18,10 +19,12 @@ __all__ = [
     "ChannelRecord",
     "Declared",
     "MessagePublisher",
+    "Place",
     "Publisher",
     "PublisherChannel",
     "PublisherTarget",
     "PublisherTopic",
+    "ShellPublisher",
     "is_done",
     "write",
 ]

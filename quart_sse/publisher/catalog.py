@@ -87,14 +87,22 @@ class Catalog:
         broker: The app's broker.
         given: Channels that count instead of those that are read.
         where: How the error names the broker.
+        whole: All that the app declares, if that is known, so that nothing is read.
     """
 
-    def __init__(self, broker: Broker, given: Iterable[Recorded], where: str) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        given: Iterable[Recorded],
+        where: str,
+        whole: Declared | None = None,
+    ) -> None:
         self._broker = broker
         self._given = {each.record().name: each.record() for each in given}
         self._where = where
         self._texts: list[str] | None = None
-        self._declared = Declared(self._given)
+        self._whole = whole
+        self._declared = Declared(self._given) if whole is None else whole
         self._known: dict[str, Known] | None = None
         self._read_at = float("-inf")
 
@@ -105,6 +113,8 @@ class Catalog:
             SetupError: If no process has declared anything, and no channels were given.
             BrokerUnavailable: If the broker does not answer.
         """
+        if self._whole is not None:
+            return self._whole
         if time.monotonic() - self._read_at > most:
             texts = await self._read()
             self._read_at = time.monotonic()

@@ -30,6 +30,8 @@ class ChannelRecord:
         fragments: Names of its fragments.
         personal: Names of those fragments that are personal.
         events: Names of the events that it may have; None for any.
+        public: Whether every client may listen; None if that is not known. Publishers work without
+            it.
         converters: Name -> class of each converter of the app's own in the rule; None stands for a
             class that this process does not have.
 
@@ -44,6 +46,7 @@ class ChannelRecord:
     fragments: Iterable[str] = ()
     personal: Iterable[str] = ()
     events: Iterable[str] | None = None
+    public: bool | None = None
     converters: "Mapping[str, type[BaseConverter] | None]" = field(default_factory=dict)
 
     def record(self) -> "ChannelRecord":
@@ -93,6 +96,7 @@ def write(declared: Declared) -> str:
             "fragments": sorted(each.fragments),
             "personal": sorted(each.personal),
             "events": None if each.events is None else sorted(each.events),
+            "public": each.public,
             "converters": sorted(each.converters),
         }
         for each in declared.channels.values()
@@ -137,6 +141,7 @@ def _read(told: Any) -> Declared:
             fragments=tuple(map(str, each["fragments"])),
             personal=tuple(map(str, each["personal"])),
             events=None if each.get("events") is None else tuple(map(str, each["events"])),
+            public=each.get("public"),
             converters=dict.fromkeys(each["converters"]),
         )
         for each in told["channels"]

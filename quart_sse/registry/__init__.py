@@ -5,9 +5,10 @@ This package is private: it may change in any release.
 
 from .closing import Closing
 from .desk import Desk
+from .finding import ConnectionInfo, Counted, Found, conditions, count_by_channel, find
 from .handle import ConnectionHandle
 from .hooks import Hooks, StreamHooks
-from .processes import ConnectionInfo, Counted, Found, ProcessList
+from .processes import ProcessList
 from .registry import Registry
 from .remote import Remote
 from .sending import Sending
@@ -25,4 +26,7 @@ __all__ = [
     "Remote",
     "Sending",
     "StreamHooks",
+    "conditions",
+    "count_by_channel",
+    "find",
 ]

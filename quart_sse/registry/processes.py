@@ -1,99 +1,20 @@
 """The processes of an app, and the connections of all of them."""
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-from ..broker import Control, Filter, Process
+from ..broker import Control, Process
 from ..channels import Channel, Topic
 from ..config import Config
-from ..errors import FilterError
 from ..hub import Connection
 from ..serving_loop import ServingLoop
-from .desk import Desk, name_of
+from .desk import Desk
+from .finding import Counted, Found, conditions, count, find
 
 #: Size of one answer, in characters of JSON, of the MAX_CHARS that an answer may have.
 PAGE_CHARS = 48_000
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionInfo:
-    """What a process says of one of its connections; see :class:`ConnectionHandle`.
-
-    ``sse.send(info.id, ...)`` and ``sse.close(info.id)`` reach it.
-
-    Attributes:
-        id: The connection's id.
-        process: The process that has it.
-        topics: Names of the topics that it listens to.
-        identity: The user's identity, or None.
-        metadata: What ``@sse.metadata`` returned for it, or None.
-        connected_at: When it was opened, in UTC, by that process's clock.
-        last_event_id: The ``Last-Event-ID`` with which the client came, or None.
-        remote_address: The client's IP address, or None.
-        user_agent: The client's ``User-Agent``, or "".
-
-    Example:
-        ``[info.identity for info in await sse.processes.connections()]``
-    """
-
-    id: str
-    process: Process
-    topics: tuple[str, ...]
-    identity: str | None
-    metadata: Mapping[str, Any] | None
-    connected_at: datetime
-    last_event_id: str | None
-    remote_address: str | None
-    user_agent: str
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """The connections of all processes; returned by ``sse.processes.connections()``.
-
-    Attributes:
-        connections: What the processes have answered.
-        silent: Live processes of which an answer, or a part of it, is missing.
-
-    Example:
-        .. code-block:: python
-
-            for info in await sse.processes.connections(identity="mira"):
-                print(info.id)
-    """
-
-    connections: tuple[ConnectionInfo, ...]
-    silent: tuple[Process, ...]
-
-    def __iter__(self) -> Iterator[ConnectionInfo]:
-        """Iterate over the connections."""
-        return iter(self.connections)
-
-    def __len__(self) -> int:
-        """Return the number of connections."""
-        return len(self.connections)
-
-
-@dataclass(frozen=True, slots=True)
-class Counted:
-    """The number of connections of all processes; returned by ``sse.processes.count()``.
-
-    Attributes:
-        total: Number of connections of the processes that have answered.
-        by_process: Process -> number of its connections.
-        silent: Live processes that have not answered.
-
-    Example:
-        ``(await sse.processes.count(channel="comments")).total``
-    """
-
-    total: int
-    by_process: Mapping[Process, int]
-    silent: tuple[Process, ...]
 
 
 class ProcessList:
@@ -117,6 +38,7 @@ class ProcessList:
         self._deadline = config.broker_timeout
         control.reply("connections", self._answer_connections)
         control.reply("count", self._answer_count)
+        control.reply("channels", self._answer_channels)
 
     async def __aiter__(self) -> AsyncIterator[Process]:
         """Iterate over the live processes, ordered by host and process id."""
@@ -148,8 +70,8 @@ class ProcessList:
         Example:
             ``found = await sse.processes.connections(where={"role": "moderator"})``
         """
-        told = _told(topic, channel, identity, where)
-        return await self._serving.run(self._find, told)
+        told = conditions(topic, channel, identity, where)
+        return await self._serving.run(find, self._control.ask, self._live, told, self._deadline)
 
     async def count(
         self,
@@ -166,49 +88,10 @@ class ProcessList:
         Example:
             ``(await sse.processes.count(topic=comments.topic(discussion_id=7))).total``
         """
-        told = _told(topic, channel, identity, where)
-        return await self._serving.run(self._count, told)
+        told = conditions(topic, channel, identity, where)
+        return await self._serving.run(count, self._control.ask, self._live, told, self._deadline)
 
     # -- asking ------------------------------------------------------------------------------------
-
-    async def _count(self, told: Mapping[str, object]) -> Counted:
-        asked = await self._control.ask("count", told, deadline=self._deadline)
-        live = await self._live()
-        counts = {
-            live.get(id, Process(id)): answer
-            for id, answer in asked.answers.items()
-            if isinstance(answer, int)
-        }
-        unanswered = tuple(live.get(id, Process(id)) for id in sorted(asked.faults))
-        return Counted(sum(counts.values()), counts, (*asked.silent, *unanswered))
-
-    async def _find(self, told: Mapping[str, object]) -> Found:
-        """Ask all processes, and those with more connections than an answer holds once more."""
-        ends_at = asyncio.get_running_loop().time() + self._deadline
-        asked = await self._control.ask("connections", told, deadline=self._deadline)
-        live = await self._live()
-        silent = {process.id: process for process in asked.silent}
-        silent |= {id: live.get(id, Process(id)) for id in asked.faults}
-        pages = {id: [answer] for id, answer in asked.answers.items()}
-
-        async def ask_more(id: str) -> None:
-            while pages[id][-1]["more"]:
-                left = ends_at - asyncio.get_running_loop().time()
-                data = {**told, "after": pages[id][-1]["connections"][-1]["id"]}
-                more = await self._control.ask("connections", data, deadline=max(left, 0), to=id)
-                if id not in more.answers:
-                    silent[id] = live.get(id, Process(id))
-                    return
-                pages[id].append(more.answers[id])
-
-        await asyncio.gather(*map(ask_more, pages))
-        rows = [
-            _read(row, live.get(id, Process(id)))
-            for id, answers in pages.items()
-            for answer in answers
-            for row in answer["connections"]
-        ]
-        return Found(tuple(rows), tuple(silent.values()))
 
     async def _live(self) -> dict[str, Process]:
         processes = [*await self._control.processes.live(), self._control.processes.own]
@@ -223,6 +106,14 @@ class ProcessList:
 
     def _answer_count(self, told: Any) -> int:
         return len(self._select(told))
+
+    def _answer_channels(self, told: Any) -> Mapping[str, int]:
+        """Count the connections of each channel, for the command line."""
+        return Counter(
+            channel
+            for connection in self._select({})
+            for channel in {topic.partition("?")[0] for topic in connection.subscription}
+        )
 
     def _answer_connections(self, told: Any) -> Mapping[str, object]:
         after = told.get("after") or ""
@@ -240,29 +131,6 @@ class ProcessList:
         return {"connections": rows, "more": False}
 
 
-def _told(
-    topic: Topic | str | None,
-    channel: Channel | str | None,
-    identity: str | None,
-    where: object,
-) -> dict[str, object]:
-    """Return the conditions of a question, for JSON."""
-    if where is not None and not isinstance(where, Mapping):
-        raise FilterError(
-            "where= is no mapping, and no other process can call a function. Pass what the "
-            'metadata must equal, such as {"role": "admin"}.'
-        )
-    if where is not None:
-        Filter(where)
-    conditions = {
-        "topic": name_of(topic, Topic),
-        "channel": name_of(channel, Channel),
-        "identity": name_of(identity, str),
-        "where": where,
-    }
-    return {name: value for name, value in conditions.items() if value is not None}
-
-
 def _written(connection: Connection) -> dict[str, object]:
     return {
         "id": connection.id,
@@ -274,18 +142,3 @@ def _written(connection: Connection) -> dict[str, object]:
         "remote_address": connection.remote_address,
         "user_agent": connection.user_agent,
     }
-
-
-def _read(row: Mapping[str, Any], process: Process) -> ConnectionInfo:
-    """Read what a process says of a connection; another release may leave something out."""
-    return ConnectionInfo(
-        id=str(row["id"]),
-        process=process,
-        topics=tuple(row.get("topics", ())),
-        identity=row.get("identity"),
-        metadata=row.get("metadata"),
-        connected_at=datetime.fromtimestamp(row.get("connected_at", 0), UTC),
-        last_event_id=row.get("last_event_id"),
-        remote_address=row.get("remote_address"),
-        user_agent=row.get("user_agent", ""),
-    )

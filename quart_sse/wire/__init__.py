@@ -38,7 +38,7 @@ from .naming import (
 )
 from .partial import check_html, check_pushed, encode_fragment, encode_loader, encode_renewal
 from .position import LAST, MAX_AHEAD_MS, ZERO, Id, Position, encode_mask, new_epoch
-from .url_rule import UrlRule, make_map, own_converters
+from .url_rule import UrlRule, converters_of, make_map, own_converters
 
 __all__ = [
     "CONNECTION",
@@ -63,6 +63,7 @@ __all__ = [
     "check_html",
     "check_name",
     "check_pushed",
+    "converters_of",
     "declared_name",
     "encode_body",
     "encode_fragment",

@@ -196,3 +196,14 @@ def own_converters(url_map: "Map", rule: str) -> "dict[str, type[BaseConverter]]
     found = {name: url_map.converters[name] for name in converters_in(rule)}
     usual = Map.default_converters
     return {name: each for name, each in found.items() if usual.get(name) is not each}
+
+
+def converters_of(rule: str) -> "dict[str, tuple[str, tuple[Any, ...], dict[str, Any]]]":
+    """Return the converter of each parameter in a rule: its name, and its arguments.
+
+    Args:
+        rule: The channel's rule, which is valid.
+    """
+    from .declared_rule import parsed
+
+    return parsed(rule).converters

@@ -53,12 +53,14 @@ async def test_code_runs_and_requests_are_answered_as_the_page_says() -> None:
     assert (await QuartClient(app).post("/sse/~publish", json=told)).status_code == 403
 
 
-async def test_commands_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_commands_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each exits with 0, against an app that has the page's channels."""
     names = await run_document(DOCUMENT)
     commands = re.findall(r"^python -m quart_sse (.*)$", TEXT, re.MULTILINE)
     async with running_redis(tmp_path) as redis:
-        environ = {"QUART_SSE_BROKER_URL": redis.url}
+        monkeypatch.setenv("QUART_SSE_BROKER_URL", redis.url)
         app = names["Quart"](__name__)
         app.config |= {"QUART_SSE_BROKER_URL": redis.url, "QUART_SSE_REDIS_PREFIX": "sse"}
         sse = names["SSE"](app)
@@ -73,7 +75,7 @@ async def test_commands_work(tmp_path: Path, capsys: pytest.CaptureFixture[str])
             arguments = shlex.split(command.replace("$connection", "x"))
             if "--prefix" in arguments:
                 arguments[1:4] = [redis.url, "--prefix", "sse"]
-            assert await asyncio.to_thread(main, arguments, environ) == 0, capsys.readouterr().err
+            assert await asyncio.to_thread(main, arguments) == 0, capsys.readouterr().err
         await app.shutdown()
 
     assert len(commands) == 5

@@ -1,0 +1,128 @@
+"""Publish, refresh, close, send: events from a shell, and an exit code for a script."""
+
+import json
+
+import pytest
+
+from tests.support.redis_server import RedisServer
+from tests.support.shell import Shell, run
+from tests.support.sites import Site, heard
+
+
+async def test_event_is_published_and_its_id_printed(site: Site, redis: RedisServer) -> None:
+    """To any target; URL and prefix come from options or the environment."""
+    async with site.view(3, who="mira") as (stream, _):
+        code, id, complaints = await run(
+            "--url", redis.url, "publish", "rooms?room=3", "said", '{"a": 1}'
+        )
+        assert (code, complaints) == (0, "")
+        environ = {"QUART_SSE_BROKER_URL": redis.url}
+        for arguments in (
+            ["publish", "rooms?room=3", "said", "--text", "plain"],
+            ["publish", "user?identity=mira", "saved"],
+            ["publish", "everyone?channel=rooms", "closing", "--", "-7"],
+            ["publish", "everyone", "maintenance", "[]", "--exclude", "x"],
+            ["publish", "everyone", "hidden", "--where", '{"role": "admin"}'],
+            ["refresh", "rooms?room=3", "list"],
+        ):
+            code, _, complaints = await run(*arguments, environ=environ)
+            assert (code, complaints) == (0, "")
+        assert await heard(stream, 5) == [
+            ("rooms.said?room=3", '{"a": 1}'),
+            ("rooms.said?room=3", "plain"),
+            ("user.saved", "null"),
+            ("rooms.closing", "-7"),
+            ("everyone.maintenance", "[]"),
+        ]
+        assert (await run("close", "rooms?room=3", environ=environ)).code == 0
+        assert (await stream.next("sse-stop")).data
+    assert (await site.room(3).history())[0].id == id.strip()
+
+
+async def test_app_at_hand_gives_the_same(site: Site, shell: Shell, redis: RedisServer) -> None:
+    """By its own broker and channels; it publishes what its own JSON writes."""
+    beside = Site(redis.url)
+    async with site.view(3) as (stream, _):
+        for event, data in (("said", '{"a": 1}'), ("said", '"b"')):
+            told = await shell.beside(beside.app, "publish", "rooms?room=3", event, data)
+            assert (told.code, told.err) == (0, "")
+        assert await heard(stream, 2) == [
+            ("rooms.said?room=3", '{"a": 1}'),
+            ("rooms.said?room=3", "b"),
+        ]
+        told = await shell.beside(beside.app, "publish", "rooms?room=3", "said", "--json")
+        last = (await site.room(3).history())[-1]
+        assert json.loads(told.out) == {"id": last.id}
+        for command in ("refresh", "close"):
+            told = await shell.beside(beside.app, command, "rooms?room=3", "--json")
+            assert told == (0, "{}\n", "")
+        assert (await stream.next("sse-stop")).data
+
+
+@pytest.mark.parametrize("is_beside", [False, True])
+async def test_event_is_sent_to_one_connection(site: Site, shell: Shell, is_beside: bool) -> None:
+    """The exit code says whether it is open."""
+    app = Site(shell.url).app
+
+    async def call(*arguments: str) -> tuple[int | None, str, str]:
+        return await (shell.beside(app, *arguments) if is_beside else shell(*arguments))
+
+    async with site.view(3) as (stream, handle):
+        assert await call("send", handle.id, "hi", '{"n": 1}') == (0, "", "")
+        assert await call("send", handle.id, "hi", "--text", "{}", "--json") == (
+            0,
+            '{"is_open": true}\n',
+            "",
+        )
+        assert await heard(stream, 2) == [("connection.hi", '{"n": 1}'), ("connection.hi", "{}")]
+        id = handle.id
+    code, out, complaints = await call("send", id, "hi")
+    assert (code, out) == (6, "")
+    assert complaints.startswith(f"No connection {id!r} is open, so nothing was sent.")
+    assert (await call("send", id, "hi", "--json"))[:2] == (6, '{"is_open": false}\n')
+
+
+WRONG = [
+    (["publish", "roms?room=3", "said"], 1, "Did you mean 'rooms'?"),
+    (["publish", "rooms?room=x", "said"], 1, "no topic with room='x'"),
+    (["publish", "rooms", "said"], 1, "takes room, not none"),
+    (["publish", "news", "message"], 1, "reserved"),
+    (["publish", "news", "said", "{"], 1, "--text"),
+    (["publish", "news", "said", "--where", "x"], 1, "--where is no JSON"),
+    (["publish", "user?identity=", "said"], 1, "identity is ''"),
+    (["send", "x", "message"], 1, "reserved"),
+    (["refresh", "rooms?room=3", "lst"], 1, "no fragment 'lst'"),
+    (["refresh", "everyone"], 1, "is no topic"),
+    (["close", "user?identity=7"], 1, "is no topic"),
+    (["publish", "news", "said", "1", "--text", "x"], 2, "exclude each other"),
+    (["publish", "news"], 2, "Missing argument 'EVENT'"),
+    (["--prefix", "other", "publish", "news", "said"], 3, "No process of the app"),
+    (["--prefix", "a b", "publish", "news", "said"], 2, "QUART_SSE_REDIS_PREFIX"),
+    (["--url", "memory://", "publish", "news", "said"], 3, "QUART_SSE_BROKER_URL=redis://"),
+    (["--url", "unix:///nowhere", "publish", "news", "said"], 4, "Nothing was published"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "code", "text"), WRONG, ids=range(len(WRONG)))
+async def test_error_is_one_line_and_an_exit_code(
+    site: Site, shell: Shell, arguments: list[str], code: int, text: str
+) -> None:
+    """Without a traceback."""
+    told = await shell(*arguments)
+
+    assert told.code == code
+    assert text in told.err
+    assert told.err.count("\n") == 1
+    assert told.out == ""
+
+
+async def test_full_redis_has_published_nothing(
+    site: Site, redis: RedisServer, shell: Shell
+) -> None:
+    """A script may try again."""
+    await redis.ask("CONFIG", "SET", "maxmemory", "1")
+    told = await shell("--timeout", "1", "publish", "news", "said")
+    await redis.ask("CONFIG", "SET", "maxmemory", "0")
+
+    assert told.code == 4
+    assert "maxmemory" in told.err
