@@ -1,7 +1,7 @@
 """Follow one topic at the broker: what was kept of it since a position, then what comes."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 from ..broker import Broker, Budget, Kind, Message, Start
@@ -27,13 +27,14 @@ class Following:
     Args:
         broker: A broker that has not been started.
         place: What is followed.
-        since: Where it begins.
+        since: Returns where it begins, of where the broker stands.
     """
 
-    def __init__(self, broker: Broker, place: Place, since: Position) -> None:
+    def __init__(self, broker: Broker, place: Place, since: Callable[[Position], Position]) -> None:
         self._broker = broker
         self._place = place
-        self._seen = since  #: all up to here has been taken
+        self._since = since
+        self._seen: Position | None = None  #: all up to here has been taken
         self._last = ZERO  #: id of the newest message that was taken
         #: messages that wait for the replay of what was before them; None once it is there
         self._held: list[Message] | None = []
@@ -47,6 +48,8 @@ class Following:
         """
         await self._broker.start(self)
         await self._broker.subscribe([self._place.topic])
+        # Not earlier: a broker may begin another epoch when the first process starts it.
+        self._seen = self._since(await self._broker.position())
         await self.catch_up()
         held, self._held = self._held or [], None
         for message in held:
@@ -64,11 +67,14 @@ class Following:
             self._held.append(message)
             return
         self._take([message])
-        self._seen = self._seen._replace(events=max(message.id, self._seen.events))
+        if self._seen is not None:
+            self._seen = Position(self._seen.epoch, message.id, message.id)
 
     async def catch_up(self) -> str | None:
-        """Take what was missed, and return the broker's epoch."""
+        """Take what was missed, and return the broker's epoch; do nothing before the start."""
         place, seen = self._place, self._seen
+        if seen is None:
+            return None
         starts = {place.topic: Start(seen, place.fragments, place.keep)}
         most = max(place.keep.events, 1)
         replay = await self._broker.resume(starts, Budget(most + 1, 1 << 40))

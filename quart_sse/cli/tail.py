@@ -5,18 +5,23 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 
 import click
 
-from ..broker import Kind, Message
-from ..errors import ParameterError
+from ..broker import Broker, Kind, Message
+from ..config import Config
+from ..errors import BrokerUnavailable, ParameterError
 from ..wire import Id, Position
 from .door import Door
 from .following import Following, Loss
 from .group import note
 from .printing import clean, json_option, print_json
 
+#: Interval of probes, in seconds.
+_PROBE = Config().probe
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _COLOURS = {Kind.EVENT: "cyan", Kind.REFRESH: "green", Kind.PUSH: "yellow"}
 
@@ -33,8 +38,8 @@ _COLOURS = {Kind.EVENT: "cyan", Kind.REFRESH: "green", Kind.PUSH: "yellow"}
 def tail(door: Door, topic: str, since: str | None, as_json: bool) -> None:
     """Show what is published, as it comes.
 
-    This needs Redis. Ctrl-C ends it, with the exit code 130. Of fragments it shows that they have changed; of those
-    that --since brings, the last change of each.
+    This needs Redis. Ctrl-C ends it, with the exit code 130. Of fragments it shows that they have
+    changed, and with --since the last change of each.
     """
     asyncio.run(_tail(door, topic, since, as_json))
 
@@ -42,17 +47,31 @@ def tail(door: Door, topic: str, since: str | None, as_json: bool) -> None:
 async def _tail(door: Door, topic: str, since: str | None, as_json: bool) -> None:
     async with door.open() as publisher:
         place = await publisher.place(topic)
-        now = await publisher.broker.position()
-        following = Following(publisher.broker, place, _start(since, now))
+        following = Following(publisher.broker, place, partial(_start, since))
         await following.start()
-        while True:
-            message = await following.next()
-            if isinstance(message, Loss):
-                note("Some of what was published before this is no longer kept.")
-            elif as_json:
-                print_json(_json(message))
-            else:
-                click.echo(_line(message), color=False if os.environ.get("NO_COLOR") else None)
+        probes = asyncio.create_task(_probe(publisher.broker))
+        try:
+            while True:
+                _show(await following.next(), as_json)
+        finally:
+            probes.cancel()
+
+
+async def _probe(broker: Broker) -> None:
+    """Let the broker notice that its connection is dead, as processes of the app do."""
+    while True:
+        await asyncio.sleep(_PROBE)
+        with suppress(BrokerUnavailable):
+            await broker.probe()
+
+
+def _show(message: Message | Loss, as_json: bool) -> None:
+    if isinstance(message, Loss):
+        note("Some of what was published before this is no longer kept.")
+    elif as_json:
+        print_json(_json(message))
+    else:
+        click.echo(_line(message), color=False if os.environ.get("NO_COLOR") else None)
 
 
 def _start(since: str | None, now: Position) -> Position:

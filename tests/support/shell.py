@@ -69,16 +69,22 @@ async def run(*arguments: str, environ: dict[str, str] | None = None, quart: boo
 
 @asynccontextmanager
 async def running(
-    *arguments: str, environ: dict[str, str] | None = None, quart: bool = False
+    *arguments: str,
+    environ: dict[str, str] | None = None,
+    quart: bool = False,
+    stdout: int = asyncio.subprocess.PIPE,
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Let a command run until the block ends; the arguments are those of :func:`run`."""
+    """Let a command run until the block ends; the arguments are those of :func:`run`.
+
+    ``stdout`` is where it prints.
+    """
     module = ("-m", "quart") if quart else ("-W", "error", "-m", "quart_sse")
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, *module, *arguments),
         cwd=ROOT,
         env={"PYTHONPATH": str(ROOT), **(environ or {})},
         stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
+        stdout=stdout,
         stderr=asyncio.subprocess.PIPE,
     )
     try:

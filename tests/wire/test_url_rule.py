@@ -10,7 +10,7 @@ from quart import Quart
 from werkzeug.routing import BaseConverter
 
 from quart_sse import SSE, ParameterError
-from quart_sse.wire.url_rule import UrlRule, make_map, own_converters
+from quart_sse.wire.url_rule import UrlRule, converters_of, make_map, own_converters
 from tests.support.streams import open_stream
 
 UUID = uuid.UUID("0b8f6a3e-6a39-4b6b-9a68-4a6f3c1c1c55")
@@ -319,3 +319,13 @@ def test_rule_of_another_channel_hides_a_topic_as_in_the_app() -> None:
     assert UrlRule("any", "/<name>").select(url_map, {"name": "tea"})[0] == "any?name=tea"
     with pytest.raises(ParameterError, match="comes back"):
         UrlRule("any", "/<name>").select(url_map, {"name": "news"})
+
+
+def test_converters_of_a_rule_are_named_with_their_arguments() -> None:
+    """Those of the app, too, which are not known here."""
+    assert converters_of('/<a>/<int(min=1):b>/<any("x", y):c>/<slug:d>') == {
+        "a": ("default", (), {}),
+        "b": ("int", (), {"min": 1}),
+        "c": ("any", ("x", "y"), {}),
+        "d": ("slug", (), {}),
+    }
