@@ -180,7 +180,7 @@ def _finish(silent: Iterable[Process]) -> None:
     names = ", ".join(map(_name, silent))
     if names:
         note(
-            f"No answer in time from {names}, so what is there is missing here. Ask again; a "
-            "process that was killed is listed for a minute."
+            f"No answer from {names}, so what is there is missing here. Ask again; a process that "
+            "was killed is listed for a minute, and one of an older release counts no viewers."
         )
         end(INCOMPLETE)

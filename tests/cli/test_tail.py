@@ -1,18 +1,25 @@
 """The command that shows a topic: its lines, where it begins, and how it ends."""
 
 import asyncio
+import itertools
 import json
 import os
 import pty
 import signal
 from asyncio.subprocess import Process
+from importlib import import_module
 
 import pytest
 from markupsafe import Markup
 
+from quart_sse.broker import MemoryBroker
+from quart_sse.errors import BrokerUnavailable
 from tests.support.redis_server import RedisServer
 from tests.support.shell import Shell, running
 from tests.support.sites import Site
+
+#: The module; the command has its name.
+tail = import_module("quart_sse.cli.tail")
 
 
 async def lines(process: Process, count: int) -> list[str]:
@@ -110,6 +117,36 @@ async def test_terminal_has_colours(
     os.close(screen)
     assert b"said" in shown
     assert (b"\x1b[" in shown) is has_colours
+
+
+async def test_app_at_hand_is_followed_the_same(site: Site, redis: RedisServer) -> None:
+    """And ends the same."""
+    command = ("--app", "tests.apps.shell:app", "sse", "tail", "rooms?room=3", "--since", "5m")
+    await site.room(3).publish("said", 1)
+    environ = {"QUART_SSE_BROKER_URL": redis.url}
+    async with running(*command, environ=environ, quart=True) as process:
+        assert (await lines(process, 1))[0].endswith("  said  1")
+        assert await interrupt(process) == (130, "", "")
+
+
+async def test_probes_let_the_broker_notice_a_dead_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They go on while it is away."""
+    monkeypatch.setattr(tail, "_PROBE", 0)
+    probed = asyncio.Event()
+    calls = itertools.count()
+
+    class Probed(MemoryBroker):
+        async def probe(self) -> None:
+            if next(calls) < 3:
+                raise BrokerUnavailable("It is away.")
+            probed.set()
+
+    task = asyncio.create_task(tail._probe(Probed()))
+    async with asyncio.timeout(10):
+        await probed.wait()
+    task.cancel()
 
 
 WRONG = [

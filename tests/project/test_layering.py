@@ -56,6 +56,7 @@ HUB_FLOORS = [
 #: What faces offer to apps, their tests and authors of brokers, although no other wing uses it.
 OFFERED = {
     "broker": {"Answers", "Past", "Process", "Receiver", "State", "judge"},
+    "cli": {"sse"},
     "testing": {
         *("Captured", "CapturedEvent", "CapturedFragment", "LivePage", "LivePages"),
         *("ReceivedEvent", "capture", "live", "until_live"),

@@ -11,9 +11,9 @@ import pytest
 from quart.testing import QuartClient
 
 from quart_sse import Publisher
-from quart_sse.cli import main
 from tests.support.documents import ROOT, run_document
 from tests.support.redis_server import running_redis
+from tests.support.shell import Shell
 
 DOCUMENT = ROOT / "docs" / "publishing.md"
 TEXT = DOCUMENT.read_text("utf-8")
@@ -58,24 +58,35 @@ async def test_commands_work(
 ) -> None:
     """Each exits with 0, against an app that has the page's channels."""
     names = await run_document(DOCUMENT)
-    commands = re.findall(r"^python -m quart_sse (.*)$", TEXT, re.MULTILINE)
-    async with running_redis(tmp_path) as redis:
-        monkeypatch.setenv("QUART_SSE_BROKER_URL", redis.url)
+    by_url = re.findall(r"^python -m quart_sse (.*)$", TEXT, re.MULTILINE)
+    beside = re.findall(r"^quart --app shop sse (?!tail)(.*?)(?: >.*)?$", TEXT, re.MULTILINE)
+
+    def make(url: str) -> Any:
         app = names["Quart"](__name__)
-        app.config |= {"QUART_SSE_BROKER_URL": redis.url, "QUART_SSE_REDIS_PREFIX": "sse"}
+        app.config |= {"QUART_SSE_BROKER_URL": url, "QUART_SSE_REDIS_PREFIX": "sse"}
         sse = names["SSE"](app)
         sse.channel("news", "/news", public=True)
         sse.channel("jobs", "/jobs/<int:number>", public=True).fragment("progress")(lambda: "")
+        return app
+
+    async with running_redis(tmp_path) as redis:
+        monkeypatch.setenv("QUART_SSE_BROKER_URL", redis.url)
+        app = make(redis.url)
         await app.startup()
         await app.extensions["quart_sse"].control.processes.announce()
         with_publisher = Publisher(redis.url)
         await asyncio.to_thread(with_publisher.topic("jobs", number=7).publish, "done")
         with_publisher.close()
-        for command in commands:
+        shell = Shell(capsys, redis.url)
+        for command in by_url:
             arguments = shlex.split(command.replace("$connection", "x"))
             if "--prefix" in arguments:
                 arguments[1:4] = [redis.url, "--prefix", "sse"]
-            assert await asyncio.to_thread(main, arguments) == 0, capsys.readouterr().err
+            told = await shell(*arguments)
+            assert told.code == 0, told.err
+        for command in beside:
+            told = await shell.beside(make(redis.url), *shlex.split(command))
+            assert told.code == 0, told.err
         await app.shutdown()
 
-    assert len(commands) == 5
+    assert (len(by_url), len(beside)) == (5, 5)
