@@ -1,12 +1,12 @@
 """Follow a topic: from a position on, each message once and in order, also after a gap."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 import pytest
 
-from quart_sse.broker import Broker, Keep, Kind, Message
+from quart_sse.broker import Broker, Budget, Keep, Kind, Message, Replay, Start
 from quart_sse.broker.redis import RedisBroker
 from quart_sse.cli.following import Following, Loss
 from quart_sse.errors import BrokerUnavailable
@@ -90,6 +90,26 @@ async def test_loss_is_told_before_what_is_still_kept(redis: RedisServer, broker
         assert await take(follower, 5) == ["LOSS", "4", "5", "6", "7"]
 
 
+async def test_message_that_comes_twice_is_taken_once(
+    redis: RedisServer, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is published between the subscription and the replay comes by both."""
+    resume = RedisBroker.resume
+
+    async def publish_first(
+        self: RedisBroker, starts: Mapping[str, Start], *budget: Budget
+    ) -> Replay:
+        if starts and self is not broker:
+            await broker.publish(*event("1"))
+        return await resume(self, starts, *budget)
+
+    position = await broker.position()
+    monkeypatch.setattr(RedisBroker, "resume", publish_first)
+    async with following(redis, position) as follower:
+        await broker.publish(*event("2"))
+        assert await take(follower, 2) == ["1", "2"]
+
+
 async def test_gap_is_caught_up_with(redis: RedisServer, broker: Broker) -> None:
     """What was published while its connection was cut comes once."""
     async with following(redis, await broker.position()) as follower:
@@ -106,10 +126,12 @@ async def test_gap_is_caught_up_with(redis: RedisServer, broker: Broker) -> None
 async def test_new_data_are_followed_from_their_beginning(
     redis: RedisServer, broker: Broker
 ) -> None:
-    """After a loss of all that Redis had."""
+    """After a loss of all that Redis had; their ids may be smaller."""
+    ahead = RedisBroker(redis.url, clock_offset_ms=3_600_000)
     async with following(redis, await broker.position()) as follower:
-        await broker.publish(*event("1"))
+        await ahead.publish(*event("1"))
         assert await take(follower, 1) == ["1"]
+        await ahead.stop()
         await redis.ask("FLUSHALL")
         await broker.publish(*event("2"))
         await redis.ask("CLIENT", "KILL", "TYPE", "pubsub")
