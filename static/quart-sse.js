@@ -207,6 +207,7 @@
         attempts = 0;
         opened = JSON.parse(data);
         broadcast({ state: "open", stream: opened });
+        if (opened.again) replace(); // now with the cookie that came with this stream
         (opened.names || opened.topics).forEach((/** @type {string[]} */ topics, /** @type {number} */ i) => {
           shares[i].forEach((subscription) => (subscription.admitted = topics));
           if (!topics[0]) stop(shares[i], opened.expired?.includes(i) ? "expired" : "refused");

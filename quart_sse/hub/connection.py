@@ -62,6 +62,7 @@ class Connection:
         "bare",
         "browser",
         "busy_since",
+        "comes_again",
         "ending",
         "ends_at",
         "expired",
@@ -141,6 +142,8 @@ class Connection:
         self.inside: frozenset[str] = frozenset()
         #: Whether the request brought no browser cookie, so that the answer sets one.
         self.is_browser_new: bool = False
+        #: Whether our script replaces the stream at once, because a new browser has a cookie then.
+        self.comes_again: bool = False
         self.metadata: Metadata | None = metadata
         self.is_ended: bool = False
         #: ``time.monotonic`` before access was judged: later revocations apply to the connection.
@@ -286,6 +289,8 @@ class Connection:
         masks = [encode_mask(page.mask) for page in self.pages]
         if len(masks) > 1 and any(masks):
             data["masks"] = masks
+        if self.comes_again:
+            data["again"] = True
         return data | {"expired": self.expired} if self.expired else data
 
     def encode_opening(self, retry_ms: int | None = None) -> bytes:

@@ -332,6 +332,10 @@ class StreamEndpoints:
             connection.lasting = replaced.lasting
             for number in begun(request):  # pages that were just loaded are as the gate says
                 connection.lasting.removed -= {*admission.granted_to(number)}
+        elif cookie is not None and request.args.get("replaces") == "":
+            # Who is present without a cookie counts by address, and the first stream has none. Our
+            # script comes again once: with what it replaces then, whether it keeps cookies or not.
+            connection.comes_again = any(map(self._channels.announces, admission.subscription))
         connection.may_see = admission.may_see
         connection.inside = frozenset() if admission.may_see is None else admission.may_see.allowed
         connection.pages = tuple(

@@ -36,6 +36,8 @@ from tests.support.servers import serve
 from tests.support.streams import connect_urls, open_stream
 
 TESTING = ROOT / "docs" / "testing.md"
+#: Its files run among other packages, in tests/packages/.
+EXAMPLES = ROOT / "docs" / "publishing-examples.md"
 CONFIGURATION = ROOT / "docs" / "configuration.md"
 DOCUMENTS = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
@@ -71,7 +73,7 @@ async def reader(folder: Path) -> AsyncIterator[dict[str, Any]]:
 
 @pytest.mark.parametrize(
     "document",
-    [d for d in DOCUMENTS if blocks(d, "python") and d not in (REFERENCE, TESTING)],
+    [d for d in DOCUMENTS if blocks(d, "python") and d not in (REFERENCE, TESTING, EXAMPLES)],
     ids=lambda path: path.name,
 )
 async def test_document_runs_from_top_to_bottom(document: Path, folder: Path) -> None:

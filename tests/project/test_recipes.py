@@ -16,6 +16,7 @@ from quart.testing import QuartClient
 
 from tests.support.browsers import OPEN, visit
 from tests.support.documents import RECIPES, blocks, run_whole
+from tests.support.redis_server import running_redis
 from tests.support.servers import serve
 from tests.support.streams import Stream, client_of, connect_urls, open_stream
 
@@ -53,7 +54,7 @@ def test_every_recipe_is_tried_here() -> None:
     """A recipe without a test may be wrong."""
     assert [
         *("Chat", "Dashboard", "Admin page", "Login gate", "Kicked page to login"),
-        *("Sync views and threads", "Rate limits"),
+        *("Sync views and threads", "Flask beside Quart", "Rate limits"),
     ] == HEADINGS
 
 
@@ -149,6 +150,24 @@ async def test_sync_views_and_threads_change_the_page() -> None:
                 html = (await stream.next("message")).data
             for thread in [each for each in threading.enumerate() if "unload" in each.name]:
                 await asyncio.to_thread(thread.join)
+
+
+async def test_orders_of_a_flask_app_appear(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They share a Redis and a database."""
+    monkeypatch.chdir(tmp_path)
+    async with running_redis(tmp_path) as redis:
+        monkeypatch.setenv("QUART_SSE_BROKER_URL", redis.url)
+        async with served("Flask beside Quart") as names:
+            await names["app"].extensions["quart_sse"].control.processes.announce()
+            async with look_at(names["app"], "/") as (page, stream):
+                assert "<ol></ol>" in page
+                flask = names["shop"].test_client()
+                answer = await asyncio.to_thread(flask.post, "/orders/<cake>")
+                assert answer.text == "Thank you."
+                assert "<li>&lt;cake&gt;</li>" in (await stream.next("message")).data
+            names["publisher"].close()
 
 
 @pytest.mark.packages

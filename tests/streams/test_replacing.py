@@ -456,3 +456,33 @@ async def test_topic_that_the_app_adds_begins_there_on_the_next_stream_too() -> 
                 events = await script.quiet(site, following)
 
     assert [data for _, data in events] == ["after"]
+
+
+@pytest.mark.parametrize("announces", [True, False])
+async def test_new_browser_shows_its_cookie_at_once_where_it_counts(announces: bool) -> None:
+    """Our script is asked once: what it replaces then says that it comes again."""
+    site = Site("memory://")
+    hall = site.sse.channel("hall", "/hall", public=True, presence=announces)
+    site.shown = [hall.topic()]
+    async with serving(site):
+        with_cookies, without = site.client(), QuartClient(site.app, use_cookies=False)
+        for client in (with_cookies, without):
+            url = await site.page(client=client)
+            async with open_stream(client, url) as stream:  # of a program, or htmx alone
+                assert "again" not in json.loads((await stream.next("sse-open")).data)
+        for client in (site.client(), without):
+            url, secret, asked = await site.page(client=client), "", []
+            for _ in range(3):
+                async with open_stream(client, f"{url}&replaces={secret}") as stream:
+                    opened = json.loads((await stream.next("sse-open")).data)
+                    asked.append(opened.get("again", False))
+                    secret = opened["secret"]
+                    if client is not without:
+                        client.set_cookie("localhost", *_cookie(stream))
+            assert asked == [announces, False, False]
+
+
+def _cookie(stream: Stream) -> tuple[str, str]:
+    """Return name and value of the cookie that came with a stream, or of none."""
+    name, _, value = stream.headers.get("set-cookie", "x=y").partition(";")[0].partition("=")
+    return name, value
