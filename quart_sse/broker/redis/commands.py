@@ -132,7 +132,7 @@ class Portion(NamedTuple):
     """
 
     events: int = 256  #: most events; 0 asks only whether there are any
-    bytes: int = 1 << 18  #: size of the events, in bytes; the last one may exceed it
+    bytes: int = 1 << 19  #: size of the events, in bytes; the last one may exceed it
     fragments: int = 1000  #: most changes of fragments
 
 
