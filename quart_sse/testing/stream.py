@@ -5,7 +5,7 @@ import re
 from types import TracebackType
 from typing import Any
 
-from quart.testing.connections import HTTPDisconnectError, TestHTTPConnection
+from quart.testing.connections import TestHTTPConnection
 
 _FIELD = re.compile(r"(\w+): ?(.*)", re.DOTALL)
 
@@ -93,9 +93,8 @@ class PageStream:
         """Wait for bytes and return the blocks that they complete; None after the end."""
         if self._is_over:
             return None
-        try:
-            chunk = await self._connection.receive()
-        except HTTPDisconnectError:
+        chunk = await self._connection.receive()
+        if not chunk:  # which ends every response of Quart; a later call may wait for ever
             self._is_over = True
             return None
         *blocks, self._rest = (self._rest + self._decoder.decode(chunk)).split("\n\n")
