@@ -1,5 +1,6 @@
 """One event stream of a test: opened on Quart's test client, and read in blocks."""
 
+import asyncio
 import codecs
 import re
 from types import TracebackType
@@ -87,15 +88,38 @@ class PageStream:
             Exception: What the app has raised in the request, if it hands errors on.
         """
         await self._connection.disconnect()
-        await self._connection.__aexit__(None, None, None)  # type: ignore[arg-type]
+        try:
+            await self._connection.__aexit__(None, None, None)  # type: ignore[arg-type]
+        except ExceptionGroup as group:  # of the tasks in which Quart serves a request
+            error: Exception = group
+            while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+                error = error.exceptions[0]
+            raise error from None
 
     async def read(self) -> list[Block] | None:
         """Wait for bytes and return the blocks that they complete; None after the end."""
         if self._is_over:
             return None
-        chunk = await self._connection.receive()
-        if not chunk:  # which ends every response of Quart; a later call may wait for ever
+        chunk = await self._receive()
+        if not chunk:  # Quart ends every response so
             self._is_over = True
             return None
         *blocks, self._rest = (self._rest + self._decoder.decode(chunk)).split("\n\n")
         return [read_block(block) for block in blocks]
+
+    async def _receive(self) -> bytes:
+        """Return the next bytes; none at the end, of which some releases of Quart say nothing."""
+        receiving = asyncio.ensure_future(self._connection.receive())
+        either: set[asyncio.Future[Any]] = {receiving, self._connection._task}
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.sleep(0)  # for what the request has sent last
+            if not receiving.done():
+                return b""
+            return receiving.result()
+        except Exception as error:
+            if type(error).__name__ == "HTTPDisconnectError":  # of others
+                return b""
+            raise
+        finally:
+            receiving.cancel()
