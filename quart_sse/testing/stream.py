@@ -109,8 +109,9 @@ class PageStream:
 
     async def _receive(self) -> bytes:
         """Return the next bytes; none at the end, of which some releases of Quart say nothing."""
-        receiving = asyncio.ensure_future(self._connection.receive())
-        either: set[asyncio.Future[Any]] = {receiving, self._connection._task}
+        connection: Any = self._connection
+        receiving: asyncio.Future[bytes] = asyncio.ensure_future(connection.receive())
+        either: set[asyncio.Future[Any]] = {receiving, connection._task}
         try:
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             await asyncio.sleep(0)  # for what the request has sent last
