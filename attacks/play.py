@@ -41,7 +41,7 @@ class Pace:
 
 FULL = Pace()
 #: What the tests play.
-BRIEF = Pace(seconds=1.5, usual=0.8, size=0.4, slack=4.0, quiet=0.5)
+BRIEF = Pace(seconds=1.5, usual=0.8, size=0.4, slack=4.0, quiet=13.0)
 
 #: Most seconds until attackers are prepared.
 PREPARED = 240.0
