@@ -103,17 +103,19 @@ def memory() -> int:
 
 def idle_calls(state: Services) -> int:
     """Return how many connections wait for calls to Redis: as many as there ever were at once."""
-    link = getattr(state.broker, "_link", None)
+    link = getattr(state.broker.inner, "_link", None)
     if link is None:
         return 0
-    idle = sum(bool(each.is_connected) for each in link._pool._available_connections)
+    pools = [lane.pool for lane in link._lanes.values()]
+    idle = sum(bool(each.is_connected) for pool in pools for each in pool._available_connections)
     assert idle <= MAX_CALLS
     return idle
 
 
 def wanted(state: Services) -> int:
     """Return how many topics the process has subscribed to at Redis."""
-    return len(state.broker._listener._wanted) if isinstance(state.broker, RedisBroker) else 0
+    broker = state.broker.inner
+    return len(broker._listener._wanted) if isinstance(broker, RedisBroker) else 0
 
 
 @app.get("/held")
