@@ -4,11 +4,9 @@ Its attributes never change in place, and each render gives it a new id, because
 leak connections when a connect element changes where it stands.
 """
 
-import contextlib
 import logging
 import secrets
 from collections.abc import Iterable, Mapping
-from ipaddress import IPv6Address, ip_address, ip_network
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -19,6 +17,7 @@ from ..channels import AppChannels
 from ..config import Config
 from ..error_log import OnceLog
 from ..errors import BrokerUnavailable, ConfigError
+from ..hub import counted_as
 from ..wire import Position
 from .tokens import KEPT, Signer, write_topics
 
@@ -197,7 +196,7 @@ class ConnectElements:
         if identity is not None and self._signer.has_key:
             return Claim(Shelf.USERS, self._signer.name(f"identity {identity}"))
         shelf = Shelf.SIGNED if self._channels.is_private(shown) else Shelf.OPEN
-        return Claim(shelf, self._signer.name(f"address {network_of(address)}"))
+        return Claim(shelf, self._signer.name(f"address {counted_as(address) or address}"))
 
     async def _keep(self, text: str, claim: Claim) -> bool:
         """Return whether the broker keeps a list; if not, the log says why."""
@@ -225,15 +224,3 @@ class ConnectElements:
             "" if is_user else "; behind a proxy, let the app know its clients' addresses",
         )
         return False
-
-
-def network_of(address: str) -> str:
-    """Return what stands for a client: its address, or the network of 64 bits that it is in.
-
-    A client with one IPv6 address has all of its network.
-    """
-    with contextlib.suppress(ValueError):
-        ip = ip_address(address)
-        if isinstance(ip, IPv6Address):
-            return str(ip.ipv4_mapped or ip_network((ip.packed[:8] + bytes(8), 64)))
-    return address
