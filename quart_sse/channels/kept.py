@@ -1,13 +1,12 @@
 """Kept events: what a history gives back."""
 
-import contextlib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from ..broker import Message
+from ..wire import decode_data
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +46,6 @@ def kept_for(events: Iterable[Message], metadata: Mapping[str, Any] | None) -> l
 
 
 def _kept(event: Message) -> KeptEvent:
-    data: Any = event.data or ""
-    if not event.is_text:
-        with contextlib.suppress(ValueError):  # a text that is no JSON
-            data = json.loads(data)
+    data = decode_data(event.data or "", event.is_text)
     time = datetime.fromtimestamp(event.id.ms / 1000, UTC)
     return KeptEvent(str(event.id), time, event.name or "", data)

@@ -14,7 +14,7 @@ import click
 from ..broker import Broker, Kind, Message
 from ..config import Config
 from ..errors import BrokerUnavailable, ParameterError
-from ..wire import Id, Position
+from ..wire import Id, Position, decode_data
 from .door import Door
 from .following import Following, Loss
 from .group import note
@@ -130,7 +130,7 @@ def _json(message: Message) -> Mapping[str, object]:
         "name": message.name,
     }
     if message.kind is Kind.EVENT:
-        told["data"] = _data(message)
+        told["data"] = decode_data(message.data, message.is_text)
     if message.kind is Kind.PUSH:
         told["html"] = message.data
     if message.where is not None:
@@ -138,11 +138,3 @@ def _json(message: Message) -> Mapping[str, object]:
     if message.exclude:
         told["exclude"] = message.exclude.split()
     return told
-
-
-def _data(message: Message) -> object:
-    """Return an event's data as scripts of pages have them."""
-    try:
-        return message.data if message.is_text else json.loads(message.data or "")
-    except ValueError:
-        return message.data

@@ -11,7 +11,7 @@ from ..channels import Target
 from ..errors import ParameterError, SetupError
 from ..extension import SSE
 from ..serving_loop import ServingLoop
-from ..wire import Id
+from ..wire import Id, decode_data
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,21 +45,6 @@ class CapturedFragment:
     topic: str
     name: str
     html: str | None = None
-
-
-def decoded(data: str | None, is_text: bool) -> Any:
-    """Return an event's data as quart-sse.js hands them to scripts: JSON if they can be read so.
-
-    Args:
-        data: The text of the data; None for none.
-        is_text: Whether they are a text that only reads like JSON.
-    """
-    if data is None or is_text:
-        return data
-    try:
-        return json.loads(data)
-    except ValueError:
-        return data
 
 
 def _where(filter: Filter | None) -> Any:
@@ -155,7 +140,7 @@ class _Recorder(ServingBroker):
 def _entry(message: Message) -> CapturedEvent | CapturedFragment | None:
     topic, name = message.topic, message.name or ""
     if message.kind is Kind.EVENT:
-        data = decoded(message.data, message.is_text)
+        data = decode_data(message.data, message.is_text)
         return CapturedEvent(topic, name, data, _where(message.where))
     if message.kind is Kind.REFRESH:
         return CapturedFragment(topic, name)

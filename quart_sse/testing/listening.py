@@ -12,8 +12,7 @@ from urllib.parse import urljoin
 from quart.testing import QuartClient
 
 from ..hub import id_of
-from ..wire import Ending, Position, parse_topic
-from .captured import decoded
+from ..wire import Ending, Position, decode_data, parse_topic
 from .document import Document, partials
 from .shares import Shares
 from .stream import Block, PageStream
@@ -203,7 +202,7 @@ class Listener:
                 return
             self._ids.add(exact)
         name, params = parse_topic(event)
-        received = ReceivedEvent(name, params, decoded(data, "type" in block))
+        received = ReceivedEvent(name, params, decode_data(data, "type" in block))
         self.events.append(received)
         self.unseen.append(received)
 

@@ -6,8 +6,10 @@ Fields end at CRLF, CR or LF only. ``str.splitlines`` also splits at U+2028, for
 others, so it must not be used here.
 """
 
+import json
 import re
 from dataclasses import KW_ONLY, dataclass
+from typing import Any
 
 from ..errors import EventError
 from .naming import plain
@@ -92,6 +94,24 @@ _JSON_BEGINS = re.compile(r'[ \t\r\n]*[\[{"0-9tfn-]')
 def is_like_json(text: str) -> bool:
     """Whether scripts may read a text as JSON, so that it must be marked as text."""
     return _JSON_BEGINS.match(text) is not None
+
+
+def decode_data(data: str | None, is_text: bool) -> Any:
+    """Return the data of an event as quart-sse.js hands them to scripts: what its JSON holds.
+
+    Args:
+        data: The text of the data; None for none.
+        is_text: Whether they are a text that only reads like JSON.
+
+    Returns:
+        What the JSON holds; the text itself if it is none.
+    """
+    if data is None or is_text:
+        return data
+    try:
+        return json.loads(data)
+    except ValueError:
+        return data
 
 
 def check_event(data: str, name: str, retry_ms: int | None, most: int) -> None:
