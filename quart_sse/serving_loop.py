@@ -162,7 +162,7 @@ class ServingLoop:
         def begin() -> None:
             if outcome.set_running_or_notify_cancel():
                 tasks.append(loop.create_task(call()))
-                tasks[0].add_done_callback(lambda task: _settle(outcome, task))
+                tasks[0].add_done_callback(lambda task: settle(outcome, task))
 
         try:
             loop.call_soon_threadsafe(begin)
@@ -190,20 +190,23 @@ class ServingLoop:
         while not future.done():
             await asyncio.wait([future], timeout=ALIVE)
             if not future.done() and not loop.is_running():
-                raise _ended()
+                raise ended()
         return future.result()
 
 
-def _ended() -> BrokerUnavailable:
+def ended() -> BrokerUnavailable:
+    """Return the error of a call whose loop has ended."""
     return BrokerUnavailable(
         "The app stopped serving during a call of another thread. It may have been published.",
         maybe_published=True,
     )
 
 
-def _settle(outcome: "concurrent.futures.Future[Any]", task: "asyncio.Task[Any]") -> None:
-    """Give a task's outcome to the thread that waits for it."""
-    error = _ended() if task.cancelled() else task.exception()
+def settle(outcome: "concurrent.futures.Future[Any]", task: "asyncio.Task[Any]") -> None:
+    """Give a task's outcome to the thread that waits for it, unless that has given up."""
+    if outcome.done():
+        return
+    error = ended() if task.cancelled() else task.exception()
     if error is None:
         outcome.set_result(task.result())
     else:

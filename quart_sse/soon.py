@@ -1,7 +1,6 @@
 """Calls that are not waited for: from threads, sync views, schedulers and signal handlers."""
 
 import asyncio
-import contextlib
 import contextvars
 import logging
 import threading
@@ -9,8 +8,7 @@ from collections.abc import Coroutine
 from concurrent.futures import CancelledError, Future
 from typing import Any, TypeVar
 
-from .errors import BrokerUnavailable
-from .serving_loop import ALIVE, ServingLoop
+from .serving_loop import ALIVE, ServingLoop, ended, settle
 
 logger: logging.Logger = logging.getLogger("quart_sse")
 
@@ -70,7 +68,7 @@ class Outcome(Future[Result]):
         loop = self._runs_in
         if self.done() or loop is None:
             return
-        if loop is _running_loop():
+        if loop is asyncio._get_running_loop():
             raise RuntimeError(
                 f"result() of {self._what} would wait in the thread of the event loop that has to "
                 "do it. Await asyncio.wrap_future(...) there, or await the coroutine itself."
@@ -87,16 +85,7 @@ class Outcome(Future[Result]):
                 if timeout is not None and waited >= timeout:
                     raise
                 if not loop.is_running():
-                    self.settle(error=_ended())
-
-    def settle(self, value: Any = None, error: BaseException | None = None) -> None:
-        """Set the result or the error, unless it was cancelled or its loop has ended."""
-        if self.done():
-            return
-        if error is None:
-            self.set_result(value)
-        else:
-            self.set_exception(error)
+                    self.set_exception(ended())
 
     def __del__(self) -> None:
         """Log an error that nothing has asked for."""
@@ -173,7 +162,7 @@ class Soon:
             )
         loop = self._serving.serving
         if loop is None and patience is not None:
-            loop = _running_loop()
+            loop = asyncio._get_running_loop()
         outcome: Outcome[Result] = Outcome(loop, what)
         thread = threading.get_ident()
 
@@ -191,8 +180,7 @@ class Soon:
             if place is not None and place.task is task:
                 del self._last[thread]
             coroutine.close()  # of a task that was cancelled before its first step
-            error = _ended() if task.cancelled() else task.exception()
-            outcome.settle(None if error else task.result(), error)
+            settle(outcome, task)
 
         if loop is None:
             _run_here(coroutine, outcome)
@@ -240,24 +228,10 @@ def _run_here(coroutine: Coroutine[Any, Any, Result], outcome: Outcome[Result]) 
         except BaseException as error:
             outcome.set_exception(error)
 
-    if _running_loop() is None:
+    if asyncio._get_running_loop() is None:
         run()
         return
     # A thread has room for one loop.
     thread = threading.Thread(target=contextvars.copy_context().run, args=(run,), daemon=True)
     thread.start()
     thread.join()
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    with contextlib.suppress(RuntimeError):
-        return asyncio.get_running_loop()
-    return None
-
-
-def _ended() -> BrokerUnavailable:
-    return BrokerUnavailable(
-        "The app stopped serving before a call of another thread was done. It may have been "
-        "published.",
-        maybe_published=True,
-    )
