@@ -13,7 +13,7 @@ from quart_sse import SSE
 from quart_sse.channels.channel import Channel
 from tests.support.browsers import CHROMIUM_ARGS, serve_forum, without_errors
 from tests.support.pages import add_page
-from tests.support.redis_server import running_redis
+from tests.support.redis_server import RedisServer, running_redis
 from tests.support.servers import Server
 from tests.support.sites import Site, serving
 
@@ -94,6 +94,13 @@ def board(sse: SSE) -> Channel:
     return sse.channel("board", "/board", public=True)
 
 
+@pytest.fixture
+async def redis(tmp_path: Path) -> AsyncIterator[RedisServer]:
+    """A Redis that keeps nothing on disk."""
+    async with running_redis(tmp_path) as server:
+        yield server
+
+
 @pytest.fixture(params=["memory", "redis"])
 async def site(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Site]:
     """A site of one process, with a broker of each kind."""
@@ -107,9 +114,8 @@ async def site(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
 
 
 @pytest.fixture
-async def sites(tmp_path: Path) -> AsyncIterator[tuple[Site, Site]]:
+async def sites(redis: RedisServer) -> AsyncIterator[tuple[Site, Site]]:
     """A site of two processes that share a Redis."""
-    async with running_redis(tmp_path) as redis:
-        sites = Site(redis.url), Site(redis.url)
-        async with serving(*sites):
-            yield sites
+    sites = Site(redis.url), Site(redis.url)
+    async with serving(*sites):
+        yield sites

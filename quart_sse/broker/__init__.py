@@ -12,6 +12,7 @@ from .control import ANSWER, ASK, CLOSE, UNLISTED, Answers, Control
 from .filter import Filter, Where
 from .memory import MemoryBroker
 from .messages import CONTROL_HISTORY, Keep, Kind, Message
+from .paging import Ask, ask_pages, unanswered
 from .processes import Process, Processes, process_of, read_declared
 from .replay import Budget, Past, Replay, Start, bound, judge
 from .serving import ServingBroker
@@ -24,6 +25,7 @@ __all__ = [
     "CONTROL_HISTORY",
     "UNLISTED",
     "Answers",
+    "Ask",
     "Broker",
     "Budget",
     "Claim",
@@ -43,9 +45,11 @@ __all__ = [
     "Start",
     "State",
     "Where",
+    "ask_pages",
     "bound",
     "judge",
     "process_of",
     "read_declared",
     "reference_of",
+    "unanswered",
 ]

@@ -1,12 +1,11 @@
 """Ask every process who is present on a topic of which the broker keeps no record."""
 
-import asyncio
 import json
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from ..broker import Control, Process
+from ..broker import Control, Process, ask_pages
 from .members import Members
 
 #: The question's name.
@@ -44,29 +43,21 @@ class Asking:
             SetupError: If this process serves nothing.
             BrokerUnavailable: If the broker is away.
         """
-        ends_at = asyncio.get_running_loop().time() + self._deadline
-        asked = await self._control.ask(QUESTION, {"topic": topic}, deadline=self._deadline)
+        found = await ask_pages(
+            self._control.ask,
+            QUESTION,
+            {"topic": topic},
+            self._deadline,
+            lambda answer: max(answer["who"]),
+        )
         counts: Counter[str] = Counter()
-        lacking = dict(asked.faults)
-
-        async def read(id: str, answer: Mapping[str, Any]) -> None:
-            counts.update(answer["who"])
-            while answer["more"]:
-                left = ends_at - asyncio.get_running_loop().time()
-                data = {"topic": topic, "after": max(answer["who"])}
-                more = await self._control.ask(QUESTION, data, deadline=max(left, 0), to=id)
-                if id not in more.answers:
-                    lacking[id] = "silent"
-                    return
-                answer = more.answers[id]
+        for answers in found.pages.values():
+            for answer in answers:
                 counts.update(answer["who"])
-
-        await asyncio.gather(*(read(id, answer) for id, answer in asked.answers.items()))
-        silent = {process.id: process for process in asked.silent}
-        if lacking:
-            live = {process.id: process for process in await self._control.processes.live()}
-            silent |= {id: live.get(id, Process(id)) for id in lacking}
-        return counts, tuple(silent.values())
+        if not (found.asked.faults or found.cut):
+            return counts, found.asked.silent
+        live = {process.id: process for process in await self._control.processes.live()}
+        return counts, found.silent(live)
 
     def _answer(self, told: Mapping[str, Any]) -> Mapping[str, object]:
         """Return whom connections of this process count as, with their number."""

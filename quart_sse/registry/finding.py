@@ -1,28 +1,18 @@
 """The connections of all processes, as these answer: to a process that serves, or to a shell."""
 
-import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
-from ..broker import Answers, Filter, Process
+from ..broker import Ask, Filter, Process, ask_pages, unanswered
 from ..channels import Channel, Topic
 from ..errors import FilterError
 from .desk import name_of
 
 #: Returns the live processes, by id.
 Live = Callable[[], Awaitable[Mapping[str, Process]]]
-
-
-class Ask(Protocol):
-    """Asks one process, or all; ``Control.ask``, or a publisher's."""
-
-    async def __call__(
-        self, question: str, data: object = None, *, deadline: float, to: str | None = None
-    ) -> Answers:
-        """Return the answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +104,7 @@ async def count(ask: Ask, live: Live, told: Mapping[str, object], deadline: floa
         for id, answer in asked.answers.items()
         if isinstance(answer, int)
     }
-    return Counted(sum(counts.values()), counts, _silent(asked, known))
+    return Counted(sum(counts.values()), counts, unanswered(asked, known))
 
 
 async def count_by_channel(
@@ -129,7 +119,7 @@ async def count_by_channel(
         the live processes that have not answered.
     """
     asked = await ask("channels", {}, deadline=deadline)
-    silent = _silent(asked, await live())
+    silent = unanswered(asked, await live())
     total = Counter[str]()
     for answer in asked.answers.values():
         total.update(answer)
@@ -149,30 +139,17 @@ async def find(ask: Ask, live: Live, told: Mapping[str, object], deadline: float
         SetupError: If this process can receive no answers.
         BrokerUnavailable: If the broker is away.
     """
-    ends_at = asyncio.get_running_loop().time() + deadline
-    asked = await ask("connections", told, deadline=deadline)
+    found = await ask_pages(
+        ask, "connections", told, deadline, lambda answer: str(answer["connections"][-1]["id"])
+    )
     known = await live()
-    silent = {process.id: process for process in _silent(asked, known)}
-    pages = {id: [answer] for id, answer in asked.answers.items()}
-
-    async def ask_more(id: str) -> None:
-        while pages[id][-1]["more"]:
-            left = ends_at - asyncio.get_running_loop().time()
-            data = {**told, "after": pages[id][-1]["connections"][-1]["id"]}
-            more = await ask("connections", data, deadline=max(left, 0), to=id)
-            if id not in more.answers:
-                silent[id] = _process(known, id)
-                return
-            pages[id].append(more.answers[id])
-
-    await asyncio.gather(*map(ask_more, pages))
     rows = [
         _read(row, _process(known, id))
-        for id, answers in pages.items()
+        for id, answers in found.pages.items()
         for answer in answers
         for row in answer["connections"]
     ]
-    return Found(tuple(rows), tuple(silent.values()))
+    return Found(tuple(rows), found.silent(known))
 
 
 def conditions(
@@ -207,12 +184,6 @@ def conditions(
 
 def _process(known: Mapping[str, Process], id: str) -> Process:
     return known.get(id, Process(id))
-
-
-def _silent(asked: Answers, known: Mapping[str, Process]) -> tuple[Process, ...]:
-    """Return the processes without an answer; those with a fault are among them."""
-    faulty: Iterable[Process] = (_process(known, id) for id in sorted(asked.faults))
-    return (*asked.silent, *faulty)
 
 
 def _read(row: Mapping[str, Any], process: Process) -> ConnectionInfo:

@@ -11,14 +11,7 @@ from quart_sse.broker.memory import MemoryBroker
 from quart_sse.broker.redis import RedisBroker
 from tests.support import control, processes
 from tests.support.processes import Boot, Database, Inbox
-from tests.support.redis_server import RedisServer, running_redis
-
-
-@pytest.fixture
-async def redis(tmp_path: Path) -> AsyncIterator[RedisServer]:
-    """Return a Redis that keeps nothing on disk."""
-    async with running_redis(tmp_path) as server:
-        yield server
+from tests.support.redis_server import RedisServer
 
 
 @pytest.fixture

@@ -1,9 +1,6 @@
 """Targets: events for a user, a whole channel, everyone, and for those whom a filter means."""
 
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,32 +16,10 @@ from quart_sse import (
     ParameterError,
     Target,
 )
-from tests.support.redis_server import running_redis
 from tests.support.sites import Site, heard, serving
 from tests.support.streams import Stream, open_stream, until
 
 ROOM = "rooms.said?room=1"
-
-
-@pytest.fixture(params=["memory", "redis"])
-async def site(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Site]:
-    """A site of one process, with a broker of each kind."""
-    async with AsyncExitStack() as stack:
-        url = "memory://"
-        if request.param == "redis":
-            url = (await stack.enter_async_context(running_redis(tmp_path))).url
-        site = Site(url)
-        await stack.enter_async_context(serving(site))
-        yield site
-
-
-@pytest.fixture
-async def sites(tmp_path: Path) -> AsyncIterator[tuple[Site, Site]]:
-    """A site of two processes that share a Redis."""
-    async with running_redis(tmp_path) as redis:
-        sites = Site(redis.url), Site(redis.url)
-        async with serving(*sites):
-            yield sites
 
 
 async def ends(*streams: Stream) -> list[list[tuple[str, str]]]:

@@ -1,19 +1,11 @@
 """What several tests of publishers use: an app that serves, and its Redis."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
-from tests.support.redis_server import RedisServer, running_redis
+from tests.support.redis_server import RedisServer
 from tests.support.sites import Site, serving
-
-
-@pytest.fixture
-async def redis(tmp_path: Path) -> AsyncIterator[RedisServer]:
-    """A Redis that keeps nothing on disk."""
-    async with running_redis(tmp_path) as server:
-        yield server
 
 
 @pytest.fixture
