@@ -129,7 +129,7 @@ class ConnectElements:
 
         The token is signed if a channel is private or the page has no topic. If the app has a
         secret key, it is also signed for a user who is signed in, whose events the page is sent,
-        and if the list is long enough to be compressed. Any other only tells that a page has
+        and if the list is long enough to be compressed. Any other only says that a page has
         written it, so that equal pages stay equal. A token that exceeds the URL's room even so
         becomes a reference to a list that the broker keeps. If the broker is away or has no room
         for the list, the page is served all the same, and its stream is refused (``sse-stop``).

@@ -76,8 +76,8 @@ class Token(NamedTuple):
         reference: Key of the list at the broker; ``""`` if ``topics`` has the list.
         is_bound: Whether the token is signed for one identity.
         first: Time at which the page's first token was signed, in seconds since 1970.
-        is_vouched: Whether a page of the app has written the list, for whomever. It then may be
-            longer than one that anybody could write, and grants nothing.
+        is_vouched: Whether a page of the app has written the list, for any client. It then may be
+            longer than one that a client could write, and grants nothing.
     """
 
     topics: Mapping[str, frozenset[str]]
@@ -177,7 +177,7 @@ class Signer:
         return str(self._serializer().dumps([topics, bound, page, *since]))
 
     def vouch(self, topics: str) -> str:
-        """Return an unsigned token that tells that a page of the app has written its list.
+        """Return an unsigned token with a mark that a page of the app has written its list.
 
         It holds no time and no name of the page, so equal pages are equal and caches may keep them.
         Without a secret key it is an unsigned token like any other.

@@ -92,7 +92,7 @@ class AppChannels:
         return [] if channel is None else [each.spec for each in channel.fragments.values()]
 
     def announces(self, topic: str) -> bool:
-        """Whether the broker is told who listens to a topic, because the app has asked for it."""
+        """Whether the broker records who listens to a topic, because the app has asked for it."""
         channel = self.of(topic)
         return channel is not None and channel.has_presence
 

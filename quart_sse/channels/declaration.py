@@ -71,7 +71,7 @@ class Declaration:
 
     @property
     def has_presence(self) -> bool:
-        """Whether the broker is told who listens: the channel, or a fragment of it, says so."""
+        """Whether the broker records who listens: the channel, or a fragment of it, says so."""
         if self.options.presence:
             return True
         return any(fragment.spec.presence for fragment in self.fragments.values())

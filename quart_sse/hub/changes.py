@@ -169,7 +169,7 @@ class Changes:
         A topic that the app subscribes the connection to in between stays.
 
         Args:
-            connection: A stream that listens to them, whose client is told that they are refused.
+            connection: A stream that listens to them, whose client is sent that they are refused.
             topics: Names of the topics.
         """
         for topic in topics:

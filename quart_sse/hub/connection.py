@@ -319,7 +319,7 @@ class Connection:
         """Follow what the app has changed of the connection; the topics are changed elsewhere.
 
         Args:
-            refused: Topics of which the client is told that they are refused.
+            refused: Topics that the client is sent as refused.
         """
         lasting = self.lasting
         self.made = frozenset(lasting.made)

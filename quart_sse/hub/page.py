@@ -71,7 +71,7 @@ class Page(NamedTuple):
         Args:
             topics: Names of the topics.
             made: Topics that the app has subscribed the connection to, without those.
-            refused: Those of them whose client is told so: a page that had one, and has lost its
+            refused: Those of them that the client hears of: a page that had one, and has lost its
                 last topic by it, is sent nothing more.
         """
         granted = tuple(name for name in self.granted if name not in topics)

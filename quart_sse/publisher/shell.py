@@ -109,7 +109,7 @@ class ShellPublisher(AsyncPublisher):
         return {process.id: process for process in await Processes(self.broker).live()}
 
     async def aclose(self) -> None:
-        """End the publisher, and close the broker, whoever has made it."""
+        """End the publisher, and close the broker, also one that the caller has made."""
         broker = self._broker
         await super().aclose()
         if broker is not None and not self._is_own:

@@ -14,10 +14,8 @@ from quart_sse.errors import BrokerUnavailable
 from quart_sse.publisher.steps import run
 from quart_sse.wire import ZERO
 from tests.support import control
-from tests.support.network import Balancer
-from tests.support.processes import event, until_redis
-from tests.support.redis_server import RedisServer, running_redis
-from tests.support.servers import free_port
+from tests.support.processes import event, replicated
+from tests.support.redis_server import RedisServer
 
 KEEP = Keep(10, 60)
 
@@ -119,23 +117,10 @@ async def test_refusal_is_certain_and_names_its_reason(redis: RedisServer) -> No
 
 async def test_address_that_moves_to_another_server_is_followed(tmp_path: Path) -> None:
     """A server that is a replica now is left: the next call asks the address again."""
-    folders = [tmp_path / name for name in ("a", "b")]
-    for folder in folders:
-        folder.mkdir()
-    first, second = free_port(), free_port()
-    async with (
-        running_redis(folders[0], "--port", str(first), "--repl-diskless-sync-delay", "0") as a,
-        running_redis(folders[1], "--port", str(second), "--replicaof", f"127.0.0.1 {first}") as b,
-        Balancer(first) as address,
-    ):
-        await until_redis(
-            b, "INFO", "replication", is_so=lambda info: info.get("master_link_status") == "up"
-        )
+    async with replicated(tmp_path) as (address, fail_over):
         broker = blocking_broker(f"redis://127.0.0.1:{address.port}")
         await apart(broker.publish(event("before"), KEEP))
-        address.ports = [second]
-        await b.ask("REPLICAOF", "NO", "ONE")
-        await a.ask("REPLICAOF", "127.0.0.1", str(second))
+        await fail_over()
         with pytest.raises(BrokerUnavailable, match="read only replica"):
             await apart(broker.publish(event("refused"), KEEP))
 

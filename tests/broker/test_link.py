@@ -12,10 +12,9 @@ from quart_sse.broker.redis import RedisBroker
 from quart_sse.broker.redis.link import Link
 from quart_sse.errors import BrokerUnavailable
 from quart_sse.wire import ZERO
-from tests.support.network import Balancer
-from tests.support.processes import Inbox, event, until_redis
-from tests.support.redis_server import RedisServer, running_redis
-from tests.support.servers import ROOT, free_port
+from tests.support.processes import Inbox, event, replicated
+from tests.support.redis_server import RedisServer
+from tests.support.servers import ROOT
 from tests.support.streams import until
 
 KEEP = Keep(10, 60)
@@ -147,18 +146,7 @@ async def test_cancelled_call_ends_wherever_it_is(redis: RedisServer) -> None:
 
 async def test_address_that_moves_to_another_server_is_followed(tmp_path: Path) -> None:
     """When a replica was promoted behind one address, no call stays with the old server."""
-    folders = [tmp_path / name for name in ("a", "b")]
-    for folder in folders:
-        folder.mkdir()
-    first, second = free_port(), free_port()
-    async with (
-        running_redis(folders[0], "--port", str(first), "--repl-diskless-sync-delay", "0") as a,
-        running_redis(folders[1], "--port", str(second), "--replicaof", f"127.0.0.1 {first}") as b,
-        Balancer(first) as address,
-    ):
-        await until_redis(
-            b, "INFO", "replication", is_so=lambda info: info.get("master_link_status") == "up"
-        )
+    async with replicated(tmp_path) as (address, fail_over):
         broker, inbox = (
             RedisBroker(f"redis://127.0.0.1:{address.port}", timeout=0.5, probe=0.2),
             Inbox(),
@@ -168,9 +156,7 @@ async def test_address_that_moves_to_another_server_is_followed(tmp_path: Path) 
         await asyncio.gather(*(broker.publish(event(str(n)), KEEP) for n in range(5)))
         before = await broker.position()
 
-        address.ports = [second]
-        await b.ask("REPLICAOF", "NO", "ONE")
-        await a.ask("REPLICAOF", "127.0.0.1", str(second))
+        await fail_over()
         async with asyncio.timeout(10):
             while inbox.catches < 2 or broker.state is not State.READY:
                 with suppress(BrokerUnavailable):

@@ -1,10 +1,9 @@
 """The memory broker: what a process of its own forgets."""
 
-import asyncio
-
 from quart_sse.broker import Budget, Keep, Kind, Message, Start
 from quart_sse.broker.memory import STRETCH, MemoryBroker
 from quart_sse.wire.position import ZERO, Position
+from tests.support.turns import counting_turns
 
 
 async def test_long_history_of_one_topic_keeps_none_of_others() -> None:
@@ -24,25 +23,18 @@ async def test_long_history_of_one_topic_keeps_none_of_others() -> None:
 
 async def test_resume_of_many_topics_lets_others_run() -> None:
     """Between two of its stretches other tasks have their turn."""
-    broker, turns = MemoryBroker(), 0
+    broker = MemoryBroker()
     since = await broker.position()
     topics = [f"t{number}" for number in range(2 * STRETCH)]
     for topic in topics:
         await broker.publish(Message(Kind.EVENT, ZERO, topic, "said", "hello"), Keep(1, 60.0))
 
-    async def count() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
-
-    counting = asyncio.create_task(count())
     start = Start(since, frozenset(), Keep(1, 60.0))
-    replay = await broker.resume(dict.fromkeys(topics, start), Budget(10_000))
-    counting.cancel()
+    async with counting_turns() as turns:
+        replay = await broker.resume(dict.fromkeys(topics, start), Budget(10_000))
 
     assert len(replay.events) == len(topics)
-    assert turns >= 3
+    assert turns.count >= 3
 
 
 async def test_position_is_known_without_a_message() -> None:

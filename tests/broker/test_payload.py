@@ -32,7 +32,7 @@ def test_message_is_read_as_it_was_written(
     assert Reader().message("news", text.encode()) == (message, "epoch")
 
 
-# -- bytes of nobody's -----------------------------------------------------------------------------
+# -- bytes of no release ---------------------------------------------------------------------------
 
 #: What means something in a message, and what does not.
 PIECES = [

@@ -25,6 +25,7 @@ from quart_sse.serving_loop import STRETCH, Pauses, ServingLoop, at_end_of_loop
 from tests.support.pages import LIST_AND_CONNECT, MACROS, get_text, next_html, viewing
 from tests.support.redis_server import RedisServer, running_redis
 from tests.support.streams import open_stream, until
+from tests.support.turns import Turns, counting_turns
 
 LIST = "list"
 
@@ -626,54 +627,40 @@ async def test_loop_that_warns_of_nothing_ends(tmp_path: Path) -> None:
 
 async def test_long_work_lets_other_tasks_run_in_between(monkeypatch: pytest.MonkeyPatch) -> None:
     """Work that is short costs no turn of the loop."""
-    now, turns = [1000.0], 0
+    now = [1000.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
 
-    async def count() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
+    async with counting_turns() as turns:
+        await asyncio.sleep(0)
+        pauses, before = Pauses(), turns.count
+        for _ in range(100):
+            await pauses.due()
+        assert turns.count == before
 
-    counter = asyncio.ensure_future(count())
-    await asyncio.sleep(0)
-    pauses, before = Pauses(), turns
-    for _ in range(100):
-        await pauses.due()
-    assert turns == before
+        for _ in range(3):
+            now[0] += 1.1 * STRETCH
+            await pauses.due()
+            await pauses.due()
 
-    for _ in range(3):
-        now[0] += 1.1 * STRETCH
-        await pauses.due()
-        await pauses.due()
-    counter.cancel()
-
-    assert turns >= before + 3
+        assert turns.count >= before + 3
 
 
 async def test_of_all_long_work_one_stretch_runs_in_each_turn(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """However many requests are long, what else is due waits for one stretch at a time."""
-    now, turns, ran = [1000.0], 0, list[tuple[int, int]]()
+    now, ran = [1000.0], list[tuple[int, int]]()
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
 
-    async def count() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
-
-    async def work(number: int) -> None:
+    async def work(turns: Turns, number: int) -> None:
         pauses = Pauses()
         for _ in range(3):
             now[0] += 1.1 * STRETCH
             await pauses.due()
-            ran.append((turns, number))
+            ran.append((turns.count, number))
 
-    counter = asyncio.ensure_future(count())
-    await asyncio.gather(*(work(number) for number in range(4)))
-    counter.cancel()
+    async with counting_turns() as turns:
+        await asyncio.gather(*(work(turns, number) for number in range(4)))
 
     assert len({turn for turn, _ in ran}) == len(ran)
     assert [number for _, number in ran] == list(range(4)) * 3

@@ -15,6 +15,7 @@ from tests.support import settings
 from tests.support.connecting import channel_of, make_app, page_url, said, verdict
 from tests.support.pages import add_page
 from tests.support.streams import SSE_ACCEPT, Stream, open_stream
+from tests.support.turns import counting_turns
 
 NEWS = "/sse/news"
 
@@ -394,23 +395,18 @@ async def test_request_with_many_topics_lets_others_run_in_between(
         since = (await stream.next("said")).id
     for number in range(100):
         await hall.topic(x=0).publish("said", number)
-    turns = 0
-
-    async def count() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
 
     monkeypatch.setattr("quart_sse.serving_loop.STRETCH", -1.0)
-    counter = asyncio.ensure_future(count())
-    async with open_stream(app, f"/sse?t=~{topics}&since={since}") as stream:
+    async with (
+        counting_turns() as turns,
+        open_stream(app, f"/sse?t=~{topics}&since={since}") as stream,
+    ):
         await stream.next("sse-open")
-        counter.cancel()
+        count = turns.count
 
     # For each topic: is it granted, with what is inside, from where, and what of it is known. For
     # each event: its bytes.
-    assert turns > 500
+    assert count > 500
 
 
 # -- the browser's cookie --------------------------------------------------------------------------

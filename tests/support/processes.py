@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +18,9 @@ from quart_sse.broker import Kind, Message
 from quart_sse.broker.redis import RedisBroker
 from quart_sse.errors import BrokerUnavailable
 from quart_sse.wire.position import ZERO
-from tests.support.redis_server import RedisServer
+from tests.support.network import Balancer
+from tests.support.redis_server import RedisServer, running_redis
+from tests.support.servers import free_port
 from tests.support.streams import connect_urls
 
 PAGE = '{% from "quart_sse/macros.html" import sse_connect %}{{ sse_connect(topics=topics) }}'
@@ -157,3 +161,31 @@ class Inbox:
 def event(data: str, topic: str = "t") -> Message:
     """Return an event to publish."""
     return Message(Kind.EVENT, ZERO, topic, "said", data)
+
+
+@asynccontextmanager
+async def replicated(folder: Path) -> AsyncIterator[tuple[Balancer, Callable[[], Awaitable[None]]]]:
+    """Run a server with a replica behind one address, until the block ends.
+
+    Yields:
+        The address, which leads to the first, and what makes the replica take its place.
+    """
+    folders = [folder / name for name in ("a", "b")]
+    for each in folders:
+        each.mkdir()
+    first, second = free_port(), free_port()
+    async with (
+        running_redis(folders[0], "--port", str(first), "--repl-diskless-sync-delay", "0") as a,
+        running_redis(folders[1], "--port", str(second), "--replicaof", f"127.0.0.1 {first}") as b,
+        Balancer(first) as address,
+    ):
+        await until_redis(
+            b, "INFO", "replication", is_so=lambda info: info.get("master_link_status") == "up"
+        )
+
+        async def fail_over() -> None:
+            address.ports = [second]
+            await b.ask("REPLICAOF", "NO", "ONE")
+            await a.ask("REPLICAOF", "127.0.0.1", str(second))
+
+        yield address, fail_over
