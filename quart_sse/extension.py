@@ -142,7 +142,7 @@ class SSE:
         rule: str,
         *,
         public: bool = False,
-        presence: bool = False,
+        presence: bool | Iterable[str] = False,
         history: int | None = None,
         history_ttl: float | None = None,
         max_connections: int | None = None,
@@ -170,8 +170,12 @@ class SSE:
                 client needs the token of a page that shows the topic, or the consent of
                 ``authorize``.
             presence: Whether the broker records who listens to the channel's topics, so that
-                ``topic.presence()`` is one question to it, also in processes that serve nothing. A
-                fragment with ``presence=True`` does the same. Otherwise all processes are asked.
+                ``topic.presence()`` is one question to it, also in processes that serve nothing,
+                and ``sse_presence`` shows it. A list of keys, such as ``("name",)``, does the same,
+                and presence carries these keys of the metadata (:meth:`metadata`), which all who
+                see who is here may then see. A fragment with ``presence=True``, or a hook of
+                ``on_join`` or ``on_leave``, lets the broker record it as well. Otherwise all
+                processes are asked.
             history: Number of events kept per topic for clients that resume; 0 keeps none, so that
                 clients miss events while they reconnect.
             history_ttl: Lifetime of a topic's history after its last event, in seconds, at least 1.

@@ -108,12 +108,13 @@ def wire(
     connections = hub.connections
 
     publisher = MessagePublisher(broker, config.pending_bytes, host.dumps)
-    members = Members(connections, config.presence_linger, host.keys, broker)
+    hooks = Hooks(host, functions, declared, connections, errors)
+    members = Members(connections, config.presence_linger, host.keys, broker, declared)
     presence = PresenceTracker(
         broker,
         control,
         members,
-        Announcer(broker, publisher, members, declared, config.debounce),
+        Announcer(broker, publisher, members, declared, config.debounce, hooks.attend),
         declared,
         config.broker_timeout,
         errors,
@@ -125,7 +126,6 @@ def wire(
     revocations = Revocations(control, connections, declared)
 
     scripts = Scripts(host, config, pages)
-    hooks = Hooks(host, functions, declared, connections, errors)
     closing = Closing(control, connections, hub.changes, hooks, presence, errors)
     binding = Binding(
         host=host,

@@ -196,7 +196,7 @@ class Judgement:
                         admission.expired_tokens.append(number)
                     continue
                 # Long lists name the same few fragments: one set serves all of their topics.
-                names = channel.fragments.keys()
+                names = channel.known.keys()
                 known = fragments if fragments <= names else fragments.intersection(names)
                 held = admission.subscription.get(topic)
                 admission.subscription[topic] = held | known if held else known

@@ -17,6 +17,7 @@ from .processes import Process, Processes, process_of, read_declared
 from .replay import Budget, Past, Replay, Start, bound, judge
 from .serving import ServingBroker
 from .texts import Claim, Shelf, reference_of
+from .who import Moves, Who, read_who
 
 __all__ = [
     "ANSWER",
@@ -35,6 +36,7 @@ __all__ = [
     "Kind",
     "MemoryBroker",
     "Message",
+    "Moves",
     "Past",
     "Process",
     "Processes",
@@ -45,11 +47,13 @@ __all__ = [
     "Start",
     "State",
     "Where",
+    "Who",
     "ask_pages",
     "bound",
     "judge",
     "process_of",
     "read_declared",
+    "read_who",
     "reference_of",
     "unanswered",
 ]

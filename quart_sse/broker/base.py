@@ -1,7 +1,7 @@
 """The interface of brokers, and of the hub that takes their messages."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Mapping, Set
+from collections.abc import Callable, Collection, Iterable, Mapping
 from enum import Enum
 from typing import Protocol
 
@@ -10,6 +10,7 @@ from ..wire import Id, Position
 from .messages import Keep, Kind, Message
 from .replay import BUDGET, Budget, Replay, Start
 from .texts import Claim
+from .who import Moves
 
 
 class State(Enum):
@@ -239,19 +240,18 @@ class Broker(ABC):
         """
 
     @abstractmethod
-    async def enter(self, members: Mapping[str, Mapping[str, str]]) -> Set[str]:
+    async def enter(self, members: Mapping[str, Mapping[str, str]]) -> Moves:
         """Record that connections are present on topics, or renew the records.
 
         One call may name many thousand connections and topics. A broker over a network sends them
         in few round trips, none of which keeps other calls waiting for long.
 
         Args:
-            members: Topic -> connection id -> its identity. The topic "" holds the app's processes,
-                see ``broker.processes``. Anonymous connections have another text instead of an
-                identity, which says whom they count as.
+            members: Topic -> connection id -> whom it counts as, see ``broker.who``. The topic ""
+                holds the app's processes, see ``broker.processes``.
 
         Returns:
-            Those of the topics of which entries have expired, because their process has died.
+            The people with an identity who have joined or left by it, and what else has changed.
 
         Raises:
             BrokerUnavailable: If this was not, or may not have been, recorded for some of them.
@@ -259,11 +259,14 @@ class Broker(ABC):
         """
 
     @abstractmethod
-    async def exit(self, members: Mapping[str, Collection[str]]) -> None:
+    async def exit(self, members: Mapping[str, Collection[str]]) -> Moves:
         """Record that connections have left topics.
 
         Args:
             members: Topic, as in :meth:`enter` -> ids of connections. Unknown ones do no harm.
+
+        Returns:
+            As for :meth:`enter`.
 
         Raises:
             BrokerUnavailable: If this was not, or may not have been, recorded for some of them.
@@ -272,7 +275,7 @@ class Broker(ABC):
 
     @abstractmethod
     async def present(self, topic: str) -> Mapping[str, str]:
-        """Return connection id -> identity for all that are present, in every process.
+        """Return connection id -> whom it counts as, of all that are present, in every process.
 
         Args:
             topic: The topic's name, as in :meth:`enter`.

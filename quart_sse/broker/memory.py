@@ -5,7 +5,7 @@ import heapq
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Set
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -15,6 +15,7 @@ from .base import Broker, Receiver, State
 from .messages import Keep, Kind, Message
 from .replay import BUDGET, Budget, Collector, Past, Replay, Start, shortest_first
 from .texts import Claim, Texts
+from .who import Moves, Roll
 
 #: Extra lifetime of history, in seconds, so that a position of exactly its age still finds it.
 GRACE = 10.0
@@ -50,7 +51,7 @@ class MemoryBroker(Broker):
         self._records: dict[str, _Record] = {}
         # When to check whether a topic's record has expired; one entry for each topic.
         self._expiries: list[tuple[float, str]] = []
-        self._present: dict[str, dict[str, str]] = {}
+        self._rolls: dict[str, Roll] = {}  #: topic -> who is present
         self._texts = Texts(clock)
         self._receiver: Receiver | None = None
         self._pid = os.getpid()
@@ -81,7 +82,7 @@ class MemoryBroker(Broker):
     def abandon(self) -> None:
         """Forget the hub and the presence of its connections, which none of them renews."""
         self._receiver = None
-        self._present.clear()
+        self._rolls.clear()
         self.state = State.STOPPED
 
     async def release(self) -> None:
@@ -205,21 +206,25 @@ class MemoryBroker(Broker):
         """Return a kept text; None if it has expired or was never kept."""
         return self._texts.get(reference)
 
-    async def enter(self, members: Mapping[str, Mapping[str, str]]) -> Set[str]:
+    async def enter(self, members: Mapping[str, Mapping[str, str]]) -> Moves:
         """Record that connections are present; none expires before its process."""
+        moves = Moves()
         for topic, entering in members.items():
-            self._present.setdefault(topic, {}).update(entering)
-        return frozenset()
+            self._rolls.setdefault(topic, Roll()).change(moves, topic, entering)
+        return moves
 
-    async def exit(self, members: Mapping[str, Collection[str]]) -> None:
+    async def exit(self, members: Mapping[str, Collection[str]]) -> Moves:
         """Record that connections have left."""
+        moves = Moves()
         for topic, leaving in members.items():
-            present = self._present.get(topic, {})
-            for member in leaving:
-                present.pop(member, None)
-            if not present:
-                self._present.pop(topic, None)
+            roll = self._rolls.get(topic)
+            if roll is not None:
+                roll.change(moves, topic, dict.fromkeys(leaving))
+                if not roll.members:
+                    del self._rolls[topic]
+        return moves
 
     async def present(self, topic: str) -> Mapping[str, str]:
-        """Return connection id -> identity for all that are present."""
-        return dict(self._present.get(topic, {}))
+        """Return connection id -> whom it counts as, of all that are present."""
+        roll = self._rolls.get(topic)
+        return {} if roll is None else dict(roll.members)

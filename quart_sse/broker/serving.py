@@ -1,6 +1,6 @@
 """The app's broker, whose calls run in the loop that serves the app."""
 
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Set
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from typing import Any
 
 from ..serving_loop import ServingLoop
@@ -9,6 +9,7 @@ from .base import Broker, Receiver, State
 from .messages import Keep, Message
 from .replay import BUDGET, Budget, Replay, Start
 from .texts import Claim
+from .who import Moves
 
 
 class ServingBroker(Broker):
@@ -99,13 +100,13 @@ class ServingBroker(Broker):
         """Return a kept text."""
         return await self._serving.run(self.inner.kept_text, reference)
 
-    async def enter(self, members: Mapping[str, Mapping[str, str]]) -> Set[str]:
+    async def enter(self, members: Mapping[str, Mapping[str, str]]) -> Moves:
         """Record that connections are present."""
         return await self._serving.run(self.inner.enter, members)
 
-    async def exit(self, members: Mapping[str, Collection[str]]) -> None:
+    async def exit(self, members: Mapping[str, Collection[str]]) -> Moves:
         """Record that connections have left."""
-        await self._serving.run(self.inner.exit, members)
+        return await self._serving.run(self.inner.exit, members)
 
     async def present(self, topic: str) -> Mapping[str, str]:
         """Return who is present."""

@@ -15,6 +15,7 @@ from .functions import AppFunctions
 from .kept import KeptEvent
 from .members import Members
 from .options import ChannelOptions
+from .people import Person, person_of
 from .presence import Presence, PresenceTracker
 from .target import Everyone, Published, Target, User, WholeChannel, hooked
 
@@ -29,6 +30,7 @@ __all__ = [
     "Everyone",
     "KeptEvent",
     "Members",
+    "Person",
     "Presence",
     "PresenceTracker",
     "Published",
@@ -37,4 +39,5 @@ __all__ = [
     "User",
     "WholeChannel",
     "hooked",
+    "person_of",
 ]

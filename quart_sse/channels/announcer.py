@@ -1,10 +1,10 @@
 """Tell the broker who is present, and refresh the fragments that show it."""
 
 import asyncio
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Set
 from typing import Protocol
 
-from ..broker import Broker, Keep
+from ..broker import Broker, Keep, Moves
 from ..errors import BrokerUnavailable
 from ..hub import FragmentSpec
 from ..publisher import MessagePublisher
@@ -22,6 +22,9 @@ MOST_REFRESHES = 16
 #: Whom a connection counts as while it is unknown what the broker has recorded.
 UNSURE = ""
 
+#: Is called with a topic, whom those count as who have joined it, and those who have left it.
+Report = Callable[[str, Collection[str], Collection[str]], None]
+
 
 class Declared(Protocol):
     """Declared channels; :class:`~quart_sse.channels.AppChannels` implements it."""
@@ -31,6 +34,9 @@ class Declared(Protocol):
 
     def specs(self, topic: str) -> list[FragmentSpec]:
         """Return the declared options of all fragments of a topic."""
+
+    def built_in(self, topic: str) -> Iterable[str]:
+        """Return the names of the built-in fragments that a topic has."""
 
     def keep(self, topic: str) -> Keep:
         """Return how much history a topic keeps."""
@@ -50,6 +56,8 @@ class Announcer:
         members: Who is here.
         channels: The app's channels.
         debounce: The app's debounce time, in seconds.
+        report: Is called with a topic, whom those counted as who have joined it, and whom those
+            who have left it.
     """
 
     def __init__(
@@ -59,16 +67,19 @@ class Announcer:
         members: Members,
         channels: Declared,
         debounce: float,
+        report: Report,
     ) -> None:
         self._broker = broker
         self._publisher = publisher
         self._members = members
         self._channels = channels
+        self._report = report
         self._debounce = max(debounce, DEBOUNCE)
         self._changed = Debounce(self._seconds)
         #: Topic -> connection id -> whom the broker has recorded.
         self._recorded: dict[str, dict[str, str]] = {}
-        self._stale: set[str] = set()  #: topics whose fragments must be refreshed
+        self._showing: set[str] = set()  #: recorded topics of which a page shows built-in fragments
+        self._stale: dict[str, set[str]] = {}  #: topic -> fragments that must be refreshed
 
     @property
     def next(self) -> float:
@@ -91,14 +102,20 @@ class Announcer:
         """Forget all, as when the process stops; the broker's records expire by themselves."""
         self._changed.clear()
         self._recorded.clear()
+        self._showing.clear()
         self._stale.clear()
 
     def _shown(self, topic: str) -> list[FragmentSpec]:
-        """Return the fragments of a topic that show its presence."""
+        """Return the app's fragments of a topic that show its presence."""
         return [spec for spec in self._channels.specs(topic) if spec.presence]
 
     def _mark_stale(self, topics: Iterable[str]) -> None:
-        self._stale.update(topic for topic in topics if self._shown(topic))
+        for topic in topics:
+            names = {spec.name for spec in self._shown(topic)}
+            if topic in self._showing:
+                names.update(self._channels.built_in(topic))
+            if names:
+                self._stale.setdefault(topic, set()).update(names)
 
     def _seconds(self, topic: str) -> float:
         own = [spec.debounce for spec in self._shown(topic)]
@@ -158,6 +175,7 @@ class Announcer:
         """Make the broker's record of some connections what they are now."""
         entering: dict[str, dict[str, str]] = {}
         leaving: dict[str, list[str]] = {}
+        changed: set[str] = set()
         for topic, ids in due.items():
             recorded = self._recorded.get(topic, {})
             for id in ids:
@@ -167,30 +185,49 @@ class Announcer:
                 elif who is None and before is not None:
                     leaving.setdefault(topic, []).append(id)
                 if who != before:
-                    self._mark_stale([topic])
+                    changed.add(topic)
+        self._mark_stale(changed)
         if entering:
-            await self._enter(entering)
+            await self._enter(entering, changed)
         if leaving:
-            await self._exit(leaving)
+            await self._exit(leaving, changed)
 
-    async def _enter(self, entering: Mapping[str, Mapping[str, str]]) -> None:
+    async def _enter(self, entering: Mapping[str, Mapping[str, str]], changed: Set[str]) -> None:
+        renewed: set[tuple[str, str]] = set()
         for topic, members in entering.items():
             recorded = self._recorded.setdefault(topic, {})
+            renewed.update((topic, id) for id, who in members.items() if recorded.get(id) == who)
             recorded.update((id, UNSURE) for id, who in members.items() if recorded.get(id) != who)
-        self._mark_stale(await self._broker.enter(entering))
+        moves = await self._broker.enter(entering)
         for topic, members in entering.items():
             self._recorded[topic].update(members)
+        self._follow(moves, entering, changed)
+        for topic, ids in moves.joined.items():
+            # A renewal is no join: the broker has lost its record.
+            new = [entering[topic][id] for id in ids if (topic, id) not in renewed]
+            self._report(topic, new, ())
 
-    async def _exit(self, leaving: Mapping[str, Collection[str]]) -> None:
+    async def _exit(self, leaving: Mapping[str, Collection[str]], changed: Set[str]) -> None:
         for topic, ids in leaving.items():
             self._recorded[topic].update(dict.fromkeys(ids, UNSURE))
-        await self._broker.exit(leaving)
+        moves = await self._broker.exit(leaving)
+        self._follow(moves, leaving, changed)
         for topic, ids in leaving.items():
             recorded = self._recorded[topic]
             for id in ids:
                 del recorded[id]
             if not recorded:
                 del self._recorded[topic]
+                self._showing.discard(topic)
+
+    def _follow(self, moves: Moves, topics: Iterable[str], changed: Set[str]) -> None:
+        """Follow what a call has changed: who shows it, who has expired, and who has left."""
+        self._showing.difference_update(topics)
+        self._showing.update(moves.showing)
+        self._mark_stale(changed & self._showing)
+        self._mark_stale(moves.expired)
+        for topic, left in moves.left.items():
+            self._report(topic, (), left)
 
     async def _refresh(self) -> None:
         """Refresh the fragments of the topics that have changed."""
@@ -203,10 +240,9 @@ class Announcer:
                     raise outcome
 
     async def _refresh_one(self, topic: str) -> None:
-        names = [spec.name for spec in self._shown(topic)]
-        self._stale.discard(topic)
+        names = self._stale.pop(topic)
         try:
-            await self._publisher.refresh(topic, names, self._channels.keep(topic))
+            await self._publisher.refresh(topic, sorted(names), self._channels.keep(topic))
         except BrokerUnavailable:
-            self._stale.add(topic)
+            self._stale.setdefault(topic, set()).update(names)
             raise

@@ -83,7 +83,7 @@ class AppChannels:
     def spec(self, topic: str, fragment: str) -> FragmentSpec | None:
         """Return a fragment's declared options, or None if it is not declared."""
         channel = self.of(topic)
-        declared = None if channel is None else channel.fragments.get(fragment)
+        declared = None if channel is None else channel.known.get(fragment)
         return None if declared is None else declared.spec
 
     def specs(self, topic: str) -> list[FragmentSpec]:
@@ -91,10 +91,20 @@ class AppChannels:
         channel = self.of(topic)
         return [] if channel is None else [each.spec for each in channel.fragments.values()]
 
+    def built_in(self, topic: str) -> Iterable[str]:
+        """Return the names of the built-in fragments that a topic has."""
+        channel = self.of(topic)
+        return () if channel is None else channel.built_in
+
     def announces(self, topic: str) -> bool:
         """Whether the broker records who listens to a topic, because the app has asked for it."""
         channel = self.of(topic)
         return channel is not None and channel.has_presence
+
+    def presence_keys(self, topic: str) -> tuple[str, ...]:
+        """Return the keys of metadata that the presence of a topic carries."""
+        channel = self.of(topic)
+        return () if channel is None else channel.presence_keys
 
     def keep(self, topic: str) -> Keep:
         """Return how much history a topic or an audience keeps; none for an unknown channel."""
@@ -135,8 +145,7 @@ class AppChannels:
     def are_private(self) -> bool:
         """Whether any channel needs tokens or has a personal fragment."""
         return any(
-            not channel.public or channel.shared != channel.specs.keys()
-            for channel in map(self.known, self.declared)
+            not channel.public or channel.personal for channel in map(self.known, self.declared)
         )
 
     def values(self, topic: str) -> dict[str, Any] | None:

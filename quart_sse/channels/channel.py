@@ -2,19 +2,24 @@
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
 from markupsafe import escape
 
 from ..errors import FragmentError
+from ..hub import FragmentSpec
 from ..publisher import ChannelRecord
 from ..wire import plain
 from .binding import Binding
-from .declaration import Declaration
+from .declaration import BUILT_IN, Declaration, Fragment
 from .declaring import Declaring
 from .options import ChannelOptions
 from .presence import Presence
 from .target import Target, WholeChannel
+
+#: Template of the built-in fragments, in which an app may write other words.
+PRESENCE = "quart_sse/presence.html"
 
 
 class Channel(Declaring):
@@ -47,6 +52,11 @@ class Channel(Declaring):
     ) -> None:
         super().__init__(Declaration(name, rule, options, blueprint))
         self._binding = binding
+        if options.presence:
+            for fragment in BUILT_IN:
+                spec = FragmentSpec(fragment, presence=True)
+                renderer = partial(self._show_presence, "names" in fragment)
+                self._declaration.built_in[fragment] = Fragment(spec, renderer)
 
     def topic(self, /, **params: Any) -> "Topic":
         """Return the topic that these parameters select.
@@ -107,6 +117,12 @@ class Channel(Declaring):
         """
         binding = self._binding()
         return self._declaration.record(binding.config, binding.host.url_map)
+
+    async def _show_presence(self, names: bool, /, **params: Any) -> str:
+        """Return what ``sse_presence`` shows of a topic."""
+        here = await self.topic(**params).presence()
+        context = {"here": here, "names": names, "channel": self.name, "params": params}
+        return await self._binding().host.template(PRESENCE, context)
 
     @property
     def everyone(self) -> WholeChannel:

@@ -14,6 +14,9 @@ from ..publisher import ChannelRecord
 from ..wire import RESERVED, UrlRule, check_name, own_converters
 from .options import ChannelOptions
 
+#: Names of the fragments that ``sse_presence`` shows: how many are here; the same with names.
+BUILT_IN = frozenset({"presence", "presence-names"})
+
 
 @dataclass(frozen=True, slots=True)
 class Fragment:
@@ -57,7 +60,12 @@ class Declaration:
         self.initials: list[Callable[..., Any]] = []
         self.on_connect: list[Callable[..., Any]] = []
         self.on_disconnect: list[Callable[..., Any]] = []
+        self.on_join: list[Callable[..., Any]] = []
+        self.on_leave: list[Callable[..., Any]] = []
         self.fragments: dict[str, Fragment] = {}
+        #: Those of ``BUILT_IN``; a fragment of the app's own takes the place of one. They are
+        #: part of a stream, or of a refresh, only where they are named.
+        self.built_in: dict[str, Fragment] = {}
 
     @property
     def public(self) -> bool:
@@ -65,21 +73,33 @@ class Declaration:
         return self.options.public
 
     @property
+    def known(self) -> Mapping[str, Fragment]:
+        """The fragments by name, the built-in ones as well."""
+        return {**self.built_in, **self.fragments} if self.built_in else self.fragments
+
+    @property
     def specs(self) -> Mapping[str, FragmentSpec]:
-        """Fragment name -> declared options."""
-        return {name: fragment.spec for name, fragment in self.fragments.items()}
+        """Fragment name -> declared options, of the built-in ones as well."""
+        return {name: fragment.spec for name, fragment in self.known.items()}
+
+    @property
+    def presence_keys(self) -> tuple[str, ...]:
+        """The keys of metadata that presence carries."""
+        keys = self.options.presence
+        return () if isinstance(keys, bool) else tuple(keys)
 
     @property
     def has_presence(self) -> bool:
-        """Whether the broker records who listens: the channel, or a fragment of it, says so."""
-        if self.options.presence:
+        """Whether the broker records who listens: the channel, a fragment or a hook says so."""
+        if self.options.presence or self.on_join or self.on_leave:
             return True
         return any(fragment.spec.presence for fragment in self.fragments.values())
 
     @property
     def shared(self) -> frozenset[str]:
         """Names of the fragments that are the same for all viewers."""
-        return frozenset(name for name, spec in self.specs.items() if not spec.personal)
+        fragments = self.fragments.items()
+        return frozenset(name for name, fragment in fragments if not fragment.spec.personal)
 
     @property
     def personal(self) -> frozenset[str]:
@@ -106,14 +126,14 @@ class Declaration:
             config: The app's settings.
             url_map: The app's URL map, which has the channel's rule.
         """
-        keep, specs = self.keep(config), self.specs
+        keep = self.keep(config)
         return ChannelRecord(
             self.name,
             self.rule,
             history=keep.events,
             history_ttl=keep.ttl,
-            fragments=tuple(specs),
-            personal=tuple(name for name, spec in specs.items() if spec.personal),
+            fragments=tuple(self.fragments),
+            personal=tuple(name for name in self.fragments if name in self.personal),
             public=self.public,
             converters=own_converters(url_map, self.rule),
         )
@@ -183,7 +203,7 @@ class Declaration:
             UnknownFragmentError: If the channel declares no fragment of this name.
         """
         try:
-            return self.fragments[fragment]
+            return self.known[fragment]
         except KeyError:
             raise UnknownFragmentError(self.name, fragment, self.fragments) from None
 

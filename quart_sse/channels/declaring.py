@@ -213,3 +213,52 @@ class Declaring:
         """
         self._declaration.on_disconnect.append(function)
         return function
+
+    def on_join(self, function: Function) -> Function:
+        """Register a hook that is called when a user with an identity joins a topic.
+
+        People join with their first connection and leave with their last one, over all processes;
+        a reload, another page and another tab are neither. One process calls the hook, once, in an
+        app context of its own. Anonymous visitors do not join, but count for
+        :meth:`Topic.presence`.
+
+        The call is lost if that process stops, or the broker is away, in the moment between. So
+        let a hook tell of a change, and read who is there from ``presence()``.
+
+        Args:
+            function: A sync or async function that takes the :class:`Person` and the topic.
+
+        Returns:
+            The function, unchanged.
+
+        Example:
+            .. code-block:: python
+
+                @rooms.on_join
+                async def joined(person: Person, topic: Topic) -> None:
+                    await topic.publish("joined", {"name": person.metadata.get("name")})
+        """
+        self._declaration.on_join.append(function)
+        return function
+
+    def on_leave(self, function: Function) -> Function:
+        """Register a hook that is called when the last connection of a user has left a topic.
+
+        That is ``QUART_SSE_PRESENCE_LINGER`` after it closed, or about a minute after its process
+        was killed. It runs as that of :meth:`on_join`, and after it.
+
+        Args:
+            function: A sync or async function that takes the :class:`Person` and the topic.
+
+        Returns:
+            The function, unchanged.
+
+        Example:
+            .. code-block:: python
+
+                @rooms.on_leave
+                async def left(person: Person, topic: Topic) -> None:
+                    await topic.publish("left", {"name": person.metadata.get("name")})
+        """
+        self._declaration.on_leave.append(function)
+        return function

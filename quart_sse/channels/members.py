@@ -1,12 +1,26 @@
 """Who is present on topics in this process: open connections, and those that closed just now."""
 
 import hashlib
+import json
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import lru_cache
+from typing import Protocol
 
-from ..broker import Broker
-from ..hub import Connection, Connections, Subscription
+from ..broker import Broker, Who
+from ..error_log import OnceLog
+from ..hub import Connection, Connections, Metadata, Subscription
+from .declaration import BUILT_IN
+
+#: Longest metadata that is recorded of one connection, in characters of JSON.
+MAX_CHARS = 1_000
+
+
+class Listed(Protocol):
+    """Declared channels; :class:`~quart_sse.channels.AppChannels` implements it."""
+
+    def presence_keys(self, topic: str) -> tuple[str, ...]:
+        """Return the keys of metadata that the presence of a topic carries."""
 
 
 class Members:
@@ -19,6 +33,7 @@ class Members:
         linger: Time that a closed connection counts, in seconds.
         keys: Returns the app's secret keys, the signing key first.
         broker: Its data set has a random name, which is used without a secret key.
+        channels: The app's channels.
     """
 
     def __init__(
@@ -27,11 +42,14 @@ class Members:
         linger: float,
         keys: Callable[[], list[bytes]],
         broker: Broker,
+        channels: Listed,
     ) -> None:
         self._connections = connections
         self._linger = linger
         self._keys = keys
         self._broker = broker
+        self._channels = channels
+        self._once = OnceLog()
         # Closed connections, each with the loop time when it expires; the same by id, and by topic.
         self._departed: deque[tuple[float, Connection, Subscription]] = deque()
         self._by_id: dict[str, list[Connection]] = {}
@@ -76,14 +94,38 @@ class Members:
         """Return whom a connection counts as on a topic; None if it is not present there."""
         streams = [*self._by_id.get(id, ()), *self._connections.streams_of(id)]
         newest = next((each for each in reversed(streams) if topic in each.subscription), None)
-        return None if newest is None else self._who(newest)
+        keys = self._channels.presence_keys(topic)
+        return None if newest is None else self._who(newest, topic, keys)
 
     def of(self, topic: str) -> dict[str, str]:
         """Return connection id -> whom it counts as, for all that are present on a topic."""
         here = [*self._by_topic.get(topic, ()), *self._connections.listening(topic)]
-        return {each.id: self._who(each) for each in here}
+        keys = self._channels.presence_keys(topic)
+        return {each.id: self._who(each, topic, keys) for each in here}
 
-    def _who(self, connection: Connection) -> str:
+    def _who(self, connection: Connection, topic: str, keys: tuple[str, ...]) -> str:
+        name, metadata = self._name(connection), connection.metadata
+        is_showing = not BUILT_IN.isdisjoint(connection.subscription.get(topic, ()))
+        if not is_showing and (metadata is None or not keys):
+            return name  # nearly every one
+        return Who(name, self._chosen(metadata, keys), is_showing).write()
+
+    def _chosen(self, metadata: Metadata | None, keys: tuple[str, ...]) -> str:
+        text = "" if metadata is None else _chosen(metadata, keys)
+        if len(text) <= MAX_CHARS:
+            return text
+        self._once.warn(
+            ", ".join(keys),
+            "The metadata %s of a connection have %d characters of JSON, of which presence carries "
+            "%d at most; it carries none of them. Keep them short, and look the rest up by the "
+            "identity. This is logged once.",
+            ", ".join(keys),
+            len(text),
+            MAX_CHARS,
+        )
+        return ""
+
+    def _name(self, connection: Connection) -> str:
         if connection.identity is not None:
             return f"+{connection.identity}"
         address = connection.remote_address
@@ -103,32 +145,15 @@ def _take(lists: dict[str, list[Connection]], key: str, connection: Connection) 
         del lists[key]
 
 
+@lru_cache(1_000)
+def _chosen(metadata: Metadata, keys: tuple[str, ...]) -> str:
+    """Return some keys of metadata as JSON; "" if there are none of them."""
+    chosen = {key: metadata.values[key] for key in keys if key in metadata.values}
+    return json.dumps(chosen, sort_keys=True) if chosen else ""
+
+
 @lru_cache(10_000)
 def _digest(address: str, key: bytes) -> str:
     """Return a name for an address, from which only those who have the key can guess it."""
     derived = hashlib.sha256(b"quart_sse.address:" + key).digest()
     return hashlib.blake2b(address.encode(), digest_size=12, key=derived).hexdigest()
-
-
-def count_people(members: Iterable[str]) -> int:
-    """Return the number of people among those whom connections count as.
-
-    The first character says what the rest is, so that no identity can equal anything else:
-    ``+identity``, ``-browser``, or ``@address:browser`` of a visitor whose browser has sent no
-    cookie yet. Such a one counts as the browser, if another connection has the cookie by now, and
-    as the address otherwise.
-    """
-    who = set(members)
-    return len({_person(name, who) for name in who})
-
-
-def _person(name: str, all: set[str]) -> str:
-    if not name.startswith("@"):
-        return name
-    address, _, browser = name.partition(":")
-    return f"-{browser}" if f"-{browser}" in all else address
-
-
-def identities(members: Iterable[str]) -> frozenset[str]:
-    """Return the identities among those whom connections count as."""
-    return frozenset(name[1:] for name in members if name.startswith("+"))

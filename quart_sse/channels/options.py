@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from ..config import Config, read_as
 from ..errors import DeclarationError
+from ..wire import plain
 
 #: Option -> the key of :class:`~quart_sse.config.Config` whose values it takes.
 _LIKE = {
@@ -44,7 +45,7 @@ class ChannelOptions:
     """
 
     public: bool = False
-    presence: bool = False
+    presence: bool | Iterable[str] = False
     history: int | None = None
     history_ttl: float | None = None
     max_connections: int | None = None
@@ -62,6 +63,7 @@ class ChannelOptions:
             value = getattr(self, option)
             if value is not None:
                 object.__setattr__(self, option, _read(option, value, key))
+        object.__setattr__(self, "presence", _read_presence(self.presence))
         object.__setattr__(self, "headers", _checked_headers(self.headers))
         object.__setattr__(self, "origins", _read_origins(self.origins))
 
@@ -110,6 +112,18 @@ def _read(option: str, value: object, key: str) -> float:
             f"{option} is {value!r}. It must be {expected}, or be left out."
         ) from None
     return read
+
+
+def _read_presence(presence: object) -> bool | tuple[str, ...]:
+    if isinstance(presence, bool):
+        return presence
+    keys = () if isinstance(presence, str) or not isinstance(presence, Iterable) else (*presence,)
+    if not keys or not all(isinstance(key, str) for key in keys):
+        raise DeclarationError(
+            f"presence is {presence!r}. Pass True, or the keys of the metadata that it carries, "
+            'such as presence=("name",).'
+        )
+    return tuple(map(plain, keys))
 
 
 def _read_origins(origins: Iterable[str]) -> tuple[str, ...]:

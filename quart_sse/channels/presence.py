@@ -4,8 +4,8 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from ..background import Background
 from ..broker import Broker, Control, Process
@@ -14,7 +14,8 @@ from ..errors import BrokerUnavailable, SetupError
 from ..hub import Connection
 from .announcer import Announcer, Declared
 from .asking import Asking
-from .members import Members, count_people, identities
+from .members import Members
+from .people import Person, count_people, identities, people_of
 
 logger: logging.Logger = logging.getLogger("quart_sse")
 
@@ -49,6 +50,16 @@ class Presence:
     connections: int
     identities: frozenset[str]
     silent: tuple[Process, ...] = ()
+    #: Whom connections count as -> how many of them do.
+    _counts: Mapping[str, int] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def who(self) -> list[Person]:
+        """The people: those with an identity first, in its order, then the anonymous ones.
+
+        The list is made with each look at it.
+        """
+        return people_of(self._counts)
 
 
 class PresenceTracker:
@@ -109,7 +120,7 @@ class PresenceTracker:
                 who, silent = await self._asking.ask(topic)
         except BrokerUnavailable:
             who = Counter(self._members.of(topic).values())
-        return Presence(count_people(who), who.total(), identities(who), silent)
+        return Presence(count_people(who), who.total(), identities(who), silent, who)
 
     async def _recorded(self, topic: str) -> dict[str, str]:
         """Return the broker's record, with this process's connections as they are now."""

@@ -100,6 +100,38 @@ class Macros:
         page.shown.note_rendered()
         return element
 
+    async def presence(
+        self,
+        channel: str,
+        params: Mapping[str, Any],
+        names: bool = False,
+        tag: str = "div",
+        attrs: Mapping[str, Any] | None = None,
+        aria_live: str | None = None,
+    ) -> Markup:
+        """Return who is on a topic, in words that follow it; ``sse_presence``.
+
+        Args:
+            channel: Name of the channel, which is declared with ``presence=``.
+            params: The topic's parameters.
+            names: Whether to list the people's names.
+            tag: Name of the element around the words.
+            attrs: Further attributes of the element, after its class.
+            aria_live: ``"polite"``, ``"assertive"``, ``"off"`` or None.
+
+        Raises:
+            MacroError: If the channel is not declared with ``presence=``, or as for
+                :meth:`fragment`, whose other errors are those of this method.
+        """
+        fragment = "presence-names" if names else "presence"
+        if fragment not in self._channels.known(self._channel(channel).name).known:
+            raise MacroError(
+                f"sse_presence({channel!r}) needs to know who listens to the channel. Declare it "
+                f"with presence=True: sse.channel({channel!r}, ..., presence=True)."
+            )
+        attributes = {"class": "sse-presence", **(attrs or {})}
+        return await self.fragment(f"{channel}.{fragment}", params, tag, attributes, aria_live)
+
     async def live(
         self,
         name: str,

@@ -105,14 +105,14 @@ class Endpoints:
 
         async def stream(**params: Any) -> Response:
             topic = _topic(channel, params).name
-            declared = self._channels.known(topic).fragments
+            declared = self._channels.known(topic)
             shown = request.args.get("fragments")
-            names = declared if shown is None else shown.split(",")
-            fragments = frozenset(names) & declared.keys()
+            names = declared.fragments if shown is None else shown.split(",")
+            fragments = frozenset(names) & declared.known.keys()
             return await _stream(self._streams.channel(request, topic, fragments))
 
         async def fragment(fragment: str, **params: Any) -> Response:
-            if fragment not in self._channels.known(channel.name).fragments:
+            if fragment not in self._channels.known(channel.name).known:
                 abort(404)
             return await self._fragment(_topic(channel, params), fragment)
 

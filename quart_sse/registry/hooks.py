@@ -2,11 +2,11 @@
 
 import asyncio
 import contextvars
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..channels import AppChannels, AppFunctions, Topic, hooked
+from ..channels import AppChannels, AppFunctions, Topic, hooked, person_of
 from ..error_log import ErrorLog
 from ..host import Host
 from ..hub import Connection, Connections
@@ -63,7 +63,7 @@ class Hooks:
         self.topic: Callable[[str], Topic]
         # Connection id -> the topics of which its hooks know, if there are hooks.
         self._known: dict[str, frozenset[str]] = {}
-        self._last: dict[str, asyncio.Task[None]] = {}  #: connection id -> its last call
+        self._last: dict[str, asyncio.Task[None]] = {}  #: connection id, or topic -> its last call
         self._turns = asyncio.Semaphore(MOST_AT_ONCE)
 
     @property
@@ -95,6 +95,31 @@ class Hooks:
         if before is not None:
             self._call(connection, before, None, connection.ending)
 
+    def attend(self, topic: str, joined: Collection[str], left: Collection[str]) -> None:
+        """Call hooks for people who have joined or left a topic.
+
+        Args:
+            topic: The topic's name.
+            joined: Whom the connections of those count as who have joined.
+            left: The same of those who have left.
+        """
+        channel = self._channels.of(topic)
+        if channel is None or not (channel.on_join or channel.on_leave):
+            return
+        moves = (("on_join", channel.on_join, joined, 1), ("on_leave", channel.on_leave, left, 0))
+        calls: list[tuple[str, Callable[..., Any], tuple[Any, ...]]] = [
+            (
+                f"{name} of channel {channel.name!r}",
+                each,
+                (person_of(text, number), self.topic(topic)),
+            )
+            for name, functions, texts, number in moves
+            for text in texts
+            for each in functions
+        ]
+        if calls:
+            self._plan(topic, calls, f"topic {topic!r}")
+
     def _call(
         self,
         connection: Connection,
@@ -125,26 +150,34 @@ class Hooks:
                 calls.append(("on_disconnect", own.on_disconnect, (handle, ending)))
             calls += [("on_disconnect", each, (handle, ending)) for each in functions.on_disconnect]
         if calls:
-            self._plan(connection.id, calls)
+            self._plan(connection.id, calls, f"connection {connection.id}", connection.id)
 
-    def _plan(self, id: str, calls: list[tuple[str, Callable[..., Any], tuple[Any, ...]]]) -> None:
+    def _plan(
+        self,
+        key: str,
+        calls: list[tuple[str, Callable[..., Any], tuple[Any, ...]]],
+        whom: str,
+        id: str = "",
+    ) -> None:
+        """Call hooks after those of the same key; ``id`` is that of their connection."""
         # In a context of their own: the app may change a connection in the request of another user.
         task = asyncio.get_running_loop().create_task(
-            self._run(id, self._last.get(id), calls), context=contextvars.Context()
+            self._run(self._last.get(key), calls, whom, id), context=contextvars.Context()
         )
-        self._last[id] = task
+        self._last[key] = task
 
         def forget(_: object) -> None:
-            if self._last.get(id) is task:
-                del self._last[id]
+            if self._last.get(key) is task:
+                del self._last[key]
 
         task.add_done_callback(forget)
 
     async def _run(
         self,
-        id: str,
         before: "asyncio.Task[None] | None",
         calls: list[tuple[str, Callable[..., Any], tuple[Any, ...]]],
+        whom: str,
+        id: str,
     ) -> None:
         if before is not None:
             await asyncio.wait([before])
@@ -157,9 +190,9 @@ class Hooks:
                     self._errors.log(
                         f"hook {name}",
                         error,
-                        "The hook %s failed for connection %s; its stream goes on.",
+                        "The hook %s failed for %s; its stream goes on.",
                         name,
-                        id,
+                        whom,
                     )
 
     async def finish(self) -> None:

@@ -21,10 +21,13 @@ from quart_sse.broker import (
     Keep,
     Kind,
     Message,
+    Moves,
     Replay,
     Shelf,
     Start,
     State,
+    Who,
+    read_who,
 )
 from quart_sse.broker.memory import GRACE, MemoryBroker
 from quart_sse.broker.redis import RedisBroker
@@ -667,3 +670,59 @@ async def test_what_is_published_around_a_split_comes_once(rig: Rig) -> None:
             for id, topic in published.items()
             if id <= replay.position.events and topic not in replay.incomplete
         }
+
+
+def moved(moves: Moves) -> tuple[list[str], list[str]]:
+    """Return by which members people have joined, and whom those count as who have left."""
+    assert {*moves.joined, *moves.left} <= {TOPIC}
+    return moves.joined.get(TOPIC, []), moves.left.get(TOPIC, [])
+
+
+async def test_people_join_with_their_first_member_and_leave_with_their_last(rig: Rig) -> None:
+    """Whatever metadata the members have; only those with an identity, and no renewal."""
+    ada, other = Who("+ada", '{"name": "A"}').write(), Who("+ada", '{"name": "B"}').write()
+    enter, exit = rig.broker.enter, rig.broker.exit
+
+    assert moved(await enter({TOPIC: {"1": ada, "2": "-b", "3": "@h:b", "4": "+bob"}})) == (
+        ["1", "4"],
+        [],
+    )
+    assert moved(await enter({TOPIC: {"1": ada}})) == ([], [])
+    assert moved(await enter({TOPIC: {"5": other}, OTHER: {}})) == ([], [])
+    assert moved(await enter({TOPIC: {"1": other}})) == ([], [])
+    assert moved(await exit({TOPIC: ["1", "2", "3", "unknown"]})) == ([], [])
+    assert moved(await exit({TOPIC: ["4", "5"]})) == ([], ["+bob", other])
+    assert moved(await enter({TOPIC: {"5": "+bob"}})) == (["5"], [])
+    # The connection is another user's from now on.
+    assert moved(await enter({TOPIC: {"5": ada}})) == (["5"], ["+bob"])
+
+
+@pytest.mark.parametrize("name", ["+", "+!a", "+{}", "+a\0b\r\nc", "+{\0+x", "-{\0"])
+async def test_any_identity_is_recorded_as_it_is(rig: Rig, name: str) -> None:
+    """No identity passes for metadata or a mark."""
+    texts = [
+        Who(name, metadata, is_showing).write()
+        for metadata in ("", '{"a": "!"}')
+        for is_showing in (False, True)
+    ]
+
+    moves = await rig.broker.enter({TOPIC: dict(zip("abcd", texts, strict=True))})
+    record = await rig.broker.present(TOPIC)
+
+    assert [*record.values()] == texts or sorted(record.values()) == sorted(texts)
+    assert {read_who(text).name for text in record.values()} == {name}
+    assert moved(moves)[0] == (["a"] if name.startswith("+") else [])
+    assert moves.showing == {TOPIC}
+    left = moved(await rig.broker.exit({TOPIC: [*"abcd"]}))[1]
+    assert [read_who(text).name for text in left] == ([name] if name.startswith("+") else [])
+
+
+async def test_calls_say_whether_any_page_shows_presence(rig: Rig) -> None:
+    """As long as one member does so, whichever call it is."""
+    showing = Who("-x", is_showing=True).write()
+    enter, exit = rig.broker.enter, rig.broker.exit
+
+    assert (await enter({TOPIC: {"1": "+ada"}, OTHER: {"1": "+ada"}})).showing == set()
+    assert (await enter({TOPIC: {"2": showing}, OTHER: {"1": "+ada"}})).showing == {TOPIC}
+    assert (await exit({TOPIC: ["1"], OTHER: ["1"]})).showing == {TOPIC}
+    assert (await enter({TOPIC: {"2": "-x"}})).showing == set()

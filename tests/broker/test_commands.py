@@ -136,7 +136,7 @@ def test_presence_tells_who_enters_before_who_leaves(
     call: ScriptCall, arguments: list[object]
 ) -> None:
     """The number of those who enter parts them from those who leave."""
-    assert call.keys == [f"{TAG}:expiries:t", f"{TAG}:members:t"]
+    assert call.keys == [f"{TAG}:{kind}:t" for kind in ("expiries", "members", "people")]
     assert call.arguments == [commands.PRESENT_MS, *arguments]
 
 

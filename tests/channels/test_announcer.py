@@ -178,10 +178,10 @@ async def test_connection_that_comes_back_while_it_is_told_to_have_left_stays(st
     inner = still.app.extensions["quart_sse"].broker.inner
     exit, is_held, may_go = inner.exit, asyncio.Event(), asyncio.Event()
 
-    async def hold(members: Mapping[str, Collection[str]]) -> None:
+    async def hold(members: Mapping[str, Collection[str]]) -> Any:
         is_held.set()
         await may_go.wait()
-        await exit(members)
+        return await exit(members)
 
     inner.exit = hold
     connection = still.connect("halls?hall=1", "rooms?room=1")

@@ -23,6 +23,7 @@ def test_channel_shows_only_what_applications_call() -> None:
 
     assert shown == {
         *("authorize", "fragment", "initial", "on_connect", "on_disconnect", "validate"),
+        *("on_join", "on_leave"),
         *("name", "public", "rule"),
         *("topic", "topics", "everyone", "close", "record"),
     }

@@ -5,7 +5,6 @@ from http.cookies import SimpleCookie
 import pytest
 from quart.testing import QuartClient
 
-from quart_sse.channels.members import count_people, identities
 from tests.support.halls import Halls
 from tests.support.streams import Stream, open_stream, until
 
@@ -79,15 +78,6 @@ async def test_hash_of_an_address_needs_the_key(site: Halls) -> None:
             }
 
     assert len(names) == 3
-
-
-def test_people_are_counted_by_what_connections_count_as() -> None:
-    """A visitor without a cookie is the browser once it has sent the cookie, else the address."""
-    names = ["+ada", "-b", "@h1:b", "@h1:c", "@h1:d", "@h1:", "@h2:e", "+@h2:e", "+-b"]
-
-    assert count_people(names) == len({"+ada", "-b", "@h1", "@h2", "+@h2:e", "+-b"})
-    assert count_people([]) == 0
-    assert identities(names) == {"ada", "@h2:e", "-b"}
 
 
 async def test_closed_connection_counts_for_a_while(site: Halls) -> None:

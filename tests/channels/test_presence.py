@@ -1,8 +1,10 @@
 """Presence: people and connections of a topic, and fragments that show them."""
 
 import asyncio
+import json
 import random
-from collections.abc import Collection, Mapping, Set
+import re
+from collections.abc import Collection, Mapping
 from contextlib import AsyncExitStack
 from http.cookies import SimpleCookie
 
@@ -11,8 +13,8 @@ from bs4 import BeautifulSoup
 from quart import Quart, render_template_string, request
 from quart.testing import QuartClient
 
-from quart_sse import SSE, ConnectionHandle, Presence, Topic
-from quart_sse.broker import Keep, Kind, Message
+from quart_sse import SSE, ConnectionHandle, Person, Presence, Topic
+from quart_sse.broker import Keep, Kind, Message, Moves
 from quart_sse.broker.redis import commands
 from quart_sse.channels import presence
 from quart_sse.errors import BrokerUnavailable
@@ -80,16 +82,17 @@ class LateBroker:
         finally:
             self.under_way -= 1
 
-    async def enter(self, members: Mapping[str, Mapping[str, str]]) -> Set[str]:
+    async def enter(self, members: Mapping[str, Mapping[str, str]]) -> Moves:
         await self._wait()
-        expired: Set[str] = await self._enter(members)
+        moves: Moves = await self._enter(members)
         await self._wait()
-        return expired
+        return moves
 
-    async def exit(self, members: Mapping[str, Collection[str]]) -> None:
+    async def exit(self, members: Mapping[str, Collection[str]]) -> Moves:
         await self._wait()
-        await self._exit(members)
+        moves: Moves = await self._exit(members)
         await self._wait()
+        return moves
 
 
 async def rooms_of_presence(sse: SSE) -> list[int]:
@@ -392,12 +395,12 @@ async def test_topic_that_comes_while_the_stream_leaves_is_not_present_for_ever(
     services = app.extensions["quart_sse"]
     enter, is_held, may_enter = services.broker.inner.enter, asyncio.Event(), asyncio.Event()
 
-    async def hold(members: Mapping[str, Mapping[str, str]]) -> Set[str]:
+    async def hold(members: Mapping[str, Mapping[str, str]]) -> Moves:
         if sse.topic("rooms", room=2).name in members:
             is_held.set()
             await may_enter.wait()
-        expired: Set[str] = await enter(members)
-        return expired
+        moves: Moves = await enter(members)
+        return moves
 
     monkeypatch.setattr(services.broker.inner, "enter", hold)
     async with app.test_app():
@@ -473,11 +476,11 @@ async def test_slow_broker_keeps_no_stream_and_no_heartbeat_waiting(
     site = Halls("memory://", heartbeat=0.1, probe=0.1)
     inner, is_asked = site.app.extensions["quart_sse"].broker.inner, asyncio.Event()
 
-    async def hang(members: Mapping[str, Mapping[str, str]]) -> Set[str]:
+    async def hang(members: Mapping[str, Mapping[str, str]]) -> Moves:
         if "" not in members:
             is_asked.set()
             await asyncio.Event().wait()
-        return frozenset()
+        return Moves()
 
     monkeypatch.setattr(inner, "enter", hang)
     async with serving(site), open_stream(site.app, "/sse/halls/1") as stream:
@@ -491,3 +494,160 @@ async def test_slow_broker_keeps_no_stream_and_no_heartbeat_waiting(
         async with open_stream(site.app, "/sse/halls/1") as other:
             await other.next("sse-open")
             assert (await site.hall(1).presence()).connections == 2
+
+
+@pytest.mark.parametrize("where", ["here", "there"])
+async def test_presence_carries_the_metadata_that_the_channel_lists(
+    sites: tuple[Halls, Halls], where: str
+) -> None:
+    """Of each person those of one connection, in every process; no other keys."""
+    here, there = sites
+    metas = {
+        "ada": {"name": "Ada", "role": "admin", "secret": 1},
+        "bob": {"secret": 2},
+        "eve": None,
+    }
+    async with AsyncExitStack() as stack:
+        for who, meta in metas.items():
+            url = f"/sse/clubs/chess?meta={json.dumps(meta)}"
+            await stack.enter_async_context(open_stream(here.client(who), url))
+        await stack.enter_async_context(open_stream(here.app, "/sse/clubs/chess"))
+        await until(lambda: len(here.entered) > 0)
+        await here.tracker.sweep(float("inf"))
+        found = (await (here if where == "here" else there).club().presence()).who
+
+    assert found[:3] == [
+        Person("ada", 1, {"name": "Ada", "role": "admin"}),
+        Person("bob", 1),
+        Person("eve", 1),
+    ]
+    assert [(each.identity, each.connections) for each in found[3:]] == [(None, 1)]
+    assert "secret" not in str(here.entered)
+
+
+async def test_metadata_that_are_too_long_are_left_out(
+    site: Halls, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The person counts all the same, and the log says why the metadata are not there."""
+    url = f"/sse/clubs/chess?meta={json.dumps({'name': 'A' * 1_000})}"
+    async with open_stream(site.client("ada"), url):
+        found = (await site.club().presence()).who
+
+    assert found == [Person("ada", 1)]
+    assert [each.message for each in caplog.records if "1012 characters" in each.message]
+
+
+async def test_people_join_and_leave_once_over_all_processes(sites: tuple[Halls, Halls]) -> None:
+    """Another tab, another process and a visitor without an identity are no join."""
+    here, there = sites
+
+    async def settle(*expected: str) -> None:
+        for site in sites:
+            await site.tracker.sweep(float("inf"))
+        await until(lambda: len(here.moves + there.moves) >= len(expected))
+        assert sorted(here.moves + there.moves) == sorted(expected)
+
+    url, meta = "/sse/clubs/chess", '?meta={"name": "Ada"}'
+    async with open_stream(here.client("ada"), url + meta):
+        await settle("+ada Ada chess")
+        async with (
+            open_stream(here.client("ada"), url),
+            open_stream(there.client("ada"), url),
+            open_stream(there.app, url),
+            open_stream(there.client("bob"), url),
+            open_stream(there.client("ada"), "/sse/clubs/go"),
+        ):
+            await settle("+ada Ada chess", "+bob  chess", "+ada  go")
+    await until(lambda: not here.sse.connections and not there.sse.connections)
+    moves = ["+ada Ada chess", "+bob  chess", "+ada  go", "-bob  chess", "-ada  go"]
+    for site in sites:
+        await site.tracker.sweep(float("inf"))
+    await until(lambda: len(here.moves + there.moves) == 6)
+
+    # Whose name is that of the connection which closed last.
+    (last,) = {*here.moves, *there.moves} - {*moves}
+    assert re.fullmatch("-ada (Ada)? chess", last)
+
+
+async def test_reload_is_no_leave(site: Halls) -> None:
+    """What closes counts for a while, in which the next page has come."""
+    site.tracker._members._linger = 60.0
+    url = "/sse/clubs/chess"
+    async with open_stream(site.client("bob"), url):
+        for _ in range(3):
+            async with open_stream(site.client("ada"), url):
+                await until(lambda: "+ada  chess" in site.moves)
+            await site.tracker.sweep(asyncio.get_running_loop().time() + 30)
+        people = (await site.club().presence()).identities
+
+    assert people == {"ada", "bob"}
+    assert sorted(site.moves) == ["+ada  chess", "+bob  chess"]
+
+
+async def test_record_that_the_broker_has_lost_makes_no_one_join(site: Halls) -> None:
+    """Who was here before is renewed, and that is all."""
+    async with open_stream(site.client("ada"), "/sse/clubs/chess"):
+        await until(lambda: site.moves)
+        await site.app.extensions["quart_sse"].broker.exit(
+            {site.club().name: list(site.announcer.recorded(site.club().name))}
+        )
+        await site.tracker.announce()
+        assert await site.record(site.club().name)
+        async with open_stream(site.client("bob"), "/sse/clubs/chess"):
+            await site.tracker.sweep(float("inf"))
+            await until(lambda: len(site.moves) > 1)
+
+    assert site.moves[:2] == ["+ada  chess", "+bob  chess"]
+
+
+async def test_people_of_a_dead_process_leave_when_they_expire(
+    sites: tuple[Halls, Halls], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process with viewers of the topic finds it out, and calls its hooks."""
+    here, there = sites
+    monkeypatch.setattr(commands, "PRESENT_MS", 400)
+    async with open_stream(here.client("bob"), "/sse/clubs/chess"):
+        renew_often(here, monkeypatch)
+        async with open_stream(there.client("ada"), "/sse/clubs/chess"):
+            await until(lambda: "+ada  chess" in there.moves)
+            await there.tracker.stop()
+            await until(lambda: "-ada  chess" in here.moves)
+            assert (await here.club().presence()).identities == {"bob"}
+    assert there.moves == ["+ada  chess"]
+
+
+@pytest.mark.parametrize("names", [False, True])
+async def test_built_in_fragment_shows_who_is_here(sites: tuple[Halls, Halls], names: bool) -> None:
+    """In words that follow it, in every process; it is refreshed only where a page shows it."""
+    here, there = sites
+    fragment = "presence-names" if names else "presence"
+    async with open_stream(there.client("eve"), "/sse/clubs/chess"):
+        await until(lambda: there.entered)
+        await there.tracker.sweep(float("inf"))
+        assert here.refreshed == there.refreshed == []
+        url = (
+            f"/sse/clubs/chess?fragments={fragment}&since=0&meta={json.dumps({'name': 'Bob <b>'})}"
+        )
+        async with open_stream(here.client("bob"), url) as stream:
+            text = await next_count(stream)
+            while "2" not in text:
+                text = await next_count(stream)
+            async with open_stream(there.client("ada"), "/sse/clubs/chess"):
+                await there.tracker.sweep(float("inf"))
+                while "3 people here" not in (text := await next_count(stream)):
+                    pass
+
+    assert text == ("3 people hereadaBob <b>eve" if names else "3 people here")
+
+
+async def test_page_without_the_macro_and_a_channels_own_url_have_no_built_in_fragment(
+    site: Halls,
+) -> None:
+    """It is part of a stream only where it is named, and of no refresh of all fragments."""
+    async with open_stream(site.app, "/sse/clubs/chess") as stream:
+        await stream.next("sse-open")
+        (connection,) = site.app.extensions["quart_sse"].connections
+        assert connection.subscription == {"clubs?club=chess": frozenset()}
+        await site.club().refresh()
+
+    assert site.clubs.record().fragments == ()

@@ -1,9 +1,10 @@
 """A site with halls, whose presence is announced, beside its rooms, whose presence is not."""
 
 from collections.abc import Collection, Mapping
+from functools import partial
 from typing import Any
 
-from quart_sse import Topic
+from quart_sse import Person, Topic
 from quart_sse.broker import Kind
 from quart_sse.channels.announcer import Announcer
 from quart_sse.channels.presence import PresenceTracker
@@ -23,6 +24,11 @@ class Halls(Site):
         super().__init__(url, **{"presence_linger": 0, **config})
         self.halls = self.sse.channel("halls", "/halls/<int:hall>", public=True, presence=True)
         self.shows = self.sse.channel("shows", "/shows/<int:show>", public=True)
+        keys = ("name", "role")
+        self.clubs = self.sse.channel("clubs", "/clubs/<club>", public=True, presence=keys)
+        self.moves: list[str] = []  #: who has joined (+) and left (-) clubs, as hooks were called
+        self.clubs.on_join(partial(self._move, "+"))
+        self.clubs.on_leave(partial(self._move, "-"))
         self.shown: list[Topic] = []
         self.people: list[int] = []  #: what renders have shown
         self.entered: list[Mapping[str, Mapping[str, str]]] = []
@@ -31,6 +37,11 @@ class Halls(Site):
         self.refreshed: list[str] = []  #: topics of which fragments were refreshed
         self.shows.fragment("people", presence=True)(self._show)
         self._count_calls()
+
+    async def _move(self, sign: str, person: Person, topic: Topic) -> None:
+        assert person.connections == (sign == "+")
+        name = person.metadata.get("name", "")
+        self.moves.append(f"{sign}{person.identity} {name} {topic.params['club']}")
 
     async def _show(self, show: int) -> str:
         self.people.append((await self.shows.topic(show=show).presence()).connections)
@@ -45,10 +56,10 @@ class Halls(Site):
                 self.entered.append(members)
             return await enter(members)
 
-        async def count_exit(members: Mapping[str, Collection[str]]) -> None:
+        async def count_exit(members: Mapping[str, Collection[str]]) -> Any:
             if members.keys() != {""}:
                 self.left.append(members)
-            await exit(members)
+            return await exit(members)
 
         async def count_present(topic: str) -> Any:
             if topic:
@@ -86,6 +97,10 @@ class Halls(Site):
     def show(self, number: int = 1) -> Topic:
         """Return a show."""
         return self.shows.topic(show=number)
+
+    def club(self, name: str = "chess") -> Topic:
+        """Return a club, whose presence carries names and roles."""
+        return self.clubs.topic(club=name)
 
     def connect(
         self, *topics: str, identity: str | None = None, is_heard: bool = True

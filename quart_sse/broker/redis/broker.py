@@ -5,7 +5,7 @@ it reconnects, and the hub catches up from what it has seen before new messages 
 History is read only when clients resume.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence, Set
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -18,8 +18,9 @@ from ..base import Broker, Receiver, State
 from ..messages import Keep, Kind, Message
 from ..replay import BUDGET, Budget, Past, Replay, Start
 from ..texts import LARGEST, Claim, reference_of, size_of
+from ..who import Moves
 from . import commands
-from .commands import Names
+from .commands import Names, TopicCall
 from .link import AnyLink, Link
 from .listener import Listener
 from .order import Order
@@ -229,21 +230,24 @@ class RedisBroker(Broker):
 
     # -- presence ----------------------------------------------------------------------------------
 
-    async def enter(self, members: Mapping[str, Mapping[str, str]]) -> Set[str]:
+    async def enter(self, members: Mapping[str, Mapping[str, str]]) -> Moves:
         """Record that connections are present, or renew the records."""
-        expired: set[str] = set()
-        for trip in commands.trips(commands.enter(self._names, members)):
-            answers = await self._call_all([call for _, call in trip])
-            expired.update(topic for (topic, _), count in zip(trip, answers, strict=True) if count)
-        return expired
+        return await self._move(commands.enter(self._names, members))
 
-    async def exit(self, members: Mapping[str, Collection[str]]) -> None:
+    async def exit(self, members: Mapping[str, Collection[str]]) -> Moves:
         """Record that connections have left."""
-        for trip in commands.trips(commands.exit(self._names, members)):
-            await self._call_all([call for _, call in trip])
+        return await self._move(commands.exit(self._names, members))
+
+    async def _move(self, calls: list[TopicCall]) -> Moves:
+        moves = Moves()
+        for trip in commands.trips(calls):
+            answers = await self._call_all([call for _, call in trip])
+            for (topic, _), answer in zip(trip, answers, strict=True):
+                commands.read_moves(moves, topic, answer)
+        return moves
 
     async def present(self, topic: str) -> Mapping[str, str]:
-        """Return connection id -> identity for all that are present, in every process."""
+        """Return connection id -> whom it counts as, of all that are present."""
         cursor, members = "0", dict[str, str]()
         while cursor:
             answer = await self._call(commands.present(self._names, topic, cursor))

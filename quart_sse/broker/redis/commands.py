@@ -10,6 +10,7 @@ from ...wire import Id
 from ..messages import Keep, Kind, Message
 from ..replay import Start
 from ..texts import FORGET, Claim, size_of
+from ..who import Moves
 from . import payload
 from .script import Script, ScriptCall
 
@@ -231,11 +232,11 @@ def read_text(answer: bytes | None) -> str | None:
 def enter(names: Names, members: Mapping[str, Mapping[str, str]]) -> list[TopicCall]:
     """Return the calls that record that connections are present, or renew the records.
 
-    The answer of each is the number of entries of its topic that have expired.
+    :func:`read_moves` parses the answer of each.
 
     Args:
         names: Names of keys.
-        members: Topic -> connection id -> its identity; the topic "" is the list of processes.
+        members: Topic -> connection id -> whom it counts as; the topic "" is the list of processes.
     """
     calls = []
     for topic, entering in members.items():
@@ -255,7 +256,24 @@ def exit(names: Names, members: Mapping[str, Collection[str]]) -> list[TopicCall
 
 
 def _enter(names: Names, topic: str, entering: int, *texts: str) -> ScriptCall:
-    return ScriptCall(_ENTER, _presence(names, topic), [PRESENT_MS, entering, *texts])
+    keys = [*_presence(names, topic), names.key("people", topic)]
+    return ScriptCall(_ENTER, keys, [PRESENT_MS, entering, *texts])
+
+
+def read_moves(moves: Moves, topic: str, answer: Sequence[Any]) -> None:
+    """Add the answer to a call of :func:`enter` or :func:`exit` to what has changed.
+
+    Raises:
+        ValueError: If the answer is not one of the script's.
+    """
+    expired, showing, joined, left = answer
+    moves.add(
+        topic,
+        is_expired=expired > 0,
+        is_showing=showing > 0,
+        joined=[value.decode(errors="replace") for value in joined],
+        left=[value.decode(errors="replace") for value in left],
+    )
 
 
 def _parts(items: list[Item]) -> list[list[Item]]:
@@ -293,7 +311,7 @@ def _presence(names: Names, topic: str) -> list[str]:
 
 
 def read_members(answer: Sequence[Any]) -> tuple[str, dict[str, str]]:
-    """Return where to go on, "" at the end, and connection id -> identity of some that are present.
+    """Return where to go on, "" at the end, and connection id -> whom it counts as, of some.
 
     Raises:
         ValueError: If the answer is not one of the script's.
