@@ -192,6 +192,7 @@ def wire(
             Initials(host, declared, publisher, errors),
             broker,
             config,
+            scripts.named("refused"),
         ),
         headers=AnswerHeaders(declared, config),
         lifecycle=Lifecycle(

@@ -13,14 +13,15 @@
 
 /**
  * What a page asks the worker for.
- * @typedef {{url: string, token: string, shareKey: string, count: any, position: string, mark: ?string}} Spec
+ * @typedef {{url: string, token: string, shareKey: string, count: any, position: string, mark: ?string, lost?: string[]}} Spec
  */
 /**
  * What the worker tells a page: a message of the stream by its fields, a state of the connection, or
  * nothing, as a sign of life. Those of type any are texts that the others call for.
  * @typedef {object} Message
  * @property {string} [state]
- * @property {{id: string, secret: string}} [stream] what an open stream has begun with
+ * @property {{id: string, secret: string, files?: string}} [stream] what an open stream has begun with
+ * @property {string[]} [refused] topics, and keys of fragments, of which that stream has nothing
  * @property {string} [event]
  * @property {any} [data]
  * @property {any} [id]
@@ -46,6 +47,7 @@
  * @property {number} failures in a row
  * @property {number} missed signs of life of the worker
  * @property {boolean} [isStopped]
+ * @property {string[]} [lost] topics, and keys of fragments, of which the page is sent nothing
  * @property {MessagePort} port
  */
 
@@ -86,8 +88,6 @@
   const createConnection = (initial) => {
     /** @type {Set<Subscription>} */
     const subscriptions = new Set();
-    /** @type {?Message | undefined} */
-    let status; // the last message about the connection itself
     let attempts = 0; // that have failed in a row
     /** @type {?AbortController | undefined} */
     let newest; // the run that will deliver
@@ -104,11 +104,9 @@
     /** @type {number | undefined} */
     let debounce; // a timer
 
-    /** @param {Message} message */
-    const broadcast = (message) => {
-      status = message;
-      subscriptions.forEach((subscription) => subscription.post(message));
-    };
+    /** @param {string | void} data */
+    const broadcastRetry = (data) =>
+      subscriptions.forEach((subscription) => subscription.post({ state: "retry", data }));
 
     const getShares = () => {
       const all = [...subscriptions];
@@ -137,7 +135,6 @@
         newest = null;
         if (subscriptions.size) return keepOpen((newest = new AbortController()));
         open?.abort();
-        status = null;
       };
       clearTimeout(debounce);
       debounce = setTimeout(start, DEBOUNCE);
@@ -154,7 +151,7 @@
         const data = await read(run).catch(String); // undefined after a regular end
         if (open === run) open = null;
         if (newest !== run) return;
-        broadcast({ state: "retry", data });
+        broadcastRetry(data);
         const delay =
           retry || Math.min((interval || first) * 2 ** attempts++, MAX_DELAY) * (0.5 + Math.random());
         lastReceived += delay; // the delay is no silence
@@ -206,10 +203,12 @@
         open = run;
         attempts = 0;
         opened = JSON.parse(data);
-        broadcast({ state: "open", stream: opened });
         if (opened.again) replace(); // now with the cookie that came with this stream
         (opened.names || opened.topics).forEach((/** @type {string[]} */ topics, /** @type {number} */ i) => {
-          shares[i].forEach((subscription) => (subscription.admitted = topics));
+          shares[i].forEach((subscription) => {
+            subscription.admitted = topics;
+            subscription.post({ state: "open", stream: opened, refused: opened.refused?.[i] });
+          });
           if (!topics[0]) stop(shares[i], opened.expired?.includes(i) ? "expired" : "refused");
         });
       }
@@ -268,7 +267,6 @@
         if (!subscriptions.delete(subscription)) return;
         if (![...subscriptions].some((each) => each.shareKey === subscription.shareKey)) replace();
       };
-      if (status) subscription.post(status);
       replace();
       return true;
     };
@@ -277,7 +275,7 @@
     setInterval(() => {
       if (newest && Date.now() - lastReceived > SILENCE) {
         lastReceived = Date.now();
-        broadcast({ state: "retry", data: "silence" });
+        broadcastRetry("silence");
         replace();
       }
     }, PING);
@@ -321,7 +319,8 @@
   const htmx = window.htmx?.swap?.call && window.htmx;
   /** @type {any} */
   const script = Reflect.get(Document.prototype, "currentScript", document);
-  const { dataset } = document.documentElement;
+  /** @type {any} */
+  const dataset = document.documentElement.dataset;
   const allowedOrigins = [origin, ...(script.dataset.origins || origin).split(" ")];
   // The script ignores what is inside of these. With htmx 4 hx-disable="selector" is something else.
   const OPEN = "<hx-partial "; // the tag itself, wherever it stands: the server lets no HTML have it
@@ -332,7 +331,7 @@
   const marks = MARKS.flatMap((name, i) =>
     i > 1 && htmx && !htmx.defineExtension ? [`[${name}='']`, `[${name}=true]`] : `[${name}]`
   );
-  const outside = marks.map((mark) => `:not(${mark} *)`).join("");
+  const outside = `:not(:is(${marks}) *)`;
   /** @type {Map<Element, Own>} */
   const subscriptions = new Map(); // connect element -> subscription
   /** @type {Map<string, string>} */
@@ -381,8 +380,12 @@
     get page() {
       return secret ? `${secret}.${page}` : "";
     },
-    isConnected: false,
-    isConnecting: false,
+    get isConnected() {
+      return /[nl]$/.test(dataset.sseState); // open, partial
+    },
+    get isConnecting() {
+      return /[gy]$/.test(dataset.sseState); // connecting, retry
+    },
     messages: [],
     reconnect: true,
     interval,
@@ -450,16 +453,14 @@
    */
   const showState = (state, error = null) => {
     const before = dataset.sseState;
+    const was = api.isConnected;
     dataset.sseState = state;
     paintStatus();
-    api.isConnected = state === "open";
-    api.isConnecting = !api.isConnected && state !== "stopped";
     api.error = error;
     if (error) api.onerror?.(error);
     if (state === before) return;
     emit(document, `sse:${state}`, { state, error });
-    if (api.isConnected) api.onconnect?.();
-    if (before === "open") api.ondisconnect?.(state);
+    api.isConnected ? was || api.onconnect?.() : was && api.ondisconnect?.(state);
   };
 
   /** Subscribe connect elements that are new in the document, and unsubscribe those that have gone. */
@@ -515,7 +516,7 @@
     files?.split(",").forEach((file) => {
       const [name, path, integrity] = file.split(" ");
       // Only what lies beside this script, for the attribute may come from users.
-      if (name in provided || !/^[\w-]+\.min\.js\?v=\w+$/.test(path)) return;
+      if (name in provided || !/^[\w-]+\.min\.js\?/.test(path)) return;
       provided[name] = 0;
       const further = document.createElement("script");
       Object.assign(further, { integrity, nonce: script.nonce, src: new URL(path, script.src) });
@@ -578,26 +579,32 @@
   const receive = (
     element,
     subscription,
-    { state, key, event, data, id, once, origin, type, load, token, stream }
+    { state, key, event, data, id, once, origin, type, load, token, stream, refused }
   ) => {
     const { spec } = subscription;
     if (id) spec.position = id;
     if (stream) {
       spec.mark = null; // it is a new page no more, so no list of marks has its own
       secret = stream.secret;
+      subscription.lost = [...(spec.lost || []), ...(refused || [])];
+      loadFiles(stream.files);
       append(ownOrigins, `${stream.id}.${page}`);
     }
     if (state) {
       subscription.isStopped = state === "stopped";
       subscription.failures = state === "retry" ? subscription.failures + 1 : 0;
-      const isStopped = isOff || [...subscriptions.values()].some((each) => each.isStopped);
-      showState(isStopped ? "stopped" : state, data);
+      const all = [...subscriptions.values()];
+      const isStopped = isOff || all.some((each) => each.isStopped);
+      const lost = all.flatMap((each) => each.lost || []);
+      showState(isStopped ? "stopped" : stream && lost[0] ? "partial" : state, data);
+      if ("refused" in provided) use("refused", lost);
       if (subscription.failures > (api.reconnect ? api.attempts : 0)) api.disconnect();
     } else if (!event) {
       if (token) {
         const [shareKey, next, position = spec.position] = token.split(" ");
         if (shareKey !== spec.shareKey) return;
         spec.token = next; // the page's own expires soon
+        spec.lost = subscription.lost; // of which that one knows nothing
         spec.position = position; // in which bits stand for the topics of that token
         subscribe(subscription);
       } else if (load) {
@@ -624,8 +631,7 @@
         return use("update", exact);
       }
       emit(element, event, message);
-      api.lastMessage = message;
-      append(api.messages, message);
+      append(api.messages, (api.lastMessage = message));
       emit(element, "sse:message", message);
     }
   };
@@ -640,9 +646,13 @@
   // Most changes have nothing to do with it, and the document may be large.
   const WATCHED = `${CONNECT},${TEXTS}`;
   new MutationObserver((records) => {
-    const isMeant = (/** @type {any} */ node) => node.matches?.(WATCHED) || node.querySelector?.(WATCHED);
-    records.some((each) => each.attributeName || [...each.addedNodes, ...each.removedNodes].some(isMeant)) &&
-      scan();
+    records.some(
+      (each) =>
+        each.attributeName ||
+        [.../** @type {Iterable<any>} */ (each.addedNodes), ...each.removedNodes].some(
+          (node) => node.matches?.(WATCHED) || node.querySelector?.(WATCHED)
+        )
+    ) && scan();
   }).observe(document, { childList: true, subtree: true, attributeFilter: [...MARKS, ...CONNECT_NAMES] });
   scan();
 

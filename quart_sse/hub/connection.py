@@ -84,6 +84,7 @@ class Connection:
         "metadata",
         "pages",
         "refused",
+        "refused_file",
         "remote_address",
         "renew",
         "renew_at",
@@ -125,6 +126,8 @@ class Connection:
         self.made: frozenset[str] = frozenset()
         #: Topics that were closed, of which the client has yet to be told.
         self.refused: frozenset[str] = frozenset()
+        #: The further script file that marks what is refused, as pages name it.
+        self.refused_file: str = ""
         self.last_event_id: str | None = None  #: id with which the client came
         self.remote_address: str | None = None  #: the client's IP address
         self.user_agent: str = ""
@@ -289,6 +292,8 @@ class Connection:
         masks = [encode_mask(page.mask) for page in self.pages]
         if len(masks) > 1 and any(masks):
             data["masks"] = masks
+        if any(refused := [page.refused(self.made) for page in self.pages]):
+            data |= {"refused": refused, "files": self.refused_file}
         if self.comes_again:
             data["again"] = True
         return data | {"expired": self.expired} if self.expired else data

@@ -37,6 +37,7 @@ class Page(NamedTuple):
             sends to the connection.
         is_user: Whether it is sent the events of its user.
         is_bound: Whether it was made for a user, whoever the client is.
+        fragments: Keys of its fragments that were refused inside granted topics.
     """
 
     listed: tuple[str, ...]
@@ -45,6 +46,7 @@ class Page(NamedTuple):
     is_same: bool
     is_user: bool
     is_bound: bool
+    fragments: tuple[str, ...] = ()
 
     def names(self, made: Iterable[str]) -> list[str]:
         """Return the names under which the page is sent messages: its topics and audiences.
@@ -62,6 +64,20 @@ class Page(NamedTuple):
         if self.is_user:
             names.append(USER)
         return list(dict.fromkeys(names + added))
+
+    def refused(self, made: Container[str]) -> list[str]:
+        """Return what of the page is not sent: names of topics, and keys of fragments.
+
+        Args:
+            made: Topics that the app has subscribed the connection to.
+        """
+        if not self.is_open:
+            return []  # it is stopped
+        sent = {*self.granted}
+        return [
+            *(name for name in self.listed if name not in sent and name not in made),
+            *self.fragments,
+        ]
 
     def without(
         self, topics: Container[str], made: Iterable[str], refused: Collection[str] = ()

@@ -40,6 +40,7 @@ _OWN = {
     "debug": "quart-sse-debug.js",  # says in the browser's console why a page is not live
     "personal": "quart-sse-personal.min.js",
     "plain": "quart-sse-plain.min.js",
+    "refused": "quart-sse-refused.min.js",
     "update": "quart-sse-update.min.js",
 }
 

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from werkzeug.sansio.request import Request
 
@@ -14,7 +14,7 @@ from ..errors import BrokerUnavailable, ParameterError
 from ..hub import Connections, Listed, Metadata, Page, counted_as, max_shared
 from ..registry import StreamHooks
 from ..serving_loop import Pauses
-from ..wire import Ending, Event, Refusal, encode_refused
+from ..wire import Ending, Event, Refusal, encode_refused, member_key
 from .initial import Initials, begun
 from .personal import make_loader, no_loader
 from .renewal import Renewal
@@ -43,6 +43,7 @@ class StreamEndpoints:
         initials: Makes the events that a new client is sent first.
         broker: Has the process's position, and tells whether processes share it.
         config: The app's settings.
+        refused_file: The further script file that marks what is refused, as pages name it.
     """
 
     def __init__(
@@ -56,7 +57,9 @@ class StreamEndpoints:
         initials: Initials,
         broker: Broker,
         config: Config,
+        refused_file: str,
     ) -> None:
+        self._refused_file = refused_file
         self._replacing = replacing
         self._initials = initials
         self._gate = gate
@@ -341,6 +344,7 @@ class StreamEndpoints:
         connection.pages = tuple(
             _page(token, admission, number, viewer.identity) for number, token in enumerate(tokens)
         )
+        connection.refused_file = self._refused_file
         connection.expired = tuple(sorted(set(admission.expired_tokens)))
         connection.ends_at = self._renewal.end_of_signatures(admission, tokens)
         if not bare:
@@ -399,6 +403,7 @@ def _page(token: Token | None, admission: Admission, number: int, identity: str 
     is_open = bool(granted) or number in admission.empty_tokens
     is_same = is_open and number in admission.tokens_for(identity)
     is_bound = token is not None and token.is_bound
+    refused = admission.refused_fragments
     return Page(
         granted if len(granted) == len(listed) else listed,
         granted,
@@ -406,4 +411,12 @@ def _page(token: Token | None, admission: Admission, number: int, identity: str 
         is_same,
         is_same and identity is not None,
         is_bound,
+        tuple(key for key in refused if token is not None and _lists(token, key, granted)),
+    )
+
+
+def _lists(token: Token, key: str, topics: Collection[str]) -> bool:
+    """Whether a token lists a fragment of one of some topics."""
+    return any(
+        key == member_key(topic, name) for topic in topics for name in token.topics[topic]
     )

@@ -5,12 +5,14 @@ from typing import Any, Protocol
 
 from ..errors import LivePageError
 
-#: Whether the page has settled: its stream is open, or stopped for good.
-_SETTLED = "() => ['open', 'stopped'].includes(document.documentElement.dataset.sseState)"
+#: Whether the page has settled: its stream is open, wholly or in part, or stopped for good.
+_SETTLED = "() => /open|partial|stopped/.test(document.documentElement.dataset.sseState)"
 _STATE = "() => document.documentElement.dataset.sseState || ''"
 _HINTS = {
     "": "It has no connect element, or does not load quart-sse.js: see sse_scripts() and "
     "sse_connect().",
+    "partial": "The server refuses some of its topics or fragments, which QuartSSE's event "
+    "sse:refused lists: may this browser listen to all that the page shows?",
     "stopped": "The server has refused or closed it: may this browser listen to what the page "
     "shows?",
 }
