@@ -55,7 +55,7 @@ async def people_online() -> str:
 # One discussion. `authorize` judges every client; the fragments are rendered once for all viewers,
 # so they must not depend on the user.
 
-discussion = sse.channel("discussion", "/discussion/<int:discussion_id>")
+discussion = sse.channel("discussion", "/discussion/<int:discussion_id>", presence=True)
 comments = sse.channel("comments", "/discussion/<int:discussion_id>/comments")
 
 
@@ -74,12 +74,6 @@ async def comment_list(discussion_id: int) -> str:
 @discussion.fragment("votes")
 async def vote_count(discussion_id: int) -> str:
     return await render_template("_votes.html", votes=await store().votes(discussion_id))
-
-
-@discussion.fragment("people", presence=True)
-async def people_here(discussion_id: int) -> str:
-    here = await discussion.topic(discussion_id=discussion_id).presence()
-    return await render_template("_people.html", here=here)
 
 
 # Personal: whether the button gives or takes back a vote depends on the viewer, so each viewer

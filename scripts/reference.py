@@ -34,7 +34,7 @@ WIDTH = 100
 GROUPS = {
     "The extension": ["SSE"],
     "Channels and topics": ["Channel", "Topic", "Target", "User", "Everyone", "WholeChannel"],
-    "Events and results": ["Event", "Published", "KeptEvent", "Presence"],
+    "Events and results": ["Event", "Published", "KeptEvent", "Presence", "Person"],
     "Connections": [
         *("Registry", "ConnectionHandle", "Ending", "ProcessList", "Process"),
         *("Found", "ConnectionInfo", "Counted"),

@@ -45,6 +45,13 @@ TO_END = """element => {
 #: Whether the stream of a page is open.
 OPEN = "() => document.documentElement.dataset.sseState === 'open'"
 
+#: Shows the state of a page of which a part is refused, as quart-sse.js does.
+PARTIAL = """() => {
+    document.documentElement.dataset.sseState = "partial";
+    for (const text of document.querySelectorAll("[data-sse-status] > *"))
+        text.hidden = text.dataset.state !== "partial";
+}"""
+
 #: Shows pictures of windows side by side; each gets a frame and a caption.
 SHEET = """<!doctype html><meta charset="utf-8"><style>
 body {{ margin: 0; display: inline-flex; gap: 20px; padding: 16px 20px 20px; align-items: flex-end;
@@ -252,10 +259,12 @@ async def take_reports(browser: Browser, address: str) -> bytes:
 
 
 async def take_states(browser: Browser, address: str) -> bytes:
-    """The header while the page is live, comes back, and has stopped, one below the other."""
-    size = ViewportSize(width=900, height=58)
+    """The header while the page is live, also in part, comes back, and has stopped."""
+    size = ViewportSize(width=1000, height=58)
     async with window(browser, f"{address}/discussion/1", "mira", size) as page:
         live = await picture(page)
+        await page.evaluate(PARTIAL)  # the example refuses no part of a page
+        partial = await picture(page)
         # A page has no other way to lose a stream that it does not hold itself.
         await page.add_init_script("delete window.SharedWorker")
         await page.reload()
@@ -265,9 +274,12 @@ async def take_states(browser: Browser, address: str) -> bytes:
         await page.wait_for_function("() => document.documentElement.dataset.sseState === 'retry'")
         retry = await picture(page)
         await page.evaluate("() => QuartSSE.disconnect()")
-        shots = (live, retry, await picture(page))
+        shots = (live, partial, retry, await picture(page))
 
-    captions = ("Live", "The server is away", "Given up, or without JavaScript")
+    captions = (
+        *("Live", "A part of the page is refused"),
+        *("The server is away", "Given up, or without JavaScript"),
+    )
     figures = [
         FIGURE.format(caption=caption, data=shot, width=size["width"])
         for caption, shot in zip(captions, shots, strict=True)

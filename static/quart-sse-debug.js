@@ -44,13 +44,37 @@
     say(`reconnecting: ${why(error)}`)
   );
 
+  document.addEventListener("sse:refused", (/** @type {any} */ { detail: { topics, fragments } }) => {
+    const names = [...topics, ...fragments].join(", ");
+    if (!names) return;
+    say(
+      `the server refuses a part of this page, which does not change any more: ${names}. Either @channel.authorize or ` +
+        "@channel.validate said no, the token has expired, or the app has closed the topic. The rest of the page is live."
+    );
+  });
+
+  const CONNECT = "[sse-connect], [hx-sse\\:connect]";
   addEventListener("load", () => {
     /** @type {NodeListOf<HTMLElement>} */
     const fragments = document.querySelectorAll("[data-sse]");
-    const elements = document.querySelectorAll("[sse-connect], [hx-sse\\:connect]");
+    const elements = document.querySelectorAll(CONNECT);
     if (fragments.length && !elements.length) {
       const keys = [...fragments].map((element) => element.dataset.sse).join(", ");
-      say(`nothing connects the fragments of this page (${keys}). Put {{ sse_connect() }} after them.`);
+      say(
+        `nothing connects the fragments of this page (${keys}). Put {{ sse_connect() }} after them. If it is there, the ` +
+          "template has failed before it: the server's log has the traceback."
+      );
+    }
+    const swaps = [...document.querySelectorAll("[sse-swap], [hx-sse\\:swap]")];
+    const names = swaps
+      .filter((element) => !element.matches(CONNECT))
+      .map((element) => element.getAttribute("sse-swap") || element.getAttribute("hx-sse:swap"));
+    if (names.length) {
+      say(
+        `sse-swap="${names.join('", "')}" does nothing: it belongs to htmx's SSE extension, which this page does not load. ` +
+          "Show a fragment instead ({{ sse_fragment(...) }} and topic.refresh()); or let the event trigger a request, " +
+          "hx-trigger=\"{{ sse_event('channel.event', ...) }} from:document\"."
+      );
     }
     if (elements.length && !document.documentElement.dataset.sseState) {
       say(

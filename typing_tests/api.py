@@ -12,6 +12,7 @@ from quart_sse import (
     Channel,
     Config,
     Event,
+    Person,
     Presence,
     Published,
     SSEError,
@@ -77,6 +78,7 @@ async def say() -> str:
     presence = await topic.presence()
     assert_type(presence, Presence)
     assert_type(presence.people, int)
+    assert_type(presence.who, list[Person])
     assert_type(presence.identities, frozenset[str])
     await sse.disconnect(identity="7")
     await sse.recheck(topic)

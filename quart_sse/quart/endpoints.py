@@ -185,6 +185,8 @@ class Endpoints:
         if not is_page and exchange.page is None:
             return response
         page = self._pages.current()
+        if response.status_code >= 500:
+            page.shown.forget()  # a page that has failed is not shown: it lacks no connect element
         if is_page and not isinstance(response.response, DataBody):
             # A streamed template runs in another context, so ask for the identity now.
             is_user = await self._gate.identity() is not None and bool(self._host.keys())

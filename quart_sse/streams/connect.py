@@ -417,6 +417,4 @@ def _page(token: Token | None, admission: Admission, number: int, identity: str 
 
 def _lists(token: Token, key: str, topics: Collection[str]) -> bool:
     """Whether a token lists a fragment of one of some topics."""
-    return any(
-        key == member_key(topic, name) for topic in topics for name in token.topics[topic]
-    )
+    return any(key == member_key(topic, name) for topic in topics for name in token.topics[topic])

@@ -2,9 +2,18 @@
 
 import asyncio
 import os
+from collections.abc import AsyncIterator
 
 from markupsafe import Markup
-from quart import Quart, Response, abort, redirect, render_template_string, request
+from quart import (
+    Quart,
+    Response,
+    abort,
+    redirect,
+    render_template_string,
+    request,
+    stream_template_string,
+)
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from quart_sse import SSE, Event
@@ -108,6 +117,23 @@ async def desk(name: str) -> str:
     layouts["desk"] = layout
     await gate.wait()
     return html
+
+
+@app.get("/swap")
+async def swap() -> str:
+    """Show an attribute of htmx's SSE extension."""
+    return await render_template_string(
+        MACROS + '<p sse-swap="comment-added"></p>{{ sse_live("board.number", name="a") }}'
+    )
+
+
+@app.get("/torn")
+async def torn() -> AsyncIterator[str]:
+    """Send a page whose template fails before its connect element."""
+    template = MACROS + (
+        '{{ sse_fragment("board.number", name="a") }}{{ 1 // zero }}{{ sse_connect() }}'
+    )
+    return await stream_template_string(template, zero=0)
 
 
 @app.get("/desk/<name>")

@@ -1,10 +1,13 @@
 """Pages of which a part is refused, for tests with browsers."""
 
+import os
+
 from quart import Quart, Response, render_template_string, request
 
 from quart_sse import SSE
 
 app = Quart(__name__)
+app.debug = "DEBUG" in os.environ
 app.secret_key = "for tests only"
 sse = SSE(app)
 hall = sse.channel("hall", "/hall", public=True)

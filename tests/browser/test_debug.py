@@ -46,6 +46,34 @@ async def test_console_says_why_a_page_is_stopped(browser: Browser) -> None:
         await context.close()
 
 
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("/swap", 'sse-swap="comment-added" does nothing: it belongs to htmx'),
+        ("/torn", "(board.number?name=a). Put {{ sse_connect() }} after them. If it is there, the"),
+    ],
+)
+async def test_console_says_what_a_page_lacks(browser: Browser, path: str, text: str) -> None:
+    """An attribute that nothing reads; a connect element, or the page that ends before it."""
+    async with serve_pages("browser", 2, {"DEBUG": "1"}) as server:
+        context = await browser.new_context()
+        page, said = await show(context, server, path)
+        await until_said(page, said, text)
+        assert len(said) == 1
+        await context.close()
+
+
+async def test_console_says_which_part_of_a_page_is_refused(browser: Browser) -> None:
+    """By the names of the topics, once for each change."""
+    async with serve_pages("refused", 2, {"DEBUG": "1"}) as server:
+        await server.post("/vaults/2")
+        context = await browser.new_context()
+        page, said = await show(context, server, "/")
+        await until_said(page, said, "which does not change any more: vault?number=1.")
+        assert len(said) == 1
+        await context.close()
+
+
 async def test_console_is_silent_where_nothing_is_developed(browser: Browser) -> None:
     """Outside debug mode, only the page's status shows a fault; no further script is loaded."""
     async with serve_pages("browser", 2) as server:

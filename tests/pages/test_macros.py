@@ -25,6 +25,7 @@ from quart_sse import (
     SSE,
     EventError,
     FragmentError,
+    MacroError,
     ParameterError,
     SSEError,
     UnknownChannelError,
@@ -390,8 +391,8 @@ async def test_event_name_is_the_wire_s(where: str) -> None:
 @pytest.mark.parametrize(
     ("body", "error", "message"),
     [
-        ('sse_fragment("bord.list")', UnknownChannelError, "Declared: 'board', 'hidden', 'rooms'"),
-        ('sse_live("bord.list")', UnknownChannelError, "Declared: 'board', 'hidden', 'rooms'"),
+        ('sse_fragment("bord.list")', UnknownChannelError, "Declared: 'board', 'clubs', 'hidden', 'rooms'"),
+        ('sse_live("bord.list")', UnknownChannelError, "Declared: 'board', 'clubs', 'hidden', 'rooms'"),
         ('sse_fragment("board.lst")', UnknownFragmentError, "Declared: 'count', 'list'"),
         ('sse_live("board.lst")', UnknownFragmentError, "Declared: 'count', 'list'"),
         ('sse_fragment("board")', FragmentError, "'channel.fragment'"),
@@ -475,6 +476,22 @@ async def test_page_that_never_connects_is_logged_once(caplog: pytest.LogCapture
     assert "board.list, rooms.list" in first
     assert "board.count" in second
     assert "sse_connect()" in first
+
+
+@pytest.mark.parametrize("is_handled", [False, True])
+async def test_page_that_has_failed_is_not_logged_as_one_that_never_connects(
+    caplog: pytest.LogCaptureFixture, is_handled: bool
+) -> None:
+    """The traceback is the reason; the template may have a connect element below the error."""
+    app = make_app()
+    add_page(app, LIST + "{{ 1 // 0 }}{{ sse_connect() }}")
+    if is_handled:
+        app.register_error_handler(ZeroDivisionError, lambda error: ("failed", 503))
+
+    answer = await QuartClient(app).get("/")
+
+    assert answer.status_code == (503 if is_handled else 500)
+    assert warnings_of(caplog) == []
 
 
 @pytest.mark.parametrize(
@@ -748,3 +765,50 @@ async def test_names_of_events_that_are_of_no_topic() -> None:
         SSE(bad)
         with pytest.raises((EventError, UnknownChannelError)):
             await render(bad, f"{{{{ sse_event({wrong}) }}}}")
+
+
+async def test_presence_is_a_fragment_in_its_own_words(tmp_path: Path) -> None:
+    """Those of ours, or of the app's template of the same name; connected as any fragment."""
+    body = (
+        '{{ sse_presence("clubs", seat=3, tag="p", attrs={"id": "a"}, aria_live="polite") }}'
+        '{{ sse_presence("clubs", seat=3, names=true, attrs={"class": "b"}) }}{{ sse_connect() }}'
+    )
+    ours = await render(make_app(), body)
+    (tmp_path / "quart_sse").mkdir()
+    words = "{{ channel }} {{ params.seat }} {{ names }} {{ here.people }}"
+    (tmp_path / "quart_sse" / "presence.html").write_text(words)
+    own = await render(make_app(tmp_path), body)
+
+    count, names = ours.select("[data-sse]")
+    assert (count.name, count["data-sse"], count["id"]) == ("p", "clubs.presence?seat=3", "a")
+    assert (count["aria-live"], count.get_text()) == ("polite", "1 person here")
+    assert (names["data-sse"], names["class"]) == ("clubs.presence-names?seat=3", ["b"])
+    (element,) = connect_elements(ours)
+    assert topics_of(element) == {"clubs?seat=3": {"presence", "presence-names"}}
+    assert [each.get_text() for each in own.select("[data-sse]")] == [
+        "clubs 3 False 0",
+        "clubs 3 True 0",
+    ]
+
+
+async def test_presence_of_a_fragment_of_the_apps_own(tmp_path: Path) -> None:
+    """A fragment of that name takes the place of the built-in one."""
+    app = make_app()
+    clubs = app.extensions["quart_sse"].channels.declared["clubs"]
+    clubs.fragment("presence", presence=True)(lambda seat: f"seat {seat}")
+
+    page = await render(app, '{{ sse_presence("clubs", seat=3) }}{{ sse_connect() }}')
+
+    assert [each.get_text() for each in page.select("[data-sse]")] == ["seat 3"]
+
+
+async def test_presence_needs_a_channel_that_is_declared_with_it() -> None:
+    """The error says how; an unknown channel is one as in every macro."""
+    app = make_app()
+
+    with pytest.raises(MacroError, match=r"sse\.channel\('board', \.\.\., presence=True\)"):
+        await render(app, '{{ sse_presence("board") }}')
+    with pytest.raises(UnknownChannelError):
+        await render(app, '{{ sse_presence("boards") }}')
+    with pytest.raises(ParameterError):
+        await render(app, '{{ sse_presence("clubs") }}')

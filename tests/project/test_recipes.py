@@ -1,6 +1,7 @@
 """docs/recipes.md: each app runs as printed, shows its page, and sends what changes."""
 
 import asyncio
+import json
 import re
 import threading
 import time
@@ -53,7 +54,7 @@ async def signed_in(app: Quart, name: str) -> QuartClient:
 def test_every_recipe_is_tried_here() -> None:
     """A recipe without a test may be wrong."""
     assert [
-        *("Chat", "Dashboard", "Admin page", "Login gate", "Kicked page to login"),
+        *("Chat", "Who is here", "Dashboard", "Admin page", "Login gate", "Kicked page to login"),
         *("Sync views and threads", "Flask beside Quart", "Rate limits"),
     ] == HEADINGS
 
@@ -68,9 +69,29 @@ async def test_chat_shows_what_others_say() -> None:
 
         assert answer.status_code == 204
         received = ""
-        while "Mira" not in received or "1 here" not in received:
+        while "Mira" not in received or "1 person here" not in received:
             received += (await stream.next("message")).data
         assert "<b>Mira</b> &lt;Hi&gt;" in received
+
+
+async def test_room_shows_who_is_here() -> None:
+    """By name, and to all; what else is known of a connection goes to no page."""
+    async with served("Who is here") as names:
+        app = names["app"]
+        app.config["QUART_SSE_PRESENCE_LINGER"] = 0
+        ada, bob = client_of(app), client_of(app)
+        await ada.post("/", form={"name": "Ada"})
+        await bob.post("/", form={"name": "Bob <b>"})
+        async with look_at(app, "/", ada) as (page, stream):
+            assert "1 person here" in page
+            received = ""
+            async with look_at(app, "/", bob):
+                while "<li>Bob &lt;b&gt;</li>" not in received:
+                    received = (await stream.next("message")).data
+            assert "2 people here" in received
+            assert "<li>Ada</li>" in received
+            event = await stream.next("room.left")
+            assert json.loads(event.data) == {"name": "Bob <b>"}
 
 
 async def test_dashboard_counts_orders_and_time() -> None:

@@ -16,7 +16,8 @@ from tests.support.streams import Stream, connect_urls, open_stream
 
 MACROS = (
     '{% from "quart_sse/macros.html" '
-    "import sse_scripts, sse_fragment, sse_connect, sse_event, sse_live, sse_status %}"
+    "import sse_scripts, sse_fragment, sse_connect, sse_event, sse_live, sse_presence, "
+    "sse_status %}"
 )
 
 
@@ -36,6 +37,7 @@ def make_app(folder: Path | None = None, **config: object) -> Quart:
     board.fragment("count")(lambda: "3")
     rooms = sse.channel("rooms", "/rooms/<path:room>/<int:seat>", public=True)
     rooms.fragment("list")(lambda room, seat: f"{room} {seat}")
+    sse.channel("clubs", "/clubs/<int:seat>", public=True, presence=True)
     hidden = sse.channel("hidden", "/hidden")
     hidden.fragment("list")(lambda: "hidden")
     hidden.fragment("mine", personal=True)(lambda: "mine")
