@@ -1,15 +1,20 @@
 """The fragments that a page shows, and those that a connect element covers, per request."""
 
 import logging
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
+from ..error_log import OnceLog
 from ..host import Exchange, Host
 from ..hub import Inside
 from ..wire import Position, declared_name
 
 logger: logging.Logger = logging.getLogger("quart_sse")
+
+#: The attribute of htmx's SSE extension that swaps an event's data, but for connect elements.
+_SWAP = re.compile(r'<(?![^>]*sse[-:]connect=)[^>]*\s(?:sse-swap|hx-sse:swap)="([^"]*)"')
 
 #: (topic, fragment)
 Pair = tuple[str, str]
@@ -139,6 +144,7 @@ class Pages:
     def __init__(self, host: Host) -> None:
         self._host = host
         self._warned: set[frozenset[str]] = set()
+        self._once = OnceLog()
 
     def current(self) -> PageRequest:
         """Return the current request's page; the first call makes it."""
@@ -159,6 +165,21 @@ class Pages:
         """
         page = exchange.page = PageRequest(exchange.since, rendering=rendering)
         return page
+
+    def warn_unread(self, html: str) -> None:
+        """Warn once about each attribute that nothing reads in a page with ``quart-sse.js``.
+
+        Args:
+            html: The page.
+        """
+        for name in _SWAP.findall(html):
+            self._once.warn(
+                name,
+                'A page has sse-swap="%s", which does nothing: it is of htmx\'s SSE extension, '
+                "which sse_scripts() does not load. Show a fragment instead, or let the event "
+                "trigger a request (hx-trigger). This is logged once.",
+                name,
+            )
 
     async def _warn_unconnected(self, page: PageRequest) -> None:
         """Warn once about fragments that a page shows without a connect element."""

@@ -192,6 +192,8 @@ class Endpoints:
             is_user = await self._gate.identity() is not None and bool(self._host.keys())
             # The template runs after the headers are sent, so assume the worst of what it shows.
             page.is_private = is_user or self._channels.are_private
+        elif is_page and self._host.is_debug and page.nonce is not None:
+            self._pages.warn_unread(str(await response.get_data(as_text=False), errors="replace"))
         if page.is_private and "Cache-Control" not in response.headers:
             # A shared cache must not serve one user's token to others. no-store also keeps the
             # page out of the back-forward cache, where its stream would stay open.

@@ -391,8 +391,8 @@ async def test_event_name_is_the_wire_s(where: str) -> None:
 @pytest.mark.parametrize(
     ("body", "error", "message"),
     [
-        ('sse_fragment("bord.list")', UnknownChannelError, "Declared: 'board', 'clubs', 'hidden', 'rooms'"),
-        ('sse_live("bord.list")', UnknownChannelError, "Declared: 'board', 'clubs', 'hidden', 'rooms'"),
+        ('sse_fragment("bord.list")', UnknownChannelError, "Declared: 'board', 'clubs', 'hidden'"),
+        ('sse_live("bord.list")', UnknownChannelError, "Declared: 'board', 'clubs', 'hidden'"),
         ('sse_fragment("board.lst")', UnknownFragmentError, "Declared: 'count', 'list'"),
         ('sse_live("board.lst")', UnknownFragmentError, "Declared: 'count', 'list'"),
         ('sse_fragment("board")', FragmentError, "'channel.fragment'"),
@@ -477,6 +477,24 @@ async def test_page_that_never_connects_is_logged_once(caplog: pytest.LogCapture
     assert "board.list, rooms.list" in first
     assert "board.count" in second
     assert "sse_connect()" in first
+
+
+@pytest.mark.parametrize("is_debug", [False, True])
+async def test_swap_that_nothing_reads_is_logged_once_under_development(
+    caplog: pytest.LogCaptureFixture, is_debug: bool
+) -> None:
+    """Not that of the connect element, which is for pages with htmx's extension."""
+    app = make_app()
+    app.debug = is_debug
+    swap = '<p class="x" sse-swap="said"></p>'
+    add_page(app, "{{ sse_scripts() }}" + LIST_AND_CONNECT)
+    add_page(app, "{{ sse_scripts() }}" + swap + LIST_AND_CONNECT, "/swap")
+    add_page(app, "{{ sse_scripts(shared=false) }}" + swap + LIST_AND_CONNECT, "/extension")
+
+    for path in ("/", "/extension", "/swap", "/swap"):
+        await get_page(app, path)
+
+    assert ['sse-swap="said"' in each for each in warnings_of(caplog)] == [True] * is_debug
 
 
 @pytest.mark.parametrize("is_handled", [False, True])
