@@ -12,11 +12,18 @@ from ..broker import Broker, Control, Process
 from ..error_log import ErrorLog
 from ..errors import BrokerUnavailable, SetupError
 from ..hub import Connection
+from ..logs import LogLine
 from .announcer import Announcer, Declared
 from .asking import Asking
 from .members import Members, count_people, identities
 
-logger: logging.Logger = logging.getLogger("quart_sse")
+PRESENCE_WAITS = LogLine(
+    "channels",
+    "presence-waits",
+    logging.DEBUG,
+    "Presence is announced later, for the broker is away (%(why)s).",
+    why=str,
+)
 
 #: Interval in which the records are renewed, in seconds: a third of the time that brokers
 #: keep them.
@@ -196,7 +203,7 @@ class PresenceTracker:
                 await self.announce()
                 self._renew_at = loop.time() + RENEW
         except BrokerUnavailable as error:
-            logger.debug("Presence is announced later, for the broker is away (%s).", error)
+            PRESENCE_WAITS.log(why=str(error))
             await asyncio.sleep(PAUSE)
 
     async def sweep(self, now: float) -> None:

@@ -6,13 +6,23 @@ newest version of each fragment.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 from ..error_log import ErrorLog
+from ..logs import LogLine
 from ..wire import Ending
 from .batch import Batch, Part
 from .connection import Connection
 from .group import Group
+
+FEED_FAILED = LogLine(
+    "hub",
+    "feed-failed",
+    logging.ERROR,
+    "Feeding a stream failed. The stream ends; its client reconnects and resumes.",
+    connection=str,
+)
 
 #: Number of connections fed in one turn of the event loop, so that other callbacks run in between.
 SLICE = 1000
@@ -104,11 +114,7 @@ class Batcher:
             self._fail(connection, error)
 
     def _fail(self, connection: Connection, error: Exception) -> None:
-        self._errors.log(
-            "feeding of streams",
-            error,
-            "Feeding a stream failed. The stream ends; its client reconnects and resumes.",
-        )
+        self._errors.log("feeding of streams", error, FEED_FAILED, connection=connection.id)
         connection.end(Ending.ERROR)
 
     def _finish(self) -> None:

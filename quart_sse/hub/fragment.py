@@ -2,14 +2,27 @@
 
 import asyncio
 import contextlib
+import logging
 from dataclasses import replace
 from typing import Protocol
 
 from ..error_log import ErrorLog
 from ..errors import RenderError
+from ..logs import LogLine
 from ..wire import ZERO, Id, member_key
 from .rendered import FragmentSpec, Rendered, next_number, renderer_of
 from .slots import Turn
+
+RENDER_FAILED = LogLine(
+    "hub",
+    "render-failed",
+    logging.ERROR,
+    "Rendering fragment %(fragment)r of topic %(topic)r failed. Viewers keep the last good HTML; "
+    "next try in %(seconds)g s.",
+    fragment=str,
+    topic=str,
+    seconds=float,
+)
 
 #: Retry delay of a renderer that raised, in seconds; it doubles with each failure, up to the last.
 FIRST_RETRY = 1.0
@@ -373,11 +386,10 @@ class SharedFragment:
             self._errors.log(
                 renderer_of(self.topic, self.spec.name),
                 error,
-                "Rendering fragment %r of topic %r failed. Viewers keep the last good HTML; "
-                "next try in %g s.",
-                self.spec.name,
-                self.topic,
-                delay,
+                RENDER_FAILED,
+                fragment=self.spec.name,
+                topic=self.topic,
+                seconds=delay,
             )
 
     def abandon(self) -> None:

@@ -10,6 +10,7 @@ from ..broker import CONTROL_HISTORY, Broker, Filter, Kind, Message, Replay, Sta
 from ..config import Config
 from ..error_log import ErrorLog, OnceLog
 from ..errors import BrokerUnavailable
+from ..logs import LogLine
 from ..serving_loop import Pauses, ServingLoop
 from ..wire import Id, Position, declared_name, has_fragments
 from .audiences import Audiences
@@ -33,7 +34,32 @@ from .roots import Roots
 from .slots import Slots, waiting
 from .subscribers import Subscribers, TopicSubscribers
 
-logger: logging.Logger = logging.getLogger("quart_sse")
+UNDECLARED = LogLine(
+    "hub",
+    "fragment-undeclared",
+    logging.WARNING,
+    "Topic %(topic)r got a change of fragment %(fragment)r, which this process does not declare, "
+    "so its pages do not change. Another release of the app seems to run; restart this process if "
+    "it is the older one. This is logged once.",
+    topic=str,
+    fragment=str,
+)
+CAUGHT_UP = LogLine(
+    "hub",
+    "caught-up",
+    logging.DEBUG,
+    "Caught up with the broker on %(topics)d topics.",
+    topics=int,
+)
+STREAMS_RESET = LogLine(
+    "hub",
+    "streams-reset",
+    logging.INFO,
+    "Events of %(topics)d topics were lost while the broker was away, so %(streams)d streams are "
+    "reset: their pages are sent every fragment.",
+    topics=int,
+    streams=int,
+)
 
 
 class ControlMessages(Protocol):
@@ -155,11 +181,9 @@ class Hub:
         if spec is None:
             self._once.warn(
                 declared_name(subscribers.topic, name),
-                "Topic %r got a change of fragment %r, which this process does not declare, so "
-                "its pages do not change. Another release of the app seems to run; restart this "
-                "process if it is the older one. This is logged once.",
-                subscribers.topic,
-                name,
+                UNDECLARED,
+                topic=subscribers.topic,
+                fragment=name,
             )
         elif spec.personal:
             self._signal(subscribers, name)
@@ -376,11 +400,15 @@ class Hub:
             self._roots.invalidate_all()
             lost = set(starts)
             progress.epoch, progress.seen = snapshot.epoch, snapshot.events
+        reset = 0
         for connection, group in self._groups.items():
             # A connection that joined meanwhile may have a replay of a later snapshot.
             is_past = isinstance(group, Joining) and group.last >= snapshot.events and not is_other
             if not is_past and not lost.isdisjoint(connection.topics):
                 self._restart(connection, replay)
+                reset += 1
+        if reset:
+            STREAMS_RESET.log(topics=len(lost - {""}), streams=reset)
         self._groups.share_bytes()
         for message in unrecorded(replay, starts):
             # Their ids are unknown. Taken first, no position passes them before their HTML.
@@ -389,6 +417,7 @@ class Hub:
         for message in missed(replay):
             self.receive(message)
         progress.seen = max(progress.seen, snapshot.events)
+        CAUGHT_UP.log(topics=len(starts) - 1)
         return snapshot.epoch
 
     def _restart(self, connection: Connection, replay: Replay) -> None:

@@ -7,9 +7,17 @@ from functools import partial
 
 from ..host import Exchange, Host
 from ..hub import Inside
+from ..logs import LogLine
 from ..wire import Position, declared_name
 
-logger: logging.Logger = logging.getLogger("quart_sse")
+UNCONNECTED = LogLine(
+    "pages",
+    "page-unconnected",
+    logging.WARNING,
+    "A page shows the fragments %(fragments)s without a connect element, so they will not change. "
+    "Put {{ sse_connect() }} after them, or use sse_live. This is logged once.",
+    fragments=str,
+)
 
 #: (topic, fragment)
 Pair = tuple[str, str]
@@ -165,8 +173,4 @@ class Pages:
         names = page.shown.uncovered
         if names and names not in self._warned:
             self._warned.add(names)
-            logger.warning(
-                "A page shows the fragments %s without a connect element, so they will not change. "
-                "Put {{ sse_connect() }} after them, or use sse_live. This is logged once.",
-                ", ".join(sorted(names)),
-            )
+            UNCONNECTED.log(fragments=", ".join(sorted(names)))

@@ -14,6 +14,8 @@ PACKAGE = ROOT / "quart_sse"
 #: own wing; what stands under `TYPE_CHECKING` or inside a function counts like any other import.
 ORDER = [
     "errors",
+    "logs",
+    "access_log",
     "error_log",
     "serving_loop",
     "background",

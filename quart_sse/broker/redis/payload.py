@@ -14,15 +14,27 @@ The fields are ``where`` (a filter, as JSON) and ``exclude`` (a connection's id)
 release that reads no fields cannot read such a message, so it delivers it to no client.
 """
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote, unquote
 
 from ...error_log import OnceLog
+from ...logs import LogLine
 from ...wire import LAST, ZERO, Id
 from ..filter import Filter
 from ..messages import Kind, Message
 from ..replay import Past
+
+UNKNOWN_PART = LogLine(
+    "broker",
+    "message-unknown",
+    logging.WARNING,
+    "Another release of the app sends messages with the %(what)s %(name)r, unknown here; skipped. "
+    "This is logged once.",
+    what=str,
+    name=str,
+)
 
 #: Version of keys and messages. It is part of every key, so releases with different versions share
 #: a Redis without meeting. Raise it, and say so in the changelog, if a release that reads by the
@@ -173,13 +185,7 @@ class Reader:
         return where, exclude
 
     def _skip(self, what: str, name: str) -> None:
-        self._once.warn(
-            f"{what} {name}",
-            "Another release of the app sends messages with the %s %r, unknown here; skipped. This "
-            "is logged once.",
-            what,
-            name,
-        )
+        self._once.warn(f"{what} {name}", UNKNOWN_PART, what=what, name=name)
 
 
 def _escape(text: str) -> str:
