@@ -35,6 +35,8 @@ class HideTokens(logging.Filter):
         elif isinstance(args, MutableMapping):
             # The server has made it for this record: Hypercorn, Gunicorn and Granian.
             args.update({key: _hide(value) for key, value in args.items()})
+        elif args:
+            record.msg, record.args = _hide(record.getMessage()), ()
         return True
 
 

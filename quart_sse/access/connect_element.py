@@ -25,7 +25,7 @@ from .tokens import KEPT, Signer, write_topics
 LIST_UNKEPT = LogLine(
     "access",
     "list-unkept",
-    logging.INFO,
+    logging.DEBUG,
     "The broker is away, and the topics of a page do not fit into its URL; its stream is refused "
     "until the page is loaded again: %(why)s",
     why=str,

@@ -19,7 +19,7 @@ from .shutdown import Shutdown
 CLIENT_CUT = LogLine(
     "server",
     "client-cut",
-    logging.WARNING,
+    logging.INFO,
     "A client has read nothing for %(seconds)g s (%(why)s); its stream is cut off.%(note)s",
     connection=str,
     seconds=float,

@@ -28,7 +28,7 @@ from .shutdown import Shutdown
 NO_POSITION = LogLine(
     "server",
     "page-without-position",
-    logging.INFO,
+    logging.DEBUG,
     "The broker is away; a page starts without a position, and its stream sends every fragment.",
 )
 

@@ -43,7 +43,7 @@ OTHER_LOOP = LogLine(
 NOT_JOINED = LogLine(
     "streams",
     "stream-not-joined",
-    logging.INFO,
+    logging.DEBUG,
     "A stream could not join the hub; its client retries in about %(seconds)g s: %(why)s",
     connection=str,
     seconds=float,
