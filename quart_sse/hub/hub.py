@@ -12,6 +12,7 @@ from ..error_log import ErrorLog, OnceLog
 from ..errors import BrokerUnavailable
 from ..logs import LogLine
 from ..serving_loop import Pauses, ServingLoop
+from ..tracing import Tracing
 from ..wire import Id, Position, declared_name, has_fragments
 from .audiences import Audiences
 from .batcher import Batcher
@@ -90,6 +91,7 @@ class Hub:
         control: Takes control messages.
         errors: Log for exceptions of the app's functions.
         serving: The loop in which the hub works.
+        tracing: Makes spans of renders and writes; None for none.
 
     Example:
         ``await hub.join(connection, starts)``, then ``async for data in connection``; at the end
@@ -105,6 +107,7 @@ class Hub:
         control: ControlMessages,
         errors: ErrorLog,
         serving: ServingLoop,
+        tracing: Tracing | None = None,
     ) -> None:
         self._broker = broker
         self._serving = serving
@@ -120,7 +123,7 @@ class Hub:
         self._audiences = Audiences()
         #: Ends the streams on which nothing is sent.
         self.idle: IdleStreams = IdleStreams(self.subscribers, self._audiences)
-        self._batcher = Batcher(self._groups.share_bytes, errors)
+        self._batcher = Batcher(self._groups.share_bytes, errors, tracing)
         self._delivery = Delivery(self._progress, self.subscribers, self._batcher)
         self._receivers = Receivers(
             self._progress,
@@ -186,12 +189,12 @@ class Hub:
                 fragment=name,
             )
         elif spec.personal:
-            self._signal(subscribers, name)
+            self._signal(subscribers, name, message.trace)
         else:
             for fragments in list(self._roots.values()):
                 self._change_at(fragments, subscribers, spec, message, before)
 
-    def _signal(self, subscribers: TopicSubscribers, name: str) -> None:
+    def _signal(self, subscribers: TopicSubscribers, name: str, trace: str = "") -> None:
         """Let the viewers of a personal fragment fetch it."""
         showing = subscribers.showing(name)
         viewers = sum(len(group.members) for group in showing)
@@ -199,6 +202,8 @@ class Hub:
         subscribers.sent_at = asyncio.get_running_loop().time()
         for group in showing:
             self._delivery.add(group, outgoing)
+        if trace:
+            self._batcher.note(trace, subscribers.topic)
 
     def _change_at(
         self,
@@ -225,11 +230,11 @@ class Hub:
         shared, html = fragments.get(subscribers.topic, spec), message.data or ""
         is_push = message.kind is Kind.PUSH and message.origin == fragments.root
         if is_push and not has_fragments(html):
-            shared.push(message.id, html)
+            shared.push(message.id, html, message.trace)
         else:
             # Fragments inside pushed HTML are of unknown age, and its URLs may begin with another
             # root path. A render is right in both cases.
-            shared.refresh(message.id, before)
+            shared.refresh(message.id, before, message.trace)
             self._progress.wait_for(shared)
 
     # -- fragments -------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from ..errors import FragmentError, RenderError, SSEError
 from ..host import Exchange, Host
 from ..hub import Rendered, carry
 from ..logs import LogLine
+from ..tracing import carry_span
 from ..wire import check_html, check_pushed, declared_name, member_key
 from .page_request import Pages
 
@@ -163,6 +164,7 @@ class Renderer:
         loop = asyncio.get_running_loop()
         context = contextvars.Context()
         carry(context)
+        carry_span(context)
         task = loop.create_task(work, context=context)
         slow = loop.call_later(min(SLOW, self._timeout / 2), self._say_slow, topic, fragment)
         try:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given, settings
@@ -48,7 +49,7 @@ class Stage:
             ErrorLog(lambda: asyncio.get_running_loop().time()),
         )
 
-    async def render(self, shared: SharedFragment) -> Rendered:
+    async def render(self, shared: SharedFragment, traces: Sequence[str] = ()) -> Rendered:
         """Make HTML of the data as they were when this began."""
         data = self.data
         self.begun.append(data)

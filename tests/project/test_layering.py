@@ -21,6 +21,7 @@ ORDER = [
     "background",
     "soon",
     "release",
+    "tracing",
     "config",
     "wire",
     "host",
@@ -69,6 +70,7 @@ FRAMEWORKS = {
     "quart": {"quart", "inspector", "extension", "cli", "testing"},
     "flask": set[str](),
     "jinja2": {"pages", "quart"},
+    "opentelemetry": {"tracing"},
 }
 
 

@@ -11,7 +11,8 @@ and logged once; docs/redis.md has the rules by which a newer release may add to
     a last change     <epoch>|<id>
 
 The fields are ``where`` (a filter, as JSON) and ``exclude`` (a connection's id), percent-encoded. A
-release that reads no fields cannot read such a message, so it delivers it to no client.
+release that reads no fields cannot read such a message, so it delivers it to no client. What every
+release may deliver stands behind the origin instead: ``;trace=<traceparent>`` and ``;text``.
 """
 
 import logging
@@ -21,6 +22,7 @@ from urllib.parse import quote, unquote
 
 from ...error_log import OnceLog
 from ...logs import LogLine
+from ...tracing import is_trace
 from ...wire import LAST, ZERO, Id
 from ..filter import Filter
 from ..messages import Kind, Message
@@ -48,6 +50,9 @@ MORE, CUT = b"more", b"cut"
 #: End of the origin of an event whose data are a text that reads like JSON. Older releases, which
 #: read no fields, pass it on to clients, which know no page of that name.
 TEXT = ";text"
+#: What comes before the trace, behind the origin. A page then is not the one that the origin names,
+#: and a root path not its own, for an older release: its pages take the event, or render.
+TRACE = ";trace="
 
 
 def write(message: Message) -> str:
@@ -57,7 +62,8 @@ def write(message: Message) -> str:
         notes += f";where={quote(message.where.text, safe='')}"
     if message.exclude:
         notes += f";exclude={quote(message.exclude, safe='')}"
-    origin = f"{message.origin}{TEXT}" if message.is_text else message.origin
+    origin = f"{message.origin}{TRACE}{message.trace}" if message.trace else message.origin
+    origin = f"{origin}{TEXT}" if message.is_text else origin
     return f"{message.name or ''}|{notes}|{_escape(origin)}|{message.data or ''}"
 
 
@@ -168,8 +174,11 @@ class Reader:
             raise ValueError(f"The reconnect delay is {retry[:20]!r}.")
         retry_ms = int(retry) if retry else None
         is_text = kind is Kind.EVENT and origin.endswith(TEXT)
-        origin = _unescape(origin.removesuffix(TEXT) if is_text else origin)
-        return Message(kind, id, topic, name, data, retry_ms, origin, is_text, where, exclude)
+        origin, trace = _split_trace(origin.removesuffix(TEXT) if is_text else origin)
+        origin = _unescape(origin)
+        return Message(
+            kind, id, topic, name, data, retry_ms, origin, is_text, where, exclude, trace
+        )
 
     def _audience(self, fields: Sequence[str]) -> tuple[Filter | None, str]:
         """Read for whom an event is, and skip fields that only another release knows."""
@@ -195,6 +204,12 @@ def _escape(text: str) -> str:
 
 def _unescape(text: str) -> str:
     return text.replace("%7C", "|").replace("%25", "%")
+
+
+def _split_trace(origin: str) -> tuple[str, str]:
+    """Return an origin without the trace behind it, and the trace."""
+    before, mark, trace = origin.rpartition(TRACE)
+    return (before, trace) if mark and is_trace(trace) else (origin, "")
 
 
 def _id(text: Any) -> Id:
