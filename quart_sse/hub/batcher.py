@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from ..error_log import ErrorLog
 from ..logs import LogLine
-from ..tracing import Tracing
+from ..tracing import Recorded, Tracing
 from ..wire import Ending, public_name
 from .batch import Batch, Part
 from .connection import Connection

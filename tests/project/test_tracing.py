@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from opentelemetry import trace
@@ -356,7 +357,7 @@ async def test_spans_of_processes_are_one_trace(
         assert query["parent_id"] == drawn["context"]["span_id"]
 
 
-def named(file: Path, name: str) -> list[dict[str, object]]:
+def named(file: Path, name: str) -> list[dict[str, Any]]:
     """Return the spans of another process with a name."""
     lines = file.read_text().splitlines() if file.exists() else []
     return [span for span in map(json.loads, lines) if span["name"] == name]

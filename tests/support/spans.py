@@ -40,7 +40,7 @@ class Spans:
 def id_of(span: ReadableSpan) -> int:
     """Return the id of a span."""
     assert span.context is not None
-    return span.context.span_id
+    return int(span.context.span_id)
 
 
 def is_below(span: ReadableSpan, parent: ReadableSpan) -> bool:
