@@ -18,7 +18,11 @@ class HideTokens(logging.Filter):
     are hidden in all URLs, because a log does not say which ones are streams.
 
     Example:
-        ``logging.getLogger("hypercorn.access").addFilter(HideTokens())``
+        .. code-block:: python
+
+            import logging
+
+            logging.getLogger("hypercorn.access").addFilter(HideTokens())
     """
 
     def filter(self, record: logging.LogRecord) -> bool:

@@ -6,6 +6,7 @@ attributes are those of https://opentelemetry.io/docs/specs/semconv/messaging/me
 """
 
 import re
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import Context, ContextVar
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 #: Most publishes to which a span is linked, and which wait for one render.
 MOST_LINKS = 32
 SYSTEM = "quart_sse"
+#: Interval in which a process without an SDK is asked whether it has one, in seconds.
+LOOK = 1.0
 _HEADER = re.compile("00-([0-9a-f]{32})-([0-9a-f]{16})-01")
 #: The span of the render that runs; None outside of renders.
 _rendering: ContextVar["Span | None"] = ContextVar("_rendering", default=None)
@@ -89,6 +92,17 @@ class Tracing:
 
         self._api = trace
         self._tracer = trace.get_tracer(SYSTEM, RELEASE)
+        self._is_on, self._look_at = False, 0.0
+
+    @property
+    def is_on(self) -> bool:
+        """Whether the app has an SDK, which may come later than this; else no span is recorded."""
+        # To ask costs a tenth of a publish, so an SDK that comes late counts within a second.
+        if not self._is_on and (now := time.monotonic()) >= self._look_at:
+            self._look_at = now + LOOK
+            provider = self._api.get_tracer_provider()
+            self._is_on = not isinstance(provider, self._api.ProxyTracerProvider)
+        return self._is_on
 
     def publish(self, channel: str, operation: str, name: str) -> Recorded | None:
         """Begin the span of a publish, below the current span; None if it is not recorded.

@@ -207,7 +207,7 @@ class MessagePublisher:
         bundle = self._bundle()
         if bundle is not None and bundle.add(message, keep):
             return ZERO
-        if self._tracing is not None:
+        if self._tracing is not None and self._tracing.is_on:
             return await publish_traced(self._tracing, self._broker, message, keep)
         return await self._broker.publish(message, keep)
 
@@ -244,7 +244,7 @@ class MessagePublisher:
         messages = bundle.end()
         if outer is not None:
             messages = [each for each in messages if not outer.add(*each)]
-        if messages and self._tracing is not None:
+        if messages and self._tracing is not None and self._tracing.is_on:
             await publish_all_traced(self._tracing, self._broker, messages)
         elif messages:
             await self._broker.publish_all(messages)

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import re
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,6 +16,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from quart_sse import BrokerUnavailable, Publisher
 from quart_sse.tracing import MOST_LINKS, Tracing, find_tracing, is_trace
+from tests.support.documents import ROOT, blocks
 from tests.support.redis_server import RedisServer, running_redis
 from tests.support.servers import RawStream, serve, until_so
 from tests.support.sites import Site, serving
@@ -355,6 +358,43 @@ async def test_spans_of_processes_are_one_trace(
         assert drawn["context"]["trace_id"] == f"0x{job.context.trace_id:032x}"
         (query,) = [span for span in named(file, "query") if span["parent_id"] is not None]
         assert query["parent_id"] == drawn["context"]["span_id"]
+
+
+async def test_example_of_the_docs_records_spans() -> None:
+    """Printed as it stands: a refresh whose page shows the fragment is three spans of one trace."""
+    code = "\n".join(block.code for block in blocks(ROOT / "docs" / "tracing.md", "python"))
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-c", code + VIEWED],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
+    told = re.findall(r'^    "name": "(.*)",$', done.stdout, re.M)
+
+    assert told == ["refresh comments", "rename", "render comments", "write comments"]
+    assert len(set(re.findall(r'"trace_id": "(.+)"', done.stdout))) == 1
+    assert "quart_sse.streams" in done.stdout
+
+
+#: What the reader of the docs has behind them: a viewer, and a change.
+VIEWED = """
+import asyncio
+
+from tests.support.streams import open_stream
+
+
+async def change() -> None:
+    async with app.test_app():
+        async with open_stream(app, "/sse/comments/7?fragments=list") as stream:
+            await stream.next("sse-open")
+            await rename(7)
+            await stream.next("message")
+
+
+asyncio.run(change())
+"""
 
 
 def named(file: Path, name: str) -> list[dict[str, Any]]:
