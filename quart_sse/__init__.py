@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .access_log import HideTokens
     from .broker import Broker, Process
     from .channels import (
         Channel,
@@ -88,6 +89,7 @@ __all__ = [
     "FilterError",
     "Found",
     "FragmentError",
+    "HideTokens",
     "KeptEvent",
     "LivePageError",
     "MacroError",
@@ -116,6 +118,7 @@ __all__ = [
 
 #: Module -> what is taken from it; all else is in ``errors``.
 _MODULES = {
+    "access_log": ("HideTokens",),
     "broker": ("Broker", "Process"),
     "channels": (
         "Channel",

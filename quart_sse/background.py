@@ -1,10 +1,21 @@
 """Tasks that last until they are stopped: one that dies is logged and begins again."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 
 from .error_log import ErrorLog
+from .logs import LogLine
 from .serving_loop import cancel_left, forget
+
+TASK_FAILED = LogLine(
+    "server",
+    "task-failed",
+    logging.ERROR,
+    "The background task %(task)r failed; it begins again in %(seconds)g s.",
+    task=str,
+    seconds=float,
+)
 
 #: Pause before a task that has died begins again, in seconds.
 PAUSE = 0.25
@@ -56,11 +67,6 @@ class Background:
                 # Work that was cancelled by something of its own has failed like any other.
                 if task is not None and task.cancelling():
                     raise
-                self._errors.log(
-                    f"background task {self._name!r}",
-                    error,
-                    "The background task %r failed; it begins again in %g s.",
-                    self._name,
-                    PAUSE,
-                )
+                name = f"background task {self._name!r}"
+                self._errors.log(name, error, TASK_FAILED, task=self._name, seconds=PAUSE)
                 await asyncio.sleep(PAUSE)

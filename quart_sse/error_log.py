@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-logger: logging.Logger = logging.getLogger("quart_sse")
+from .logs import PARTS, LogLine
 
 #: Interval between two tracebacks of the same function, in seconds; errors within it are counted.
 QUIET = 60.0
@@ -13,8 +13,25 @@ QUIET = 60.0
 MOST_ONCE = 100
 
 
+#: Part -> the line that counts the errors behind one traceback of it.
+REPEATED = {
+    part: LogLine(
+        part,
+        "errors-repeated",
+        logging.ERROR,
+        "The %(function)s failed %(count)d more times in %(seconds)g s; its first traceback is "
+        "above.",
+        function=str,
+        count=int,
+        seconds=float,
+    )
+    for part in PARTS
+}
+
+
 @dataclass(slots=True)
 class _Said:
+    line: LogLine
     at: float  #: clock time of the traceback, in seconds
     more: int = 0  #: number of errors since then
 
@@ -34,24 +51,24 @@ class ErrorLog:
         # Function -> its traceback of this minute; bounded by the number of functions of the app.
         self._said: dict[str, _Said] = {}
 
-    def log(self, function: str, error: BaseException, message: str, *args: object) -> None:
+    def log(self, function: str, error: BaseException, line: LogLine, /, **fields: object) -> None:
         """Log an error of a function with its traceback, or count it.
 
         Args:
             function: The function's one name, such as ``"fragment 'comments.list'"``. It must not
                 contain values that a client chooses, because each name is kept for a minute.
             error: The error.
-            message: Format for :mod:`logging`: what happened, what follows, the remedy.
-            args: Arguments of the format.
+            line: What is logged.
+            fields: Value of each field of the line.
 
         Example:
-            ``errors.log("authorize of 'comments'", error, "The gate of %r failed.", topic)``
+            ``errors.log("authorize of 'comments'", error, GATE_FAILED, topic=topic)``
         """
         self.flush()
         said = self._said.get(function)
         if said is None:
-            self._said[function] = _Said(self._clock())
-            logger.error(message, *args, exc_info=error)
+            self._said[function] = _Said(line, self._clock())
+            line.write(fields, error)
         else:
             said.more += 1
 
@@ -65,12 +82,8 @@ class ErrorLog:
             if said is not None and now - said.at >= QUIET:
                 was_here = self._said.pop(function, None) is said
                 if was_here and said.more:
-                    logger.error(
-                        "The %s failed %d more times in %g s; its first traceback is above.",
-                        function,
-                        said.more,
-                        now - said.at,
-                    )
+                    count = REPEATED[said.line.part]
+                    count.log(function=function, count=said.more, seconds=now - said.at)
 
 
 class OnceLog:
@@ -83,18 +96,18 @@ class OnceLog:
     def __init__(self) -> None:
         self._said: set[str] = set()
 
-    def warn(self, thing: str, message: str, *args: object) -> None:
+    def warn(self, thing: str, line: LogLine, /, **fields: object) -> None:
         """Log a warning, unless one about the same thing was logged.
 
         Args:
             thing: Name of the warning's subject. It may come from outside: the number of names is
                 bounded.
-            message: Format for :mod:`logging`: what happened, what follows, the remedy.
-            args: Arguments of the format.
+            line: What is logged.
+            fields: Value of each field of the line.
 
         Example:
-            ``once.warn(f"kind {kind}", "Messages of kind %r are skipped.", kind)``
+            ``once.warn(f"kind {kind}", UNKNOWN_KIND, kind=kind)``
         """
         if thing not in self._said and len(self._said) < MOST_ONCE:
             self._said.add(thing)
-            logger.warning(message, *args)
+            line.write(fields)

@@ -38,12 +38,26 @@ from .errors import (
 )
 from .host import KEY, Host
 from .hub import metadata_of
+from .logs import LogLine
 from .quart import Installation, respond
 from .registry import ProcessList, Registry, StreamHooks
 from .wire import Event, Refusal
 from .wiring import Services
 
-logger: logging.Logger = logging.getLogger("quart_sse")
+LOGOUT_OF_NONE = LogLine(
+    "access",
+    "logout-of-none",
+    logging.WARNING,
+    "sse.logout() found neither an identity nor a browser cookie, so it ended no stream. Call it "
+    "before the session is cleared, or set QUART_SSE_BROWSER_COOKIE.",
+)
+LOGOUT_UNSENT = LogLine(
+    "access",
+    "logout-unsent",
+    logging.WARNING,
+    "The broker is unavailable, so streams of a user who signed out may stay open for "
+    "QUART_SSE_MAX_AGE. Call sse.disconnect(identity=...) when it is back.",
+)
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Result = TypeVar("Result")
@@ -771,11 +785,7 @@ class SSE:
         browser = services.viewers.browser_of(request)
         if identity is None and browser is None:
             if not services.config.browser_cookie:
-                logger.warning(
-                    "sse.logout() found neither an identity nor a browser cookie, so it ended no "
-                    "stream. Call it before the session is cleared, or set "
-                    "QUART_SSE_BROWSER_COOKIE."
-                )
+                LOGOUT_OF_NONE.log()
             return
         await services.revocations.logout(identity, browser)
 
@@ -783,10 +793,7 @@ class SSE:
             try:
                 await services.revocations.logout(identity, browser)
             except BrokerUnavailable:
-                logger.warning(
-                    "The broker is unavailable, so streams of a user who signed out may stay open "
-                    "for QUART_SSE_MAX_AGE. Call sse.disconnect(identity=...) when it is back."
-                )
+                LOGOUT_UNSENT.log()
 
         # Again after the response that clears the session was sent: a stream that reconnected
         # before still had the old session's cookie.

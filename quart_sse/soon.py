@@ -8,9 +8,16 @@ from collections.abc import Coroutine
 from concurrent.futures import CancelledError, Future
 from typing import Any, TypeVar
 
+from .logs import LogLine
 from .serving_loop import ALIVE, ServingLoop, ended, settle
 
-logger: logging.Logger = logging.getLogger("quart_sse")
+SOON_FAILED = LogLine(
+    "publisher",
+    "soon-failed",
+    logging.ERROR,
+    "%(call)s failed, and nothing has asked for its result.",
+    call=str,
+)
 
 Result = TypeVar("Result")
 
@@ -93,7 +100,7 @@ class Outcome(Future[Result]):
             return
         error = super().exception(0)
         if error is not None:
-            logger.error("%s failed: %s", self._what, error, exc_info=error)
+            SOON_FAILED.write({"call": self._what}, error)
 
 
 class _Place:

@@ -28,6 +28,7 @@ from .server import AnswerHeaders, Housekeeping, Lifecycle, Middleware, Shutdown
 from .serving_loop import ServingLoop
 from .soon import Soon
 from .streams import Initials, Renewal, Replacing, StreamEndpoints, Streams, Viewers
+from .tracing import find_tracing
 
 #: Returns the identity of a host's current request.
 Identify = Callable[[Host], Awaitable[str | None]]
@@ -104,10 +105,11 @@ def wire(
     pages = Pages(host)
     renderer = Renderer(host, declared, broker, pages, config.render_timeout)
 
-    hub = Hub(broker, config, declared, renderer, control, errors, serving)
+    tracing = find_tracing()
+    hub = Hub(broker, config, declared, renderer, control, errors, serving, tracing)
     connections = hub.connections
 
-    publisher = MessagePublisher(broker, config.pending_bytes, host.dumps)
+    publisher = MessagePublisher(broker, config.pending_bytes, host.dumps, tracing)
     hooks = Hooks(host, functions, declared, connections, errors)
     members = Members(connections, config.presence_linger, host.keys, broker, declared)
     presence = PresenceTracker(

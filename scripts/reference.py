@@ -44,6 +44,7 @@ GROUPS = {
         *("AsyncPublisher", "AsyncPublisherTopic", "AsyncPublisherTarget"),
         *("AsyncPublisherChannel", "ChannelRecord"),
     ],
+    "Logging": ["HideTokens"],
 }
 #: Public names of ``quart_sse.testing``, in their order on the page.
 FOR_TESTS = [

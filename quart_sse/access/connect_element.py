@@ -18,10 +18,32 @@ from ..config import Config
 from ..error_log import OnceLog
 from ..errors import BrokerUnavailable, ConfigError
 from ..hub import counted_as
+from ..logs import LogLine
 from ..wire import Position
 from .tokens import KEPT, Signer, write_topics
 
-logger: logging.Logger = logging.getLogger("quart_sse")
+LIST_UNKEPT = LogLine(
+    "access",
+    "list-unkept",
+    logging.DEBUG,
+    "The broker is away, and the topics of a page do not fit into its URL; its stream is refused "
+    "until the page is loaded again: %(why)s",
+    why=str,
+)
+LISTS_FULL = LogLine(
+    "access",
+    "lists-full",
+    logging.WARNING,
+    "The broker keeps no more lists of topics for %(of)s: they have %(mebibytes)d MiB, and each "
+    "%(owner)s %(share)d MiB. Further pages are not live until lists expire "
+    "(QUART_SSE_TOKEN_LIFETIME). Show fewer topics on a page, or raise QUART_SSE_MAX_QUERY as far "
+    "as servers and proxies take longer URLs%(note)s. This is logged once.",
+    of=str,
+    mebibytes=int,
+    owner=str,
+    share=int,
+    note=str,
+)
 
 #: Length from which a list of public topics is signed, too, in characters: signing compresses it.
 LONG = 2048
@@ -204,23 +226,16 @@ class ConnectElements:
             if await self._broker.keep_text(text, self._config.token_lifetime, claim):
                 return True
         except BrokerUnavailable as error:
-            logger.info(
-                "The broker is away, and the topics of a page do not fit into its URL; its stream "
-                "is refused until the page is loaded again: %s",
-                error,
-            )
+            LIST_UNKEPT.log(why=str(error))
             return False
         shelf, is_user = claim.shelf, claim.shelf is Shelf.USERS
         self._once.warn(
             shelf.key,
-            "The broker keeps no more lists of topics for %s: they have %s MiB, and each %s %s "
-            "MiB. Further pages are not live until lists expire (QUART_SSE_TOKEN_LIFETIME). Show "
-            "fewer topics on a page, or raise QUART_SSE_MAX_QUERY as far as servers and proxies "
-            "take longer URLs%s. This is logged once.",
-            shelf.of,
-            shelf.most >> 20,
-            "user" if is_user else "address",
-            shelf.share >> 20,
-            "" if is_user else "; behind a proxy, let the app know its clients' addresses",
+            LISTS_FULL,
+            of=shelf.of,
+            mebibytes=shelf.most >> 20,
+            owner="user" if is_user else "address",
+            share=shelf.share >> 20,
+            note="" if is_user else "; behind a proxy, let the app know its clients' addresses",
         )
         return False

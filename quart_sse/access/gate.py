@@ -11,11 +11,31 @@ from ..channels import AppChannels, AppFunctions
 from ..error_log import ErrorLog
 from ..host import Host
 from ..hub import Metadata, metadata_of
+from ..logs import LogLine
 from ..wire import Ending, Refusal
 from .answers import is_refusal
 from .tokens import Signer, Token, read_topics
 
-logger: logging.Logger = logging.getLogger("quart_sse")
+IDENTITY_FAILED = LogLine(
+    "access",
+    "identity-failed",
+    logging.ERROR,
+    "The function of @sse.identity failed; the request is refused, and a stream's client retries.",
+)
+METADATA_FAILED = LogLine(
+    "access",
+    "metadata-failed",
+    logging.ERROR,
+    "The function of @sse.metadata failed; the stream is refused, and its client retries.",
+)
+LIST_CHANGED = LogLine(
+    "access",
+    "list-changed",
+    logging.ERROR,
+    "The list of topics %(list)r was changed at the broker; its token is refused. Another program "
+    "writes to the broker's keys: restrict write access to them.",
+    list=str,
+)
 
 
 class Renders(Protocol):
@@ -105,12 +125,7 @@ class Gate:
         except Exception as error:
             if isinstance(error, HTTPException) and is_refusal(error):
                 raise Refusal(Ending.REFUSED) from error
-            self.errors.log(
-                "function of @sse.identity",
-                error,
-                "The function of @sse.identity failed; the request is refused, and a stream's "
-                "client retries.",
-            )
+            self.errors.log("function of @sse.identity", error, IDENTITY_FAILED)
             raise Refusal(Ending.ERROR) from error
 
     async def metadata(self) -> Metadata | None:
@@ -129,12 +144,7 @@ class Gate:
         except Exception as error:
             if isinstance(error, HTTPException) and is_refusal(error):
                 raise Refusal(Ending.REFUSED) from error
-            self.errors.log(
-                "function of @sse.metadata",
-                error,
-                "The function of @sse.metadata failed; the stream is refused, and its client "
-                "retries.",
-            )
+            self.errors.log("function of @sse.metadata", error, METADATA_FAILED)
             raise Refusal(Ending.ERROR) from error
 
     @property
@@ -162,10 +172,6 @@ class Gate:
         if topics is None:
             return None
         if reference_of(topics) != token.reference:
-            logger.error(
-                "The list of topics %r was changed at the broker; its token is refused. Another "
-                "program writes to the broker's keys: restrict write access to them.",
-                token.reference,
-            )
+            LIST_CHANGED.log(list=token.reference)
             return None
         return token._replace(topics=read_topics(topics))

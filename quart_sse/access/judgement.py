@@ -1,5 +1,6 @@
 """What one request may listen to, judged by its tokens, ``authorize`` and nested fragments."""
 
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -7,6 +8,7 @@ from typing import Any
 
 from ..channels import AppChannels, Declaration
 from ..hub import FragmentSpec
+from ..logs import LogLine
 from ..serving_loop import Pauses
 from ..wire import Ending, Refusal, declared_name, member_key
 from .answers import decide
@@ -135,6 +137,17 @@ class Sight:
 
     def _is_open(self, channel: Declaration | None, key: str) -> bool:
         return channel is None or channel.public or key in self.signed
+
+
+AUTHORIZE_FAILED = LogLine(
+    "access",
+    "authorize-failed",
+    logging.ERROR,
+    "The %(function)s failed for topic %(topic)r; the request is refused, and a stream's client "
+    "retries.",
+    function=str,
+    topic=str,
+)
 
 
 class Judgement:
@@ -306,14 +319,7 @@ class Judgement:
                     self._gate.host, function, values, name
                 )
             except Exception as error:
-                self._gate.errors.log(
-                    name,
-                    error,
-                    "The %s failed for topic %r; the request is refused, and a stream's client "
-                    "retries.",
-                    name,
-                    topic,
-                )
+                self._gate.errors.log(name, error, AUTHORIZE_FAILED, function=name, topic=topic)
                 raise Refusal(Ending.ERROR) from error
         return asked[topic]
 

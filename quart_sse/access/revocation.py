@@ -5,6 +5,7 @@ for clients that were judged before it, and streams of a process that did not re
 """
 
 import asyncio
+import logging
 import random
 import time
 from collections import deque
@@ -14,7 +15,25 @@ from typing import Any, NamedTuple
 from ..broker import Control
 from ..channels import AppChannels
 from ..hub import Connection, Connections
+from ..logs import LogLine
 from ..wire import Ending
+
+REVOKED = LogLine(
+    "access",
+    "streams-revoked",
+    logging.DEBUG,
+    "%(streams)d streams of this process are ended, and their clients judged again (%(reason)s).",
+    reason=str,
+    streams=int,
+)
+REVOCATIONS_LOST = LogLine(
+    "access",
+    "revocations-lost",
+    logging.INFO,
+    "Revocations may have been lost while the broker was away, so clients of private streams are "
+    "judged again within %(seconds)g s.",
+    seconds=float,
+)
 
 #: Period over which streams end after a revocation may have been lost, in seconds.
 SPREAD = 30.0
@@ -134,9 +153,10 @@ class Revocations:
         if (revocation.identity, revocation.topic, revocation.browser) == (None, None, None):
             raise ValueError("A revocation must name an identity, a topic or a browser.")
         self._recent.append(revocation)
-        for connection in self._candidates(revocation):
-            if revocation.means(connection):
-                _end(connection, revocation.ending)
+        meant = [each for each in self._candidates(revocation) if revocation.means(each)]
+        for connection in meant:
+            _end(connection, revocation.ending)
+        REVOKED.log(reason=revocation.ending.reason, streams=len(meant))
 
     def _candidates(self, revocation: Revocation) -> list[Connection]:
         """Return the connections that a revocation may mean, by the index of connections."""
@@ -151,6 +171,7 @@ class Revocations:
 
         A connection without an identity, with public topics alone, would be granted the same again.
         """
+        REVOCATIONS_LOST.log(seconds=SPREAD)
         now = asyncio.get_running_loop().time()
         for connection in self._connections:
             topics = [*connection.subscription, *connection.inside]
@@ -166,5 +187,5 @@ def _end(connection: Connection, ending: Ending) -> None:
 
 def _text(value: object) -> str | None:
     if value is not None and not isinstance(value, str):
-        raise TypeError(f"{value!r} must be a str.")
+        raise TypeError(f"A value must be a str, not {type(value).__name__}.")
     return value

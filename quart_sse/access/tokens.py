@@ -12,8 +12,16 @@ from typing import NamedTuple
 from itsdangerous import BadSignature, URLSafeSerializer, URLSafeTimedSerializer
 
 from ..errors import MissingSecretKeyError
+from ..logs import LogLine
 
-logger: logging.Logger = logging.getLogger("quart_sse")
+BAD_SIGNATURE = LogLine(
+    "access",
+    "bad-signature",
+    logging.WARNING,
+    "A page's token has a signature that does not verify; the token is refused. If app.secret_key "
+    "differs between processes or restarts, give all of them the same key; otherwise a client has "
+    "changed a URL. This is logged once.",
+)
 
 #: Prefix of a token without a signature.
 UNSIGNED = "~"
@@ -261,11 +269,7 @@ class Signer:
     def _warn(self) -> None:
         if not self._has_warned:
             self._has_warned = True
-            logger.warning(
-                "A page's token has a signature that does not verify; the token is refused. If "
-                "app.secret_key differs between processes or restarts, give all of them the same "
-                "key; otherwise a client has changed a URL. This is logged once."
-            )
+            BAD_SIGNATURE.log()
 
     def sign_browser(self, browser: str) -> str:
         """Return the signed value of the cookie that holds a browser's id.

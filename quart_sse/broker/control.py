@@ -18,12 +18,66 @@ from weakref import WeakValueDictionary
 
 from ..error_log import ErrorLog, OnceLog
 from ..errors import BrokerUnavailable, SetupError
+from ..logs import LogLine
 from ..wire import ZERO
 from .base import Broker
 from .messages import CONTROL_HISTORY, Keep, Kind, Message
 from .processes import Process, Processes
 
-logger: logging.Logger = logging.getLogger("quart_sse")
+CONTROL_UNKNOWN = LogLine(
+    "broker",
+    "control-unknown",
+    logging.WARNING,
+    "Another release of the app sent the control message %(message)r, unknown here; skipped. This "
+    "is logged once.",
+    message=str,
+)
+CONTROL_KEY_UNKNOWN = LogLine(
+    "broker",
+    "control-key-unknown",
+    logging.WARNING,
+    "Another release of the app sent %(key)r in the control message %(message)r, unknown here; "
+    "left out. This is logged once.",
+    key=str,
+    message=str,
+)
+CONTROL_UNREADABLE = LogLine(
+    "broker",
+    "control-unreadable",
+    logging.ERROR,
+    "The control message %(message)r cannot be read; skipped.",
+    message=str,
+)
+ANSWERS_WAIT = LogLine(
+    "broker",
+    "answers-wait",
+    logging.WARNING,
+    "%(answers)d answers with %(characters)d characters to other processes wait to be sent, so "
+    "further questions are refused; those processes see an error. They ask more than the broker "
+    "takes: see whether it is slow, or send to fewer connections at once. This is logged once.",
+    answers=int,
+    characters=int,
+)
+ANSWER_FAILED = LogLine(
+    "broker",
+    "answer-failed",
+    logging.ERROR,
+    "The question %(question)r has no answer here.",
+    question=str,
+)
+ANSWER_LOST = LogLine(
+    "broker",
+    "answer-lost",
+    logging.DEBUG,
+    "The broker was away when a question was answered: %(why)s",
+    why=str,
+)
+ANSWER_UNSENT = LogLine(
+    "broker",
+    "answer-unsent",
+    logging.ERROR,
+    "An answer to another process was not sent.",
+)
 
 #: Names of the messages that ask and answer.
 ASK, ANSWER = "ask", "answer"
@@ -247,22 +301,14 @@ class Control:
             text: Its data, as JSON.
         """
         if name not in self._handlers:
-            self._once.warn(
-                name,
-                "Another release of the app sent the control message %r, unknown here; skipped. "
-                "This is logged once.",
-                name,
-            )
+            self._once.warn(name, CONTROL_UNKNOWN, message=name)
             return
         handler, keys = self._handlers[name]
         try:
             handler(self._known(name, json.loads(text), keys))
         except Exception as error:
             self._errors.log(
-                f"reading of control messages {name!r}",
-                error,
-                "The control message %r cannot be read; skipped.",
-                name,
+                f"reading of control messages {name!r}", error, CONTROL_UNREADABLE, message=name
             )
 
     def _known(self, name: str, told: Any, keys: Set[str]) -> Mapping[str, Any]:
@@ -270,13 +316,7 @@ class Control:
         if not isinstance(told, dict):
             raise TypeError("The data of a control message are no object.")
         for key in told.keys() - keys:
-            self._once.warn(
-                f"{name}.{key}",
-                "Another release of the app sent %r in the control message %r, unknown here; "
-                "left out. This is logged once.",
-                key,
-                name,
-            )
+            self._once.warn(f"{name}.{key}", CONTROL_KEY_UNKNOWN, key=key, message=name)
         return {key: told[key] for key in keys & told.keys()}
 
     def lose(self) -> None:
@@ -293,13 +333,7 @@ class Control:
             self._send_later(json.dumps({**head, **self._answer(told)}))
             return
         self._once.warn(
-            "busy",
-            "%d answers with %d characters to other processes wait to be sent, so further "
-            "questions are refused; those processes see an error. They ask more than the broker "
-            "takes: see whether it is slow, or send to fewer connections at once. This is logged "
-            "once.",
-            len(self._unsent),
-            self._unsent_chars,
+            "busy", ANSWERS_WAIT, answers=len(self._unsent), characters=self._unsent_chars
         )
         if not self._is_full(2):  # else the asking process lists this one as silent
             self._send_later(json.dumps({**head, "fault": "busy"}))
@@ -318,9 +352,7 @@ class Control:
             answer = function(told.get("data"))
             is_long = len(json.dumps(answer)) > MAX_CHARS
         except Exception as error:
-            self._errors.log(
-                f"answer to {question!r}", error, "The question %r has no answer here.", question
-            )
+            self._errors.log(f"answer to {question!r}", error, ANSWER_FAILED, question=question)
             return {"fault": "failed"}
         return {"fault": "too-long"} if is_long else {"answer": answer}
 
@@ -340,11 +372,9 @@ class Control:
             try:
                 await self._send(ANSWER, text, _NOT_KEPT)
             except BrokerUnavailable as error:
-                logger.debug("The broker was away when a question was answered: %s", error)
+                ANSWER_LOST.log(why=str(error))
             except Exception as error:
-                self._errors.log(
-                    "sending of answers", error, "An answer to another process was not sent."
-                )
+                self._errors.log("sending of answers", error, ANSWER_UNSENT)
 
     def _take_answer(self, told: Mapping[str, Any]) -> None:
         asked = self._asked.get(told["id"])

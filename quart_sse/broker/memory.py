@@ -2,6 +2,7 @@
 
 import asyncio
 import heapq
+import logging
 import os
 import time
 from collections import deque
@@ -10,12 +11,22 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from ..error_log import OnceLog
+from ..logs import LogLine
 from ..wire import ZERO, Id, Position, new_epoch
 from .base import Broker, Receiver, State
 from .messages import Keep, Kind, Message
 from .replay import BUDGET, Budget, Collector, Past, Replay, Start, shortest_first
 from .texts import Claim, Texts
 from .who import Moves, Roll
+
+NO_RECEIVER = LogLine(
+    "broker",
+    "no-receiver",
+    logging.WARNING,
+    "A message was published to memory://, but this process serves no pages, so no browser gets "
+    "it. Set QUART_SSE_BROKER_URL=redis://... here and in the processes that serve. This is logged "
+    "once.",
+)
 
 #: Extra lifetime of history, in seconds, so that a position of exactly its age still finds it.
 GRACE = 10.0
@@ -111,9 +122,7 @@ class MemoryBroker(Broker):
         elif message.kind is not Kind.PROBE:
             self._once.warn(
                 "no receiver",
-                "A message was published to memory://, but this process serves no pages, so no "
-                "browser gets it. Set QUART_SSE_BROKER_URL=redis://... here and in the processes "
-                "that serve. This is logged once.",
+                NO_RECEIVER,
             )
         return message.id
 

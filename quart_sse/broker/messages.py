@@ -34,6 +34,7 @@ class Message:
     is_text: bool = False
     where: Filter | None = None  #: of an event: for which connections it is; None for all
     exclude: str = ""  #: of an event: ids of connections that it is not for, with spaces
+    trace: str = ""  #: the span of its publish, for OpenTelemetry; see ``tracing``
 
     def with_id(self, id: Id) -> "Message":
         """Return the message with the id that a broker has assigned.
@@ -51,6 +52,7 @@ class Message:
             self.is_text,
             self.where,
             self.exclude,
+            self.trace,
         )
 
     @property

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 from collections import deque
 from collections.abc import Callable
 from functools import lru_cache
@@ -10,10 +11,23 @@ from typing import Protocol
 from ..broker import Broker, Who
 from ..error_log import OnceLog
 from ..hub import Connection, Connections, Metadata, Subscription
+from ..logs import LogLine
 from .declaration import BUILT_IN
 
 #: Longest metadata that is recorded of one connection, in characters of JSON.
 MAX_CHARS = 1_000
+
+METADATA_LONG = LogLine(
+    "channels",
+    "metadata-long",
+    logging.WARNING,
+    "The metadata %(keys)s of a connection have %(characters)d characters of JSON, of which "
+    "presence carries %(limit)d at most; it carries none of them. Keep them short, and look the "
+    "rest up by the identity. This is logged once.",
+    keys=str,
+    characters=int,
+    limit=int,
+)
 
 
 class Listed(Protocol):
@@ -114,15 +128,8 @@ class Members:
         text = "" if metadata is None else _chosen(metadata, keys)
         if len(text) <= MAX_CHARS:
             return text
-        self._once.warn(
-            ", ".join(keys),
-            "The metadata %s of a connection have %d characters of JSON, of which presence carries "
-            "%d at most; it carries none of them. Keep them short, and look the rest up by the "
-            "identity. This is logged once.",
-            ", ".join(keys),
-            len(text),
-            MAX_CHARS,
-        )
+        names = ", ".join(keys)
+        self._once.warn(names, METADATA_LONG, keys=names, characters=len(text), limit=MAX_CHARS)
         return ""
 
     def _name(self, connection: Connection) -> str:

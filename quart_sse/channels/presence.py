@@ -12,12 +12,19 @@ from ..broker import Broker, Control, Process
 from ..error_log import ErrorLog
 from ..errors import BrokerUnavailable, SetupError
 from ..hub import Connection
+from ..logs import LogLine
 from .announcer import Announcer, Declared
 from .asking import Asking
 from .members import Members
 from .people import Person, count_people, identities, people_of
 
-logger: logging.Logger = logging.getLogger("quart_sse")
+PRESENCE_WAITS = LogLine(
+    "channels",
+    "presence-waits",
+    logging.DEBUG,
+    "Presence is announced later, for the broker is away (%(why)s).",
+    why=str,
+)
 
 #: Interval in which the records are renewed, in seconds: a third of the time that brokers
 #: keep them.
@@ -207,7 +214,7 @@ class PresenceTracker:
                 await self.announce()
                 self._renew_at = loop.time() + RENEW
         except BrokerUnavailable as error:
-            logger.debug("Presence is announced later, for the broker is away (%s).", error)
+            PRESENCE_WAITS.log(why=str(error))
             await asyncio.sleep(PAUSE)
 
     async def sweep(self, now: float) -> None:

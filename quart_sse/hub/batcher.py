@@ -6,13 +6,24 @@ newest version of each fragment.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 from ..error_log import ErrorLog
-from ..wire import Ending
+from ..logs import LogLine
+from ..tracing import Recorded, Tracing
+from ..wire import Ending, public_name
 from .batch import Batch, Part
 from .connection import Connection
 from .group import Group
+
+FEED_FAILED = LogLine(
+    "hub",
+    "feed-failed",
+    logging.ERROR,
+    "Feeding a stream failed. The stream ends; its client reconnects and resumes.",
+    connection=str,
+)
 
 #: Number of connections fed in one turn of the event loop, so that other callbacks run in between.
 SLICE = 1000
@@ -25,10 +36,14 @@ class Batcher:
         after: Callback for each batch, after groups handed over their messages and before
             connections are fed.
         errors: Log for exceptions of feeding a connection.
+        tracing: Makes a span of each batch with a message whose publish is recorded; None for none.
     """
 
-    def __init__(self, after: Callable[[], None], errors: ErrorLog) -> None:
+    def __init__(
+        self, after: Callable[[], None], errors: ErrorLog, tracing: Tracing | None = None
+    ) -> None:
         self._after = after
+        self.tracing: Tracing | None = tracing
         self._errors = errors
         self.clear()
 
@@ -41,6 +56,9 @@ class Batcher:
         self._feeds: list[tuple[Connection, Batch]] = []  #: those of the running batch
         self._at = 0  #: number of those that were fed
         self._late: dict[Connection, Batch] | None = None  #: the others, if they were asked for
+        #: (span, topic) of the recorded messages of the next batch
+        self._noted: list[tuple[str, str]] = []
+        self._span: Recorded | None = None  #: of the running batch, if it is recorded
         self._begun = 0.0  #: loop time of the running batch's begin
         self._not_before = 0.0  #: earliest loop time of the next batch
 
@@ -50,6 +68,16 @@ class Batcher:
         if self.idle.is_set():
             self.idle.clear()
             self._plan()
+
+    def note(self, trace: str, topic: str) -> None:
+        """Note that the next batch has a message whose publish is recorded.
+
+        Args:
+            trace: The span of the message's publish or render.
+            topic: The message's topic.
+        """
+        if self.tracing is not None and self._dirty:
+            self._noted.append((trace, topic))
 
     def _plan(self) -> None:
         loop = asyncio.get_running_loop()
@@ -65,6 +93,8 @@ class Batcher:
             if group.is_pending:
                 feeds.extend(group.take_feeds())
         self._dirty.clear()
+        if self._noted:
+            self._begin_span(len(feeds))
         self._after()
         self._feed()
 
@@ -104,14 +134,19 @@ class Batcher:
             self._fail(connection, error)
 
     def _fail(self, connection: Connection, error: Exception) -> None:
-        self._errors.log(
-            "feeding of streams",
-            error,
-            "Feeding a stream failed. The stream ends; its client reconnects and resumes.",
-        )
+        self._errors.log("feeding of streams", error, FEED_FAILED, connection=connection.id)
         connection.end(Ending.ERROR)
 
+    def _begin_span(self, streams: int) -> None:
+        noted, self._noted = self._noted, []
+        channels = [public_name(topic).partition("?")[0] for _, topic in noted]
+        if self.tracing is not None and streams:
+            self._span = self.tracing.write([trace for trace, _ in noted], channels, streams)
+
     def _finish(self) -> None:
+        if self._span is not None:
+            self._span.end()
+            self._span = None
         now = asyncio.get_running_loop().time()
         self._not_before = now + (now - self._begun)
         if self._dirty:

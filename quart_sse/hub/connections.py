@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Collection, Iterable, Iterator
 
 from ..config import Config
+from ..logs import LogLine
 from ..wire import Ending
 from .chains import Chains
 from .connection import Connection
@@ -103,14 +104,14 @@ class Connections:
                 listed = listed.plus(before[0].listed, -1)
         return self._limits.is_full(number, topics, address, of_address, listed)
 
-    def say_full(self, message: str, *args: object) -> None:
+    def say_full(self, line: LogLine, /, **fields: object) -> None:
         """Log why new streams are held off, each line at most once a minute.
 
         Args:
-            message: Format of the log line.
-            args: Values for the format.
+            line: The log line.
+            fields: Value of each field of the line.
         """
-        self._limits.say(message, *args)
+        self._limits.say(line, **fields)
 
     def enter(self, connection: Connection, is_multiplexed: bool) -> None:
         """Add a connection; beyond a limit it evicts the oldest of its identity or browser.

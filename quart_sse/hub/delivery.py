@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Set
 
+from ..tracing import Tracing
 from ..wire import ZERO, Ending
 from .batcher import Batcher
 from .connection import Connection
@@ -43,6 +44,15 @@ class Delivery:
         """Put a message for some connections of a group into its next batch."""
         if group.aim(outgoing, connections):
             self._batcher.add(group)
+
+    def note(self, trace: str, topic: str) -> None:
+        """Note whose message is in the next batch; see :meth:`Batcher.note`."""
+        self._batcher.note(trace, topic)
+
+    @property
+    def tracing(self) -> Tracing | None:
+        """What makes spans; None without tracing."""
+        return self._batcher.tracing
 
     def flush(self, group: Group) -> None:
         """Send what is pending in a group with the next batch."""
@@ -113,6 +123,8 @@ class Delivery:
         subscribers.sent_at = asyncio.get_running_loop().time()
         for group in subscribers.showing(shared.spec.name, fragments.root):
             self.add(group, outgoing)
+        if shared.rendered.trace:
+            self.note(shared.rendered.trace, shared.topic)
         return True
 
     def _note_nested(

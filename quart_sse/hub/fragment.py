@@ -2,14 +2,29 @@
 
 import asyncio
 import contextlib
+import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
 from ..error_log import ErrorLog
 from ..errors import RenderError
+from ..logs import LogLine
+from ..tracing import MOST_LINKS
 from ..wire import ZERO, Id, member_key
 from .rendered import FragmentSpec, Rendered, next_number, renderer_of
 from .slots import Turn
+
+RENDER_FAILED = LogLine(
+    "hub",
+    "render-failed",
+    logging.ERROR,
+    "Rendering fragment %(fragment)r of topic %(topic)r failed. Viewers keep the last good HTML; "
+    "next try in %(seconds)g s.",
+    fragment=str,
+    topic=str,
+    seconds=float,
+)
 
 #: Retry delay of a renderer that raised, in seconds; it doubles with each failure, up to the last.
 FIRST_RETRY = 1.0
@@ -21,8 +36,12 @@ LONGEST_WAIT = 1.0
 class Home(Protocol):
     """The collection of a fragment, which renders and delivers it; see ``Fragments``."""
 
-    async def render(self, shared: "SharedFragment") -> Rendered:
+    async def render(self, shared: "SharedFragment", traces: Sequence[str] = ()) -> Rendered:
         """Return the outcome of a render that begins now.
+
+        Args:
+            shared: The fragment.
+            traces: Spans of the publishes that the render shows.
 
         Raises:
             Exception: What the renderer raised.
@@ -100,6 +119,7 @@ class SharedFragment:
         self._failures = 0
         self._generation = 0
         self._every: asyncio.TimerHandle | None = None
+        self._traces: tuple[str, ...] = ()  #: spans of publishes that the next render shows
 
     @property
     def floor(self) -> Id | None:
@@ -118,12 +138,13 @@ class SharedFragment:
 
     # -- causes of a render ----------------------------------------------------------------------
 
-    def refresh(self, id: Id, seen: Id) -> None:
+    def refresh(self, id: Id, seen: Id, trace: str = "") -> None:
         """Take a change, and render it if a page shows the fragment.
 
         Args:
             id: Id of the change.
             seen: The hub's position before the change.
+            trace: Span of its publish; "" if it is not recorded.
         """
         self.requested = max(self.requested, id)
         if id <= self.version:
@@ -131,18 +152,21 @@ class SharedFragment:
         if self.is_viewed():
             self._floor_next = seen if self._floor_next is None else self._floor_next
             self._cause = ""
+            if trace and len(self._traces) < MOST_LINKS:
+                self._traces += (trace,)
             self._start()
 
-    def push(self, id: Id, html: str) -> None:
+    def push(self, id: Id, html: str, trace: str = "") -> None:
         """Take HTML that a publisher rendered, without other fragments inside.
 
         Args:
             id: Id of the change.
             html: The fragment's HTML.
+            trace: Span of its publish; "" if it is not recorded.
         """
         self.requested = max(self.requested, id)
         if id > self.version:
-            self._state = Rendered(html, number=next_number()), id, 0, False
+            self._state = Rendered(html, number=next_number(), trace=trace), id, 0, False
             if self.requested <= id:
                 self.mark_current()
             self._home.deliver(self, True)
@@ -305,16 +329,18 @@ class SharedFragment:
         was_wanted = was_asked or version > self.version
         self._again = self._check_inside = False
         self._is_urgent = False
+        traces, self._traces = self._traces, ()
         self._not_before = loop.time() + self._debounce
         self.debounced_until = loop.time() + min(self._debounce, LONGEST_WAIT)
         try:
-            rendered = replace(await self._home.render(self), number=number)
+            rendered = replace(await self._home.render(self, traces), number=number)
         except (Exception, asyncio.CancelledError) as error:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
             # A renderer that was cancelled by something of its own has failed like any other.
             self._fail(error)
+            self._traces = (traces + self._traces)[:MOST_LINKS]
             self._again = self._again or was_wanted
             self._check_inside = self._check_inside or was_check
             return
@@ -373,11 +399,10 @@ class SharedFragment:
             self._errors.log(
                 renderer_of(self.topic, self.spec.name),
                 error,
-                "Rendering fragment %r of topic %r failed. Viewers keep the last good HTML; "
-                "next try in %g s.",
-                self.spec.name,
-                self.topic,
-                delay,
+                RENDER_FAILED,
+                fragment=self.spec.name,
+                topic=self.topic,
+                seconds=delay,
             )
 
     def abandon(self) -> None:

@@ -2,10 +2,12 @@
 
 import asyncio
 import heapq
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 from ..error_log import ErrorLog
+from ..tracing import Tracing
 from ..wire import ZERO, member_key
 from .fragment import SharedFragment
 from .rendered import FragmentSpec, Rendered
@@ -28,6 +30,10 @@ class Delivery(Protocol):
 
     def deliver(self, fragments: "Fragments", shared: SharedFragment, is_wanted: bool) -> bool:
         """Note the nesting in a fragment's new HTML, and send the HTML to its pages if wanted."""
+
+    @property
+    def tracing(self) -> Tracing | None:
+        """What makes spans of renders; None for none."""
 
     def is_viewed(self, topic: str, fragment: str, root: str) -> bool:
         """Whether a page below a root path shows a fragment."""
@@ -250,9 +256,14 @@ class Fragments:
 
     # -- the Home of the fragments -----------------------------------------------------------------
 
-    async def render(self, shared: SharedFragment) -> Rendered:
+    async def render(self, shared: SharedFragment, traces: Sequence[str] = ()) -> Rendered:
         """Return the outcome of a render that begins now."""
-        return await self._renderer.render(shared.topic, shared.spec.name, self.root)
+        topic, name, tracing = shared.topic, shared.spec.name, self._delivery.tracing
+        if not traces or tracing is None:
+            return await self._renderer.render(topic, name, self.root)
+        with tracing.render(traces, topic.partition("?")[0], name) as trace:
+            rendered = await self._renderer.render(topic, name, self.root)
+        return replace(rendered, trace=trace)
 
     def deliver(self, shared: SharedFragment, is_wanted: bool) -> bool:
         """Note the nesting in a fragment's new HTML, and send the HTML to its pages if wanted."""

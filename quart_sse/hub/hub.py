@@ -10,7 +10,9 @@ from ..broker import CONTROL_HISTORY, Broker, Filter, Kind, Message, Replay, Sta
 from ..config import Config
 from ..error_log import ErrorLog, OnceLog
 from ..errors import BrokerUnavailable
+from ..logs import LogLine
 from ..serving_loop import Pauses, ServingLoop
+from ..tracing import Tracing
 from ..wire import Id, Position, declared_name, has_fragments
 from .audiences import Audiences
 from .batcher import Batcher
@@ -33,7 +35,32 @@ from .roots import Roots
 from .slots import Slots, waiting
 from .subscribers import Subscribers, TopicSubscribers
 
-logger: logging.Logger = logging.getLogger("quart_sse")
+UNDECLARED = LogLine(
+    "hub",
+    "fragment-undeclared",
+    logging.WARNING,
+    "Topic %(topic)r got a change of fragment %(fragment)r, which this process does not declare, "
+    "so its pages do not change. Another release of the app seems to run; restart this process if "
+    "it is the older one. This is logged once.",
+    topic=str,
+    fragment=str,
+)
+CAUGHT_UP = LogLine(
+    "hub",
+    "caught-up",
+    logging.DEBUG,
+    "Caught up with the broker on %(topics)d topics.",
+    topics=int,
+)
+STREAMS_RESET = LogLine(
+    "hub",
+    "streams-reset",
+    logging.INFO,
+    "Events of %(topics)d topics were lost while the broker was away, so %(streams)d streams are "
+    "reset: their pages are sent every fragment.",
+    topics=int,
+    streams=int,
+)
 
 
 class ControlMessages(Protocol):
@@ -64,6 +91,7 @@ class Hub:
         control: Takes control messages.
         errors: Log for exceptions of the app's functions.
         serving: The loop in which the hub works.
+        tracing: Makes spans of renders and writes; None for none.
 
     Example:
         ``await hub.join(connection, starts)``, then ``async for data in connection``; at the end
@@ -79,6 +107,7 @@ class Hub:
         control: ControlMessages,
         errors: ErrorLog,
         serving: ServingLoop,
+        tracing: Tracing | None = None,
     ) -> None:
         self._broker = broker
         self._serving = serving
@@ -94,7 +123,7 @@ class Hub:
         self._audiences = Audiences()
         #: Ends the streams on which nothing is sent.
         self.idle: IdleStreams = IdleStreams(self.subscribers, self._audiences)
-        self._batcher = Batcher(self._groups.share_bytes, errors)
+        self._batcher = Batcher(self._groups.share_bytes, errors, tracing)
         self._delivery = Delivery(self._progress, self.subscribers, self._batcher)
         self._receivers = Receivers(
             self._progress,
@@ -155,19 +184,17 @@ class Hub:
         if spec is None:
             self._once.warn(
                 declared_name(subscribers.topic, name),
-                "Topic %r got a change of fragment %r, which this process does not declare, so "
-                "its pages do not change. Another release of the app seems to run; restart this "
-                "process if it is the older one. This is logged once.",
-                subscribers.topic,
-                name,
+                UNDECLARED,
+                topic=subscribers.topic,
+                fragment=name,
             )
         elif spec.personal:
-            self._signal(subscribers, name)
+            self._signal(subscribers, name, message.trace)
         else:
             for fragments in list(self._roots.values()):
                 self._change_at(fragments, subscribers, spec, message, before)
 
-    def _signal(self, subscribers: TopicSubscribers, name: str) -> None:
+    def _signal(self, subscribers: TopicSubscribers, name: str, trace: str = "") -> None:
         """Let the viewers of a personal fragment fetch it."""
         showing = subscribers.showing(name)
         viewers = sum(len(group.members) for group in showing)
@@ -175,6 +202,8 @@ class Hub:
         subscribers.sent_at = asyncio.get_running_loop().time()
         for group in showing:
             self._delivery.add(group, outgoing)
+        if trace:
+            self._batcher.note(trace, subscribers.topic)
 
     def _change_at(
         self,
@@ -201,11 +230,11 @@ class Hub:
         shared, html = fragments.get(subscribers.topic, spec), message.data or ""
         is_push = message.kind is Kind.PUSH and message.origin == fragments.root
         if is_push and not has_fragments(html):
-            shared.push(message.id, html)
+            shared.push(message.id, html, message.trace)
         else:
             # Fragments inside pushed HTML are of unknown age, and its URLs may begin with another
             # root path. A render is right in both cases.
-            shared.refresh(message.id, before)
+            shared.refresh(message.id, before, message.trace)
             self._progress.wait_for(shared)
 
     # -- fragments -------------------------------------------------------------------------------
@@ -376,11 +405,15 @@ class Hub:
             self._roots.invalidate_all()
             lost = set(starts)
             progress.epoch, progress.seen = snapshot.epoch, snapshot.events
+        reset = 0
         for connection, group in self._groups.items():
             # A connection that joined meanwhile may have a replay of a later snapshot.
             is_past = isinstance(group, Joining) and group.last >= snapshot.events and not is_other
             if not is_past and not lost.isdisjoint(connection.topics):
                 self._restart(connection, replay)
+                reset += 1
+        if reset:
+            STREAMS_RESET.log(topics=len(lost - {""}), streams=reset)
         self._groups.share_bytes()
         for message in unrecorded(replay, starts):
             # Their ids are unknown. Taken first, no position passes them before their HTML.
@@ -389,6 +422,7 @@ class Hub:
         for message in missed(replay):
             self.receive(message)
         progress.seen = max(progress.seen, snapshot.events)
+        CAUGHT_UP.log(topics=len(starts) - 1)
         return snapshot.epoch
 
     def _restart(self, connection: Connection, replay: Replay) -> None:

@@ -8,12 +8,68 @@ from typing import NamedTuple, Protocol
 
 from ..config import Config
 from ..error_log import OnceLog
+from ..logs import LogLine
 from ..wire import Ending
 from .addresses import is_local
 from .page import NO_LISTS, Listed
 from .subscribers import Subscribers
 
-logger: logging.Logger = logging.getLogger("quart_sse")
+_FULL = "; new streams retry in about %(seconds)g s. "
+PROCESS_FULL = LogLine(
+    "hub",
+    "process-full",
+    logging.WARNING,
+    f"Connection limit reached (%(limit)d, QUART_SSE_MAX_CONNECTIONS){_FULL}Raise the limit, or "
+    "serve from more processes.",
+    limit=int,
+    seconds=float,
+)
+CHANNEL_FULL = LogLine(
+    "hub",
+    "channel-full",
+    logging.WARNING,
+    "Connection limit of channel %(channel)r reached (%(limit)d, max_connections of the channel)"
+    f"{_FULL}Raise it in sse.channel(), or serve from more processes.",
+    channel=str,
+    limit=int,
+    seconds=float,
+)
+TOPIC_FULL = LogLine(
+    "hub",
+    "topic-full",
+    logging.WARNING,
+    f"Connection limit of topic %(topic)r reached (%(limit)d, %(setting)s){_FULL}Raise the limit, "
+    "or serve from more processes.",
+    topic=str,
+    limit=int,
+    setting=str,
+    seconds=float,
+)
+ADDRESS_FULL = LogLine(
+    "hub",
+    "address-full",
+    logging.WARNING,
+    f"%(of)s limit of address %(address)r reached (%(limit)d, %(setting)s){_FULL}Raise the limit, "
+    "or let the app see the addresses of clients behind its proxy.",
+    of=str,
+    address=str,
+    limit=int,
+    setting=str,
+    seconds=float,
+)
+ADDRESS_UNLIMITED = LogLine(
+    "hub",
+    "address-unlimited",
+    logging.WARNING,
+    "More %(what)s came from %(address)s than %(setting)s allows (%(limit)d); addresses of "
+    "loopback and private networks are not limited. If a proxy has this one, let the app see its "
+    "clients' addresses: Hypercorn's ProxyFixMiddleware, Uvicorn's --proxy-headers. This is logged "
+    "once.",
+    what=str,
+    address=str,
+    setting=str,
+    limit=int,
+)
 
 #: Interval between two equal log lines about a limit, in seconds.
 FULL_LOG_INTERVAL = 60.0
@@ -25,8 +81,8 @@ STREAMS = 16
 #: Most topics of the open streams of one address in lists that no page of the app has written, as a
 #: multiple of those of one URL.
 UNSIGNED = 64
-#: End of each log line about a limit.
-RETRY = "; new streams retry in about %g s. "
+#: When clients of streams that must wait come again, in seconds on average.
+RETRIES = Ending.OVERLOADED.seconds
 
 
 class ChannelLimits(NamedTuple):
@@ -74,7 +130,7 @@ class Limits:
         self._declared = declared
         self._by_channel: Counter[str] = Counter()
         self._once = OnceLog()
-        self._said_at: dict[str, float] = {}  #: format of a log line -> time.monotonic
+        self._said_at: dict[object, float] = {}  #: what a log line is about -> time.monotonic
 
     # -- new connections that must wait ------------------------------------------------------------
 
@@ -97,12 +153,7 @@ class Limits:
         """
         config = self._config
         if number >= config.max_connections:
-            self.say(
-                f"Connection limit reached (%d, QUART_SSE_MAX_CONNECTIONS){RETRY}"
-                "Raise the limit, or serve from more processes.",
-                config.max_connections,
-                Ending.OVERLOADED.seconds,
-            )
+            self.say(PROCESS_FULL, limit=config.max_connections, seconds=RETRIES)
             return True
         if any(self._is_topic_full(topic) for topic in topics):
             return True
@@ -128,48 +179,22 @@ class Limits:
         """Log that an address has reached a limit, and return whether the limit holds for it."""
         if is_local(address):
             self._once.warn(
-                "address",
-                "More %s came from %s than %s allows (%d); addresses of loopback and private "
-                "networks are not limited. If a proxy has this one, let the app see its clients' "
-                "addresses: Hypercorn's ProxyFixMiddleware, Uvicorn's --proxy-headers. This is "
-                "logged once.",
-                what,
-                address,
-                key,
-                most,
+                "address", ADDRESS_UNLIMITED, what=what, address=address, setting=key, limit=most
             )
             return False
-        self.say(
-            f"{limit} limit of address %r reached (%d, {key}){RETRY}"
-            "Raise the limit, or let the app see the addresses of clients behind its proxy.",
-            address,
-            most,
-            Ending.OVERLOADED.seconds,
-        )
+        self.say(ADDRESS_FULL, of=limit, address=address, limit=most, setting=key, seconds=RETRIES)
         return True
 
     def _is_topic_full(self, topic: str) -> bool:
         channel, of_channel, of_topic = self._limits_of(topic)
         if of_channel is not None and self._by_channel[channel] >= of_channel:
-            self.say(
-                f"Connection limit of channel %r reached (%d, max_connections of the channel)"
-                f"{RETRY}Raise it in sse.channel(), or serve from more processes.",
-                channel,
-                of_channel,
-                Ending.OVERLOADED.seconds,
-            )
+            self.say(CHANNEL_FULL, channel=channel, limit=of_channel, seconds=RETRIES)
             return True
         limit = self._config.max_per_topic if of_topic is None else of_topic
         if self._subscribers.count(topic) < limit:
             return False
-        self.say(
-            f"Connection limit of topic %r reached (%d, %s){RETRY}"
-            "Raise the limit, or serve from more processes.",
-            topic,
-            limit,
-            "QUART_SSE_MAX_PER_TOPIC" if of_topic is None else "max_per_topic of the channel",
-            Ending.OVERLOADED.seconds,
-        )
+        key = "QUART_SSE_MAX_PER_TOPIC" if of_topic is None else "max_per_topic of the channel"
+        self.say(TOPIC_FULL, topic=topic, limit=limit, setting=key, seconds=RETRIES)
         return True
 
     def _limits_of(self, topic: str) -> ChannelLimits:
@@ -177,19 +202,19 @@ class Limits:
             return ChannelLimits(_channel_of(topic))
         return self._declared.limits(topic)
 
-    def say(self, message: str, *args: object) -> None:
-        """Log why new streams must wait, each line at most once a minute.
+    def say(self, line: LogLine, /, **fields: object) -> None:
+        """Log why new streams must wait, each line at most once a minute for each setting.
 
         The limit keeps a flood of connects from becoming a flood of log lines.
 
         Args:
-            message: Format of the log line.
-            args: Values for the format.
+            line: The log line.
+            fields: Value of each field of the line.
         """
-        now = time.monotonic()
-        if now - self._said_at.get(message, float("-inf")) >= FULL_LOG_INTERVAL:
-            self._said_at[message] = now
-            logger.warning(message, *args)
+        now, what = time.monotonic(), (line.name, fields.get("of"), fields.get("setting"))
+        if now - self._said_at.get(what, float("-inf")) >= FULL_LOG_INTERVAL:
+            self._said_at[what] = now
+            line.write(fields)
 
     # -- old connections that make room ------------------------------------------------------------
 

@@ -77,6 +77,8 @@ class Receivers:
         else:
             for group in groups:
                 self._delivery.aim(group, outgoing, sieve.among(group.members))
+        if message.trace:
+            self._delivery.note(message.trace, message.topic)
 
     def count(self, topic: str, where: Filter | None = None, exclude: str = "") -> int:
         """Return the number of streams that an event is for.

@@ -49,6 +49,8 @@ class Rendered:
     inside: tuple[Inside, ...] = ()
     #: when the render began, by :func:`next_number`; 0 as the renderer returns it
     number: int = field(default=0, compare=False)
+    #: span of the render, or of the publish that has pushed the HTML; see ``tracing``
+    trace: str = field(default="", compare=False)
 
 
 _numbers = itertools.count(1)

@@ -1,11 +1,20 @@
 """Sieves: for which connections one event is, by its filter and the connection that it excludes."""
 
+import logging
 from collections.abc import Iterable
 
 from ..broker import Filter
 from ..error_log import ErrorLog
+from ..logs import LogLine
 from .connection import Connection
 from .metadata import Metadata
+
+WHERE_FAILED = LogLine(
+    "hub",
+    "where-failed",
+    logging.ERROR,
+    "The function of where= failed for a connection's metadata; such connections are sent nothing.",
+)
 
 
 class Sieve:
@@ -50,12 +59,7 @@ class Sieve:
         try:
             return self._where.matches(metadata.values)
         except Exception as error:
-            self._errors.log(
-                "function of where=",
-                error,
-                "The function of where= failed for the metadata %s; they are sent nothing.",
-                metadata.text,
-            )
+            self._errors.log("function of where=", error, WHERE_FAILED)
             return False
 
 

@@ -9,9 +9,27 @@ from functools import partial
 from ..error_log import OnceLog
 from ..host import Exchange, Host
 from ..hub import Inside
+from ..logs import LogLine
 from ..wire import Position, declared_name
 
-logger: logging.Logger = logging.getLogger("quart_sse")
+UNCONNECTED = LogLine(
+    "pages",
+    "page-unconnected",
+    logging.WARNING,
+    "A page shows the fragments %(fragments)s without a connect element, so they will not change. "
+    "Put {{ sse_connect() }} after them, or use sse_live. This is logged once.",
+    fragments=str,
+)
+
+SWAP_UNREAD = LogLine(
+    "pages",
+    "swap-unread",
+    logging.WARNING,
+    'A page has sse-swap="%(event)s", which does nothing: it is of htmx\'s SSE extension, which '
+    "sse_scripts() does not load. Show a fragment instead, or let the event trigger a request "
+    "(hx-trigger). This is logged once.",
+    event=str,
+)
 
 #: The attribute of htmx's SSE extension that swaps an event's data, but for connect elements.
 _SWAP = re.compile(r'<(?![^>]*sse[-:]connect=)[^>]*\s(?:sse-swap|hx-sse:swap)="([^"]*)"')
@@ -173,21 +191,11 @@ class Pages:
             html: The page.
         """
         for name in _SWAP.findall(html):
-            self._once.warn(
-                name,
-                'A page has sse-swap="%s", which does nothing: it is of htmx\'s SSE extension, '
-                "which sse_scripts() does not load. Show a fragment instead, or let the event "
-                "trigger a request (hx-trigger). This is logged once.",
-                name,
-            )
+            self._once.warn(name, SWAP_UNREAD, event=name)
 
     async def _warn_unconnected(self, page: PageRequest) -> None:
         """Warn once about fragments that a page shows without a connect element."""
         names = page.shown.uncovered
         if names and names not in self._warned:
             self._warned.add(names)
-            logger.warning(
-                "A page shows the fragments %s without a connect element, so they will not change. "
-                "Put {{ sse_connect() }} after them, or use sse_live. This is logged once.",
-                ", ".join(sorted(names)),
-            )
+            UNCONNECTED.log(fragments=", ".join(sorted(names)))

@@ -7,6 +7,7 @@ that all viewers receive.
 
 import asyncio
 import contextvars
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -18,8 +19,20 @@ from ..error_log import OnceLog
 from ..errors import FragmentError, RenderError, SSEError
 from ..host import Exchange, Host
 from ..hub import Rendered, carry
+from ..logs import LogLine
+from ..tracing import carry_span
 from ..wire import check_html, check_pushed, declared_name, member_key
 from .page_request import Pages
+
+RENDER_SLOW = LogLine(
+    "pages",
+    "render-slow",
+    logging.WARNING,
+    "A page waits for fragment %(fragment)r, whose render takes long. If views hold database "
+    "connections while their templates render, and the renderer needs one, too, all may wait for "
+    "each other: end the view's session before the template. This is logged once.",
+    fragment=str,
+)
 
 #: Time after which a render that has not ended is logged, in seconds.
 SLOW = 5.0
@@ -151,6 +164,7 @@ class Renderer:
         loop = asyncio.get_running_loop()
         context = contextvars.Context()
         carry(context)
+        carry_span(context)
         task = loop.create_task(work, context=context)
         slow = loop.call_later(min(SLOW, self._timeout / 2), self._say_slow, topic, fragment)
         try:
@@ -186,10 +200,8 @@ class Renderer:
         name = declared_name(topic, fragment)
         self._once.warn(
             name,
-            "A page waits for fragment %r, whose render takes long. If views hold database "
-            "connections while their templates render, and the renderer needs one, too, all may "
-            "wait for each other: end the view's session before the template. This is logged once.",
-            name,
+            RENDER_SLOW,
+            fragment=name,
         )
 
 

@@ -8,8 +8,10 @@ from typing import Any, NamedTuple
 
 from ..broker import CLOSE, CONTROL_HISTORY, Broker, Filter, Keep, Kind, Message
 from ..errors import EventError, FilterError
+from ..tracing import Tracing
 from ..wire import ZERO, Id, check_event, check_event_name, is_like_json, plain
 from .bundle import Bundle, all_done, current
+from .traced import publish_all_traced, publish_traced
 
 
 class Encoded(NamedTuple):
@@ -38,17 +40,23 @@ class MessagePublisher:
         broker: Carries the messages to all processes.
         max_bytes: Size limit of one event, in bytes. A connection cannot hold a larger one.
         dumps: Returns data as JSON; raises TypeError or ValueError for data that JSON cannot hold.
+        tracing: Makes a span of each publish; None for none.
 
     Example:
         ``await publisher.refresh("comments?discussion_id=7", ["list"], Keep(256, 300.0))``
     """
 
     def __init__(
-        self, broker: Broker, max_bytes: int, dumps: Callable[[Any], str] = json.dumps
+        self,
+        broker: Broker,
+        max_bytes: int,
+        dumps: Callable[[Any], str] = json.dumps,
+        tracing: Tracing | None = None,
     ) -> None:
         self._broker = broker
         self.max_bytes: int = max_bytes
         self._dumps = dumps
+        self._tracing = tracing
 
     async def event(
         self,
@@ -199,6 +207,8 @@ class MessagePublisher:
         bundle = self._bundle()
         if bundle is not None and bundle.add(message, keep):
             return ZERO
+        if self._tracing is not None and self._tracing.is_on:
+            return await publish_traced(self._tracing, self._broker, message, keep)
         return await self._broker.publish(message, keep)
 
     def starts(self, future: Future[Any]) -> None:
@@ -234,5 +244,7 @@ class MessagePublisher:
         messages = bundle.end()
         if outer is not None:
             messages = [each for each in messages if not outer.add(*each)]
-        if messages:
+        if messages and self._tracing is not None and self._tracing.is_on:
+            await publish_all_traced(self._tracing, self._broker, messages)
+        elif messages:
             await self._broker.publish_all(messages)

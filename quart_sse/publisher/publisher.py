@@ -11,6 +11,7 @@ from ..broker import Broker, process_of
 from ..config import Config
 from ..errors import ConfigError, SetupError
 from ..serving_loop import after_fork
+from ..tracing import find_tracing
 from .asking import ask, is_done
 from .catalog import Catalog
 from .declared import Recorded
@@ -75,7 +76,7 @@ class AsyncPublisher:
         self._timeout = config.broker_timeout
         self._services = Services(
             Catalog(used, given, shown(config.broker_url) if self._is_own else repr(used)),
-            MessagePublisher(used, config.pending_bytes, dumps or default_dumps),
+            MessagePublisher(used, config.pending_bytes, dumps or default_dumps, find_tracing()),
         )
         if self._is_own:
             _all.add(self)

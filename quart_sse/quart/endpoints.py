@@ -1,5 +1,6 @@
 """The endpoints: ``sse.connect``, ``sse.static``, and a stream and fragments per channel."""
 
+import logging
 import mimetypes
 from collections.abc import Awaitable
 from typing import Any
@@ -13,6 +14,7 @@ from ..access import Grant, Judgement, is_foreign
 from ..channels import Channel, Topic
 from ..errors import BrokerUnavailable, ParameterError, SetupError
 from ..hub import renderer_of
+from ..logs import LogLine
 from ..pages import ASSETS, COMPRESSED, STATIC
 from ..streams import StreamAnswer, StreamBody
 from ..wire import Ending, Refusal, declared_name
@@ -67,6 +69,16 @@ def respond(answer: StreamAnswer) -> Response:
         if answer.status == 204
         else EventStream(answer)
     )
+
+
+FETCH_FAILED = LogLine(
+    "pages",
+    "fragment-failed",
+    logging.ERROR,
+    "Fragment %(fragment)r could not be rendered for %(path)s; the client keeps what it shows.",
+    fragment=str,
+    path=str,
+)
 
 
 class Endpoints:
@@ -140,9 +152,9 @@ class Endpoints:
             self._errors.log(
                 renderer_of(topic.name, name),
                 error,
-                "Fragment %r could not be rendered for %s; the client keeps what it shows.",
-                declared_name(topic.name, name),
-                request.path,
+                FETCH_FAILED,
+                fragment=declared_name(topic.name, name),
+                path=request.path,
             )
             return _nothing(500)
         # The page that receives this HTML has connected the fragments in it.

@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import inspect
+import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +26,7 @@ from ..config import Config
 from ..error_log import OnceLog
 from ..errors import RenderError
 from ..host import KEY, Exchange, Sites
+from ..logs import LogLine
 from ..wire import Position
 
 #: Address of the client of a shared fragment's request, which no client can have (RFC 5737). It is
@@ -35,6 +37,24 @@ RENDERS = 8
 
 #: Whether the method takes the context as its first argument, as from Quart 0.23 on.
 _IS_CONTEXT_FIRST = [*inspect.signature(Quart.process_response).parameters][1] != "response"
+
+
+COMPRESSED = LogLine(
+    "pages",
+    "answer-compressed",
+    logging.WARNING,
+    "An answer to htmx with fragments is compressed before they could be connected, so they will "
+    "not change. Put {{ sse_connect() }} after them. This is logged once.",
+)
+SESSION_CHANGED = LogLine(
+    "pages",
+    "session-changed",
+    logging.WARNING,
+    "The renderer of the shared fragment at %(path)s changes the session, as a CSRF token or a "
+    "flashed message does. It is rendered for no user, so that is lost. Declare the fragment "
+    "personal=True, or put it beside. This is logged once.",
+    path=str,
+)
 
 
 class QuartHost:
@@ -165,12 +185,7 @@ class QuartHost:
             is_part = response.mimetype == "text/html" and response.status_code == 200
             if is_part and isinstance(response.response, DataBody):
                 if "Content-Encoding" in response.headers:
-                    self._once.warn(
-                        "encoding",
-                        "An answer to htmx with fragments is compressed before they could be "
-                        "connected, so they will not change. Put {{ sse_connect() }} after them. "
-                        "This is logged once.",
-                    )
+                    self._once.warn("encoding", COMPRESSED)
                     return response
                 # Bytes: the view may have chosen another charset.
                 more = (await function()).encode("ascii", "xmlcharrefreplace")
@@ -254,10 +269,8 @@ class QuartHost:
         endpoint = request.endpoint
         self._once.warn(
             f"session of {endpoint} {(request.view_args or {}).get('fragment')}",
-            "The renderer of the shared fragment at %s changes the session, as a CSRF token or a "
-            "flashed message does. It is rendered for no user, so that is lost. Declare the "
-            "fragment personal=True, or put it beside. This is logged once.",
-            path,
+            SESSION_CHANGED,
+            path=path,
         )
 
     def _first_trusted_host(self) -> str:

@@ -4,6 +4,7 @@ Errors are problem details (RFC 9457), made for programs: each has a type of its
 """
 
 import json
+import logging
 import re
 from typing import Any
 
@@ -13,6 +14,7 @@ from werkzeug.exceptions import HTTPException
 from ..access import decide, is_foreign
 from ..channels import AppFunctions
 from ..errors import BrokerUnavailable, SSEError, UnknownChannelError, UnknownFragmentError
+from ..logs import LogLine
 from ..wiring import Services
 
 #: Methods that are answered, so that their errors are problem details, too.
@@ -47,6 +49,14 @@ class ProblemError(Exception):
         }
         headers = {"Allow": "POST"} if self.status == 405 else {}
         return _answer(self.status, told, "application/problem+json", headers)
+
+
+PUBLISH_FAILED = LogLine(
+    "access",
+    "authorize-publish-failed",
+    logging.ERROR,
+    "@sse.authorize_publish failed; the request is refused.",
+)
 
 
 class PublishEndpoint:
@@ -98,11 +108,7 @@ class PublishEndpoint:
         try:
             is_allowed = await decide(self._host, function, {}, "@sse.authorize_publish function")
         except Exception as error:
-            self._errors.log(
-                "publishing by HTTP",
-                error,
-                "@sse.authorize_publish failed; the request is refused.",
-            )
+            self._errors.log("publishing by HTTP", error, PUBLISH_FAILED)
             is_allowed = False
         if not is_allowed:
             raise ProblemError(

@@ -1,6 +1,7 @@
 """Closing: a control message takes topics and channels off the open connections."""
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from ..broker import CLOSE, Control
 from ..channels import PresenceTracker
 from ..error_log import ErrorLog
 from ..hub import Changes, Connection, Connections
+from ..logs import LogLine
 from ..wire import Ending
 from .hooks import Hooks
 
@@ -17,6 +19,15 @@ from .hooks import Hooks
 REMEMBERED = 256
 #: Number of connections that are changed in one turn of the event loop.
 SLICE = 100
+
+
+CLOSING_FAILED = LogLine(
+    "registry",
+    "closing-failed",
+    logging.ERROR,
+    "A topic could not be taken off a stream. The stream ends; its client reconnects.",
+    connection=str,
+)
 
 
 class Closing:
@@ -108,9 +119,5 @@ class Closing:
         try:
             await self._changes.follow(connection)
         except Exception as error:
-            self._errors.log(
-                "closing of topics",
-                error,
-                "A topic could not be taken off a stream. The stream ends; its client reconnects.",
-            )
+            self._errors.log("closing of topics", error, CLOSING_FAILED, connection=connection.id)
             connection.end(Ending.ERROR)

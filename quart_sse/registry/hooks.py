@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import logging
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from ..channels import AppChannels, AppFunctions, Topic, hooked, person_of
 from ..error_log import ErrorLog
 from ..host import Host
 from ..hub import Connection, Connections
+from ..logs import LogLine
 from ..serving_loop import cancel_left
 from ..wire import Ending
 
@@ -28,6 +30,16 @@ class StreamHooks:
 
     on_connect: Callable[..., Any] | None = None
     on_disconnect: Callable[..., Any] | None = None
+
+
+HOOK_FAILED = LogLine(
+    "registry",
+    "hook-failed",
+    logging.ERROR,
+    "The hook %(hook)s failed for %(whom)s; streams go on.",
+    hook=str,
+    whom=str,
+)
 
 
 class Hooks:
@@ -187,13 +199,7 @@ class Hooks:
                 try:
                     await self._host.call_apart(function, *args)
                 except Exception as error:
-                    self._errors.log(
-                        f"hook {name}",
-                        error,
-                        "The hook %s failed for %s; its stream goes on.",
-                        name,
-                        whom,
-                    )
+                    self._errors.log(f"hook {name}", error, HOOK_FAILED, hook=name, whom=whom)
 
     async def finish(self) -> None:
         """Let the hooks run that are due, for ``PATIENCE`` at most."""

@@ -12,10 +12,33 @@ from ..config import Config
 from ..error_log import ErrorLog
 from ..errors import BrokerUnavailable
 from ..hub import Batch, Connection, Connections, Hub, Part
+from ..logs import LogLine
 from ..wire import Ending
 from .shutdown import Shutdown
 
-logger: logging.Logger = logging.getLogger("quart_sse")
+CLIENT_CUT = LogLine(
+    "server",
+    "client-cut",
+    logging.INFO,
+    "A client has read nothing for %(seconds)g s (%(why)s); its stream is cut off.%(note)s",
+    connection=str,
+    seconds=float,
+    why=str,
+    note=str,
+)
+RENEWAL_WAITS = LogLine(
+    "server",
+    "renewal-waits",
+    logging.DEBUG,
+    "No token is renewed while the broker is away; retrying.",
+)
+WORK_WAITS = LogLine(
+    "server",
+    "work-waits",
+    logging.DEBUG,
+    "The regular work needs the broker (%(why)s); retrying.",
+    why=str,
+)
 
 #: Interval between two sweeps, in seconds.
 TICK = 0.25
@@ -148,7 +171,7 @@ class Housekeeping:
                 try:
                     await self._renew(connection)
                 except BrokerUnavailable:
-                    logger.debug("No token is renewed while the broker is away; retrying.")
+                    RENEWAL_WAITS.log()
 
     async def _renew(self, connection: Connection) -> None:
         """Send new connect elements to the pages of a stream, before their tokens expire."""
@@ -165,11 +188,11 @@ class Housekeeping:
         connection.busy_since = None
         connection.end()
         is_closed = connection.kick is not None and connection.kick()
-        logger.warning(
-            "A client has read nothing for %g s (%s); its stream is cut off.%s",
-            patience,
-            "the server stops" if self._connections.is_closing else "QUART_SSE_SEND_TIMEOUT",
-            "" if is_closed else OPEN,
+        CLIENT_CUT.log(
+            connection=connection.id,
+            seconds=patience,
+            why="the server stops" if self._connections.is_closing else "QUART_SSE_SEND_TIMEOUT",
+            note="" if is_closed else OPEN,
         )
 
 
@@ -179,4 +202,4 @@ async def _tick(work: Callable[[float], Awaitable[None]]) -> None:
     try:
         await work(asyncio.get_running_loop().time())
     except BrokerUnavailable as error:
-        logger.debug("The regular work needs the broker (%s); retrying.", error)
+        WORK_WAITS.log(why=str(error))

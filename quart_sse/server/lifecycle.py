@@ -1,5 +1,6 @@
 """Lifecycle: an app begins to be served in a process, and ends."""
 
+import logging
 import os
 import threading
 import weakref
@@ -8,10 +9,23 @@ from functools import partial
 from ..broker import Broker, Control
 from ..channels import PresenceTracker
 from ..hub import Connections, Hub
+from ..logs import LogLine
 from ..registry import Hooks
 from ..serving_loop import ServingLoop, after_fork, at_end_of_loop
 from .housekeeping import Housekeeping
 from .shutdown import Shutdown
+
+SERVING = LogLine(
+    "server",
+    "serving",
+    logging.INFO,
+    "This process serves as %(process)s; the broker is %(state)s.",
+    process=str,
+    state=str,
+)
+STOPPED = LogLine(
+    "server", "stopped", logging.INFO, "The process %(process)s serves no more.", process=str
+)
 
 
 class Lifecycle:
@@ -92,6 +106,8 @@ class Lifecycle:
         except BaseException:
             self.abandon()  # so that a later start begins from nothing
             raise
+        own = self._control.processes.own
+        SERVING.log(process="" if own is None else own.id, state=self._broker.state.value)
 
     async def _stop_after(self, start: object) -> None:
         if self._start is start:
@@ -101,7 +117,7 @@ class Lifecycle:
         """End all streams, and stop in the reverse order."""
         if not self._serving.is_here:
             return
-        self._start = None
+        self._start, own = None, self._control.processes.own
         try:
             await self._shutdown.stop()
             await self._hooks.finish()
@@ -110,6 +126,7 @@ class Lifecycle:
             await self._control.end()
             await self._hub.close()
             await self._broker.stop()
+            STOPPED.log(process="" if own is None else own.id)
         finally:  # also if a step fails or is cancelled, so that a later start begins from nothing
             self.abandon()
 

@@ -17,6 +17,7 @@ from typing import Any
 from ..broker import Broker
 from ..errors import BrokerUnavailable
 from ..host import KEY, Exchange
+from ..logs import LogLine
 from ..streams import HEADERS
 from ..wire import STOPPED, Ending
 from .headers import AnswerHeaders, Message, Send, drop, header, path_of, send_empty
@@ -24,7 +25,12 @@ from .internals import find_transport
 from .lifecycle import Lifecycle
 from .shutdown import Shutdown
 
-logger: logging.Logger = logging.getLogger("quart_sse")
+NO_POSITION = LogLine(
+    "server",
+    "page-without-position",
+    logging.DEBUG,
+    "The broker is away; a page starts without a position, and its stream sends every fragment.",
+)
 
 Receive = Callable[[], Awaitable[Message]]
 App = Callable[[Any, Any, Any], Awaitable[None]]
@@ -112,10 +118,7 @@ class Middleware:
             try:
                 known = await self._broker.position()
             except BrokerUnavailable:
-                logger.info(
-                    "The broker is away; a page starts without a position, and its stream sends "
-                    "every fragment."
-                )
+                NO_POSITION.log()
         return known
 
     def _is_ours(self, scope: Any, exchange: Exchange) -> bool:

@@ -15,10 +15,24 @@ from types import CodeType, FrameType
 from typing import Any
 
 from ..hub import Connections
+from ..logs import LogLine
 from .internals import find_worker
 from .signals import Handler, ignore_signals, is_granian, listen, unlisten
 
-logger: logging.Logger = logging.getLogger("quart_sse")
+STOP_UNSEEN = LogLine(
+    "server",
+    "stop-unseen",
+    logging.WARNING,
+    "This server does not show when it stops, so it may wait for open streams. Call await "
+    "sse.close_all() before you stop it.",
+)
+STREAMS_END = LogLine(
+    "server",
+    "streams-end",
+    logging.INFO,
+    "The server stops; %(streams)d streams are ended, and their clients reconnect.",
+    streams=int,
+)
 
 #: Number of sweeps, four a second, and of requests with which Hypercorn's worker is looked for.
 LOOKS = 8
@@ -89,10 +103,7 @@ class Shutdown:
             self._watcher = asyncio.get_running_loop().create_task(self._wait(context.terminated))
             self._install_sigterm_handler(getattr(context, "terminate", None))
         elif not self._looks and not self._servers and not self._is_reloading:
-            logger.warning(
-                "This server does not show when it stops, so it may wait for open streams. Call "
-                "await sse.close_all() before you stop it."
-            )
+            STOP_UNSEEN.log()
 
     def _install_sigterm_handler(self, terminate: Any) -> None:
         """Give a Hypercorn worker a SIGTERM handler that ends its streams and stops the worker.
@@ -146,6 +157,7 @@ class Shutdown:
     def close(self) -> None:
         """End all streams with ``SHUTDOWN``, once; clients reconnect to the next process."""
         if not self._connections.is_closing:
+            STREAMS_END.log(streams=len(self._connections))
             self._connections.close()
 
     async def stop(self) -> None:

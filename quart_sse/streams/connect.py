@@ -12,6 +12,7 @@ from ..channels import Topic
 from ..config import Config
 from ..errors import BrokerUnavailable, ParameterError
 from ..hub import Connections, Listed, Metadata, Page, counted_as, max_shared
+from ..logs import LogLine
 from ..registry import StreamHooks
 from ..serving_loop import Pauses
 from ..wire import Ending, Event, Refusal, encode_refused, member_key
@@ -23,7 +24,33 @@ from .request import Viewer, Viewers, last_event_id, wants_stream, was_stopped
 from .response import StreamAnswer, Streams, no_stream
 from .starts import find_audiences, find_starts
 
-logger: logging.Logger = logging.getLogger("quart_sse")
+OTHER_PROCESS = LogLine(
+    "streams",
+    "other-process",
+    logging.WARNING,
+    "Another process serves pages of this app, and %(url)s carries no messages between processes: "
+    "viewers miss what the other process publishes. Set QUART_SSE_BROKER_URL to a Redis that all "
+    "processes share, or run one process.",
+    url=str,
+)
+STREAM_REFUSED = LogLine(
+    "streams",
+    "stream-refused",
+    logging.DEBUG,
+    "A request for a stream is refused (%(reason)s).",
+    reason=str,
+)
+PARTLY_REFUSED = LogLine(
+    "streams",
+    "stream-partly-refused",
+    logging.DEBUG,
+    "The stream of connection %(connection)s goes on without %(topics)d topics, %(fragments)d "
+    "fragments and %(tokens)d tokens, which are refused.",
+    connection=str,
+    tokens=int,
+    topics=int,
+    fragments=int,
+)
 
 
 class StreamEndpoints:
@@ -217,6 +244,7 @@ class StreamEndpoints:
                 answer = StreamAnswer()
             await pauses.due()  # the stream opens next
         except Refusal as refusal:
+            STREAM_REFUSED.log(reason=refusal.ending.reason)
             if not wants_stream(request):
                 raise
             answer = StreamAnswer(b"" if request.method == "HEAD" else refusal.ending.encode())
@@ -356,6 +384,12 @@ class StreamEndpoints:
                 fragments=admission.refused_fragments,
             )
             connection.ahead([refused])
+            PARTLY_REFUSED.log(
+                connection=connection.id,
+                tokens=len(admission.refused_tokens),
+                topics=len(admission.refused_topics),
+                fragments=len(admission.refused_fragments),
+            )
         answer = StreamAnswer(body)
         if cookie is not None:
             answer.headers["Set-Cookie"] = cookie
@@ -374,12 +408,7 @@ class StreamEndpoints:
         epochs = {start.position.epoch for start in starts.values() if start.position is not None}
         if is_young and epochs - {known.epoch}:
             self._has_warned = True
-            logger.warning(
-                "Another process serves pages of this app, and %s carries no messages between "
-                "processes: viewers miss what the other process publishes. Set "
-                "QUART_SSE_BROKER_URL to a Redis that all processes share, or run one process.",
-                self._config.broker_url,
-            )
+            OTHER_PROCESS.log(url=self._config.broker_url)
 
 
 def _narrow(token: Token | None, topic: str, fragments: frozenset[str]) -> Token:

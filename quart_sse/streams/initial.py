@@ -1,5 +1,6 @@
 """Initial events: what a client that begins is sent before all else."""
 
+import logging
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,6 +11,7 @@ from ..channels import AppChannels
 from ..error_log import ErrorLog
 from ..errors import AnswerError
 from ..host import Host
+from ..logs import LogLine
 from ..publisher import MessagePublisher
 from ..wire import Event, check_event_name, encode_body, member_key
 from .request import last_event_id
@@ -36,6 +38,15 @@ def begun(request: Request) -> dict[int, list[str]]:
 
 #: An event, and ``"text"`` if its data are a text that reads like JSON.
 _Made = tuple[Event, str]
+
+
+INITIAL_FAILED = LogLine(
+    "streams",
+    "initial-failed",
+    logging.ERROR,
+    "The initial function of channel %(channel)r failed; the client begins without its events.",
+    channel=str,
+)
 
 
 class Initials:
@@ -105,9 +116,8 @@ class Initials:
                 self._errors.log(
                     f"initial of channel {declared.name!r}",
                     error,
-                    "The initial function of channel %r failed; the client begins without its "
-                    "events.",
-                    declared.name,
+                    INITIAL_FAILED,
+                    channel=declared.name,
                 )
         return made
 

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -15,13 +16,56 @@ from ..config import Config
 from ..error_log import OnceLog
 from ..errors import BrokerUnavailable
 from ..hub import Connection, Connections, Hub, Personal, Subscription
+from ..logs import LogLine
 from ..registry import Closing, Hooks
 from ..serving_loop import Pauses, ServingLoop
 from ..wire import Ending, is_audience
 from .replacing import start_with_changes
 from .request import Viewer
 
-logger: logging.Logger = logging.getLogger("quart_sse")
+ROOTS_FULL = LogLine(
+    "streams",
+    "roots-full",
+    logging.WARNING,
+    "Limit of root paths reached, so streams below %(root)r are refused; clients retry in about "
+    "%(seconds)g s. If clients make root paths up, set QUART_SSE_BASE_URL to the app's own "
+    "address.",
+    root=str,
+    seconds=float,
+)
+OTHER_LOOP = LogLine(
+    "streams",
+    "other-loop",
+    logging.WARNING,
+    "A stream was opened in an event loop beside the one that serves the app, and is refused. Let "
+    "one process serve an app in one loop. This is logged once.",
+)
+NOT_JOINED = LogLine(
+    "streams",
+    "stream-not-joined",
+    logging.DEBUG,
+    "A stream could not join the hub; its client retries in about %(seconds)g s: %(why)s",
+    connection=str,
+    seconds=float,
+    why=str,
+)
+STREAM_OPENED = LogLine(
+    "streams",
+    "stream-opened",
+    logging.DEBUG,
+    "The stream of connection %(connection)s is open, with %(topics)d topics.",
+    connection=str,
+    topics=int,
+)
+STREAM_ENDED = LogLine(
+    "streams",
+    "stream-ended",
+    logging.DEBUG,
+    "The stream of connection %(connection)s has ended after %(seconds).1f s (%(reason)s).",
+    connection=str,
+    reason=str,
+    seconds=float,
+)
 
 #: Headers of an event stream. ``no-transform`` (RFC 9111) keeps proxies from compressing it, which
 #: would buffer messages; ``X-Accel-Buffering`` turns off the buffer of nginx.
@@ -113,12 +157,7 @@ class Streams:
         """
         if self._hub.has_room(root):
             return True
-        self._connections.say_full(
-            "Limit of root paths reached, so streams below %r are refused; clients retry in about "
-            "%g s. If clients make root paths up, set QUART_SSE_BASE_URL to the app's own address.",
-            root,
-            Ending.OVERLOADED.seconds,
-        )
+        self._connections.say_full(ROOTS_FULL, root=root, seconds=Ending.OVERLOADED.seconds)
         return False
 
     def open_stream(
@@ -199,11 +238,7 @@ class Streams:
             first: Encoded messages that go out before what the viewer missed.
         """
         if self._serving.is_elsewhere:
-            self._once.warn(
-                "loop",
-                "A stream was opened in an event loop beside the one that serves the app, and is "
-                "refused. Let one process serve an app in one loop. This is logged once.",
-            )
+            self._once.warn("loop", OTHER_LOOP)
             connection.end(Ending.ERROR)
             return
         lasting, connections = connection.lasting, self._connections
@@ -237,6 +272,9 @@ class Streams:
             await self._hub.join(connection, starts, first)
             self._hub.changes.apply(connection)
             connection.is_open = not connection.is_ended
+            if STREAM_OPENED.is_on and connection.is_open:
+                topics = len(connection.subscription)
+                STREAM_OPENED.log(connection=connection.id, topics=topics)
             self._hooks.note(connection)
             for topic in before.keys() - connection.subscription.keys():
                 self._presence.withdraw(topic, [connection])
@@ -244,10 +282,8 @@ class Streams:
             self._presence.enter(connection)
         except BrokerUnavailable as error:
             # No warning: the broker has logged one, and each reconnecting client logs this line.
-            logger.info(
-                "A stream could not join the hub; its client retries in about %g s: %s",
-                Ending.BROKER_AWAY.seconds,
-                error,
+            NOT_JOINED.log(
+                connection=connection.id, seconds=Ending.BROKER_AWAY.seconds, why=str(error)
             )
             connection.end(Ending.BROKER_AWAY)
         if connections.is_closing:
@@ -256,6 +292,13 @@ class Streams:
     def leave(self, connection: Connection) -> None:
         """Release all that was registered for a stream, however far it was opened and has ended."""
         connection.end()
+        if STREAM_ENDED.is_on:
+            ending = connection.ending
+            STREAM_ENDED.log(
+                connection=connection.id,
+                reason="client-gone" if ending is None else ending.reason,
+                seconds=time.monotonic() - connection.judged_at,
+            )
         is_last = self._connections.leave(connection)
         self._hub.leave(connection)
         self._presence.leave(connection, asyncio.get_running_loop().time())

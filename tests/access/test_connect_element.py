@@ -261,7 +261,7 @@ async def test_page_is_served_when_its_list_cannot_be_kept(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """The broker is away: its stream waits, as all others do."""
-    caplog.set_level("INFO", "quart_sse")
+    caplog.set_level("DEBUG", "quart_sse")
     app = make_rooms(QUART_SSE_BROKER_URL="unix:///nowhere/redis.sock")
     async with app.test_app():
         given = await verdict(QuartClient(app), await look(app, "/closed"))

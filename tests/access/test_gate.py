@@ -101,7 +101,7 @@ async def test_bad_signature_is_logged_once(
     results = [await verdict(client, url) for _ in range(3)]
 
     assert results == ["sse-stop refused"] * 3
-    (record,) = [record for record in caplog.records if record.name == "quart_sse"]
+    (record,) = [record for record in caplog.records if record.name.startswith("quart_sse.")]
     assert record.levelno == logging.WARNING
     assert "secret_key" in record.getMessage()
 

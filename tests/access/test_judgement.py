@@ -160,7 +160,7 @@ async def test_authorize_has_the_last_word(
         url = url.replace("/sse?", "/sse/inner?") if own else url
 
     first = await connect(client, url)
-    logged = [record for record in caplog.records if record.name == "quart_sse"]
+    logged = [record for record in caplog.records if record.name.startswith("quart_sse.")]
     plain = None if expected == "open" else await client.get(url)
 
     assert ("open" if first.event == "sse-open" else f"{first.event} {first.data}") == expected

@@ -376,7 +376,7 @@ def test_foreign_signature_is_logged_once(caplog: pytest.LogCaptureFixture) -> N
         assert one.verify(text, None) is None
 
     (record,) = caplog.records
-    assert (record.name, record.levelno) == ("quart_sse", logging.WARNING)
+    assert (record.name, record.levelno) == ("quart_sse.access", logging.WARNING)
     assert "app.secret_key differs between processes" in record.getMessage()
 
 

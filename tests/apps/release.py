@@ -13,6 +13,11 @@ from quart import Quart, Response, render_template_string, request
 import quart_sse
 from quart_sse import SSE
 
+if "TRACED" in os.environ:
+    from opentelemetry import trace
+    from opentelemetry.sdk.trace import TracerProvider
+
+    trace.set_tracer_provider(TracerProvider())  # before the app, which asks for it
 app = Quart(__name__)
 app.secret_key = "for tests only"
 sse = SSE(app)

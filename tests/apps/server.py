@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import logging
 import os
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from quart_sse import SSE
 from quart_sse.hub.connection import Connection
 from tests.support.wrapping import WRAPPINGS
 
+if "LOG_LEVEL" in os.environ:
+    logging.basicConfig(level=os.environ["LOG_LEVEL"])
 app = Quart(__name__)
 app.secret_key = "for tests only"
 # Shorter than any stream here: Quart cuts other responses after it.

@@ -21,12 +21,13 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
     data=TEXTS,
     retry_ms=st.none() | st.integers(0, 10**9),
     origin=TEXTS,
+    trace=st.sampled_from(["", f"00-{'a' * 32}-{'b' * 16}-01"]),
 )
 def test_message_is_read_as_it_was_written(
-    kind: Kind, name: str, data: str, retry_ms: int | None, origin: str
+    kind: Kind, name: str, data: str, retry_ms: int | None, origin: str, trace: str
 ) -> None:
     """Whatever its parts hold, bars and signs of percent too, none runs into another."""
-    message = Message(kind, Id(7, 1), "news", name, data, retry_ms, origin)
+    message = Message(kind, Id(7, 1), "news", name, data, retry_ms, origin, trace=trace)
     text = f"{VERSION}|epoch|{kind.value}|7-1|{write(message)}"
 
     assert Reader().message("news", text.encode()) == (message, "epoch")
@@ -39,7 +40,19 @@ PIECES = [
     *(b"1", b"2", b"|", b"||", b"epoch", b"event", b"refresh", b"push", b"control", b"probe"),
     *(b"7-1", b"0-0", b"-1", b"x-1", b"9" * 5000, b";", b"where=", b"exclude=", b"other=", b"="),
     *(b"%", b"%7C", b"%ff", b"null", b"5", b"{}", b"[]", b'{"a":1}', b"%7B%22a%22%3A%5B%5D%7D"),
-    *(b"NaN", b"1e999", b"[" * 9000, b"\xff", b"\0", b"\n", b";text", "\u0663".encode(), b"said"),
+    *(
+        b"NaN",
+        b"1e999",
+        b"[" * 9000,
+        b"\xff",
+        b"\0",
+        b"\n",
+        b";text",
+        b";trace=",
+        b";trace=00-" + b"a" * 32 + b"-" + b"b" * 16 + b"-01",
+        "\u0663".encode(),
+        b"said",
+    ),
 ]
 RAW = st.binary(max_size=20) | st.lists(st.sampled_from(PIECES), max_size=8).map(b"".join)
 #: A message of ours, of which one part was changed.

@@ -1,6 +1,5 @@
 """What a Redis server may be set to: a user with few rights, TLS; and what the log then says."""
 
-import ast
 import logging
 import re
 import shlex
@@ -15,6 +14,7 @@ from quart_sse.broker import Claim, Keep, Kind, Message, Shelf, Start, State
 from quart_sse.broker.redis import RedisBroker
 from quart_sse.errors import BrokerUnavailable
 from quart_sse.wire.position import ZERO
+from tests.support.log_lines import all_lines
 from tests.support.processes import Boot, Inbox, event, outages
 from tests.support.redis_server import RedisServer, running_redis
 from tests.support.servers import free_port
@@ -185,46 +185,18 @@ async def test_certificate_of_somebody_else_is_refused(
 # -- what the guide says of the log ----------------------------------------------------------------
 
 
-def logged_lines(path: Path) -> set[tuple[str, str]]:
-    """Return the level and the text of everything that a module logs."""
-    calls = [
-        (call, ast.unparse(call.func.value), call.func.attr)
-        for call in ast.walk(ast.parse(path.read_text("utf-8")))
-        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute)
-    ]
-    said = [(name, call.args[0]) for call, owner, name in calls if owner == "logger"]
-    # By way of the log of errors: the function, the error, the text.
-    said += [
-        ("error", call.args[2])
-        for call, owner, name in calls
-        if name == "log" and owner.endswith("errors")
-    ]
-    # By what says a thing once: the thing, the text.
-    said += [
-        ("warning", call.args[1])
-        for call, owner, name in calls
-        if name == "warn" and owner.endswith("once")
-    ]
-    return {
-        ("error" if level == "exception" else level, text.value)
-        for level, text in said
-        if isinstance(text, ast.Constant) and isinstance(text.value, str)
-    }
-
-
 def test_log_lines_of_the_guide_are_those_that_are_written() -> None:
     """Each line in the table is logged at that level, and none about Redis is missing there."""
     levels = "warning|error|info|debug"
     rows = re.findall(rf"^\| ({levels}) \| `(.+?)` \|", GUIDE.read_text("utf-8"), re.M)
-    package = ROOT / "quart_sse"
-    written = {line for path in package.rglob("*.py") for line in logged_lines(path)}
     found = {
-        (level, text)
-        for level, text in written
-        for shown, line in rows
-        if level == shown and re.fullmatch(re.sub("%[rsg]", ".+", re.escape(text)), line)
+        line.name: line
+        for _, _, line in all_lines()
+        for level, text in rows
+        if level == logging.getLevelName(line.level).lower()
+        and re.fullmatch(re.sub(r"%\\\(\w+\\\)\w", ".+", re.escape(line.message)), text)
     }
 
     assert len(found) == len(rows)
-    rooms = (package / "broker" / "redis").glob("*.py")
-    assert {line for path in rooms for line in logged_lines(path)} <= found
+    redis = {line.name for module, _, line in all_lines() if "broker.redis" in module.__name__}
+    assert redis <= found.keys()

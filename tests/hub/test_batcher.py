@@ -300,5 +300,5 @@ async def test_connection_that_cannot_be_fed_stops_no_other(
     assert broken.connection.is_ended
     await until(lambda: broken.writes)
     assert b"event: sse-holdoff\ndata: error\n" in broken.writes[0]
-    assert [record.name for record in caplog.records] == ["quart_sse"]
+    assert [record.name for record in caplog.records] == ["quart_sse.hub"]
     assert client.writes == [b"data: 1\n\n", b"data: 2\n\n"]

@@ -218,7 +218,7 @@ async def test_stream_that_cannot_be_fed_in_the_end_keeps_no_other_one_open(
     await until(lambda: viewer.named)
 
     assert viewer.named == [("sse-holdoff", "error")]
-    assert [record.name for record in caplog.records] == ["quart_sse"]
+    assert [record.name for record in caplog.records] == ["quart_sse.hub"]
 
 
 async def test_topics_that_change_are_counted_for_the_limits(house: House) -> None:

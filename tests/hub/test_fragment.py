@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given, settings
@@ -48,7 +49,7 @@ class Stage:
             ErrorLog(lambda: asyncio.get_running_loop().time()),
         )
 
-    async def render(self, shared: SharedFragment) -> Rendered:
+    async def render(self, shared: SharedFragment, traces: Sequence[str] = ()) -> Rendered:
         """Make HTML of the data as they were when this began."""
         data = self.data
         self.begun.append(data)
@@ -712,7 +713,7 @@ async def test_failing_renderer_is_logged_and_tried_again(
         await stage.has_ended(number + 1)
     await all_quiet()
 
-    assert [record.name for record in caplog.records] == ["quart_sse"] * 5
+    assert [record.name for record in caplog.records] == ["quart_sse.hub"] * 5
     for record in caplog.records:
         assert record.levelno == logging.ERROR
         assert "'list'" in record.getMessage()
@@ -880,7 +881,7 @@ async def test_html_that_cannot_be_delivered_is_a_failure(
     stage.change()
     await stage.has_ended(1)
     await all_quiet()
-    assert [record.name for record in caplog.records] == ["quart_sse"]
+    assert [record.name for record in caplog.records] == ["quart_sse.hub"]
     assert "'list' of topic 'notes?room=7'" in caplog.records[0].getMessage()
     assert stage.fragment.floor == at(0)
 

@@ -18,6 +18,8 @@ TOPIC, OTHER = "news?room=1", "users"
 class Shelf:
     """Fragments of a process, rendered from what a test gives."""
 
+    tracing = None
+
     def __init__(self) -> None:
         self.next: dict[tuple[str, str], Rendered] = {}  #: what the next render returns
         self.fragments = Fragments("", {}, 0.0, self, self, ErrorLog(), Slots(4))

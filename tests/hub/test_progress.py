@@ -1,5 +1,7 @@
 """Progress: up to where a process has received messages and has rendered what they ask for."""
 
+from collections.abc import Sequence
+
 from quart_sse.error_log import ErrorLog
 from quart_sse.hub.fragment import SharedFragment
 from quart_sse.hub.progress import Progress
@@ -15,7 +17,7 @@ class Shelf:
     def __init__(self) -> None:
         self.has_viewers = True
 
-    async def render(self, shared: SharedFragment) -> Rendered:
+    async def render(self, shared: SharedFragment, traces: Sequence[str] = ()) -> Rendered:
         """Render nothing."""
         raise NotImplementedError
 

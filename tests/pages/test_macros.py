@@ -460,7 +460,7 @@ def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [
         record.getMessage()
         for record in caplog.records
-        if record.name == "quart_sse" and record.levelno >= logging.WARNING
+        if record.name.startswith("quart_sse.") and record.levelno >= logging.WARNING
     ]
 
 

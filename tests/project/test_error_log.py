@@ -5,6 +5,10 @@ import logging
 import pytest
 
 from quart_sse.error_log import MOST_ONCE, QUIET, ErrorLog, OnceLog
+from quart_sse.logs import LogLine
+
+FAILED = LogLine("hub", "failed", logging.ERROR, "%(what)s failed.", what=str)
+SKIPPED = LogLine("broker", "skipped", logging.WARNING, "Skipped %(what)r.", what=str)
 
 
 class Clock:
@@ -31,7 +35,7 @@ def test_thousand_errors_of_one_function_are_one_traceback_and_a_count(
 ) -> None:
     """The first is logged with its traceback; when the minute is over, how many more there were."""
     for number in range(3095):
-        errors.log("renderer of 'd.list'", ValueError(number), "Topic %d failed.", number)
+        errors.log("renderer of 'd.list'", ValueError(number), FAILED, what=f"Topic {number}")
     (first,) = caplog.records
     clock.now = QUIET
     errors.flush()
@@ -41,6 +45,7 @@ def test_thousand_errors_of_one_function_are_one_traceback_and_a_count(
     (_, count) = caplog.records
     assert not count.exc_info
     assert count.getMessage().startswith("The renderer of 'd.list' failed 3094 more times in 60 s")
+    assert (count.name, count.__dict__["sse_event"]) == ("quart_sse.hub", "errors-repeated")
 
 
 def test_each_function_has_its_own_traceback(
@@ -48,7 +53,7 @@ def test_each_function_has_its_own_traceback(
 ) -> None:
     """A function that fails hides no other one."""
     for function in ("a", "b", "a"):
-        errors.log(function, ValueError(), "%s failed.", function)
+        errors.log(function, ValueError(), FAILED, what=function)
 
     assert [record.getMessage() for record in caplog.records] == ["a failed.", "b failed."]
 
@@ -58,13 +63,13 @@ def test_next_minute_begins_with_a_traceback_again(
 ) -> None:
     """An error that goes on is seen once a minute, with what has become of it."""
     for clock.now in (0.0, 1.0, QUIET + 1, QUIET + 2):
-        errors.log("a", ValueError(), "at %g", clock.now)
+        errors.log("a", ValueError(), FAILED, what=f"At {clock.now:g} it")
 
     said = [(record.getMessage(), bool(record.exc_info)) for record in caplog.records]
     assert said == [
-        ("at 0", True),
+        ("At 0 it failed.", True),
         ("The a failed 1 more times in 61 s; its first traceback is above.", False),
-        ("at 61", True),
+        ("At 61 it failed.", True),
     ]
 
 
@@ -72,7 +77,7 @@ def test_single_error_is_not_counted(
     errors: ErrorLog, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Where nothing followed, nothing is said; and the function is forgotten."""
-    errors.log("a", ValueError(), "failed")
+    errors.log("a", ValueError(), FAILED, what="a")
     clock.now = QUIET
     errors.flush()
 
@@ -88,7 +93,7 @@ def test_several_threads_flush_at_once(
 ) -> None:
     """Here another one does while a count is written; each is written once."""
     for function in "aabb":
-        errors.log(function, ValueError(), "failed")
+        errors.log(function, ValueError(), FAILED, what=function)
     clock.now = QUIET
     handle = caplog.handler.emit
 
@@ -109,12 +114,12 @@ def test_warning_that_is_said_once_comes_once_for_each_thing(
     """However often a thing comes, and however many come from outside, the log stays short."""
     once = OnceLog()
     for number in range(10 * MOST_ONCE):
-        once.warn("dance", "Skipped %r.", "dance")
-        once.warn(str(number), "Skipped %d.", number)
+        once.warn("dance", SKIPPED, what="dance")
+        once.warn(str(number), SKIPPED, what=str(number))
 
     assert [record.getMessage() for record in caplog.records[:3]] == [
         "Skipped 'dance'.",
-        "Skipped 0.",
-        "Skipped 1.",
+        "Skipped '0'.",
+        "Skipped '1'.",
     ]
     assert len(caplog.records) == MOST_ONCE

@@ -14,11 +14,14 @@ PACKAGE = ROOT / "quart_sse"
 #: own wing; what stands under `TYPE_CHECKING` or inside a function counts like any other import.
 ORDER = [
     "errors",
+    "logs",
+    "access_log",
     "error_log",
     "serving_loop",
     "background",
     "soon",
     "release",
+    "tracing",
     "config",
     "wire",
     "host",
@@ -67,6 +70,7 @@ FRAMEWORKS = {
     "quart": {"quart", "inspector", "extension", "cli", "testing"},
     "flask": set[str](),
     "jinja2": {"pages", "quart"},
+    "opentelemetry": {"tracing"},
 }
 
 

@@ -10,6 +10,9 @@ import pytest
 
 from tests.support.servers import ROOT
 
+#: Packages whose distribution has another name.
+DISTRIBUTIONS = {"opentelemetry": "opentelemetry-api"}
+OURS = {"quart_sse"}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 
 
@@ -38,7 +41,7 @@ def imported_packages() -> set[str]:
                 modules.update(alias.name.partition(".")[0] for alias in node.names)
             elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
                 modules.add(node.module.partition(".")[0])
-    return modules - sys.stdlib_module_names - {"quart_sse"}
+    return {DISTRIBUTIONS.get(name, name) for name in modules} - sys.stdlib_module_names - OURS
 
 
 def test_constraints_are_the_lower_bounds_of_the_project() -> None:

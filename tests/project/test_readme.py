@@ -38,11 +38,14 @@ from tests.support.streams import connect_urls, open_stream
 TESTING = ROOT / "docs" / "testing.md"
 #: Its files run among other packages, in tests/packages/.
 EXAMPLES = ROOT / "docs" / "publishing-examples.md"
+#: They configure the whole process, so they run in one of their own, in tests/project/.
+WATCHING = (ROOT / "docs" / "logging.md", ROOT / "docs" / "tracing.md")
 CONFIGURATION = ROOT / "docs" / "configuration.md"
 DOCUMENTS = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
     *sorted((ROOT / "docs").glob("*.md")),
 ]
+ELSEWHERE = (REFERENCE, TESTING, EXAMPLES, *WATCHING)
 APP_OF_THE_GUIDE = "The app of this page"
 MOST_BYTES = 250_000  # of a picture
 MOST_LINES = 200  # of the README
@@ -73,7 +76,7 @@ async def reader(folder: Path) -> AsyncIterator[dict[str, Any]]:
 
 @pytest.mark.parametrize(
     "document",
-    [d for d in DOCUMENTS if blocks(d, "python") and d not in (REFERENCE, TESTING, EXAMPLES)],
+    [d for d in DOCUMENTS if blocks(d, "python") and d not in ELSEWHERE],
     ids=lambda path: path.name,
 )
 async def test_document_runs_from_top_to_bottom(document: Path, folder: Path) -> None:

@@ -85,8 +85,13 @@ def numbers(stream: RawStream) -> list[int]:
     return [int(found) for found in re.findall(r"^data: n(\d+)$", stream.text, re.M)]
 
 
-async def test_events_and_fragments_reach_viewers_of_the_other_release(site: Site) -> None:
+@pytest.mark.parametrize("traced", [False, True], ids=["", "traced"])
+async def test_events_and_fragments_reach_viewers_of_the_other_release(
+    site: Site, monkeypatch: pytest.MonkeyPatch, traced: bool
+) -> None:
     """Events of both come in one order, refreshes and pushes bring the newest HTML, to all."""
+    if traced:  # messages of this tree carry what the last release does not know
+        monkeypatch.setenv("TRACED", "1")
     last, this = await site.boot(LAST), await site.boot(THIS)
     streams = [await RawStream.open(server.port, TALK) for server in (last, this)]
 

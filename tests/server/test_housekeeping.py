@@ -215,6 +215,7 @@ async def test_idle_stream_ends_and_its_client_misses_nothing(url: str) -> None:
 
 async def test_client_that_takes_nothing_is_cut(caplog: pytest.LogCaptureFixture) -> None:
     """A stalled client is let go of after a while; idle and busy ones are not."""
+    caplog.set_level(logging.INFO, "quart_sse")
     app, topic = make_topic(QUART_SSE_SEND_TIMEOUT=0.1)
 
     async with open_stream(app, "/sse/news") as idle, tap(app, "/sse/news") as stalled:
@@ -232,7 +233,8 @@ async def test_client_that_takes_nothing_is_cut(caplog: pytest.LogCaptureFixture
         published = await topic.publish("said", "z")
         said = await idle.next("said")
 
-    (record,) = [record for record in caplog.records if record.name == "quart_sse"]
+    cut = [record for record in caplog.records if record.__dict__["sse_event"] == "client-cut"]
+    (record,) = cut
     assert receivers == 2
     assert published.local_receivers == 1
     assert said.data == "z"

@@ -29,6 +29,7 @@ PATIENCE = {
     "QUART_SSE_PENDING_BYTES": str(1 << 30),  # what it takes to stall is no overflow
     "QUART_SSE_HISTORY": "0",
     "QUART_SSE_PRESENCE_LINGER": "0",
+    "LOG_LEVEL": "INFO",
 }
 
 

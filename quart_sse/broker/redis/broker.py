@@ -5,6 +5,7 @@ it reconnects, and the hub catches up from what it has seen before new messages 
 History is read only when clients resume.
 """
 
+import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -13,7 +14,8 @@ from redis.exceptions import ReadOnlyError
 
 from ...error_log import ErrorLog
 from ...errors import BrokerUnavailable
-from ...wire import Id, Position
+from ...logs import LogLine
+from ...wire import Id, Position, public_name
 from ..base import Broker, Receiver, State
 from ..messages import Keep, Kind, Message
 from ..replay import BUDGET, Budget, Past, Replay, Start
@@ -27,6 +29,15 @@ from .order import Order
 from .payload import Reader
 from .resuming import Resuming
 from .script import ScriptCall
+
+HISTORY_UNREADABLE = LogLine(
+    "broker",
+    "history-unreadable",
+    logging.ERROR,
+    "The history of topic %(topic)r has an entry that cannot be read; skipped, and clients that "
+    "missed it are reset.",
+    topic=str,
+)
 
 #: Most messages that are published in one round trip: some milliseconds of Redis' time.
 MOST_AT_ONCE = 100
@@ -194,9 +205,8 @@ class RedisBroker(Broker):
             self._errors.log(
                 "reading of histories",
                 unread,
-                "The history of topic %r has an entry that cannot be read; skipped, and clients "
-                "that missed it are reset.",
-                topic,
+                HISTORY_UNREADABLE,
+                topic=public_name(topic),
             )
         return past_of_topic
 

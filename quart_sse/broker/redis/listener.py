@@ -10,7 +10,9 @@ from redis.exceptions import RedisError
 from ...background import Background
 from ...error_log import ErrorLog
 from ...errors import BrokerUnavailable
+from ...logs import LogLine
 from ...serving_loop import forget
+from ...wire import public_name
 from ..base import Receiver, State
 from . import commands
 from .commands import Names
@@ -19,7 +21,56 @@ from .order import Order
 from .payload import Reader
 from .subscription import Subscription
 
-logger: logging.Logger = logging.getLogger("quart_sse")
+STARTS_WITHOUT = LogLine(
+    "broker",
+    "broker-not-there",
+    logging.WARNING,
+    "Redis has not answered yet; the app starts without it.",
+)
+AWAY = LogLine(
+    "broker",
+    "broker-away",
+    logging.WARNING,
+    "Redis is away (%(why)s); trying again until it is back.",
+    why=str,
+)
+STILL_AWAY = LogLine(
+    "broker", "broker-still-away", logging.DEBUG, "Redis is still away (%(why)s).", why=str
+)
+BACK = LogLine(
+    "broker",
+    "broker-back",
+    logging.INFO,
+    "Redis is back; every stream has been brought up to date.",
+)
+SILENT = LogLine(
+    "broker",
+    "broker-silent",
+    logging.WARNING,
+    "No message from Redis for %(seconds)g s; reconnecting the subscription.",
+    seconds=float,
+)
+MAY_EVICT = LogLine(
+    "broker",
+    "broker-may-evict",
+    logging.WARNING,
+    "Redis may evict keys (maxmemory-policy is %(policy)r), so history can be lost. Set "
+    "maxmemory-policy noeviction.",
+    policy=str,
+)
+SUBSCRIPTION_FAILED = LogLine(
+    "broker",
+    "subscription-failed",
+    logging.ERROR,
+    "The subscription failed; reconnecting.",
+)
+MESSAGE_UNREADABLE = LogLine(
+    "broker",
+    "message-unreadable",
+    logging.ERROR,
+    "A message of topic %(topic)r cannot be read; skipped.",
+    topic=str,
+)
 
 #: First and longest delay between attempts to connect, in seconds; it doubles each time.
 FIRST_RETRY, LAST_RETRY = 0.05, 2.0
@@ -82,7 +133,7 @@ class Listener:
                 while self.state is State.STARTING:
                     await self._changed.wait()
         except TimeoutError:
-            logger.warning("Redis has not answered yet; the app starts without it.")
+            STARTS_WITHOUT.log()
             self._set_state(State.AWAY)
 
     async def stop(self) -> None:
@@ -120,11 +171,11 @@ class Listener:
             except (RedisError, OSError, TimeoutError, BrokerUnavailable) as error:
                 why = str(error) or type(error).__name__
                 if self.state is not State.AWAY:
-                    logger.warning("Redis is away (%s); trying again until it is back.", why)
+                    AWAY.log(why=why)
                 else:
-                    logger.debug("Redis is still away (%s).", why)
+                    STILL_AWAY.log(why=why)
             except Exception as error:
-                self._errors.log("subscription", error, "The subscription failed; reconnecting.")
+                self._errors.log("subscription", error, SUBSCRIPTION_FAILED)
             finally:
                 self._subscription = None
                 await subscription.close()
@@ -155,7 +206,7 @@ class Listener:
         for channel, payload in held:
             await self._deliver(channel, payload)
         if self.state is State.AWAY:
-            logger.info("Redis is back; every stream has been brought up to date.")
+            BACK.log()
         self._set_state(state)
         self._notify()
         while True:
@@ -169,11 +220,7 @@ class Listener:
         self._order.replid = info.replid
         if not info.may_evict:
             return State.READY
-        logger.warning(
-            "Redis may evict keys (maxmemory-policy is %r), so history can be lost. Set "
-            "maxmemory-policy noeviction.",
-            info.policy,
-        )
+        MAY_EVICT.log(policy=info.policy)
         return State.DEGRADED
 
     async def _compare(self) -> None:
@@ -204,10 +251,7 @@ class Listener:
         except ValueError as error:
             # Reconnecting would not help: the message is lost either way.
             self._errors.log(
-                "reading of messages",
-                error,
-                "A message of topic %r cannot be read; skipped.",
-                topic,
+                "reading of messages", error, MESSAGE_UNREADABLE, topic=public_name(topic)
             )
             return
         if read is None:
@@ -275,8 +319,6 @@ class Listener:
         """Reconnect if the last probes did not arrive over the subscription."""
         silent = asyncio.get_running_loop().time() - self._heard
         if self._subscription is not None and silent > UNHEARD * self._probe:
-            logger.warning(
-                "No message from Redis for %g s; reconnecting the subscription.", round(silent, 1)
-            )
+            SILENT.log(seconds=round(silent, 1))
             self._set_state(State.AWAY)
             await self._subscription.close()

@@ -11,18 +11,32 @@ and logged once; docs/redis.md has the rules by which a newer release may add to
     a last change     <epoch>|<id>
 
 The fields are ``where`` (a filter, as JSON) and ``exclude`` (a connection's id), percent-encoded. A
-release that reads no fields cannot read such a message, so it delivers it to no client.
+release that reads no fields cannot read such a message, so it delivers it to no client. What every
+release may deliver stands behind the origin instead: ``;trace=<traceparent>`` and ``;text``.
 """
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote, unquote
 
 from ...error_log import OnceLog
+from ...logs import LogLine
+from ...tracing import is_trace
 from ...wire import LAST, ZERO, Id
 from ..filter import Filter
 from ..messages import Kind, Message
 from ..replay import Past
+
+UNKNOWN_PART = LogLine(
+    "broker",
+    "message-unknown",
+    logging.WARNING,
+    "Another release of the app sends messages with the %(what)s %(name)r, unknown here; skipped. "
+    "This is logged once.",
+    what=str,
+    name=str,
+)
 
 #: Version of keys and messages. It is part of every key, so releases with different versions share
 #: a Redis without meeting. Raise it, and say so in the changelog, if a release that reads by the
@@ -36,6 +50,9 @@ MORE, CUT = b"more", b"cut"
 #: End of the origin of an event whose data are a text that reads like JSON. Older releases, which
 #: read no fields, pass it on to clients, which know no page of that name.
 TEXT = ";text"
+#: What comes before the trace, behind the origin. A page then is not the one that the origin names,
+#: and a root path not its own, for an older release: its pages take the event, or render.
+TRACE = ";trace="
 
 
 def write(message: Message) -> str:
@@ -45,7 +62,8 @@ def write(message: Message) -> str:
         notes += f";where={quote(message.where.text, safe='')}"
     if message.exclude:
         notes += f";exclude={quote(message.exclude, safe='')}"
-    origin = f"{message.origin}{TEXT}" if message.is_text else message.origin
+    origin = f"{message.origin}{TRACE}{message.trace}" if message.trace else message.origin
+    origin = f"{origin}{TEXT}" if message.is_text else origin
     return f"{message.name or ''}|{notes}|{_escape(origin)}|{message.data or ''}"
 
 
@@ -156,8 +174,11 @@ class Reader:
             raise ValueError(f"The reconnect delay is {retry[:20]!r}.")
         retry_ms = int(retry) if retry else None
         is_text = kind is Kind.EVENT and origin.endswith(TEXT)
-        origin = _unescape(origin.removesuffix(TEXT) if is_text else origin)
-        return Message(kind, id, topic, name, data, retry_ms, origin, is_text, where, exclude)
+        origin, trace = _split_trace(origin.removesuffix(TEXT) if is_text else origin)
+        origin = _unescape(origin)
+        return Message(
+            kind, id, topic, name, data, retry_ms, origin, is_text, where, exclude, trace
+        )
 
     def _audience(self, fields: Sequence[str]) -> tuple[Filter | None, str]:
         """Read for whom an event is, and skip fields that only another release knows."""
@@ -173,13 +194,7 @@ class Reader:
         return where, exclude
 
     def _skip(self, what: str, name: str) -> None:
-        self._once.warn(
-            f"{what} {name}",
-            "Another release of the app sends messages with the %s %r, unknown here; skipped. This "
-            "is logged once.",
-            what,
-            name,
-        )
+        self._once.warn(f"{what} {name}", UNKNOWN_PART, what=what, name=name)
 
 
 def _escape(text: str) -> str:
@@ -189,6 +204,12 @@ def _escape(text: str) -> str:
 
 def _unescape(text: str) -> str:
     return text.replace("%7C", "|").replace("%25", "%")
+
+
+def _split_trace(origin: str) -> tuple[str, str]:
+    """Return an origin without the trace behind it, and the trace."""
+    before, mark, trace = origin.rpartition(TRACE)
+    return (before, trace) if mark and is_trace(trace) else (origin, "")
 
 
 def _id(text: Any) -> Id:
