@@ -53,12 +53,15 @@ if TYPE_CHECKING:
         PublisherTopic,
     )
     from .registry import (
+        CollectedStats,
         ConnectionHandle,
         ConnectionInfo,
         Counted,
         Found,
         ProcessList,
         Registry,
+        Stats,
+        Took,
     )
     from .wire import Ending, Event
 
@@ -73,6 +76,7 @@ __all__ = [
     "BrokerUnavailable",
     "Channel",
     "ChannelRecord",
+    "CollectedStats",
     "Config",
     "ConfigError",
     "ConnectionClosedError",
@@ -104,7 +108,9 @@ __all__ = [
     "RenderError",
     "SSEError",
     "SetupError",
+    "Stats",
     "Target",
+    "Took",
     "Topic",
     "UnknownChannelError",
     "UnknownFragmentError",
@@ -140,12 +146,15 @@ _MODULES = {
         "PublisherTopic",
     ),
     "registry": (
+        "CollectedStats",
         "ConnectionHandle",
         "ConnectionInfo",
         "Counted",
         "Found",
         "ProcessList",
         "Registry",
+        "Stats",
+        "Took",
     ),
     "wire": ("Ending", "Event"),
 }

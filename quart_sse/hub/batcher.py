@@ -6,13 +6,16 @@ newest version of each fragment.
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 
 from ..error_log import ErrorLog
 from ..wire import Ending
 from .batch import Batch, Part
 from .connection import Connection
+from .durations import Durations
 from .group import Group
+from .traffic import Traffic
 
 #: Number of connections fed in one turn of the event loop, so that other callbacks run in between.
 SLICE = 1000
@@ -25,9 +28,15 @@ class Batcher:
         after: Callback for each batch, after groups handed over their messages and before
             connections are fed.
         errors: Log for exceptions of feeding a connection.
+        traffic: Counts the batches; None for one of its own.
     """
 
-    def __init__(self, after: Callable[[], None], errors: ErrorLog) -> None:
+    def __init__(
+        self, after: Callable[[], None], errors: ErrorLog, traffic: Traffic | None = None
+    ) -> None:
+        self._traffic = Traffic() if traffic is None else traffic
+        #: From the publishing of the oldest event of each batch until the server was given it.
+        self.lag: Durations = Durations()
         self._after = after
         self._errors = errors
         self.clear()
@@ -43,6 +52,8 @@ class Batcher:
         self._late: dict[Connection, Batch] | None = None  #: the others, if they were asked for
         self._begun = 0.0  #: loop time of the running batch's begin
         self._not_before = 0.0  #: earliest loop time of the next batch
+        self._oldest: int | None = None  #: when the oldest event to send was published, see note()
+        self._oldest_now: int | None = None  #: that of the running batch
 
     def add(self, group: Group) -> None:
         """Flush a group's pending messages with the next batch."""
@@ -50,6 +61,16 @@ class Batcher:
         if self.idle.is_set():
             self.idle.clear()
             self._plan()
+
+    def note(self, published: int) -> None:
+        """Note when an event was published, if a batch is to come.
+
+        Args:
+            published: The time by the broker's clock, in milliseconds since 1970. Events come in
+                its order.
+        """
+        if self._oldest is None and self._dirty:
+            self._oldest = published
 
     def _plan(self) -> None:
         loop = asyncio.get_running_loop()
@@ -60,10 +81,11 @@ class Batcher:
 
     def _begin(self) -> None:
         self._begun = asyncio.get_running_loop().time()
+        self._oldest_now, self._oldest = self._oldest, None
         feeds, self._at = self._feeds, 0
         for group in self._dirty:
             if group.is_pending:
-                feeds.extend(group.take_feeds())
+                feeds.extend(group.take_feeds(self._traffic))
         self._dirty.clear()
         self._after()
         self._feed()
@@ -99,7 +121,9 @@ class Batcher:
             if late is not None:
                 connection.feed(late)
             if parts:
-                connection.feed(Batch.of(parts))
+                batch = Batch.of(parts)
+                self._traffic.add(batch)
+                connection.feed(batch)
         except Exception as error:
             self._fail(connection, error)
 
@@ -114,6 +138,9 @@ class Batcher:
     def _finish(self) -> None:
         now = asyncio.get_running_loop().time()
         self._not_before = now + (now - self._begun)
+        if self._oldest_now is not None:
+            self.lag.observe(time.time() - self._oldest_now / 1000)
+            self._oldest_now = None
         if self._dirty:
             self._plan()
         else:

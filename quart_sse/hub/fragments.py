@@ -2,11 +2,13 @@
 
 import asyncio
 import heapq
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple, Protocol
 
 from ..error_log import ErrorLog
 from ..wire import ZERO, member_key
+from .durations import Renders
 from .fragment import SharedFragment
 from .rendered import FragmentSpec, Rendered
 from .slots import Slots, Turn
@@ -70,6 +72,7 @@ class Fragments:
         delivery: Sends their HTML to pages.
         errors: Log for exceptions of renderers.
         slots: Bound how many renders run at once.
+        renders: Counts the renders; None for a count of its own.
     """
 
     def __init__(
@@ -81,7 +84,9 @@ class Fragments:
         delivery: Delivery,
         errors: ErrorLog,
         slots: Slots,
+        renders: Renders | None = None,
     ) -> None:
+        self._renders = Renders() if renders is None else renders
         self.root = root
         self._slots = slots
         self._others = others
@@ -118,6 +123,12 @@ class Fragments:
         """Forget all fragments, which must be idle."""
         for shared in list(self._shared.values()):
             self._forget(shared)
+
+    @property
+    def html_size(self) -> int:
+        """Size of the HTML that is kept, in characters."""
+        kept = [shared.rendered for shared in list(self._shared.values())]
+        return sum(len(each.html) for each in kept if each is not None)
 
     def names(self) -> dict[str, set[str]]:
         """Return topic -> names of its known fragments."""
@@ -252,7 +263,14 @@ class Fragments:
 
     async def render(self, shared: SharedFragment) -> Rendered:
         """Return the outcome of a render that begins now."""
-        return await self._renderer.render(shared.topic, shared.spec.name, self.root)
+        began = time.monotonic()
+        try:
+            return await self._renderer.render(shared.topic, shared.spec.name, self.root)
+        except Exception:
+            self._renders.failed += 1
+            raise
+        finally:
+            self._renders.took.observe(time.monotonic() - began)
 
     def deliver(self, shared: SharedFragment, is_wanted: bool) -> bool:
         """Note the nesting in a fragment's new HTML, and send the HTML to its pages if wanted."""

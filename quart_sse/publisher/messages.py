@@ -48,6 +48,7 @@ class MessagePublisher:
     ) -> None:
         self._broker = broker
         self.max_bytes: int = max_bytes
+        self.published: int = 0  #: messages that the broker has taken
         self._dumps = dumps
 
     async def event(
@@ -199,7 +200,9 @@ class MessagePublisher:
         bundle = self._bundle()
         if bundle is not None and bundle.add(message, keep):
             return ZERO
-        return await self._broker.publish(message, keep)
+        id = await self._broker.publish(message, keep)
+        self.published += 1
+        return id
 
     def starts(self, future: Future[Any]) -> None:
         """Let the bundle that is open here, if any, wait for a call that is not waited for."""
@@ -236,3 +239,4 @@ class MessagePublisher:
             messages = [each for each in messages if not outer.add(*each)]
         if messages:
             await self._broker.publish_all(messages)
+            self.published += len(messages)
