@@ -165,7 +165,7 @@ def total_of(found: Iterable[Stats], identities: Counter[str], topics: Counter[s
         if name == "oldest":
             return max(values, default=0.0)
         if name in ("renders", "lag"):
-            recent = zip(*(each.recent for each in values), strict=False)
+            recent = zip(Took().recent, *(each.recent for each in values), strict=False)
             return _took(
                 sum(each.number for each in values),
                 sum(each.seconds for each in values),

@@ -49,7 +49,8 @@ async def test_batch_counts_for_each_stream_and_joined_versions_once_each() -> N
     await batches.idle.wait()
 
     assert counts(traffic) == (6, 4, 0)
-    assert traffic.written == await written(one) + await written(other) > 0
+    size = await written(one) + await written(other)
+    assert traffic.written == size > 0
 
 
 async def test_aimed_message_counts_for_those_that_it_is_for() -> None:
@@ -64,7 +65,8 @@ async def test_aimed_message_counts_for_those_that_it_is_for() -> None:
         connection.feed(batch)
 
     assert counts(traffic) == (3, 2, 0)
-    assert traffic.written == await written(one) + await written(other)
+    size = await written(one) + await written(other)
+    assert traffic.written == size > 0
 
 
 async def test_slow_stream_replaces_versions_and_counts_bytes_when_it_sends_them() -> None:
