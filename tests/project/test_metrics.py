@@ -214,6 +214,8 @@ async def test_workers_tell_of_each_other(redis: RedisServer, tmp_path: Path) ->
         left = [await _hears(stream) for stream in first].count(True)
         await until_so(lambda: _has(server, left))
         assert value(await scrape(server), "connections_opened_total") == 14
+        for stream in first:
+            await stream.close()
 
 
 _PID = re.compile(r"_(\d+)\.db$")
