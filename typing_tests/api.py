@@ -81,6 +81,15 @@ async def say() -> str:
     await sse.disconnect(identity="7")
     await sse.recheck(topic)
     await sse.logout()
+    stats = sse.stats()
+    assert_type(stats, Stats)
+    assert_type(stats.by_channel, Mapping[str, int])
+    assert_type(stats.lag.p99, float | None)
+    found = await sse.processes.stats()
+    assert_type(found.total.renders, Took)
+    assert_type(found.by_process, Mapping[Process, Stats])
+    sse.stats_endpoint(authorize=lambda: True)
+    assert_type(sse.metrics().exposition(), bytes)
     return sse.position()
 
 
