@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         UnknownFragmentError,
     )
     from .extension import SSE
+    from .metrics import Metrics
     from .publisher import (
         AsyncPublisher,
         AsyncPublisherChannel,
@@ -94,6 +95,7 @@ __all__ = [
     "KeptEvent",
     "LivePageError",
     "MacroError",
+    "Metrics",
     "MissingSecretKeyError",
     "ParameterError",
     "Presence",
@@ -134,6 +136,7 @@ _MODULES = {
     ),
     "config": ("Config",),
     "extension": ("SSE",),
+    "metrics": ("Metrics",),
     "publisher": (
         "AsyncPublisher",
         "AsyncPublisherChannel",

@@ -38,7 +38,7 @@ from .errors import (
 )
 from .host import KEY, Host
 from .hub import metadata_of
-from .metrics import Metrics
+from .metrics import Metrics, metrics_of
 from .quart import Installation, respond
 from .registry import ProcessList, Registry, Stats, StreamHooks
 from .wire import Event, Refusal
@@ -600,8 +600,8 @@ class SSE:
         """Keep metrics for Prometheus, and return what tells them.
 
         It needs prometheus-client (``quart-sse[metrics]``). With ``PROMETHEUS_MULTIPROC_DIR`` set,
-        the metrics are those of all processes of the machine. Call it once, at any time before the
-        app serves.
+        the metrics are those of all processes of the machine. Call it at any time before the app
+        serves; further calls return the same metrics.
 
         Args:
             registry: The registry of prometheus-client that has the metrics; None for its default.
@@ -611,7 +611,7 @@ class SSE:
 
         Raises:
             SetupError: If prometheus-client is not installed.
-            DeclarationError: If there are metrics already.
+            DeclarationError: If another registry has the metrics already.
 
         Example:
             .. code-block:: python
@@ -622,14 +622,17 @@ class SSE:
                 async def show_metrics() -> Response:
                     return Response(metrics.exposition(), content_type=metrics.content_type)
         """
-        if self._metrics is not None:
+        metrics = metrics_of(registry)
+        if self._metrics not in (None, metrics):
             raise DeclarationError(
-                "sse.metrics() was called already. Keep what it returns in a variable."
+                "sse.metrics() was called with another registry before. Pass the same one, or keep "
+                "what it returned in a variable."
             )
-        self._metrics = Metrics(registry)
-        for installation in self._installations:
-            installation.measure(self._metrics)
-        return self._metrics
+        if self._metrics is None:
+            self._metrics = metrics
+            for installation in self._installations:
+                installation.measure(metrics)
+        return metrics
 
     # -- publishing --------------------------------------------------------------------------------
 

@@ -57,13 +57,11 @@ GAUGES: dict[str, tuple[str, str, Literal["livesum", "livemax"]]] = {
 class Metrics:
     """The metrics of an ``SSE`` object; returned by ``sse.metrics()``.
 
-    Labels are ``channel`` and ``ending``; topics and identities are in no label.
+    Labels are ``channel`` and ``ending``; topics and identities are in no label. Apps of one
+    registry are added up.
 
     Args:
-        registry: The registry of prometheus-client; None for its default.
-
-    Raises:
-        SetupError: If prometheus-client is not installed.
+        registry: The registry of prometheus-client.
 
     Example:
         .. code-block:: python
@@ -75,16 +73,11 @@ class Metrics:
                 return Response(metrics.exposition(), content_type=metrics.content_type)
     """
 
-    def __init__(self, registry: "CollectorRegistry | None" = None) -> None:
-        try:
-            from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, Counter, Gauge, Histogram
-        except ModuleNotFoundError as error:
-            raise SetupError(
-                "sse.metrics() needs prometheus-client, which is not installed. Install "
-                "quart-sse[metrics]."
-            ) from error
+    def __init__(self, registry: "CollectorRegistry") -> None:
+        from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram
+
         self.content_type: str = CONTENT_TYPE_LATEST  #: of what :meth:`exposition` returns
-        self._registry = used = REGISTRY if registry is None else registry
+        self._registry = used = registry
         self._counters = {
             field: Counter(f"quart_sse_{name}", about, registry=used)
             for name, (field, about) in COUNTERS.items()
@@ -176,7 +169,7 @@ class Metrics:
         those of the app's own.
 
         Example:
-            ``Response(metrics.exposition(), content_type=metrics.content_type)``
+            ``sse.metrics().exposition()``
         """
         from prometheus_client import CollectorRegistry, generate_latest, multiprocess
 
@@ -188,6 +181,32 @@ class Metrics:
         registry = CollectorRegistry()
         multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return generate_latest(registry)
+
+
+#: Registry -> its metrics, because a registry takes each name once.
+_made: dict["CollectorRegistry", Metrics] = {}
+
+
+def metrics_of(registry: "CollectorRegistry | None") -> Metrics:
+    """Return the metrics of a registry, which are made the first time.
+
+    Args:
+        registry: The registry of prometheus-client; None for its default.
+
+    Raises:
+        SetupError: If prometheus-client is not installed.
+    """
+    try:
+        from prometheus_client import REGISTRY
+    except ModuleNotFoundError as error:
+        raise SetupError(
+            "sse.metrics() needs prometheus-client, which is not installed. Install "
+            "quart-sse[metrics]."
+        ) from error
+    used = REGISTRY if registry is None else registry
+    if used not in _made:
+        _made[used] = Metrics(used)
+    return _made[used]
 
 
 def _forget_dead(folder: str, forget: Callable[[int], None]) -> None:

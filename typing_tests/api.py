@@ -13,8 +13,11 @@ from quart_sse import (
     Config,
     Event,
     Presence,
+    Process,
     Published,
     SSEError,
+    Stats,
+    Took,
     Topic,
 )
 from quart_sse.testing import CapturedEvent, LivePage, capture, live

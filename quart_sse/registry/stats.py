@@ -84,7 +84,7 @@ class Stats:
             itself.
 
     Example:
-        ``sse.stats().by_channel["comments"]``
+        ``sse.stats().by_channel.get("comments", 0)``
     """
 
     processes: int = 1

@@ -128,12 +128,14 @@ async def test_apps_of_one_extension_are_added_up() -> None:
         assert value(read(metrics.exposition()), "connections") == 2
 
 
-def test_metrics_are_asked_for_once() -> None:
-    """Two of a name have no place in a registry."""
-    sse = SSE()
-    assert isinstance(sse.metrics(CollectorRegistry()), Metrics)
+def test_registry_has_one_set_of_metrics() -> None:
+    """However many extensions count in it; one extension has one registry."""
+    sse, registry = SSE(), CollectorRegistry()
+    metrics = sse.metrics(registry)
+    assert isinstance(metrics, Metrics)
+    assert sse.metrics(registry) is SSE().metrics(registry) is metrics
 
-    with pytest.raises(DeclarationError, match="already"):
+    with pytest.raises(DeclarationError, match="another registry before"):
         sse.metrics(CollectorRegistry())
 
 

@@ -129,7 +129,7 @@ def test_dashboard_follows_the_schema_of_grafana() -> None:
 
 def test_panels_lie_beside_each_other() -> None:
     """Each has a number of its own, and no two share a place."""
-    places = set()
+    places = set[tuple[int, int]]()
     for panel in DASHBOARD["panels"]:
         grid = panel["gridPos"]
         own = {

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import pytest
@@ -20,7 +19,7 @@ KEEP = Keep(10, 60.0)
 
 
 @pytest.fixture
-async def shown(site: Site) -> AsyncIterator[Site]:
+def shown(site: Site) -> Site:
     """A site whose rooms have a fragment, which fails in room 13."""
 
     async def people(room: int) -> Markup:
