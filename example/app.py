@@ -10,7 +10,7 @@ from typing import Any
 from quart import Quart, Response, render_template
 from werkzeug.exceptions import Forbidden, HTTPException, NotFound
 
-from example import board, lounge, people, reports, views
+from example import board, lounge, people, reports, status, views
 from example.building import build_while_serving
 from example.live import sse
 from example.store import Store
@@ -59,7 +59,7 @@ def create_app(
     app.extensions["forum_store"] = store
 
     sse.init_app(app)
-    for part in (views, board, reports, lounge):
+    for part in (views, board, reports, lounge, status):
         app.register_blueprint(part.pages)
     app.while_serving(build_while_serving)
 

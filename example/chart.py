@@ -121,3 +121,64 @@ def _times(span: Span) -> list[Mark]:
         for part in range(1, MARKS)
     ]
     return [Mark(0, f"{whole} {span.unit}"), *marks, Mark(100, "now", "end")]
+
+
+@dataclass(frozen=True, slots=True)
+class Rect:
+    x: float  # percent
+    width: float  # percent
+    y: float
+    height: float
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Values of the last while, the newest at the right."""
+
+    title: str
+    unit: str
+    bars: list[Rect]
+    values: list[Mark]
+    times: list[Mark]
+    newest: float
+    bottom: float
+
+
+LOW = 90.0  # height of the plot of a curve, in pixels
+
+
+def draw_curve(title: str, unit: str, values: list[float], places: int, span: str) -> Curve:
+    """Draw values as bars.
+
+    Args:
+        title: What they are.
+        unit: Their unit.
+        values: The values, the newest last.
+        places: Room for so many.
+        span: How long ago the first place was.
+    """
+    values = values[-places:]
+    step = _step(int(max(values, default=0)) + 1)
+    top = step * max(2, -(-int(max(values, default=0) + 1) // step))
+    share = 100 / places
+    first = places - len(values)
+    return Curve(
+        title=title,
+        unit=unit,
+        bars=[
+            Rect(
+                x=round((first + place + GAP / 2) * share, 3),
+                width=round((1 - GAP) * share, 3),
+                y=round(TOP + LOW * (1 - value / top), 2),
+                height=round(LOW * value / top, 2),
+                value=value,
+            )
+            for place, value in enumerate(values)
+            if value
+        ],
+        values=[Mark(TOP + LOW, "0"), Mark(TOP, str(top))],
+        times=[Mark(0, f"{span} ago"), Mark(100, "now", "end")],
+        newest=values[-1] if values else 0.0,
+        bottom=TOP + LOW,
+    )

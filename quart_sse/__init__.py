@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         UnknownFragmentError,
     )
     from .extension import SSE
+    from .metrics import Metrics
     from .publisher import (
         AsyncPublisher,
         AsyncPublisherChannel,
@@ -55,12 +56,15 @@ if TYPE_CHECKING:
         PublisherTopic,
     )
     from .registry import (
+        CollectedStats,
         ConnectionHandle,
         ConnectionInfo,
         Counted,
         Found,
         ProcessList,
         Registry,
+        Stats,
+        Took,
     )
     from .wire import Ending, Event
 
@@ -75,6 +79,7 @@ __all__ = [
     "BrokerUnavailable",
     "Channel",
     "ChannelRecord",
+    "CollectedStats",
     "Config",
     "ConfigError",
     "ConnectionClosedError",
@@ -93,6 +98,7 @@ __all__ = [
     "KeptEvent",
     "LivePageError",
     "MacroError",
+    "Metrics",
     "MissingSecretKeyError",
     "ParameterError",
     "Person",
@@ -108,7 +114,9 @@ __all__ = [
     "RenderError",
     "SSEError",
     "SetupError",
+    "Stats",
     "Target",
+    "Took",
     "Topic",
     "UnknownChannelError",
     "UnknownFragmentError",
@@ -134,6 +142,7 @@ _MODULES = {
     ),
     "config": ("Config",),
     "extension": ("SSE",),
+    "metrics": ("Metrics",),
     "publisher": (
         "AsyncPublisher",
         "AsyncPublisherChannel",
@@ -146,12 +155,15 @@ _MODULES = {
         "PublisherTopic",
     ),
     "registry": (
+        "CollectedStats",
         "ConnectionHandle",
         "ConnectionInfo",
         "Counted",
         "Found",
         "ProcessList",
         "Registry",
+        "Stats",
+        "Took",
     ),
     "wire": ("Ending", "Event"),
 }

@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager
 from types import EllipsisType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from quart import (
     Blueprint,
@@ -39,10 +39,14 @@ from .errors import (
 from .host import KEY, Host
 from .hub import metadata_of
 from .logs import LogLine
+from .metrics import Metrics, metrics_of
 from .quart import Installation, respond
-from .registry import ProcessList, Registry, StreamHooks
+from .registry import ProcessList, Registry, Stats, StreamHooks
 from .wire import Event, Refusal
 from .wiring import Services
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
 
 LOGOUT_OF_NONE = LogLine(
     "access",
@@ -107,6 +111,7 @@ class SSE:
         self._installations: weakref.WeakSet[Installation] = weakref.WeakSet()
         self._identity: Callable[..., Any] | None = None
         self._functions = AppFunctions()
+        self._metrics: Metrics | None = None
         if app is not None:
             self.init_app(app, broker=broker)
         elif broker is not None:
@@ -147,6 +152,8 @@ class SSE:
         app.extensions[KEY] = installation.services
         self._installations.add(installation)
         installation.install()
+        if self._metrics is not None:
+            installation.measure(self._metrics)
 
     # -- declaring -------------------------------------------------------------------------------
 
@@ -559,6 +566,91 @@ class SSE:
             ``await sse.everyone.publish("maintenance", {"minutes": 5})``
         """
         return Everyone(self._current.binding)
+
+    # -- monitoring --------------------------------------------------------------------------------
+
+    def stats(self) -> Stats:
+        """Return figures of this process: connections, messages, renders, lag, memory.
+
+        Those of all processes are ``await sse.processes.stats()``.
+
+        Raises:
+            SetupError: As for :attr:`connections`.
+
+        Example:
+            ``sse.stats().connections``
+        """
+        return self._current.statistics.of_process()
+
+    def stats_endpoint(self, *, authorize: Callable[..., Any] | None = None) -> None:
+        """Serve the figures of :meth:`stats` as JSON, for health checks and dashboards.
+
+        Without this call there is no such URL. With it, ``GET /sse/~stats`` (below
+        ``QUART_SSE_URL_PREFIX``) answers with status 200, or with 503 while the broker is not
+        there or the server stops; ``healthy`` says the same. ``?processes=all`` gives the figures
+        of all processes, added up.
+
+        Args:
+            authorize: A sync or async function without arguments, which runs in the request. It
+                returns True to allow it. False, None and ``abort(4xx)`` refuse it; any other answer
+                is logged as an error and refuses it, too. None refuses every request.
+
+        Raises:
+            DeclarationError: If the endpoint is there already.
+
+        Example:
+            .. code-block:: python
+
+                def may_read() -> bool:
+                    given = request.headers.get("Authorization", "")
+                    return hmac.compare_digest(given, f"Bearer {app.config['STATS_KEY']}")
+
+                sse.stats_endpoint(authorize=may_read)
+        """
+        if self._functions.stats is not None:
+            raise DeclarationError(
+                "sse.stats_endpoint() was called already. Combine the two authorize functions into "
+                "one."
+            )
+        self._functions.stats = (authorize,)
+
+    def metrics(self, registry: "CollectorRegistry | None" = None) -> Metrics:
+        """Keep metrics for Prometheus, and return what tells them.
+
+        It needs prometheus-client (``quart-sse[metrics]``). With ``PROMETHEUS_MULTIPROC_DIR`` set,
+        the metrics are those of all processes of the machine. Call it at any time before the app
+        serves; further calls return the same metrics.
+
+        Args:
+            registry: The registry of prometheus-client that has the metrics; None for its default.
+
+        Returns:
+            The metrics: ``exposition()`` is the answer to Prometheus.
+
+        Raises:
+            SetupError: If prometheus-client is not installed.
+            DeclarationError: If another registry has the metrics already.
+
+        Example:
+            .. code-block:: python
+
+                metrics = sse.metrics()
+
+                @app.get("/metrics")
+                async def show_metrics() -> Response:
+                    return Response(metrics.exposition(), content_type=metrics.content_type)
+        """
+        metrics = metrics_of(registry)
+        if self._metrics not in (None, metrics):
+            raise DeclarationError(
+                "sse.metrics() was called with another registry before. Pass the same one, or keep "
+                "what it returned in a variable."
+            )
+        if self._metrics is None:
+            self._metrics = metrics
+            for installation in self._installations:
+                installation.measure(metrics)
+        return metrics
 
     # -- publishing --------------------------------------------------------------------------------
 

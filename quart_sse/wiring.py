@@ -23,7 +23,7 @@ from .host import Host
 from .hub import Connections, Hub
 from .pages import Macros, Pages, Renderer, Scripts
 from .publisher import MessagePublisher
-from .registry import Closing, Desk, Hooks, ProcessList, Registry, Remote, Sending
+from .registry import Closing, Desk, Hooks, ProcessList, Registry, Remote, Sending, Statistics
 from .server import AnswerHeaders, Housekeeping, Lifecycle, Middleware, Shutdown
 from .serving_loop import ServingLoop
 from .soon import Soon
@@ -51,6 +51,7 @@ class Services:
     binding: Binding
     registry: Registry
     processes: ProcessList
+    statistics: Statistics
     sending: Sending
     remote: Remote
     signer: Signer
@@ -69,7 +70,15 @@ class Services:
     def wrap(self, app: Any) -> Middleware:
         """Return the middleware around the framework's ASGI app."""
         prefix = self.config.url_prefix
-        return Middleware(app, self.lifecycle, self.shutdown, self.broker, self.headers, prefix)
+        return Middleware(
+            app,
+            self.lifecycle,
+            self.shutdown,
+            self.broker,
+            self.headers,
+            prefix,
+            self.connections,
+        )
 
 
 def wire(
@@ -143,6 +152,7 @@ def wire(
     )
     desk = Desk(connections, hub.changes, declared, binding, hooks, presence, serving)
 
+    statistics = Statistics(hub, broker, publisher)
     sending = Sending(desk, control, broker, publisher, serving, config)
 
     shutdown = Shutdown(connections, reloader)
@@ -177,7 +187,8 @@ def wire(
         presence=presence,
         binding=binding,
         registry=Registry(desk),
-        processes=ProcessList(control, desk, serving, config),
+        processes=ProcessList(control, desk, statistics, serving, config),
+        statistics=statistics,
         sending=sending,
         remote=Remote(declared, binding, sending),
         signer=signer,

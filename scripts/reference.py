@@ -39,6 +39,7 @@ GROUPS = {
         *("Registry", "ConnectionHandle", "Ending", "ProcessList", "Process"),
         *("Found", "ConnectionInfo", "Counted"),
     ],
+    "Monitoring": ["Stats", "Took", "CollectedStats", "Metrics"],
     "Publishing from other processes": [
         *("Publisher", "PublisherTopic", "PublisherTarget", "PublisherChannel"),
         *("AsyncPublisher", "AsyncPublisherTopic", "AsyncPublisherTarget"),

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# See to it that the programs the tests start are there: a Redis server, nginx, Chromium.
+# See to it that the programs the tests start are there: a Redis server, nginx, Chromium, Prometheus.
 # Nothing is skipped for want of them: what is missing gets installed where this user may install
 # packages without being asked for a password; elsewhere this prints the command and fails.
 set -euo pipefail
@@ -7,7 +7,7 @@ set -euo pipefail
 PATH=$PATH:/usr/sbin # where Debian has nginx, and only an administrator looks
 
 missing=()
-for program in redis-server nginx chromium; do # these are also the names of their Debian packages
+for program in redis-server nginx chromium prometheus; do # these are also the names of their Debian packages
     command -v "$program" >/dev/null || missing+=("$program")
 done
 [ ${#missing[@]} -gt 0 ] || exit 0

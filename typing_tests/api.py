@@ -14,8 +14,11 @@ from quart_sse import (
     Event,
     Person,
     Presence,
+    Process,
     Published,
     SSEError,
+    Stats,
+    Took,
     Topic,
 )
 from quart_sse.testing import CapturedEvent, LivePage, capture, live
@@ -83,6 +86,15 @@ async def say() -> str:
     await sse.disconnect(identity="7")
     await sse.recheck(topic)
     await sse.logout()
+    stats = sse.stats()
+    assert_type(stats, Stats)
+    assert_type(stats.by_channel, Mapping[str, int])
+    assert_type(stats.lag.p99, float | None)
+    found = await sse.processes.stats()
+    assert_type(found.total.renders, Took)
+    assert_type(found.by_process, Mapping[Process, Stats])
+    sse.stats_endpoint(authorize=lambda: True)
+    assert_type(sse.metrics().exposition(), bytes)
     return sse.position()
 
 

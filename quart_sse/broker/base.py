@@ -82,6 +82,11 @@ class Broker(ABC):
         """Close idle connections, for processes that publish without :meth:`start`."""
 
     @property
+    def kept_bytes(self) -> int:
+        """Size of the kept lists of topics that the broker holds in this process, in bytes."""
+        return 0
+
+    @property
     @abstractmethod
     def known(self) -> Position | None:
         """The newest position that this process has heard of; None if it has heard of none."""

@@ -100,6 +100,11 @@ class MemoryBroker(Broker):
         """Do nothing: there are no connections."""
 
     @property
+    def kept_bytes(self) -> int:
+        """Size of the kept lists of topics, in bytes."""
+        return self._texts.size
+
+    @property
     def known(self) -> Position:
         """The newest position, which a process that is its own broker always knows."""
         return Position(self._epoch, self._last, self._last)

@@ -31,6 +31,11 @@ class ServingBroker(Broker):
         return self.inner.state
 
     @property
+    def kept_bytes(self) -> int:
+        """Size of the kept lists in this process, in bytes."""
+        return self.inner.kept_bytes
+
+    @property
     def known(self) -> Position | None:
         """The newest position that this process has heard of."""
         return self.inner.known

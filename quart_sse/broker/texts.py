@@ -86,6 +86,11 @@ class Texts:
         self._of_shelf: Counter[Shelf] = Counter()
         self._of_claim: Counter[Claim] = Counter()
 
+    @property
+    def size(self) -> int:
+        """Size of all kept texts, in bytes."""
+        return sum(self._of_shelf.values())
+
     def keep(self, text: str, seconds: float, claim: Claim) -> str | None:
         """Keep a text, or keep it for longer; None if there is no room for it.
 

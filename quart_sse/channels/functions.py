@@ -11,5 +11,7 @@ class AppFunctions:
 
     metadata: Callable[..., Any] | None = None  #: returns the metadata of the current client
     publishing: Callable[..., Any] | None = None  #: whether a request may publish by HTTP
+    #: (whether a request may read the stats by HTTP,); (None,) allows none; None for no such URL
+    stats: tuple[Callable[..., Any] | None] | None = None
     on_connect: list[Callable[..., Any]] = field(default_factory=list)
     on_disconnect: list[Callable[..., Any]] = field(default_factory=list)

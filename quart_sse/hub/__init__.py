@@ -8,6 +8,7 @@ from .batch import Batch, Part, Personal
 from .changes import Changes
 from .connection import Connection, Subscription
 from .connections import Connections
+from .durations import BOUNDS, Durations, quantile
 from .hub import Hub
 from .lasting import id_of
 from .limits import ChannelLimits, max_shared
@@ -18,12 +19,14 @@ from .rendered import FragmentSpec, Inside, Rendered, renderer_of
 from .slots import carry
 
 __all__ = [
+    "BOUNDS",
     "NO_LISTS",
     "Batch",
     "Changes",
     "ChannelLimits",
     "Connection",
     "Connections",
+    "Durations",
     "FragmentSpec",
     "Hub",
     "Inside",
@@ -40,5 +43,6 @@ __all__ = [
     "id_of",
     "max_shared",
     "metadata_of",
+    "quantile",
     "renderer_of",
 ]

@@ -6,6 +6,9 @@ from typing import NamedTuple
 
 from ..wire import ZERO, Id
 
+#: Key of heartbeats, by which a batch keeps the newest alone; no fragment has such a key.
+HEARTBEAT = " "
+
 
 @dataclass(frozen=True, slots=True)
 class Personal:

@@ -7,6 +7,7 @@ newest version of each fragment.
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 
 from ..error_log import ErrorLog
@@ -15,7 +16,9 @@ from ..tracing import Recorded, Tracing
 from ..wire import Ending, public_name
 from .batch import Batch, Part
 from .connection import Connection
+from .durations import Durations
 from .group import Group
+from .traffic import Traffic
 
 FEED_FAILED = LogLine(
     "hub",
@@ -36,12 +39,20 @@ class Batcher:
         after: Callback for each batch, after groups handed over their messages and before
             connections are fed.
         errors: Log for exceptions of feeding a connection.
+        traffic: Counts the batches; None for one of its own.
         tracing: Makes a span of each batch with a message whose publish is recorded; None for none.
     """
 
     def __init__(
-        self, after: Callable[[], None], errors: ErrorLog, tracing: Tracing | None = None
+        self,
+        after: Callable[[], None],
+        errors: ErrorLog,
+        traffic: Traffic | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
+        self._traffic = Traffic() if traffic is None else traffic
+        #: From the publishing of the oldest event of each batch until the server was given it.
+        self.lag: Durations = Durations()
         self._after = after
         self.tracing: Tracing | None = tracing
         self._errors = errors
@@ -61,6 +72,10 @@ class Batcher:
         self._span: Recorded | None = None  #: of the running batch, if it is recorded
         self._begun = 0.0  #: loop time of the running batch's begin
         self._not_before = 0.0  #: earliest loop time of the next batch
+        self._oldest: int | None = (
+            None  #: when the oldest event to send was published, see note_time()
+        )
+        self._oldest_now: int | None = None  #: that of the running batch
 
     def add(self, group: Group) -> None:
         """Flush a group's pending messages with the next batch."""
@@ -79,6 +94,16 @@ class Batcher:
         if self.tracing is not None and self._dirty:
             self._noted.append((trace, topic))
 
+    def note_time(self, published: int) -> None:
+        """Note when an event was published, if a batch is to come.
+
+        Args:
+            published: The time by the broker's clock, in milliseconds since 1970. Events come in
+                its order.
+        """
+        if self._oldest is None and self._dirty:
+            self._oldest = published
+
     def _plan(self) -> None:
         loop = asyncio.get_running_loop()
         if loop.time() >= self._not_before:
@@ -88,10 +113,11 @@ class Batcher:
 
     def _begin(self) -> None:
         self._begun = asyncio.get_running_loop().time()
+        self._oldest_now, self._oldest = self._oldest, None
         feeds, self._at = self._feeds, 0
         for group in self._dirty:
             if group.is_pending:
-                feeds.extend(group.take_feeds())
+                feeds.extend(group.take_feeds(self._traffic))
         self._dirty.clear()
         if self._noted:
             self._begin_span(len(feeds))
@@ -129,7 +155,9 @@ class Batcher:
             if late is not None:
                 connection.feed(late)
             if parts:
-                connection.feed(Batch.of(parts))
+                batch = Batch.of(parts)
+                self._traffic.add(batch)
+                connection.feed(batch)
         except Exception as error:
             self._fail(connection, error)
 
@@ -149,6 +177,9 @@ class Batcher:
             self._span = None
         now = asyncio.get_running_loop().time()
         self._not_before = now + (now - self._begun)
+        if self._oldest_now is not None:
+            self.lag.observe(time.time() - self._oldest_now / 1000)
+            self._oldest_now = None
         if self._dirty:
             self._plan()
         else:

@@ -41,6 +41,11 @@ class Chains:
         """The newest stream of each connection."""
         return self._newest.values()
 
+    @property
+    def replaced(self) -> list[list[Connection]]:
+        """The streams of each connection that has several, oldest first."""
+        return [self.of(id) for id in list(self._older)]
+
     def get(self, id: str) -> Connection | None:
         """Return the newest stream of the connection with an id; None if there is none."""
         return self._newest.get(id)

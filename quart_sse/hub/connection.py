@@ -7,10 +7,11 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 
 from ..config import Config
 from ..wire import Ending, Id, Position, encode_body, encode_mask, encode_preamble
-from .batch import Batch, Part, Personal
+from .batch import HEARTBEAT, Batch, Part, Personal
 from .lasting import Lasting
 from .metadata import Metadata
 from .page import NO_LISTS, Listed, Page
+from .traffic import UNCOUNTED, Traffic
 
 #: Of the stream of a view, which no page of ours has opened.
 NO_PAGES: tuple[Page, ...] = ()
@@ -91,6 +92,7 @@ class Connection:
         "retry_ms",
         "root",
         "subscription",
+        "traffic",
         "user_agent",
     )
 
@@ -113,6 +115,7 @@ class Connection:
         #: What it shares with the other streams of its connection.
         self.lasting: Lasting = Lasting.of(process)
         self.subscription: Subscription = subscription
+        self.traffic: Traffic = UNCOUNTED  #: what its process counts, once it is one of its streams
         self.pages: tuple[Page, ...] = NO_PAGES  #: the page of each token
         self.expired: tuple[int, ...] = ()  #: numbers of the tokens that have expired
         self.identity: str | None = identity
@@ -180,13 +183,18 @@ class Connection:
         """Hand a batch to the server if it waits for bytes, and buffer it otherwise.
 
         A buffer over its bound ends the stream with ``Ending.OVERFLOW``.
+
+        Args:
+            batch: The batch, which ``traffic`` has counted for this stream.
         """
         if self.is_ended:
+            self.traffic.lose(batch)
             return
         waiter = self._waiting() if batch.data is not None else None
         if waiter is not None and batch.data is not None:
             self._wake(waiter, batch.data)
             return
+        self.traffic.buffer(batch)
         if batch.data is None:
             batch = batch.personalized(self.loader)
         for part in batch.parts:
@@ -196,7 +204,7 @@ class Connection:
         if waiter is not None:
             self._wake(waiter, self._take())
         elif self._events > self._max_events or self._bytes > self._max_bytes:
-            self._pending.clear()
+            self._drop()
             self.end(Ending.OVERFLOW)
 
     def _buffer(self, part: Part) -> None:
@@ -209,18 +217,34 @@ class Connection:
             self._pending[self._number] = data
         else:
             # Fragments do not count against the bound: the buffer has one version of each.
-            if key in self._pending and part.repeats(self._versions[key]):
-                return
-            self._pending.pop(key, None)
+            if key in self._pending:
+                if key != HEARTBEAT:
+                    self.traffic.replace()
+                if part.repeats(self._versions[key]):
+                    return
+                del self._pending[key]
             self._pending[key] = data
             self._versions[key] = version
 
     def _take(self) -> bytes:
         data = b"".join(self._pending.values())
+        self._clear()
+        self.traffic.written += len(data)
+        return data
+
+    def _take_ahead(self) -> bytes:
+        data = self._ahead.pop(0)
+        self.traffic.written += len(data)
+        return data
+
+    def _drop(self) -> None:
+        self.traffic.drop(sum(1 for key in self._pending if key != HEARTBEAT))
+        self._clear()
+
+    def _clear(self) -> None:
         self._pending.clear()
         self._versions.clear()
         self._events = self._bytes = 0
-        return data
 
     def _waiting(self) -> "asyncio.Future[bytes | None] | None":
         """Take the server's waiter; None if the server does not wait or was cancelled."""
@@ -239,8 +263,15 @@ class Connection:
         """
         is_any = bool(self._ahead or self._pending)
         self._ahead.clear()
-        self._take()
+        self._drop()
         return is_any
+
+    @property
+    def queued(self) -> int:
+        """Size of what the server has yet to take, in bytes."""
+        if not self._pending and not self._ahead:
+            return 0
+        return sum(map(len, self._pending.values())) + sum(map(len, self._ahead))
 
     @property
     def may_be_replaced(self) -> bool:
@@ -258,7 +289,7 @@ class Connection:
         self._ahead.extend(chunks)
         waiter = self._waiting() if self._ahead else None
         if waiter is not None:
-            self._wake(waiter, self._ahead.pop(0))
+            self._wake(waiter, self._take_ahead())
 
     def end(self, ending: Ending | None = None, retry_ms: int | None = None) -> None:
         """End the stream after its pending bytes; further calls do nothing.
@@ -352,6 +383,7 @@ class Connection:
         data = None if waiter.cancelled() or not waiter.done() else waiter.result()
         if data is not None:
             self._ahead.insert(0, data)
+            self.traffic.written -= len(data)
 
     def __aiter__(self) -> "Connection":
         """Return the only iterator over the stream's bytes."""
@@ -365,7 +397,7 @@ class Connection:
         """
         if self._ahead:
             self.busy_since = self._loop.time()
-            return self._ahead.pop(0)
+            return self._take_ahead()
         if self._pending:
             self.busy_since = self._loop.time()
             return self._take()
@@ -381,5 +413,6 @@ class Connection:
                 return data
         if self._farewell:
             farewell, self._farewell = self._farewell, b""
+            self.traffic.written += len(farewell)
             return farewell
         raise StopAsyncIteration

@@ -1,16 +1,18 @@
 """The open connections of a process."""
 
 import asyncio
-from collections.abc import Collection, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from ..config import Config
 from ..logs import LogLine
 from ..wire import Ending
 from .chains import Chains
 from .connection import Connection
-from .limits import Limits
+from .limits import Limits, channel_part
 from .page import NO_LISTS, Listed
 from .subscribers import Subscribers
+from .traffic import Traffic
 
 
 class Connections:
@@ -23,11 +25,22 @@ class Connections:
         config: The app's settings, with the limits.
         subscribers: The connections of each topic.
         limits: Judges the limits; None for those of the settings alone.
+        traffic: Counts what the connections are sent; None for one of its own.
     """
 
     def __init__(
-        self, config: Config, subscribers: Subscribers, limits: Limits | None = None
+        self,
+        config: Config,
+        subscribers: Subscribers,
+        limits: Limits | None = None,
+        traffic: Traffic | None = None,
     ) -> None:
+        self.traffic: Traffic = Traffic() if traffic is None else traffic
+        self.opened: int = 0  #: streams that have entered
+        #: How streams have ended that had entered -> their number; None if the client has gone.
+        self.ended: Counter[Ending | None] = Counter()
+        #: How streams were refused, of which none has entered -> their number.
+        self.refused: Counter[Ending] = Counter()
         self._limits = Limits(config, subscribers) if limits is None else limits
         self._subscribers = subscribers
         self._chains = Chains()
@@ -72,6 +85,38 @@ class Connections:
         subscribers = self._subscribers.get(topic)
         return [] if subscribers is None else subscribers.connections
 
+    @property
+    def owners(self) -> dict[str, int]:
+        """Identity -> number of its connections."""
+        held = [(owner, list(streams)) for owner, streams in list(self._by_owner.items())]
+        return {
+            owner: len(streams) if len(streams) < 2 else len({each.id for each in streams})
+            for (kind, owner), streams in held
+            if kind == "identity"
+        }
+
+    @property
+    def by_topic(self) -> dict[str, int]:
+        """Topic -> number of the connections that listen to it."""
+        found = {topic: each.count for topic, each in list(self._subscribers.items())}
+        return self._counted_once(found, lambda topic: topic)
+
+    @property
+    def by_channel(self) -> dict[str, int]:
+        """Channel -> number of the connections that listen to any topic of it."""
+        return self._counted_once(self._limits.by_channel, channel_part)
+
+    def _counted_once(
+        self, streams: Mapping[str, int], name_of: Callable[[str], str]
+    ) -> dict[str, int]:
+        """Return numbers of streams without those that another stream is about to replace."""
+        found = dict(streams)
+        for chain in self._chains.replaced:
+            names = Counter(name for each in chain for name in {*map(name_of, each.subscription)})
+            for name, number in names.items():
+                found[name] = found.get(name, 0) - (number - 1)
+        return {name: number for name, number in found.items() if number > 0}
+
     def topics_of(self, channel: str) -> list[str]:
         """Return the topics of a channel to which connections listen."""
         return list(self._subscribers.counts(channel))
@@ -113,6 +158,10 @@ class Connections:
         """
         self._limits.say(line, **fields)
 
+    def refuse(self, ending: Ending) -> None:
+        """Count a stream that is refused before it is made."""
+        self.refused[ending] += 1
+
     def enter(self, connection: Connection, is_multiplexed: bool) -> None:
         """Add a connection; beyond a limit it evicts the oldest of its identity or browser.
 
@@ -127,6 +176,8 @@ class Connections:
                 self._evict(owner[0], held, connection.id, is_multiplexed)
             held[connection] = None
         self._count_listed(connection, 1)
+        self.opened += 1
+        connection.traffic = self.traffic
         self._chains.add(connection)
         self._limits.change((), connection.subscription)
         self.emptied.clear()
@@ -153,6 +204,9 @@ class Connections:
         if connection in self._chains:
             self._limits.change(connection.subscription, ())
             self._count_listed(connection, -1)
+            self.ended[connection.ending] += 1
+        elif connection.ending is not None:
+            self.refused[connection.ending] += 1
         is_last = self._chains.remove(connection)
         if not len(self):
             self.emptied.set()
@@ -176,7 +230,8 @@ class Connections:
             self._limits.change(connection.subscription, topics)
 
     def clear(self) -> None:
-        """Forget the connections of a loop that has ended."""
+        """Forget the connections of a loop that has ended; what was counted stays."""
+        self.ended[None] += len(self)
         self._chains.clear()
         self._by_owner.clear()
         self._listed.clear()

@@ -2,6 +2,7 @@
 
 import asyncio
 import heapq
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple, Protocol
@@ -9,6 +10,7 @@ from typing import NamedTuple, Protocol
 from ..error_log import ErrorLog
 from ..tracing import Tracing
 from ..wire import ZERO, member_key
+from .durations import Renders
 from .fragment import SharedFragment
 from .rendered import FragmentSpec, Rendered
 from .slots import Slots, Turn
@@ -76,6 +78,7 @@ class Fragments:
         delivery: Sends their HTML to pages.
         errors: Log for exceptions of renderers.
         slots: Bound how many renders run at once.
+        renders: Counts the renders; None for a count of its own.
     """
 
     def __init__(
@@ -87,7 +90,9 @@ class Fragments:
         delivery: Delivery,
         errors: ErrorLog,
         slots: Slots,
+        renders: Renders | None = None,
     ) -> None:
+        self._renders = Renders() if renders is None else renders
         self.root = root
         self._slots = slots
         self._others = others
@@ -124,6 +129,12 @@ class Fragments:
         """Forget all fragments, which must be idle."""
         for shared in list(self._shared.values()):
             self._forget(shared)
+
+    @property
+    def html_size(self) -> int:
+        """Size of the HTML that is kept, in characters."""
+        kept = [shared.rendered for shared in list(self._shared.values())]
+        return sum(len(each.html) for each in kept if each is not None)
 
     def names(self) -> dict[str, set[str]]:
         """Return topic -> names of its known fragments."""
@@ -258,7 +269,17 @@ class Fragments:
 
     async def render(self, shared: SharedFragment, traces: Sequence[str] = ()) -> Rendered:
         """Return the outcome of a render that begins now."""
-        topic, name, tracing = shared.topic, shared.spec.name, self._delivery.tracing
+        began = time.monotonic()
+        try:
+            return await self._render(shared.topic, shared.spec.name, traces)
+        except Exception:
+            self._renders.failed += 1
+            raise
+        finally:
+            self._renders.took.observe(time.monotonic() - began)
+
+    async def _render(self, topic: str, name: str, traces: Sequence[str]) -> Rendered:
+        tracing = self._delivery.tracing
         if not traces or tracing is None:
             return await self._renderer.render(topic, name, self.root)
         with tracing.render(traces, topic.partition("?")[0], name) as trace:

@@ -1,6 +1,7 @@
 """Groups of connections that share bytes, and the group of a connection that still joins."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Container, Mapping, Set
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ from .batch import Batch, Part
 from .connection import Connection, Subscription
 from .outgoing import Outgoing
 from .rendered import next_number
+from .traffic import Traffic, messages
 
 #: Most messages held for a connection while its replay is on the way.
 MAX_HELD = 2000
@@ -83,26 +85,36 @@ class Group:
         """Whether messages wait for the next batch."""
         return bool(self.pending or self.aimed)
 
-    def take(self) -> Batch:
-        """Return the messages that are pending for all members as a batch, and clear them."""
-        batch = Batch.of(self.pending)
+    def take(self, traffic: Traffic) -> Batch:
+        """Return the messages that are pending for all members as a batch, and clear them.
+
+        Args:
+            traffic: Counts the batch, for each member.
+        """
+        batch = _counted(self.pending, len(self.members), traffic)
         self.pending = []
         return batch
 
-    def take_feeds(self) -> list[tuple[Connection, Batch]]:
+    def take_feeds(self, traffic: Traffic) -> list[tuple[Connection, Batch]]:
         """Return the pending batch of each member that has one, and clear them.
 
         Members with the same messages share a batch.
+
+        Args:
+            traffic: Counts the batches.
         """
         if not self.aimed:
-            batch = self.take()
+            batch = self.take(traffic)
             return [(connection, batch) for connection in self.members]
         own: dict[Connection, list[int]] = {}
         for number, (_, _, members) in enumerate(self.aimed):
             for connection in members:
                 own.setdefault(connection, []).append(number)
         numbers = [(each, tuple(own.get(each, ()))) for each in self.members]
-        batches = {each: Batch.of(self._merged(each)) for each in {each for _, each in numbers}}
+        batches = {
+            each: _counted(self._merged(each), members, traffic)
+            for each, members in Counter(each for _, each in numbers).items()
+        }
         self.pending, self.aimed = [], []
         return [(connection, batches[each]) for connection, each in numbers if batches[each].parts]
 
@@ -121,6 +133,14 @@ class Group:
             parts += [*self.pending[begin:place], part]
             begin = place
         return parts + self.pending[begin:]
+
+
+def _counted(parts: list[Part], members: int, traffic: Traffic) -> Batch:
+    """Return messages as a batch, which is counted for its members."""
+    batch = Batch.of(parts)
+    is_conflated = len(batch.parts) < len(parts)
+    traffic.add(batch, members, messages(parts) if is_conflated else 0)
+    return batch
 
 
 class Missing(NamedTuple):

@@ -20,6 +20,7 @@ from .changes import Changes
 from .connection import Connection
 from .connections import Connections
 from .delivery import Delivery
+from .durations import Durations, Renders
 from .fragments import Fragments, Renderer
 from .group import Joining
 from .groups import Groups
@@ -34,6 +35,7 @@ from .resume import Declared, Resumer
 from .roots import Roots
 from .slots import Slots, waiting
 from .subscribers import Subscribers, TopicSubscribers
+from .traffic import Traffic
 
 UNDECLARED = LogLine(
     "hub",
@@ -118,12 +120,14 @@ class Hub:
         self._progress = Progress()
         self.subscribers: Subscribers = Subscribers()
         limits = Limits(config, self.subscribers, declared)
-        self.connections: Connections = Connections(config, self.subscribers, limits)
+        self.traffic: Traffic = Traffic()
+        self.received: int = 0  #: events, refreshes and pushes that are for connections of here
+        self.connections: Connections = Connections(config, self.subscribers, limits, self.traffic)
         self._groups = Groups(self._progress, self.subscribers)
         self._audiences = Audiences()
         #: Ends the streams on which nothing is sent.
         self.idle: IdleStreams = IdleStreams(self.subscribers, self._audiences)
-        self._batcher = Batcher(self._groups.share_bytes, errors, tracing)
+        self._batcher = Batcher(self._groups.share_bytes, errors, self.traffic, tracing)
         self._delivery = Delivery(self._progress, self.subscribers, self._batcher)
         self._receivers = Receivers(
             self._progress,
@@ -147,12 +151,36 @@ class Hub:
             config.debounce, renderer, self._delivery, errors, Slots(config.max_renders)
         )
         self._replays = Replays(broker, config.replay_events, config.replay_bytes)
-        self._resumer = Resumer(self._progress, self._roots, declared, self._delivery, errors)
+        self._resumer = Resumer(
+            self._progress, self._roots, declared, self._delivery, errors, self.traffic
+        )
 
     @property
     def position(self) -> Position:
         """Position of a fully caught-up connection."""
         return self._progress.position
+
+    # -- what is counted ---------------------------------------------------------------------------
+
+    @property
+    def renders(self) -> Renders:
+        """The renders of shared fragments."""
+        return self._roots.renders
+
+    @property
+    def lag(self) -> Durations:
+        """How long events took from being published until the server was given them."""
+        return self._batcher.lag
+
+    @property
+    def resets(self) -> int:
+        """Number of times that a stream was reset, because events are lost for it."""
+        return self._resumer.resets
+
+    @property
+    def html_size(self) -> int:
+        """Size of the HTML of shared fragments that is kept, in characters."""
+        return self._roots.html_size
 
     # -- messages of the broker ------------------------------------------------------------------
 
@@ -172,11 +200,17 @@ class Hub:
             self._groups.share_bytes()
         elif subscribers is None:
             if message.topic in self._audiences:
-                self._receivers.deliver(message)
+                self._deliver(message)
         elif message.kind is Kind.EVENT:
-            self._receivers.deliver(message, subscribers)
+            self._deliver(message, subscribers)
         else:
+            self.received += 1
             self._change(subscribers, message, before)
+
+    def _deliver(self, message: Message, topic: TopicSubscribers | None = None) -> None:
+        self.received += 1
+        self._receivers.deliver(message, topic)
+        self._batcher.note_time(message.id.ms)
 
     def _change(self, subscribers: TopicSubscribers, message: Message, before: Id) -> None:
         name = message.name or ""

@@ -199,7 +199,7 @@ class Limits:
 
     def _limits_of(self, topic: str) -> ChannelLimits:
         if self._declared is None:
-            return ChannelLimits(_channel_of(topic))
+            return ChannelLimits(channel_part(topic))
         return self._declared.limits(topic)
 
     def say(self, line: LogLine, /, **fields: object) -> None:
@@ -234,6 +234,11 @@ class Limits:
 
     # -- counting ----------------------------------------------------------------------------------
 
+    @property
+    def by_channel(self) -> dict[str, int]:
+        """Channel -> number of the streams that listen to any topic of it."""
+        return dict(self._by_channel)
+
     def change(self, before: Iterable[str], topics: Iterable[str]) -> None:
         """Count a connection for the channels of its topics.
 
@@ -241,8 +246,8 @@ class Limits:
             before: Names of the topics that it had; none if it enters.
             topics: Names of those that it has from now on; none if it leaves.
         """
-        self._by_channel.update(set(map(_channel_of, topics)))
-        for channel in set(map(_channel_of, before)):
+        self._by_channel.update(set(map(channel_part, topics)))
+        for channel in set(map(channel_part, before)):
             self._by_channel[channel] -= 1
             if not self._by_channel[channel]:
                 del self._by_channel[channel]
@@ -257,5 +262,6 @@ def max_shared(config: Config) -> int:
     return max(MAX_SHARED, config.max_topics)
 
 
-def _channel_of(topic: str) -> str:
+def channel_part(topic: str) -> str:
+    """Return the name of a topic's channel."""
     return topic.partition("?")[0]

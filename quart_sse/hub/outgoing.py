@@ -16,12 +16,9 @@ from ..wire import (
     member_key,
     public_name,
 )
-from .batch import Part, Personal
+from .batch import HEARTBEAT, Part, Personal
 from .fragment import SharedFragment
 from .fragments import Whole
-
-#: Key of heartbeats, by which a batch keeps the newest alone; no fragment has such a key.
-HEARTBEAT = " "
 
 _NOWHERE = Position("", ZERO, ZERO)
 

@@ -17,6 +17,7 @@ from .progress import Progress
 from .rendered import FragmentSpec, next_number
 from .roots import Roots
 from .sieve import sieve_of
+from .traffic import Traffic
 
 #: Age of changes of personal fragments that are signalled again on resume, in milliseconds.
 #: The client's fetch may have failed in the same restart that cut its stream (rule 21).
@@ -89,6 +90,7 @@ class Resumer:
         declared: The application's declarations.
         delivery: Puts messages into groups' next batches.
         errors: Logs errors of filters.
+        traffic: Counts what is sent.
     """
 
     def __init__(
@@ -98,7 +100,10 @@ class Resumer:
         declared: Declared,
         delivery: Delivery,
         errors: ErrorLog,
+        traffic: Traffic,
     ) -> None:
+        self._traffic = traffic
+        self.resets: int = 0  #: streams that were reset, because events are lost for them
         self._errors = errors
         self._progress = progress
         self._roots = roots
@@ -129,12 +134,14 @@ class Resumer:
             joining.lag(ZERO)
             topics = replay.incomplete.union(message.topic for message in replay.events)
             names = sorted(topic for topic in topics if not is_audience(topic))
+            self.resets += 1
             lost = encode_body(json.dumps(names), "sse-reset")
             yield joining.replayed(Outgoing(replay.position, "", None, None, lost))
             return
         position = self._progress.position
         for event in replay.events:
             if self._is_for(event, joining.connection):
+                self._traffic.delivered += 1
                 yield joining.replayed(Outgoing.from_event(position, event, replay.bodies))
 
     def admit(
@@ -151,12 +158,13 @@ class Resumer:
         signals, ready = self._note_missing(joining, starts, replay)
         # Signals precede every position by which the fragments are current.
         chunks.extend(joining.replayed(signal) for signal in signals)
+        self._traffic.delivered += len(signals)
         joining.connection.ahead(chunks)
         joining.release(replay.position.events)
         for outgoing in ready:
             self._delivery.add(joining, outgoing)
         if joining.pending:
-            joining.connection.feed(joining.take())
+            joining.connection.feed(joining.take(self._traffic))
         if not joining.missing:
             joining.mark_current()
         self._start_clocks(joining)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 
 from ..error_log import ErrorLog
 from ..errors import RenderError
+from .durations import Renders
 from .fragments import Delivery, Fragments, Renderer
 from .slots import Slots
 
@@ -36,6 +37,7 @@ class Roots(dict[str, Fragments]):
     ) -> None:
         super().__init__()
         self._slots = slots
+        self.renders: Renders = Renders()
         self._debounce = debounce
         self._renderer = renderer
         self._delivery = delivery
@@ -74,6 +76,7 @@ class Roots(dict[str, Fragments]):
                 self._delivery,
                 self._errors,
                 self._slots,
+                self.renders,
             )
         return self[root]
 
@@ -86,6 +89,11 @@ class Roots(dict[str, Fragments]):
         self._pages[root] -= 1
         if not self._pages[root]:
             del self._pages[root]
+
+    @property
+    def html_size(self) -> int:
+        """Size of the HTML of shared fragments that is kept, in characters."""
+        return sum(fragments.html_size for fragments in list(self.values()))
 
     def nested(self, topic: str, fragment: str) -> frozenset[tuple[str, str]]:
         """Return (topic, fragment) of the fragments inside another one, below any root path."""

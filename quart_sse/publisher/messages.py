@@ -55,6 +55,7 @@ class MessagePublisher:
     ) -> None:
         self._broker = broker
         self.max_bytes: int = max_bytes
+        self.published: int = 0  #: messages that the broker has taken
         self._dumps = dumps
         self._tracing = tracing
 
@@ -208,8 +209,11 @@ class MessagePublisher:
         if bundle is not None and bundle.add(message, keep):
             return ZERO
         if self._tracing is not None and self._tracing.is_on:
-            return await publish_traced(self._tracing, self._broker, message, keep)
-        return await self._broker.publish(message, keep)
+            id = await publish_traced(self._tracing, self._broker, message, keep)
+        else:
+            id = await self._broker.publish(message, keep)
+        self.published += 1
+        return id
 
     def starts(self, future: Future[Any]) -> None:
         """Let the bundle that is open here, if any, wait for a call that is not waited for."""
@@ -244,7 +248,10 @@ class MessagePublisher:
         messages = bundle.end()
         if outer is not None:
             messages = [each for each in messages if not outer.add(*each)]
-        if messages and self._tracing is not None and self._tracing.is_on:
+        if not messages:
+            return
+        if self._tracing is not None and self._tracing.is_on:
             await publish_all_traced(self._tracing, self._broker, messages)
-        elif messages:
+        else:
             await self._broker.publish_all(messages)
+        self.published += len(messages)

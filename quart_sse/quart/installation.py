@@ -7,10 +7,12 @@ from quart import Quart, utils
 from ..broker import Broker
 from ..channels import AppFunctions, Channel
 from ..config import Config
+from ..metrics import Metrics
 from ..wiring import Identify, Services, make_broker, wire
 from .development import TemplateWatcher
 from .endpoints import Endpoints
 from .host import QuartHost
+from .monitoring import StatsEndpoint
 from .publishing import PublishEndpoint
 
 
@@ -48,7 +50,9 @@ class Installation:
         )
         self._app = app
         self._endpoints = Endpoints(self.services)
-        self._publishing = PublishEndpoint(self.services, functions or AppFunctions())
+        functions = functions or AppFunctions()
+        self._publishing = PublishEndpoint(self.services, functions)
+        self._monitoring = StatsEndpoint(self.services, functions)
         self._watcher: TemplateWatcher | None = None
 
     def install(self) -> None:
@@ -59,6 +63,7 @@ class Installation:
         prefix = services.config.url_prefix
         app.register_blueprint(self._endpoints.extension_blueprint(), url_prefix=prefix)
         self._publishing.install(app, prefix)
+        self._monitoring.install(app, prefix)
         for channel in services.channels.declared.values():
             self.add_channel(channel)
         app.after_request(self._endpoints.finish)
@@ -72,6 +77,16 @@ class Installation:
 
         # Quart documents this assignment as the way to add ASGI middleware; its types forbid it.
         app.asgi_app = services.wrap(app.asgi_app)  # type: ignore[method-assign, assignment]
+
+    def measure(self, metrics: Metrics) -> None:
+        """Keep metrics up to date while the app is served, and once more when that ends.
+
+        Args:
+            metrics: Those of the extension.
+        """
+        metrics.add(self.services.statistics)
+        self.services.housekeeping.add(metrics.poll)
+        self.services.lifecycle.at_end.append(metrics.update)
 
     async def _watch_templates(self) -> None:
         # Some apps are served more than once, such as by test_app() in each of several tests.

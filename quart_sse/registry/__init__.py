@@ -12,9 +12,12 @@ from .processes import ProcessList
 from .registry import Registry
 from .remote import Remote
 from .sending import Sending
+from .statistics import Statistics
+from .stats import CollectedStats, Stats, Took, written
 
 __all__ = [
     "Closing",
+    "CollectedStats",
     "ConnectionHandle",
     "ConnectionInfo",
     "Counted",
@@ -25,8 +28,12 @@ __all__ = [
     "Registry",
     "Remote",
     "Sending",
+    "Statistics",
+    "Stats",
     "StreamHooks",
+    "Took",
     "conditions",
     "count_by_channel",
     "find",
+    "written",
 ]

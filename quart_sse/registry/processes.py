@@ -12,6 +12,8 @@ from ..hub import Connection
 from ..serving_loop import ServingLoop
 from .desk import Desk
 from .finding import Counted, Found, conditions, count, find
+from .statistics import Statistics, collect
+from .stats import CollectedStats
 
 #: Size of one answer, in characters of JSON, of the MAX_CHARS that an answer may have.
 PAGE_CHARS = 48_000
@@ -31,7 +33,14 @@ class ProcessList:
                 print(process.host, process.pid, process.release)
     """
 
-    def __init__(self, control: Control, desk: Desk, serving: ServingLoop, config: Config) -> None:
+    def __init__(
+        self,
+        control: Control,
+        desk: Desk,
+        statistics: Statistics,
+        serving: ServingLoop,
+        config: Config,
+    ) -> None:
         self._control = control
         self._desk = desk
         self._serving = serving
@@ -39,6 +48,7 @@ class ProcessList:
         control.reply("connections", self._answer_connections)
         control.reply("count", self._answer_count)
         control.reply("channels", self._answer_channels)
+        control.reply("stats", statistics.answer)
 
     async def __aiter__(self) -> AsyncIterator[Process]:
         """Iterate over the live processes, ordered by host and process id."""
@@ -90,6 +100,21 @@ class ProcessList:
         """
         told = conditions(topic, channel, identity, where)
         return await self._serving.run(count, self._control.ask, self._live, told, self._deadline)
+
+    async def stats(self) -> CollectedStats:
+        """Return the figures of every process, and of all of them added up.
+
+        The names of all identities and topics that have connections are asked for, so that the sums
+        are exact. A process with many thousands of them answers in several messages.
+
+        Raises:
+            SetupError: If this process serves nothing.
+            BrokerUnavailable: If the broker is away.
+
+        Example:
+            ``(await sse.processes.stats()).total.connections``
+        """
+        return await self._serving.run(collect, self._control.ask, self._live, self._deadline)
 
     # -- asking ------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ import os
 import threading
 import weakref
 from functools import partial
+from typing import TYPE_CHECKING
 
 from ..broker import Broker, Control
 from ..channels import PresenceTracker
@@ -14,6 +15,9 @@ from ..registry import Hooks
 from ..serving_loop import ServingLoop, after_fork, at_end_of_loop
 from .housekeeping import Housekeeping
 from .shutdown import Shutdown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SERVING = LogLine(
     "server",
@@ -72,6 +76,8 @@ class Lifecycle:
         self._start: object | None = None  #: identifies the last start; None while stopped
         self._end: object = None
         self._lock = threading.Lock()
+        #: Are called when all has stopped; they must not wait.
+        self.at_end: list[Callable[[], None]] = []
         _all.add(self)
 
     @property
@@ -129,6 +135,8 @@ class Lifecycle:
             STOPPED.log(process="" if own is None else own.id)
         finally:  # also if a step fails or is cancelled, so that a later start begins from nothing
             self.abandon()
+            for function in self.at_end:
+                function()
 
     def abandon(self) -> None:
         """Forget what belongs to a loop that has ended, or to the process that forked this one."""

@@ -17,6 +17,7 @@ from typing import Any
 from ..broker import Broker
 from ..errors import BrokerUnavailable
 from ..host import KEY, Exchange
+from ..hub import Connections
 from ..logs import LogLine
 from ..streams import HEADERS
 from ..wire import STOPPED, Ending
@@ -53,9 +54,10 @@ class Middleware:
         broker: Has the position that a page starts at.
         headers: Completes the headers of answers at the extension's URLs.
         url_prefix: First segment of every URL of the extension, such as ``"/sse"``.
+        connections: Count the refused streams.
 
     Example:
-        ``app.asgi_app = Middleware(app.asgi_app, lifecycle, shutdown, broker, headers, "/sse")``
+        ``app.asgi_app = Middleware(app.asgi_app, lifecycle, shutdown, ...)``
     """
 
     def __init__(
@@ -66,7 +68,9 @@ class Middleware:
         broker: Broker,
         headers: AnswerHeaders,
         url_prefix: str,
+        connections: Connections,
     ) -> None:
+        self._connections = connections
         self._inner = inner
         self._lifecycle = lifecycle
         self._shutdown = shutdown
@@ -103,7 +107,9 @@ class Middleware:
                 or f"lastEventId={STOPPED}".encode() in query
             )
             is_ours = partial(self._is_ours, scope, exchange)
-            send = _replacing_non_streams(send, exchange, is_ours, is_head, was_stopped)
+            send = _replacing_non_streams(
+                send, exchange, is_ours, is_head, was_stopped, self._connections.refuse
+            )
         await self._inner(scope, receive, send)
         for function in exchange.after:
             await function()
@@ -186,7 +192,12 @@ def _kickable(receive: Receive, exchange: Exchange, find: Callable[[], Any]) -> 
 
 
 def _replacing_non_streams(
-    send: Send, exchange: Exchange, is_ours: Callable[[], bool], is_head: bool, was_stopped: bool
+    send: Send,
+    exchange: Exchange,
+    is_ours: Callable[[], bool],
+    is_head: bool,
+    was_stopped: bool,
+    refuse: Callable[[Ending], None],
 ) -> Send:
     """Return a ``send`` that turns each answer of ours that is no stream into a short stream.
 
@@ -200,6 +211,7 @@ def _replacing_non_streams(
         is_ours: Tells at the time of the answer whether the request was for a stream of ours.
         is_head: Whether the method is HEAD, so that the answer has no body.
         was_stopped: Whether the client reconnects after ``sse-stop``.
+        refuse: Counts a refused stream.
     """
     is_replaced = False
 
@@ -216,6 +228,7 @@ def _replacing_non_streams(
             return
         is_transient = status >= 500 or status in _TRANSIENT
         ending = Ending.ERROR if is_transient else Ending.REFUSED
+        refuse(ending)
         await _send_whole(send, b"" if is_head else ending.encode())
 
     # A plain function: it hands on the server's coroutine, without another one for each message.

@@ -171,17 +171,17 @@ class StreamEndpoints:
         viewer.metadata = metadata
         if connection_id is not None and self._connections.get(connection_id) is not None:
             if last_event_id(request):  # it comes back before the server has noticed its end
-                return StreamAnswer(Ending.OVERLOADED.encode())
+                return self._hold_off(Ending.OVERLOADED)
             raise ParameterError(
                 f"A connection with the id {connection_id!r} is open already. Close it by "
                 "sse.close(...), or choose another id."
             )
         if self._connections.is_closing:
-            return StreamAnswer(Ending.SHUTDOWN.encode())
+            return self._hold_off(Ending.SHUTDOWN)
         shown = {topic.name: self._channels.known(topic.name).shared for topic in topics}
         is_full = self._connections.is_full(shown, viewer.address)
         if is_full or not self._streams.has_room(viewer.root):
-            return StreamAnswer(Ending.OVERLOADED.encode())
+            return self._hold_off(Ending.OVERLOADED)
         bits = {(0, name): 1 << place for place, name in enumerate(shown)}
         admission = Admission(shown, {name: [0] for name in shown}, bits=bits)
         audiences = find_audiences(admission, identity, 0)
@@ -245,10 +245,15 @@ class StreamEndpoints:
             await pauses.due()  # the stream opens next
         except Refusal as refusal:
             STREAM_REFUSED.log(reason=refusal.ending.reason)
+            self._connections.refuse(refusal.ending)
             if not wants_stream(request):
                 raise
             answer = StreamAnswer(b"" if request.method == "HEAD" else refusal.ending.encode())
         return answer
+
+    def _hold_off(self, ending: Ending) -> StreamAnswer:
+        self._connections.refuse(ending)
+        return StreamAnswer(ending.encode())
 
     async def _admitted(
         self, tokens: list[Token | None], topic: str | None, fragments: frozenset[str]
@@ -317,6 +322,7 @@ class StreamEndpoints:
         """
         if is_foreign(request, self._host.sites(), allowed):
             self._host.exchange().is_foreign = True
+            self._connections.refuse(Ending.REFUSED)
             raise Refusal(Ending.REFUSED)
 
     async def _verified(self, texts: list[str], identity: str | None) -> list[Token | None]:

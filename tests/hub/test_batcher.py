@@ -13,6 +13,7 @@ from quart_sse.hub.batcher import Batcher
 from quart_sse.hub.connection import Connection
 from quart_sse.hub.group import Group
 from quart_sse.hub.outgoing import Outgoing
+from quart_sse.hub.traffic import Traffic
 from quart_sse.wire.event import encode_preamble
 from quart_sse.wire.position import ZERO, Position
 from tests.support.clock import Jump, all_quiet
@@ -182,7 +183,7 @@ async def test_group_whose_messages_were_sent_otherwise_is_left_out() -> None:
     send(batches, group, event(1))
     send(batches, another, event(2))
 
-    group.take()
+    group.take(Traffic())
     await until(lambda: other.writes)
     await all_quiet()
 

@@ -13,6 +13,7 @@ from quart_sse.hub.connection import Connection
 from quart_sse.hub.group import MAX_HELD, MAX_HELD_BYTES, Group, Joining, Missing
 from quart_sse.hub.outgoing import Outgoing
 from quart_sse.hub.rendered import FragmentSpec
+from quart_sse.hub.traffic import Traffic
 from quart_sse.wire.position import ZERO, Position
 from tests.support.house import House
 from tests.support.outgoing import LIST, at, event, heartbeat, html, position
@@ -29,7 +30,7 @@ def newcomer(granted: int | None = None, *, bare: bool = False) -> Joining:
 
 def taken(group: Group) -> bytes:
     """Return the bytes that have gathered."""
-    data = group.take().data
+    data = group.take(Traffic()).data
     assert data is not None
     return data
 
@@ -78,12 +79,12 @@ def test_group_joins_what_has_gathered() -> None:
     assert group.add(heartbeat(2))
     assert group.add(html(3, version=3))
     assert group.add(heartbeat(3))
-    batch = group.take()
+    batch = group.take(Traffic())
 
     assert batch.data == (
         b"id: e.2-0\ndata: 2\n\nid: e.3-0\ndata: v3\n\nid: e.3-0\n\n"  # the newest of each key
     )
-    assert group.take() == Batch.of([])
+    assert group.take(Traffic()) == Batch.of([])
 
 
 def test_groups_share_the_bytes_of_a_message() -> None:
@@ -94,7 +95,7 @@ def test_groups_share_the_bytes_of_a_message() -> None:
     one.add(item)
     other.add(item)
 
-    assert one.take().data is other.take().data
+    assert one.take(Traffic()).data is other.take(Traffic()).data
 
 
 # -- the newcomer ----------------------------------------------------------------------------------
@@ -209,7 +210,7 @@ async def test_newcomer_is_caught_up_when_nothing_is_left() -> None:
     assert joining.missing == {}
     assert not joining.is_caught_up
 
-    joining.take()
+    joining.take(Traffic())
     assert joining.is_caught_up
 
 

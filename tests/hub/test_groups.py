@@ -8,6 +8,7 @@ from quart_sse.hub.group import Group, Joining, Missing
 from quart_sse.hub.groups import Groups
 from quart_sse.hub.progress import Progress
 from quart_sse.hub.subscribers import Subscribers
+from quart_sse.hub.traffic import Traffic
 from tests.support.outgoing import at, event
 
 SHOWN = {"board": frozenset({"list"})}
@@ -95,7 +96,7 @@ async def test_group_with_pending_messages_takes_no_connection_in() -> None:
     process.groups.share_bytes()
     assert process.group_of(other) is other
 
-    shared.take()
+    shared.take(Traffic())
     process.groups.share_bytes()
     assert process.group_of(other) is shared
 

@@ -35,6 +35,7 @@ ORDER = [
     "server",
     "pages",
     "wiring",
+    "metrics",
     "quart",
     "inspector",
     "extension",
@@ -45,8 +46,8 @@ ORDER = [
 ]
 #: The floors inside the hub, lowest first: a module imports from lower floors only.
 HUB_FLOORS = [
-    {"addresses", "batch", "lasting", "metadata", "page", "rendered", "slots"},
-    {"fragment"},
+    {"addresses", "batch", "durations", "lasting", "metadata", "page", "rendered", "slots"},
+    {"fragment", "traffic"},
     {"connection", "fragments", "progress"},
     {"audiences", "chains", "outgoing", "roots", "sieve"},
     {"group", "replays"},

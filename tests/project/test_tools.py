@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).parents[2] / "scripts/tools.sh"
-PROGRAMS = ("redis-server", "nginx", "chromium")
+PROGRAMS = ("redis-server", "nginx", "chromium", "prometheus")
 
 #: Stands in for the package manager, whose real one would change the machine: notes its orders.
 APT_GET = """#!/bin/sh
@@ -110,5 +110,5 @@ def test_failed_install_names_the_programs_and_the_remedy(
     done = machine.run()
 
     assert done.returncode == 1
-    assert "chromium could not be installed, and the tests need them" in done.stderr
+    assert "prometheus could not be installed, and the tests need them" in done.stderr
     assert ("Connect to the network" in done.stderr) is names_network

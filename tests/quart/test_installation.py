@@ -46,6 +46,7 @@ def test_every_channel_has_endpoints_below_the_prefix(app: Quart) -> None:
         "sse.connect": "/live",
         "sse.static": "/live/~static/<path:filename>",
         "sse.publish": "/live/~publish",
+        "sse.stats": "/live/~stats",
         "sse.board.stream": "/live/board",
         "sse.board.fragment": "/live/~/<fragment>/board",
     }

@@ -1,6 +1,7 @@
 """Messages on their way to connections, by numbers."""
 
-from quart_sse.hub.outgoing import HEARTBEAT, Outgoing
+from quart_sse.hub.batch import HEARTBEAT
+from quart_sse.hub.outgoing import Outgoing
 from quart_sse.wire.event import EventBodies
 from quart_sse.wire.position import Id, Position
 
