@@ -19,7 +19,7 @@ STATS_FAILED = LogLine(
     "access",
     "authorize-stats-failed",
     logging.ERROR,
-    "authorize of sse.stats_endpoint() failed; the request is refused.",
+    "The function authorize of sse.stats_endpoint() failed; the request is refused.",
 )
 
 #: States of the broker in which streams can be opened and messages arrive.

@@ -113,7 +113,7 @@ async def test_event_is_measured_from_its_publishing() -> None:
     traffic = Traffic()
     client = connect(traffic)
     batches, group = Batcher(lambda: None, ErrorLog(), traffic), group_of(client)
-    batches.note(1)  # no batch is to come
+    batches.note_time(1)  # no batch is to come
     group.add(html(1))
     batches.add(group)
     await until(batches.idle.is_set)
@@ -121,7 +121,7 @@ async def test_event_is_measured_from_its_publishing() -> None:
 
     group.add(event(2))
     batches.add(group)
-    batches.note(1)
+    batches.note_time(1)
     await until(batches.idle.is_set)
     assert batches.lag.number == 1
     assert batches.lag.seconds > 1_000_000_000
