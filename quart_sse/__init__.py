@@ -60,7 +60,7 @@ if TYPE_CHECKING:
         ProcessList,
         Registry,
     )
-    from .wire import Ending, Event
+    from .wire import Ending, Event, Notification
 
 __all__ = [
     "SSE",
@@ -91,6 +91,7 @@ __all__ = [
     "LivePageError",
     "MacroError",
     "MissingSecretKeyError",
+    "Notification",
     "ParameterError",
     "Presence",
     "Process",
@@ -147,7 +148,7 @@ _MODULES = {
         "ProcessList",
         "Registry",
     ),
-    "wire": ("Ending", "Event"),
+    "wire": ("Ending", "Event", "Notification"),
 }
 _MODULE_OF = dict.fromkeys(__all__, "errors") | {
     name: module for module, names in _MODULES.items() for name in names

@@ -319,8 +319,8 @@
 
   // Neither may be an element to which users gave that name.
   const htmx = window.htmx?.swap?.call && window.htmx;
-  /** @type {any} */
-  const script = Reflect.get(Document.prototype, "currentScript", document);
+  const running = () => /** @type {any} */ (Reflect.get(Document.prototype, "currentScript", document));
+  const script = running();
   const { dataset } = document.documentElement;
   const allowedOrigins = [origin, ...(script.dataset.origins || origin).split(" ")];
   // The script ignores what is inside of these. With htmx 4 hx-disable="selector" is something else.
@@ -389,7 +389,8 @@
     attempts: Infinity,
     /**
      * Call back for an event: on("comments", "added", {discussion_id: 7}, callback), of a topic without
-     * parameters on("news", "added", callback), and for every event on("*", callback).
+     * parameters on("news", "added", callback), and for every event on("*", callback). That ends with
+     * the script element that calls it: a part of a page that comes again brings it again.
      * @param {string} channel
      * @param {any} event
      * @param {any} params
@@ -398,13 +399,16 @@
     on(channel, event, params, callback = params || event) {
       const expected = new URLSearchParams(params);
       expected.sort();
+      const caller = running();
       const listen = (/** @type {any} */ { detail }) => {
+        if (caller?.isConnected === false) return stop();
         const [name, query] = detail.event.split("?");
         const isMatch = name === `${channel}.${event}` && `${new URLSearchParams(query)}` === `${expected}`;
         if (isMatch || channel === "*") callback(detail.data, detail);
       };
+      const stop = () => removeEventListener("sse:message", listen);
       addEventListener("sse:message", listen);
-      return () => removeEventListener("sse:message", listen);
+      return stop;
     },
     clearMessages() {
       api.messages = [];
@@ -619,7 +623,7 @@
       const seen = once ? seenNames : seenIds;
       if (seen.includes(exact)) return;
       if (exact) append(seen, exact);
-      if (/\.sse-/.test(event)) {
+      if (/\.sse-r/.test(event)) {
         loadFiles(data);
         return use("update", exact);
       }

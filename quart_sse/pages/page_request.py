@@ -139,6 +139,7 @@ class Pages:
     def __init__(self, host: Host) -> None:
         self._host = host
         self._warned: set[frozenset[str]] = set()
+        self._has_warned = False
 
     def current(self) -> PageRequest:
         """Return the current request's page; the first call makes it."""
@@ -161,7 +162,13 @@ class Pages:
         return page
 
     async def _warn_unconnected(self, page: PageRequest) -> None:
-        """Warn once about fragments that a page shows without a connect element."""
+        """Warn once about what a page shows without a connect element."""
+        if "notifications" in page.files and not page.is_connected and not self._has_warned:
+            self._has_warned = True
+            logger.warning(
+                "A page has sse_notifications() and no connect element, so no notification comes. "
+                "Put {{ sse_connect() }} after it. This is logged once."
+            )
         names = page.shown.uncovered
         if names and names not in self._warned:
             self._warned.add(names)
