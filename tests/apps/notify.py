@@ -24,7 +24,7 @@ BASE = (
     '<meta name="color-scheme" content="light dark">'
     """<meta name="htmx-config" content='{"includeIndicatorStyles": false}'>"""
     "{{ sse_scripts() }}</head>"
-    '<body hx-boost="true"><h1>{{ path }}</h1><input id="field">'
+    '<body hx-boost="true" hx-boost:inherited="true"><h1>{{ path }}</h1><input id="field">'
     '<a id="other" href="/{{ "b" if path == "a" else "a" }}?{{ query }}">other</a> '
     '<a id="plain" hx-boost="false" href="/b?{{ query }}">plain</a>'
     '<script src="/listen.js"></script>'
