@@ -196,7 +196,7 @@ QuartSSE.provide(
         region.querySelector(`template[data-level="${CSS.escape(notification.level)}"]`) ||
         region.querySelector("template");
       /** @type {HTMLElement} */
-      const element = template.content.firstElementChild.cloneNode(true);
+      const element = document.importNode(template.content.firstElementChild, true); // for its links
       fill(element, notification);
       const detail = { notification, element };
       const event = new CustomEvent("sse:notification", { bubbles: true, cancelable: true, detail });

@@ -73,7 +73,8 @@ async def notify(target: str, name: str) -> Response:
         to = sse.user(name) if target == "user" else rooms.topic(name=name)
     message = request.args.get("message", "Saved")
     level = request.args.get("level", "success")
-    await to.notify(message, level=level, title=request.args.get("title"))  # type: ignore[arg-type]
+    data = {"url": request.args.get("url")}
+    await to.notify(message, level=level, title=request.args.get("title"), data=data)  # type: ignore[arg-type]
     return Response(status=204)
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator
+from urllib.parse import quote
 
 import pytest
 from playwright.async_api import Browser, BrowserContext, Locator, Page, expect
@@ -380,3 +381,28 @@ async def test_script_may_show_it_in_its_own_way(user: BrowserContext, pages: Se
     (told,) = await page.evaluate("told")
     assert (told["message"], told["title"], told["level"]) == ("Saved", "Report", "success")
     assert await page.locator(".sse-notification").count() == 0
+
+
+@pytest.mark.parametrize(
+    ("url", "href"),
+    [("/reports/7", "/reports/7"), ("https://a.test/", "https://a.test/")]
+    + [(url, None) for url in ("javascript:alert(1)", " JavaScript:alert(1)", "")],
+)
+async def test_link_is_no_script(
+    user: BrowserContext, pages: Server, url: str, href: str | None
+) -> None:
+    """A template of the app may have a link; what is no page is not linked."""
+    page = await open_tab(user, pages, "/a")
+    await page.evaluate("""() => document.querySelectorAll("template").forEach(({ content }) => {
+        const link = document.createElement("a");
+        link.append("Open");
+        link.dataset.slotHref = "data.url";
+        content.firstElementChild.append(link);
+    })""")
+
+    await pages.post(f"/notify/user/ada?url={quote(url)}")
+
+    await expect(shown(page)).to_have_count(1)
+    link = shown(page).locator("a")
+    assert await link.get_attribute("href") == href
+    assert await link.is_visible() is (href is not None)

@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -518,9 +519,8 @@ async def test_old_notification_is_not_kept_by_a_newer_event(
     await ada.publish("saved")
     now, counts = time.time(), []
     for ahead in (290, 310):  # of QUART_SSE_HISTORY_TTL
-        monkeypatch.setattr(
-            "quart_sse.channels.kept.time.time", lambda seconds=now + ahead: seconds
-        )
+        clock = partial(float, now + ahead)
+        monkeypatch.setattr("quart_sse.channels.kept.time.time", clock)
         counts.append(len(await ada.notifications()))
 
     assert counts == [1, 0]

@@ -115,6 +115,22 @@ async def test_test_of_the_readme_passes(folder: Path) -> None:
     await namespace["test_a_comment_reaches_open_pages"]()
 
 
+async def test_test_of_the_page_on_notifications_passes(folder: Path) -> None:
+    """It is a whole test; its page shows what is kept by the template that the page prints."""
+    namespace = await run_document(ROOT / "docs" / "notifications.md")
+    app = namespace["app"]
+    async with app.test_app():
+        await namespace["test_user_is_notified"]()
+        async with app.app_context():
+            await namespace["sse"].user("mira").notify("Here", data={"url": "/reports/12"})
+        client = app.test_client()
+        async with client.session_transaction() as session:
+            session["user"] = "mira"
+        html = await (await client.get("/")).get_data(as_text=True)
+
+    assert '<a data-slot-href="data.url" href="/reports/12">Open</a>' in html
+
+
 @pytest.mark.timeout(180)
 def test_module_of_the_page_on_testing_passes(folder: Path) -> None:
     """Each block is of the file that its first line names, and pytest runs them as a reader's."""
