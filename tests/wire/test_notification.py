@@ -22,7 +22,7 @@ def test_it_has_an_id_and_a_time_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"level": "sucess"}, "Did you mean 'success'\\? Pass one of 'info', 'success'"),
+        ({"level": "warn"}, "Did you mean 'warning'\\? Pass one of 'info', 'success'"),
         ({"level": ["error"]}, "Pass one of"),
         ({"message": 7}, "message of a notification is 7. Pass a str"),
         ({"message": None}, "Pass a str"),
