@@ -30,7 +30,7 @@ async def user(context: BrowserContext, pages: Server) -> BrowserContext:
 
 def shown(page: Page) -> Locator:
     """Return the notifications that a page shows."""
-    return page.locator(".sse-notification:visible")
+    return page.locator(".sse-notification:not([data-state]):visible")
 
 
 async def run(page: Page, ms: int) -> None:
