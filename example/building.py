@@ -10,7 +10,7 @@ from quart import current_app
 
 from example.live import sse
 from example.models import Job
-from example.reports import jobs, progress_changed
+from example.reports import jobs, progress_changed, report_ended
 from example.store import store
 from example.yearly import QUESTIONS, answer
 
@@ -51,12 +51,14 @@ async def build(job: Job, worker: str) -> None:
                 return
             await progress_changed()
         await jobs().end(job, worker)
+        await report_ended(job, "Your report is ready.", "success")
     except asyncio.CancelledError:
         await jobs().give_back(job, worker)
         raise
     except Exception:
         logger.exception("The report could not be built.")
         await jobs().end(job, worker, problem="A step failed; the log says why.")
+        await report_ended(job, "Your report could not be built.", "error")
     await progress_changed()
 
 

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from quart import current_app, render_template
+from quart import current_app, render_template, url_for
 
 from example.chart import SPANS, draw
 from example.models import Comment, Discussion
@@ -156,7 +156,18 @@ async def comment_added(where: Discussion, comment: Comment) -> None:
         for nickname in await store().participants(where.id):
             if nickname != comment.author:
                 await member.topic(nickname=nickname).refresh("replies")
+                await notify_of(comment, where, nickname)
         await something_happened(where)
+
+
+async def notify_of(comment: Comment, where: Discussion, nickname: str) -> None:
+    """Notify a user who takes part, in whatever page, or in the next one."""
+    await sse.user(nickname).notify(
+        f"{comment.author or 'A guest'} has written in “{where.title}”.",
+        title="New reply",
+        data={"url": url_for("pages.newest_reply")},
+        id=f"comment:{comment.id}",
+    )
 
 
 async def vote_changed(where: Discussion) -> None:

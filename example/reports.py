@@ -1,12 +1,14 @@
 """The reports: a long job, done by a worker, whose progress every open page follows."""
 
 import time
+from typing import Literal
 
 from quart import Blueprint, redirect, render_template, url_for
 from quart.typing import ResponseReturnValue
 
 from example.jobs import Jobs
 from example.live import sse, telling
+from example.models import Job
 from example.people import signed_in_as
 from example.store import store
 from example.views import by_htmx
@@ -34,6 +36,16 @@ async def progress_changed() -> None:
     """Refresh the progress on open pages, from a web process or a worker."""
     with telling():
         await reports.topic().refresh("progress")
+
+
+async def report_ended(job: Job, message: str, level: Literal["success", "error"]) -> None:
+    """Notify the user who has asked for the report, from a web process or a worker."""
+    if job.asked_by is not None:
+        with telling():
+            # A worker answers no request, so it knows no other URL.
+            await sse.user(job.asked_by).notify(
+                message, level=level, data={"url": "/reports"}, id=f"report:{job.id}:{job.asked}"
+            )
 
 
 @pages.get("")

@@ -66,7 +66,7 @@ if TYPE_CHECKING:
         Stats,
         Took,
     )
-    from .wire import Ending, Event
+    from .wire import Ending, Event, Notification
 
 __all__ = [
     "SSE",
@@ -100,6 +100,7 @@ __all__ = [
     "MacroError",
     "Metrics",
     "MissingSecretKeyError",
+    "Notification",
     "ParameterError",
     "Person",
     "Presence",
@@ -165,7 +166,7 @@ _MODULES = {
         "Stats",
         "Took",
     ),
-    "wire": ("Ending", "Event"),
+    "wire": ("Ending", "Event", "Notification"),
 }
 _MODULE_OF = dict.fromkeys(__all__, "errors") | {
     name: module for module, names in _MODULES.items() for name in names

@@ -21,7 +21,7 @@ from .config import Config
 from .error_log import ErrorLog
 from .host import Host
 from .hub import Connections, Hub
-from .pages import Macros, Pages, Renderer, Scripts
+from .pages import Macros, Notifications, Pages, Renderer, Scripts
 from .publisher import MessagePublisher
 from .registry import Closing, Desk, Hooks, ProcessList, Registry, Remote, Sending, Statistics
 from .server import AnswerHeaders, Housekeeping, Lifecycle, Middleware, Shutdown
@@ -215,7 +215,10 @@ def wire(
         housekeeping=housekeeping,
         pages=pages,
         renderer=renderer,
-        macros=Macros(host, declared, gate, hub, renderer, elements, pages, scripts),
+        macros=Macros(
+            *(host, declared, gate, hub, renderer, elements, pages, scripts),
+            notifications=Notifications(binding, gate, elements, pages, scripts),
+        ),
     )
 
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Make the minified scripts of static/ of their sources, with terser from node_modules, and compressed
-# copies of all scripts.
+# copies of all files.
 # The last line of each says which source it was made of; the suite compares.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -10,10 +10,10 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # of the browser has, such as "url".
 private='url|shareKey|count|position|admitted|mark|lost|spec|post|leave|failures|missed|isStopped|stream'
 
-for script in static/quart-sse static/quart-sse-{htmx,personal,plain,refused,reload,update}; do
+for script in static/quart-sse static/quart-sse-{htmx,notifications,personal,plain,refused,reload,update}; do
     scripts/node.sh terser "$script.js" --compress passes=3,unsafe_arrows=true,ecma=2020 \
         --mangle --mangle-props "builtins=true,regex=/^($private)\$/" --output "$script.min.js"
     printf '\n//%s\n' "$(sha256sum "$script.js" | cut -c1-8)" >> "$script.min.js"
     echo "$script.min.js: $(gzip -9 < "$script.min.js" | wc -c) bytes gzipped"
 done
-scripts/node.sh node scripts/compress.mjs static/*.min.js static/vendor/*.min.js
+scripts/node.sh node scripts/compress.mjs static/*.{min.js,css} static/vendor/*.min.js

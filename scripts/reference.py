@@ -24,6 +24,7 @@ import quart_sse  # noqa: E402 - it is found only now
 import quart_sse.testing  # noqa: E402
 from quart_sse.config import PREFIX, Config  # noqa: E402
 from quart_sse.pages.macros import Macros  # noqa: E402
+from quart_sse.pages.notifications import Notifications  # noqa: E402
 from quart_sse.pages.scripts import Scripts  # noqa: E402
 
 TARGET = ROOT / "docs" / "reference.md"
@@ -34,7 +35,9 @@ WIDTH = 100
 GROUPS = {
     "The extension": ["SSE"],
     "Channels and topics": ["Channel", "Topic", "Target", "User", "Everyone", "WholeChannel"],
-    "Events and results": ["Event", "Published", "KeptEvent", "Presence", "Person"],
+    "Events and results": [
+        *("Event", "Published", "Notification", "KeptEvent", "Presence", "Person"),
+    ],
     "Connections": [
         *("Registry", "ConnectionHandle", "Ending", "ProcessList", "Process"),
         *("Found", "ConnectionInfo", "Counted"),
@@ -50,7 +53,7 @@ GROUPS = {
 #: Public names of ``quart_sse.testing``, in their order on the page.
 FOR_TESTS = [
     *("live", "LivePage", "ReceivedEvent", "LivePages", "capture", "Captured"),
-    *("CapturedEvent", "CapturedFragment", "until_live"),
+    *("CapturedEvent", "CapturedFragment", "CapturedNotification", "until_live"),
 ]
 #: Listed elsewhere on the page.
 ELSEWHERE = {"Broker", "Config"}
@@ -61,6 +64,7 @@ BEHIND: dict[str, Callable[..., Any]] = {
     "sse_live": Macros.live,
     "sse_connect": Macros.connect,
     "sse_event": Macros.event,
+    "sse_notifications": Notifications.region,
 }
 
 HEAD = """\

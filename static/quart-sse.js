@@ -317,8 +317,8 @@
 
   // Neither may be an element to which users gave that name.
   const htmx = window.htmx?.swap?.call && window.htmx;
-  /** @type {any} */
-  const script = Reflect.get(Document.prototype, "currentScript", document);
+  const running = () => /** @type {any} */ (Reflect.get(Document.prototype, "currentScript", document));
+  const script = running();
   /** @type {any} */
   const dataset = document.documentElement.dataset;
   const allowedOrigins = [origin, ...(script.dataset.origins || origin).split(" ")];
@@ -392,7 +392,8 @@
     attempts: Infinity,
     /**
      * Call back for an event: on("comments", "added", {discussion_id: 7}, callback), of a topic without
-     * parameters on("news", "added", callback), and for every event on("*", callback).
+     * parameters on("news", "added", callback), and for every event on("*", callback). That ends with
+     * the script element that calls it: a part of a page that comes again brings it again.
      * @param {string} channel
      * @param {any} event
      * @param {any} params
@@ -401,13 +402,16 @@
     on(channel, event, params, callback = params || event) {
       const expected = new URLSearchParams(params);
       expected.sort();
+      const caller = running();
       const listen = (/** @type {any} */ { detail }) => {
+        if (caller?.isConnected === false) return stop();
         const [name, query] = detail.event.split("?");
         const isMatch = name === `${channel}.${event}` && `${new URLSearchParams(query)}` === `${expected}`;
         if (isMatch || channel === "*") callback(detail.data, detail);
       };
+      const stop = () => removeEventListener("sse:message", listen);
       addEventListener("sse:message", listen);
-      return () => removeEventListener("sse:message", listen);
+      return stop;
     },
     clearMessages() {
       api.messages = [];
@@ -626,7 +630,7 @@
       const seen = once ? seenNames : seenIds;
       if (seen.includes(exact)) return;
       if (exact) append(seen, exact);
-      if (/\.sse-/.test(event)) {
+      if (/\.sse-r/.test(event)) {
         loadFiles(data);
         return use("update", exact);
       }

@@ -137,6 +137,10 @@ class ConnectElements:
         """
         return self._signer.name(f"{write_topics(topics)} {identity}")
 
+    def name_of(self, identity: str | None) -> str:
+        """Return a name for a user that does not reveal the identity; "" for a visitor."""
+        return "" if identity is None else self._signer.name(f"user {identity}")
+
     async def make(
         self,
         topics: Mapping[str, Iterable[str]],

@@ -1,12 +1,13 @@
 """Kept events: what a history gives back."""
 
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from ..broker import Message
-from ..wire import decode_data
+from ..wire import NOTIFICATION, Notification, decode_data, read_notification
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,28 @@ def kept_for(events: Iterable[Message], metadata: Mapping[str, Any] | None) -> l
         if not (event.name or "").startswith("sse-")
         and (event.where is None or event.where.matches(metadata))
     ]
+
+
+def kept_notifications(
+    events: Iterable[Message], metadata: Mapping[str, Any] | None, ttl: float
+) -> list[Notification]:
+    """Return the notifications among events, of equal ids the first.
+
+    Args:
+        events: What the broker keeps, oldest first.
+        metadata: The client's metadata; None for what all may be shown.
+        ttl: Greatest age of a notification, in seconds: an event after it keeps it for longer.
+    """
+    found: dict[str, Notification] = {}
+    oldest = 1000 * (time.time() - ttl)
+    for event in events:
+        if event.name != NOTIFICATION or event.id.ms < oldest:
+            continue
+        if event.where is None or event.where.matches(metadata):
+            notification = read_notification(event.data)
+            if notification is not None:
+                found.setdefault(notification.id, notification)
+    return [*found.values()]
 
 
 def _kept(event: Message) -> KeptEvent:

@@ -11,9 +11,18 @@ from ..broker import Filter, Keep, Where
 from ..errors import EventError, ParameterError, SSEError
 from ..host import Host
 from ..hub import id_of
-from ..wire import EVERYONE, ZERO, channel_topic, user_topic
+from ..wire import (
+    EVERYONE,
+    NOTIFICATION,
+    ZERO,
+    Level,
+    Notification,
+    channel_topic,
+    make_notification,
+    user_topic,
+)
 from .binding import Binding
-from .kept import KeptEvent, kept_for
+from .kept import KeptEvent, kept_for, kept_notifications
 
 Result = TypeVar("Result")
 
@@ -208,6 +217,100 @@ class Target:
         publishing = self._publish(name, given, retry_ms, to_others, condition, exclude)
         return self._soon(publishing, what)
 
+    async def notify(
+        self,
+        message: str,
+        *,
+        level: Level = "info",
+        title: str | None = None,
+        data: Any = None,
+        id: str | None = None,
+        to_others: bool = False,
+        where: Where | None = None,
+        exclude: HasId | str | None = None,
+    ) -> Notification:
+        """Notify the people of the target: pages with ``sse_notifications()`` show it.
+
+        A notification is an event, ``sse-notification``, and is kept and replayed like any other.
+        One to a user who has no page open is shown by the next page, within
+        ``QUART_SSE_HISTORY_TTL``.
+
+        Args:
+            message: The text. It is shown as it is, so HTML in it is not obeyed.
+            level: ``"info"``, ``"success"``, ``"warning"`` or ``"error"``.
+            title: A heading; None for none.
+            data: What templates and scripts need beside it, as JSON holds it.
+            id: 1 to 64 letters, digits, ``_``, ``.``, ``:`` and ``-``, such as ``report:12``. A
+                browser shows one id once, so that a call that is repeated notifies once. None for
+                one that is made.
+            to_others: As for :meth:`publish`, like all others.
+            where: For which connections it is.
+            exclude: A connection that it is not for, or its id.
+
+        Returns:
+            The notification, with its id and time.
+
+        Raises:
+            EventError: If the message is no text or is empty, the level is unknown, the title or
+                the id cannot be one, or the data cannot be written as JSON or are too large.
+            FilterError: As for :meth:`publish`, and so are all other errors.
+
+        Example:
+            ``await sse.user(str(user.id)).notify("Saved", level="success")``
+        """
+        notification = make_notification(message, level, title, data, id)
+        await self._notify(notification, to_others, where, exclude)
+        return notification
+
+    def _notify(
+        self,
+        notification: Notification,
+        to_others: bool,
+        where: Where | None,
+        exclude: HasId | str | None,
+    ) -> Coroutine[Any, Any, Published]:
+        given = self._binding.publisher.encode_notification(notification)
+        condition = None if where is None else Filter(where)
+        return self._publish(NOTIFICATION, given, None, to_others, condition, exclude)
+
+    def notify_soon(
+        self,
+        message: str,
+        *,
+        level: Level = "info",
+        title: str | None = None,
+        data: Any = None,
+        id: str | None = None,
+        to_others: bool = False,
+        where: Where | None = None,
+        exclude: HasId | str | None = None,
+    ) -> Future[Published]:
+        """Notify the people of the target without waiting for it; see :meth:`publish_soon`.
+
+        Args:
+            message: As for :meth:`notify`, like all others.
+            level: The level.
+            title: A heading.
+            data: What templates and scripts need beside it.
+            id: By which a browser shows it once.
+            to_others: Whether the page that sent the request leaves it out.
+            where: For which connections it is.
+            exclude: A connection that it is not for, or its id.
+
+        Returns:
+            A future with what :meth:`publish` returns, or an error of :meth:`notify`.
+
+        Example:
+            ``sse.user("7").notify_soon("Saved", level="success")``
+        """
+        what = f"notify_soon() to {self.name!r}"
+        try:
+            notification = make_notification(message, level, title, data, id)
+            publishing = self._notify(notification, to_others, where, exclude)
+        except SSEError as error:
+            return self._binding.soon.failed(error, what)
+        return self._soon(publishing, what)
+
     def _soon(self, publishing: Coroutine[Any, Any, Result], what: str) -> Future[Result]:
         """Start to publish, for the batch that is open here, if any."""
         future = self._binding.soon.run(publishing, what, patience=None)
@@ -247,6 +350,30 @@ class Target:
             return []
         events = kept_for(await self._binding.publisher.history(self.name, most), metadata)
         return events if limit is None else events[-limit:]
+
+    async def notifications(
+        self, *, metadata: Mapping[str, Any] | None = None
+    ) -> Sequence[Notification]:
+        """Return the kept notifications, oldest first; those with equal ids once.
+
+        They are kept as other events are, at most for ``QUART_SSE_HISTORY_TTL``, or the channel's
+        ``history_ttl``. What must not be lost belongs into a database.
+
+        Args:
+            metadata: Metadata of a client, to return those with a filter (``where=``) that it would
+                be sent, too; None for none of them.
+
+        Raises:
+            BrokerUnavailable: If the broker does not answer.
+
+        Example:
+            ``len(await sse.user("7").notifications())``
+        """
+        keep = self._keep
+        if not keep.events:
+            return []
+        events = await self._binding.publisher.history(self.name, keep.events)
+        return kept_notifications(events, metadata, keep.ttl)
 
     @property
     def _keep(self) -> Keep:

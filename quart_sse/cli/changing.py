@@ -9,6 +9,7 @@ import click
 
 from ..errors import ParameterError
 from ..publisher import AsyncPublisherTopic, ShellPublisher
+from ..wire import LEVELS, Level
 from .door import Door
 from .group import NOT_OPEN, end, note
 from .printing import json_option, print_json
@@ -52,6 +53,46 @@ def publish(
         async with door.open() as publisher:
             target = publisher.target(topic)
             return await target.publish(event, given, where=condition, exclude=exclude)
+
+    id = asyncio.run(work())
+    if as_json:
+        print_json({"id": id})
+    else:
+        click.echo(id)
+
+
+@click.command()
+@click.argument("topic", metavar="TOPIC")
+@click.argument("message", metavar="MESSAGE")
+@click.option("--level", type=click.Choice(LEVELS), default="info", show_default=True)
+@click.option("--title", help="A heading.")
+@click.option("--data", help="What templates and scripts need beside it, as JSON.")
+@click.option("--id", "own", help="By which a browser shows it once.")
+@click.option("--where", help="For which connections it is, as a JSON object.")
+@json_option
+@click.pass_obj
+def notify(
+    door: Door,
+    topic: str,
+    message: str,
+    level: Level,
+    title: str | None,
+    data: str | None,
+    own: str | None,
+    where: str | None,
+    as_json: bool,
+) -> None:
+    """Notify people, as pages with sse_notifications() show it, and print its id."""
+
+    async def work() -> str:
+        given = None if data is None else _read("--data", data)
+        condition = None if where is None else _read("--where", where)
+        async with door.open() as publisher:
+            target = publisher.target(topic)
+            notification = await target.notify(
+                message, level=level, title=title, data=given, id=own, where=condition
+            )
+            return notification.id
 
     id = asyncio.run(work())
     if as_json:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import click
 
 from ..config import Config
-from .changing import close, publish, refresh, send
+from .changing import close, notify, publish, refresh, send
 from .door import AppDoor, UrlDoor
 from .group import EPILOG, CommandGroup, fail_usage
 from .listing import channels, connections
@@ -13,7 +13,7 @@ from .tail import tail
 from .typescript import types
 
 _DEFAULTS = Config()
-_COMMANDS = [channels, connections, tail, publish, refresh, send, close, types]
+_COMMANDS = [channels, connections, tail, publish, notify, refresh, send, close, types]
 
 
 @click.group(cls=CommandGroup, commands=_COMMANDS, epilog=EPILOG, no_args_is_help=False)

@@ -7,6 +7,7 @@ This package is private: it may change in any release.
 
 from .assets import ASSETS
 from .macros import Macros
+from .notifications import Notifications
 from .page_request import Pages
 from .render import Renderer
 from .scripts import COMPRESSED, STATIC, Scripts
@@ -16,6 +17,7 @@ __all__ = [
     "COMPRESSED",
     "STATIC",
     "Macros",
+    "Notifications",
     "Pages",
     "Renderer",
     "Scripts",

@@ -1,7 +1,7 @@
 """The functions behind the macros: the markup of scripts, fragments and connect elements."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from markupsafe import Markup
@@ -12,6 +12,7 @@ from ..errors import FragmentError, MacroError, UnknownChannelError
 from ..host import Host
 from ..hub import Hub, Inside, Rendered
 from ..wire import RESERVED, check_event_name, member_key, plain
+from .notifications import Notifications, Region
 from .page_request import PageRequest, Pages
 from .render import Renderer
 from .scripts import Scripts
@@ -43,6 +44,7 @@ class Macros:
         elements: Makes connect elements.
         pages: The page of each request, with the fragments that it shows.
         scripts: Writes script elements.
+        notifications: Makes the region of notifications.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Macros:
         elements: ConnectElements,
         pages: Pages,
         scripts: Scripts,
+        notifications: Notifications,
     ) -> None:
         self._host = host
         self._channels = channels
@@ -66,6 +69,8 @@ class Macros:
         self._scripts = scripts
         #: ``sse_scripts``; see :meth:`Scripts.elements`.
         self.scripts: Callable[..., Markup] = scripts.elements
+        #: ``sse_notifications``; see :meth:`Notifications.region`.
+        self.notifications: Callable[..., Awaitable[Region]] = notifications.region
         # (topic, fragment) -> the fragments whose renders its own render waits for
         self._waiting: dict[tuple[str, str], set[tuple[str, str]]] = {}
 

@@ -21,6 +21,13 @@ UNCONNECTED = LogLine(
     fragments=str,
 )
 
+NOTIFICATIONS_UNCONNECTED = LogLine(
+    "pages",
+    "notifications-unconnected",
+    logging.WARNING,
+    "A page has sse_notifications() and no connect element, so no notification comes. Put "
+    "{{ sse_connect() }} after it. This is logged once.",
+)
 SWAP_UNREAD = LogLine(
     "pages",
     "swap-unread",
@@ -194,7 +201,9 @@ class Pages:
             self._once.warn(name, SWAP_UNREAD, event=name)
 
     async def _warn_unconnected(self, page: PageRequest) -> None:
-        """Warn once about fragments that a page shows without a connect element."""
+        """Warn once about what a page shows without a connect element."""
+        if "notifications" in page.files and not page.is_connected:
+            self._once.warn("sse_notifications", NOTIFICATIONS_UNCONNECTED)
         names = page.shown.uncovered
         if names and names not in self._warned:
             self._warned.add(names)

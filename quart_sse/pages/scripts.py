@@ -42,6 +42,7 @@ _OWN = {
     "plain": "quart-sse-plain.min.js",
     "refused": "quart-sse-refused.min.js",
     "update": "quart-sse-update.min.js",
+    "notifications": "quart-sse-notifications.min.js",
 }
 
 
@@ -56,6 +57,11 @@ def _digest(file: str) -> str:
 _LOADED = {name: (row["file"], row["integrity"]) for name, row in VENDOR.items()} | {
     name: (file, _digest(file)) for name, file in _OWN.items()
 }
+
+
+#: The stylesheet of notifications.
+_STYLESHEET = "quart-sse-notifications.css"
+_STYLESHEET_DIGEST = _digest(_STYLESHEET)
 
 
 class Scripts:
@@ -146,6 +152,18 @@ class Scripts:
             page.loaded.update(new)
         return elements, ",".join(map(self.named, names))
 
+    def stylesheet(self) -> Markup:
+        """Return the element that loads the stylesheet of notifications."""
+        nonce = self._pages.current().nonce
+        return Markup('<link rel="stylesheet" href="{}" integrity="{}"{}>').format(
+            self._url(_STYLESHEET),
+            _STYLESHEET_DIGEST,
+            Markup(' nonce="{}"').format(nonce) if nonce else "",
+        )
+
+    def _url(self, file: str) -> str:
+        return f"{self._host.root()}{self._config.url_prefix}/~static/{_version(file)}"
+
     @staticmethod
     def named(name: str) -> str:
         """Return a further file as ``quart-sse.js`` reads it, in an element or a message.
@@ -159,7 +177,7 @@ class Scripts:
     def _element(self, name: str, nonce: str | None, options: str = "") -> Markup:
         file, integrity = _LOADED[name]
         return Markup('<script src="{}" integrity="{}"{}{}></script>').format(
-            f"{self._host.root()}{self._config.url_prefix}/~static/{_version(file)}",
+            self._url(file),
             integrity,
             Markup(' nonce="{}"').format(nonce) if nonce else "",
             options,

@@ -6,6 +6,7 @@ from typing import Any, Self
 
 from ..broker import Broker
 from ..config import Config
+from ..wire import Level, Notification
 from .declared import Recorded
 from .publisher import AsyncPublisher
 from .steps import run
@@ -51,6 +52,28 @@ class PublisherTarget:
         """
         target = self._target
         return run(target.publish(name, data, retry_ms=retry_ms, where=where, exclude=exclude))
+
+    def notify(
+        self,
+        message: str,
+        *,
+        level: Level = "info",
+        title: str | None = None,
+        data: Any = None,
+        id: str | None = None,
+        where: Mapping[str, Any] | None = None,
+        exclude: str | None = None,
+    ) -> Notification:
+        """Notify the people of the target; see :meth:`AsyncPublisherTarget.notify`.
+
+        Example:
+            ``publisher.user("7").notify("Your report is ready", level="success")``, in a worker
+        """
+        target = self._target
+        notifying = target.notify(
+            message, level=level, title=title, data=data, id=id, where=where, exclude=exclude
+        )
+        return run(notifying)
 
 
 class PublisherTopic(PublisherTarget):

@@ -4,12 +4,23 @@ import json
 from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 from ..broker import CLOSE, CONTROL_HISTORY, Broker, Filter, Keep, Kind, Message
 from ..errors import EventError, FilterError
 from ..tracing import Tracing
-from ..wire import ZERO, Id, check_event, check_event_name, is_like_json, plain
+from ..wire import (
+    NOTIFICATION,
+    ZERO,
+    Id,
+    Notification,
+    check_event,
+    check_event_name,
+    is_like_json,
+    plain,
+    write_notification,
+)
 from .bundle import Bundle, all_done, current
 from .traced import publish_all_traced, publish_traced
 
@@ -126,6 +137,22 @@ class MessagePublisher:
         check_event(text, name, retry_ms, self.max_bytes)
         return Encoded(text, is_text and is_like_json(text))
 
+    def encode_notification(self, notification: Notification) -> Encoded:
+        """Return a notification as text, which :meth:`event` takes as its data.
+
+        Raises:
+            EventError: If the data cannot be written as JSON, or it is too large.
+        """
+        try:
+            text = self._written(partial(write_notification, notification))
+        except (TypeError, ValueError) as error:
+            raise EventError(
+                f"The data of a notification cannot be written as JSON: {error}. Pass what "
+                "app.json can write, such as a dict of texts and numbers."
+            ) from None
+        check_event(text, NOTIFICATION, None, self.max_bytes)
+        return Encoded(text, is_like_json=False)
+
     async def close(self, *, topic: str | None = None, channel: str | None = None) -> None:
         """Take a topic, or all topics of a channel, off the open connections of every process.
 
@@ -163,14 +190,17 @@ class MessagePublisher:
 
     def _json(self, name: str, data: Any) -> str:
         try:
-            text = self._dumps(data)
-            if "NaN" in text or "Infinity" in text:
-                json.loads(text, parse_constant=_refuse_constant)
+            return self._written(lambda dumps: dumps(data))
         except (TypeError, ValueError) as error:
             raise EventError(
                 f"The data of event {name!r} cannot be written as JSON: {error}. Publish a str, "
                 "or a value that app.json can write."
             ) from None
+
+    def _written(self, write: Callable[[Callable[[Any], str]], str]) -> str:
+        text = write(self._dumps)
+        if "NaN" in text or "Infinity" in text:
+            json.loads(text, parse_constant=_refuse_constant)
         return text
 
     async def refresh(self, topic: str, fragments: Iterable[str], keep: Keep) -> None:

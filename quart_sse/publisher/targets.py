@@ -1,11 +1,22 @@
 """What an :class:`AsyncPublisher` publishes to."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 from ..broker import Filter, Keep
 from ..errors import FragmentError, ParameterError
-from ..wire import EVERYONE, channel_topic, check_pushed, member_key, plain, user_topic
+from ..wire import (
+    EVERYONE,
+    NOTIFICATION,
+    Level,
+    Notification,
+    channel_topic,
+    check_pushed,
+    make_notification,
+    member_key,
+    plain,
+    user_topic,
+)
 from .catalog import Catalog, Known
 from .messages import MessagePublisher
 
@@ -82,22 +93,67 @@ class AsyncPublisherTarget:
         Example:
             ``await publisher.topic("room", id=3).publish("said", {"text": "Hello"})``
         """
-        if exclude is not None and (not isinstance(exclude, str) or not exclude):
-            raise ParameterError(f"exclude= is {exclude!r}. Pass the id of a connection, or None.")
-        condition = None if where is None else Filter(where)
+        filters = _filters(where, exclude)
         place = await self._place()
         if place.channel is not None:
             place.channel.check_event(name)
         id = await self._services.messages.event(
-            place.topic,
-            name,
-            data,
-            place.keep,
-            retry_ms=retry_ms,
-            where=condition,
-            exclude=exclude or "",
+            place.topic, name, data, place.keep, retry_ms=retry_ms, **filters
         )
         return str(id)
+
+    async def notify(
+        self,
+        message: str,
+        *,
+        level: Level = "info",
+        title: str | None = None,
+        data: Any = None,
+        id: str | None = None,
+        where: Mapping[str, Any] | None = None,
+        exclude: str | None = None,
+    ) -> Notification:
+        """Notify the people of the target, as :meth:`Target.notify` does in the app.
+
+        Args:
+            message: The text. It is shown as it is, so HTML in it is not obeyed.
+            level: ``"info"``, ``"success"``, ``"warning"`` or ``"error"``.
+            title: A heading; None for none.
+            data: What templates and scripts need beside it, as JSON holds it.
+            id: By which a browser shows it once; None for one that is made.
+            where: For which connections it is: what their metadata must equal. None for all.
+            exclude: Id of a connection that it is not for; None for none.
+
+        Returns:
+            The notification, with its id and time.
+
+        Raises:
+            EventError: If the message is no text or is empty, the level is unknown, the title or
+                the id cannot be one, or the data cannot be written as JSON or are too large.
+            UnknownChannelError: As for :meth:`publish`, and so are all other errors.
+
+        Example:
+            ``await publisher.user("7").notify("Your report is ready", level="success")``
+        """
+        notification = make_notification(message, level, title, data, id)
+        filters = _filters(where, exclude)
+        place, messages = await self._place(), self._services.messages
+        given = messages.encode_notification(notification)
+        await messages.event(place.topic, NOTIFICATION, given, place.keep, **filters)
+        return notification
+
+
+class _Filters(TypedDict):
+    """For which connections an event is, as the message publisher takes it."""
+
+    where: Filter | None
+    exclude: str
+
+
+def _filters(where: Mapping[str, Any] | None, exclude: str | None) -> _Filters:
+    if exclude is not None and (not isinstance(exclude, str) or not exclude):
+        raise ParameterError(f"exclude= is {exclude!r}. Pass the id of a connection, or None.")
+    return {"where": None if where is None else Filter(where), "exclude": exclude or ""}
 
 
 class AsyncPublisherTopic(AsyncPublisherTarget):

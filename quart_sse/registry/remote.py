@@ -11,10 +11,11 @@ from .sending import Sending
 
 #: What a request may say: whom it is for, and what to do.
 _WHOM = ("channel", "user", "everyone", "connection")
-_WHAT = ("event", "refresh", "push", "close")
+_WHAT = ("event", "notify", "refresh", "push", "close")
 #: Key that says what to do -> further keys that belong to it.
 _WITH = {
     "event": {"data", "retry_ms", "where", "exclude"},
+    "notify": {"level", "title", "data", "id", "where", "exclude"},
     "refresh": set[str](),
     "push": {"html"},
     "close": set[str](),
@@ -42,13 +43,14 @@ class Remote:
             told: What the request's JSON holds; docs/publishing.md has its form.
 
         Returns:
-            ``{"id": ...}`` of an event, ``{"is_open": ...}`` of one for a connection, else ``{}``.
+            ``{"id": ...}`` of an event or a notification, ``{"is_open": ...}`` of an event for a
+            connection, else ``{}``.
 
         Raises:
             ParameterError: If the request has another form, or a parameter is invalid.
             UnknownChannelError: If the channel is not declared.
-            SSEError: Any other error of :meth:`Target.publish`, :meth:`Topic.refresh`,
-                :meth:`Topic.push` and :meth:`SSE.send`.
+            SSEError: Any other error of :meth:`Target.publish`, :meth:`Target.notify`,
+                :meth:`Topic.refresh`, :meth:`Topic.push` and :meth:`SSE.send`.
         """
         request = _checked(told)
         if "connection" in request:
@@ -65,6 +67,11 @@ class Remote:
                 exclude=request.get("exclude"),
             )
             return {"id": published.id}
+        if "notify" in request:
+            options = {key: request[key] for key in _WITH["notify"] & request.keys()}
+            if "where" in options:
+                options["where"] = _object(request, "where")
+            return {"id": (await target.notify(request["notify"], **options)).id}
         if not isinstance(target, Topic):
             raise ParameterError(
                 "Only a topic can be refreshed, pushed to or closed. Name its channel, and its "

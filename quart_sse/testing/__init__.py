@@ -4,7 +4,7 @@ This package is public; ``docs/testing.md`` shows how its parts go together.
 """
 
 from .browser import until_live
-from .captured import Captured, CapturedEvent, CapturedFragment, capture
+from .captured import Captured, CapturedEvent, CapturedFragment, CapturedNotification, capture
 from .fixture import LivePages
 from .listening import ReceivedEvent
 from .opening import live
@@ -14,6 +14,7 @@ __all__ = [
     "Captured",
     "CapturedEvent",
     "CapturedFragment",
+    "CapturedNotification",
     "LivePage",
     "LivePages",
     "ReceivedEvent",

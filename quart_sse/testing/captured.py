@@ -11,7 +11,7 @@ from ..channels import Target
 from ..errors import ParameterError, SetupError
 from ..extension import SSE
 from ..serving_loop import ServingLoop
-from ..wire import Id, decode_data
+from ..wire import NOTIFICATION, Id, Level, decode_data, read_notification
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,31 @@ class CapturedFragment:
     html: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class CapturedNotification:
+    """A notification that was published.
+
+    Attributes:
+        topic: As of :class:`CapturedEvent`.
+        message: Its text.
+        level: Its level.
+        title: Its heading; None for none.
+        data: Its data, as JSON holds them.
+        where: Its filter; None if it is for all.
+    """
+
+    topic: str
+    message: str
+    level: Level = "info"
+    title: str | None = None
+    data: Any = None
+    where: Any = None
+
+
+#: What is noted of one message.
+_Entry = CapturedEvent | CapturedFragment | CapturedNotification
+
+
 def _where(filter: Filter | None) -> Any:
     if filter is None:
         return None
@@ -59,11 +84,13 @@ class Captured:
     Attributes:
         events: The events.
         fragments: The fragments that were refreshed or pushed.
+        notifications: The notifications.
     """
 
     def __init__(self) -> None:
         self.events: list[CapturedEvent] = []
         self.fragments: list[CapturedFragment] = []
+        self.notifications: list[CapturedNotification] = []
 
     def of(self, target: Target | str) -> "Captured":
         """Return what was published to one target, so far.
@@ -87,16 +114,27 @@ class Captured:
         found = Captured()
         found.events = [each for each in self.events if each.topic == name]
         found.fragments = [each for each in self.fragments if each.topic == name]
+        found.notifications = [each for each in self.notifications if each.topic == name]
         return found
 
     def clear(self) -> None:
         """Forget what was published so far."""
         self.events.clear()
         self.fragments.clear()
+        self.notifications.clear()
 
     def __repr__(self) -> str:
         """Show what a failed assertion is about."""
-        return f"Captured(events={self.events!r}, fragments={self.fragments!r})"
+        more = f", notifications={self.notifications!r}" if self.notifications else ""
+        return f"Captured(events={self.events!r}, fragments={self.fragments!r}{more})"
+
+    def _list_of(self, kind: type[_Entry]) -> list[Any]:
+        lists: dict[type[_Entry], list[Any]] = {
+            CapturedEvent: self.events,
+            CapturedFragment: self.fragments,
+            CapturedNotification: self.notifications,
+        }
+        return lists[kind]
 
 
 class _Recorder(ServingBroker):
@@ -121,15 +159,15 @@ class _Recorder(ServingBroker):
     def _noting(self, messages: list[Message]) -> Iterator[None]:
         """Note messages while they are published; those that were not confirmed are dropped."""
         entries = [entry for entry in map(_entry, messages) if entry is not None]
-        captured = self._captured
-        captured.events += [each for each in entries if isinstance(each, CapturedEvent)]
-        captured.fragments += [each for each in entries if isinstance(each, CapturedFragment)]
+        for entry in entries:
+            self._captured._list_of(type(entry)).append(entry)
         try:
             yield
         except BaseException:
             own = {id(entry) for entry in entries}
-            captured.events[:] = [each for each in captured.events if id(each) not in own]
-            captured.fragments[:] = [each for each in captured.fragments if id(each) not in own]
+            for kind in {type(entry) for entry in entries}:
+                noted = self._captured._list_of(kind)
+                noted[:] = [each for each in noted if id(each) not in own]
             raise
 
     async def probe(self) -> None:
@@ -137,8 +175,13 @@ class _Recorder(ServingBroker):
         await self.inner.probe()
 
 
-def _entry(message: Message) -> CapturedEvent | CapturedFragment | None:
+def _entry(message: Message) -> _Entry | None:
     topic, name = message.topic, message.name or ""
+    if message.kind is Kind.EVENT and name == NOTIFICATION:
+        made = read_notification(message.data)
+        assert made is not None
+        where = _where(message.where)
+        return CapturedNotification(topic, made.message, made.level, made.title, made.data, where)
     if message.kind is Kind.EVENT:
         data = decode_data(message.data, message.is_text)
         return CapturedEvent(topic, name, data, _where(message.where))

@@ -1,5 +1,6 @@
 """A live page of a test, as the test asks for what it shows."""
 
+import json
 from typing import Any
 
 from quart import Quart, Response
@@ -7,7 +8,7 @@ from quart.testing import QuartClient
 
 from ..errors import LivePageError, SetupError, UnknownChannelError
 from ..host import KEY
-from ..wire import RESERVED, parse_topic
+from ..wire import NOTIFICATION, RESERVED, Notification, parse_topic, read_notification
 from ..wiring import Services
 from .document import Document
 from .listening import Listener, ReceivedEvent
@@ -166,6 +167,30 @@ class LivePage:
 
         what = f"event {call(name, params)}"
         return (await self._waiting.until(look, what, self._limit(timeout)))[0]
+
+    async def notification(self, *, timeout: float | None = None) -> Notification:
+        """Wait for the next notification, of whichever target, and return it.
+
+        Args:
+            timeout: How long to wait, in seconds; None for the page's.
+
+        Raises:
+            LivePageError: If none comes in time. The message says what came instead.
+
+        Example:
+            ``assert (await page.notification()).message == "Saved"``
+        """
+
+        def look() -> Notification | None:
+            unseen = self._listener.unseen
+            for number, event in enumerate(unseen):
+                if event.name.endswith(f".{NOTIFICATION}"):
+                    return read_notification(json.dumps(unseen.pop(number).data))
+            return None
+
+        found = await self._waiting.until(look, "notification", self._limit(timeout))
+        assert isinstance(found, Notification)
+        return found
 
     async def nothing(self, seconds: float = 0.1) -> None:
         """Wait, and see that the page is sent nothing that the test has not seen.

@@ -37,6 +37,15 @@ from .naming import (
     plain,
     topic_of,
 )
+from .notification import (
+    LEVELS,
+    NOTIFICATION,
+    Level,
+    Notification,
+    make_notification,
+    read_notification,
+    write_notification,
+)
 from .partial import check_html, check_pushed, encode_fragment, encode_loader, encode_renewal
 from .position import LAST, MAX_AHEAD_MS, ZERO, Id, Position, encode_mask, new_epoch
 from .url_rule import UrlRule, converters_of, make_map, own_converters
@@ -45,7 +54,9 @@ __all__ = [
     "CONNECTION",
     "EVERYONE",
     "LAST",
+    "LEVELS",
     "MAX_AHEAD_MS",
+    "NOTIFICATION",
     "RESERVED",
     "STOPPED",
     "USER",
@@ -54,6 +65,8 @@ __all__ = [
     "Event",
     "EventBodies",
     "Id",
+    "Level",
+    "Notification",
     "Position",
     "Refusal",
     "UrlRule",
@@ -81,12 +94,15 @@ __all__ = [
     "is_audience",
     "is_like_json",
     "make_map",
+    "make_notification",
     "member_key",
     "new_epoch",
     "own_converters",
     "parse_topic",
     "plain",
     "public_name",
+    "read_notification",
     "topic_of",
     "user_topic",
+    "write_notification",
 ]

@@ -234,3 +234,43 @@ async def moderators_room(page: Page, server: Server, nickname: str = "tobi") ->
     assert path is not None
     await open_page(page, server, path)
     return path
+
+
+async def test_reply_is_announced_on_any_page(browser: Browser, forum: Server) -> None:
+    """A toast leads to it; where the user was away, the next page has it."""
+    async with (
+        visit(browser, forum) as writer,
+        visit(browser, forum) as reader,
+    ):
+        await sign_in(writer, forum, "mira", "/discussion/1")
+        await sign_in(reader, forum, "tobi", "/discussion/1")
+        await say(reader, "I am here")
+        await expect(reader.get_by_text("I am here")).to_be_visible()
+        await open_page(reader, forum, "/dashboard")
+
+        await say(writer, "So am I")
+        toast = reader.locator(".sse-notification:visible")
+        await expect(toast).to_contain_text("mira has written in")
+        await toast.get_by_role("link", name="Show it").click()
+        await expect(reader).to_have_url(re.compile("/discussion/1#comment-"))
+
+        await reader.goto("about:blank")
+        await say(writer, "And now?")
+        await expect(writer.get_by_text("And now?")).to_be_visible()
+        await open_page(reader, forum, "/board")
+        await expect(toast.filter(has_text="mira has written in").first).to_be_visible()
+
+
+async def test_report_that_is_ready_is_announced(browser: Browser, tmp_path: Path) -> None:
+    """To the user who has asked for it, on another page."""
+    async with (
+        serve_forum(2, tmp_path, EXAMPLE_STEP_SECONDS="0.05") as forum,
+        visit(browser, forum) as page,
+    ):
+        await sign_in(page, forum, "mira", "/reports")
+        await page.get_by_role("button", name="Build it").click()
+        await open_page(page, forum, "/board")
+
+        toast = page.locator(".sse-notification:visible")
+        await expect(toast).to_contain_text("Your report is ready.")
+        await expect(toast).to_have_attribute("data-level", "success")

@@ -1,6 +1,10 @@
 """Targets: events for a user, a whole channel, everyone, and for those whom a filter means."""
 
+import asyncio
+import json
+import time
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,6 +20,7 @@ from quart_sse import (
     ParameterError,
     Target,
 )
+from quart_sse.wire import member_key
 from tests.support.sites import Site, heard, serving
 from tests.support.streams import Stream, open_stream, until
 
@@ -457,3 +462,145 @@ async def test_id_of_ones_own_is_an_error(site: Site) -> None:
         with pytest.raises(EventError, match=r"Put it into the data"):
             await target.publish("said", "x", id=7)
     assert await site.room().history() == []
+
+
+# -- notifications ---------------------------------------------------------------------------------
+
+
+async def test_notification_reaches_each_target_as_an_event(site: Site) -> None:
+    """Under a name that no app's event has; with a broker of each kind."""
+    async with site.view(1, who="ada") as (stream, _):
+        targets = {
+            "user": site.sse.user("ada"),
+            "everyone": site.sse.everyone,
+            "rooms": site.rooms.everyone,
+            "rooms?room=1": site.room(),
+        }
+        for target in targets.values():
+            sent = await target.notify("Saved", level="success", title="Oh", data={"a": [1]})
+
+        for name in targets:
+            event = await stream.next(member_key(name, "sse-notification"))
+            written = json.loads(event.data)
+            assert written.pop("time").startswith(f"{sent.time:%Y-%m-%d}")
+            assert len(written.pop("id")) == 16
+            assert written == {
+                "message": "Saved",
+                "level": "success",
+                "title": "Oh",
+                "data": {"a": [1]},
+            }
+
+
+async def test_notification_is_kept_apart_from_the_apps_events(site: Site) -> None:
+    """In their order, and of equal ids once; a filter keeps those for others out."""
+    ada = site.sse.user("ada")
+    await ada.publish("saved")
+    first = await ada.notify("One")
+    await ada.notify("Two", id="x", data={"n": 1})
+    await ada.notify("Two", id="x")
+    await ada.notify("Three", where={"role": "admin"})
+
+    assert [each.name for each in await ada.history()] == ["saved"]
+    found = await ada.notifications()
+    assert [(each.message, each.data) for each in found] == [("One", None), ("Two", {"n": 1})]
+    assert found[0].id == first.id
+    admins = await ada.notifications(metadata={"role": "admin"})
+    assert [each.message for each in admins] == ["One", "Two", "Three"]
+    assert await site.sse.user("bob").notifications() == []
+
+
+async def test_old_notification_is_not_kept_by_a_newer_event(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A browser remembers what it has shown for the history's time, and no longer."""
+    ada = site.sse.user("ada")
+    await ada.notify("old")
+    await ada.publish("saved")
+    now, counts = time.time(), []
+    for ahead in (290, 310):  # of QUART_SSE_HISTORY_TTL
+        clock = partial(float, now + ahead)
+        monkeypatch.setattr("quart_sse.channels.kept.time.time", clock)
+        counts.append(len(await ada.notifications()))
+
+    assert counts == [1, 0]
+    assert len(await ada.history()) == 1
+
+
+async def test_channel_without_history_keeps_no_notification(site: Site) -> None:
+    """As it keeps no event."""
+    quiet = site.sse.channel("quiet", "/quiet", public=True, history=0)
+    await quiet.topic().notify("One")
+
+    assert await quiet.topic().notifications() == []
+
+
+async def test_notification_has_the_options_of_an_event(site: Site) -> None:
+    """A filter, and a connection that it is not for."""
+    async with (
+        site.view(1, who="ada", meta={"role": "admin"}) as (ada, _),
+        site.view(1, who="bob", meta={"role": "admin"}) as (bob, handle),
+        site.view(1, who="eve") as (eve, _),
+    ):
+        await site.room().notify("Hello", where={"role": "admin"}, exclude=handle)
+        await site.room().publish("said", "end")
+
+        assert (await ada.next("rooms.sse-notification?room=1")).data
+        assert await ends(bob, eve) == [[], []]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"level": "bad"}, "has the level 'bad'"),
+        ({"data": object()}, "cannot be written as JSON"),
+        ({"data": float("nan")}, "JSON has no NaN"),
+        ({"data": "x" * 2_000_000}, "QUART_SSE_PENDING_BYTES"),
+        ({"title": 7}, "title of a notification is 7"),
+    ],
+)
+async def test_bad_notification_is_an_error(
+    site: Site, given: dict[str, Any], message: str
+) -> None:
+    """At the call, also where it is not waited for; nothing is published."""
+    ada = site.sse.user("ada")
+    with pytest.raises(EventError, match=message):
+        await ada.notify("x", **given)
+    with pytest.raises(EventError, match=message):
+        ada.notify_soon("x", **given).result(1)
+    assert await ada.notifications() == []
+
+
+async def test_threads_and_batches_notify(site: Site) -> None:
+    """In the order of the thread; a batch that fails notifies nobody."""
+    ada = site.sse.user("ada")
+
+    def work() -> None:
+        for text in ("one", "two"):
+            ada.notify_soon(text)
+        ada.notify_soon("three", level="error").result(10)
+
+    await asyncio.to_thread(work)
+    async with site.sse.batch():
+        await ada.notify("four")
+        assert len(await ada.notifications()) == 3
+
+    async def fail() -> None:
+        async with site.sse.batch():
+            await ada.notify("five")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
+    found = [(each.message, each.level) for each in await ada.notifications()]
+    assert found == [("one", "info"), ("two", "info"), ("three", "error"), ("four", "info")]
+
+
+async def test_notification_goes_to_pages_of_another_process(sites: tuple[Site, Site]) -> None:
+    """And what one process has published, the other one keeps."""
+    here, there = sites
+    async with there.view(1, who="ada") as (stream, _):
+        sent = await here.sse.user("ada").notify("Saved")
+
+        assert json.loads((await stream.next("user.sse-notification")).data)["id"] == sent.id
+    assert [each.id for each in await there.sse.user("ada").notifications()] == [sent.id]

@@ -39,6 +39,33 @@ async def test_event_is_published_and_its_id_printed(site: Site, redis: RedisSer
     assert (await site.room(3).history())[0].id == id.strip()
 
 
+async def test_people_are_notified(site: Site, redis: RedisServer, shell: Shell) -> None:
+    """From both doors; what is printed is the notification's id, and errors are one line."""
+    environ = {"QUART_SSE_BROKER_URL": redis.url}
+    options = ["--level", "error", "--title", "Oh", "--data", '{"a": 1}', "--id", "report:1"]
+
+    answer = await run("notify", "user?identity=mira", "Late", *options, environ=environ)
+    beside = await shell.beside(
+        Site(redis.url).app, "notify", "user?identity=mira", "Soon", "--json"
+    )
+    wrong = [
+        await run("notify", "everyone", "x", *more, environ=environ)
+        for more in (["--level", "loud"], ["--data", "{"], ["--id", "a b"])
+    ]
+
+    first, second = await site.sse.user("mira").notifications()
+    assert answer == (0, "report:1\n", "")
+    assert (first.message, first.level, first.title, first.data) == (
+        "Late",
+        "error",
+        "Oh",
+        {"a": 1},
+    )
+    assert json.loads(beside.out) == {"id": second.id}
+    assert [each.code for each in wrong] == [2, 1, 1]
+    assert await site.sse.everyone.notifications() == []
+
+
 async def test_app_at_hand_gives_the_same(site: Site, shell: Shell, redis: RedisServer) -> None:
     """By its own broker and channels; it publishes what its own JSON writes."""
     beside = Site(redis.url)

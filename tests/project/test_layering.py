@@ -62,7 +62,14 @@ OFFERED = {
     "broker": {"Answers", "Past", "Process", "Receiver", "State", "judge"},
     "cli": {"sse"},
     "testing": {
-        *("Captured", "CapturedEvent", "CapturedFragment", "LivePage", "LivePages"),
+        *(
+            "Captured",
+            "CapturedEvent",
+            "CapturedFragment",
+            "CapturedNotification",
+            "LivePage",
+            "LivePages",
+        ),
         *("ReceivedEvent", "capture", "live", "until_live"),
     },
 }

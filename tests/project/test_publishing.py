@@ -40,9 +40,9 @@ async def test_code_runs_and_requests_are_answered_as_the_page_says() -> None:
     (curl,) = re.findall(r"-d '(.*)'", TEXT)
     (problem,) = re.findall(r"```json\n(.*?)```", TEXT, re.DOTALL)
     whom = re.findall(r'^\| `("(?:channel|user|everyone)": .*?)` \|', TEXT, re.MULTILINE)
-    what = re.findall(r'^\| `("(?:event|refresh|push|close)": .*?)` \|', TEXT, re.MULTILINE)
+    what = re.findall(r'^\| `("(?:event|notify|refresh|push|close)": .*?)` \|', TEXT, re.MULTILINE)
 
-    assert (len(whom), len(what)) == (4, 4)
+    assert (len(whom), len(what)) == (4, 5)
     assert [*(await post(app, json.loads(curl)))[1]] == ["id"]
     for each in whom:
         assert (await post(app, json.loads(f'{{{each}, "event": "done"}}')))[0] == 200

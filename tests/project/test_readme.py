@@ -52,7 +52,8 @@ MOST_LINES = 200  # of the README
 
 IMPORT = (
     '{% from "quart_sse/macros.html" import'
-    " sse_scripts, sse_fragment, sse_connect, sse_live, sse_event, sse_status %}"
+    " sse_scripts, sse_fragment, sse_connect, sse_live, sse_event, sse_status,"
+    " sse_notifications %}"
 )
 
 
@@ -115,6 +116,22 @@ async def test_test_of_the_readme_passes(folder: Path) -> None:
     namespace = await run_document(README)
 
     await namespace["test_a_comment_reaches_open_pages"]()
+
+
+async def test_test_of_the_page_on_notifications_passes(folder: Path) -> None:
+    """It is a whole test; its page shows what is kept by the template that the page prints."""
+    namespace = await run_document(ROOT / "docs" / "notifications.md")
+    app = namespace["app"]
+    async with app.test_app():
+        await namespace["test_user_is_notified"]()
+        async with app.app_context():
+            await namespace["sse"].user("mira").notify("Here", data={"url": "/reports/12"})
+        client = app.test_client()
+        async with client.session_transaction() as session:
+            session["user"] = "mira"
+        html = await (await client.get("/")).get_data(as_text=True)
+
+    assert '<a data-slot-href="data.url" href="/reports/12">Open</a>' in html
 
 
 @pytest.mark.timeout(180)

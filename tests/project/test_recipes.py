@@ -56,6 +56,7 @@ def test_every_recipe_is_tried_here() -> None:
     assert [
         *("Chat", "Who is here", "Dashboard", "Admin page", "Login gate", "Kicked page to login"),
         *("Sync views and threads", "Flask beside Quart", "Rate limits"),
+        "Notifications with a badge",
     ] == HEADINGS
 
 
@@ -189,6 +190,30 @@ async def test_orders_of_a_flask_app_appear(
                 assert answer.text == "Thank you."
                 assert "<li>&lt;cake&gt;</li>" in (await stream.next("message")).data
             names["publisher"].close()
+
+
+async def test_notice_is_a_toast_and_an_unread_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Live, and for the user who was away; only the own ones can be marked as read."""
+    monkeypatch.chdir(tmp_path)
+    async with served("Notifications with a badge") as names:
+        app = names["app"]
+        mira, kip = await signed_in(app, "mira"), await signed_in(app, "kip")
+        async with look_at(app, "/", mira) as (page, stream):
+            assert "0 unread" in page
+            await kip.post("/send", form={"user": "mira", "text": "<Hi>"})
+            toast = json.loads((await stream.next("user.sse-notification")).data)
+            assert (toast["id"], toast["message"]) == ("notice:1", "kip: <Hi>")
+            assert "1 unread" in (await stream.next("message")).data
+        async with look_at(app, "/", mira) as (page, stream):
+            assert "<b>kip: &lt;Hi&gt;</b>" in page
+            assert 'data-notification="{' in page
+            await kip.post("/read/1")
+            await mira.post("/read/1")
+            assert "0 unread" in (await stream.next("message")).data
+            assert "<b>" not in await (await mira.get("/")).get_data(as_text=True)
+        names["db"].close()
 
 
 @pytest.mark.packages

@@ -32,6 +32,8 @@ from quart_sse import Publisher, UnknownChannelError
 
 with Publisher(sys.argv[1]) as publisher:
     publisher.topic("rooms", room=3).publish("said", {"from": "a worker"})
+    sent = publisher.user("ada").notify("Done", level="success", title="Oh", data=[1], id="job:1")
+    assert sent.id == "job:1"
     try:
         publisher.topic("roms", room=3).publish("said")
     except UnknownChannelError as error:
@@ -55,6 +57,9 @@ async def test_worker_without_a_framework_publishes(site: Site, redis: RedisServ
         assert printed.decode().splitlines()[-1] == "[]"
         assert "Unknown channel 'roms'. Did you mean 'rooms'?" in printed.decode()
         assert await heard(stream, 1) == [("rooms.said?room=3", '{"from": "a worker"}')]
+    (kept,) = await site.sse.user("ada").notifications()
+    assert (kept.id, kept.message, kept.level) == ("job:1", "Done", "success")
+    assert (kept.title, kept.data) == ("Oh", [1])
 
 
 async def test_all_targets_are_reached(site: Site, redis: RedisServer) -> None:

@@ -1,5 +1,7 @@
 """The targets of publishers: what they say to the broker."""
 
+import json
+
 import pytest
 
 from quart_sse import AsyncPublisher, ChannelRecord, EventError, ParameterError
@@ -10,6 +12,9 @@ from tests.support.processes import Inbox
 ROOM = ChannelRecord(
     "room", "/room/<int:id>", fragments=("list", "count", "mine"), personal=["mine"]
 )
+
+
+EVENTS = ChannelRecord("events", "/events", events=frozenset({"said"}))
 
 
 @pytest.fixture
@@ -88,3 +93,25 @@ async def test_event_that_the_channel_does_not_declare_is_refused(inbox: Inbox) 
             await target.publish("sayd")
 
     assert [message.name for message in inbox.messages] == ["said"]
+
+
+async def test_notification_is_that_of_the_app(publisher: AsyncPublisher, inbox: Inbox) -> None:
+    """To each target, also of a channel that declares its events."""
+    publisher = AsyncPublisher(publisher._broker, channels=[EVENTS])  # type: ignore[arg-type]
+    targets = {
+        "user?identity=7": publisher.user("7"),
+        "everyone": publisher.everyone,
+        "everyone?channel=events": publisher.channel("events").everyone,
+        "events": publisher.topic("events"),
+    }
+    for target in targets.values():
+        sent = await target.notify("Hi", level="error", data=[1], where={"a": 1}, exclude="id")
+
+    assert [(m.topic, m.name, m.exclude) for m in inbox.messages] == [
+        (topic, "sse-notification", "id") for topic in targets
+    ]
+    assert json.loads(inbox.messages[-1].data or "")["id"] == sent.id
+    for given in ({"level": "bad"}, {"data": object()}, {"title": 7}):
+        with pytest.raises(EventError):
+            await publisher.everyone.notify("Hi", **given)
+    assert len(inbox.messages) == 4

@@ -123,7 +123,7 @@ WRONG: list[tuple[object, int, str, str]] = [
     (b"[" * 100_000, 400, "body", "no JSON"),
     ([], 422, "parameter", "must be an object"),
     ({"event": "x"}, 422, "parameter", "one of channel, user, everyone, connection"),
-    (ROOM, 422, "parameter", "one of event, refresh, push, close"),
+    (ROOM, 422, "parameter", "one of event, notify, refresh, push, close"),
     ({**ROOM, "event": "x", "close": True}, 422, "parameter", "one of event"),
     ({**ROOM, "user": "x", "event": "x"}, 422, "parameter", "one of channel"),
     ({**ROOM, "event": "x", "dta": 1}, 422, "parameter", "Did you mean 'data'?"),

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from quart_sse import ParameterError
+from quart_sse import EventError, ParameterError
 from quart_sse.registry import Remote
 from tests.support.sites import Site, heard
 
@@ -25,6 +25,29 @@ async def test_event_has_its_id_and_its_data(site: Site, remote: Remote) -> None
 
         assert await heard(stream, 1) == [("rooms.said?room=1", "[1]")]
     assert (await site.room(1).history())[0].id == answer["id"]
+
+
+async def test_notification_has_its_id(site: Site, remote: Remote) -> None:
+    """With all that an app's own call takes."""
+    options = {"level": "error", "title": "Oh", "data": {"a": 1}, "id": "x"}
+    where = {"where": {"role": "admin"}}
+
+    answers = [
+        await remote.publish({"user": "ada", "notify": "Saved", **options}),
+        await remote.publish({"everyone": True, "notify": "Late", **where}),
+        await remote.publish({"channel": "rooms", "params": {"room": 1}, "notify": "Said"}),
+    ]
+
+    (kept,) = await site.sse.user("ada").notifications()
+    assert (kept.message, kept.level, kept.title, kept.data) == ("Saved", "error", "Oh", {"a": 1})
+    assert answers[0] == {"id": "x"}
+    assert await site.sse.everyone.notifications() == []
+    assert len(await site.sse.everyone.notifications(metadata={"role": "admin"})) == 1
+    assert (await site.room(1).notifications())[0].id == answers[2]["id"]
+    with pytest.raises(EventError, match="has the level 'loud'"):
+        await remote.publish({"user": "ada", "notify": "x", "level": "loud"})
+    with pytest.raises(EventError, match="message of a notification is 7"):
+        await remote.publish({"user": "ada", "notify": 7})
 
 
 @pytest.mark.parametrize(

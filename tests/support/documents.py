@@ -93,7 +93,9 @@ def write_templates(document: Path, folder: Path) -> None:
     for block in blocks(document, "jinja"):
         template = template_of(block)
         if template is not None:
-            (templates / template[0]).write_text(template[1], "utf-8")
+            path = templates / template[0]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(template[1], "utf-8")
 
 
 async def run_whole(document: Path, heading: str) -> dict[str, Any]:

@@ -8,7 +8,13 @@ from quart import Quart
 from quart.testing import QuartClient
 
 from quart_sse import SSE, BrokerUnavailable, EventError, ParameterError, SetupError
-from quart_sse.testing import CapturedEvent, CapturedFragment, capture, live
+from quart_sse.testing import (
+    CapturedEvent,
+    CapturedFragment,
+    CapturedNotification,
+    capture,
+    live,
+)
 from tests.apps.tested import make_app
 
 TOPIC = "comments?discussion_id=7"
@@ -149,3 +155,19 @@ async def test_filter_that_is_a_function_is_itself(sse: SSE) -> None:
         await sse.topic("clock").publish("a", where=lambda metadata: metadata["role"] == "admin")
 
     assert captured.events[0].where({"role": "admin"})
+
+
+async def test_notifications_are_apart_from_events(on_each_broker: tuple[Quart, SSE]) -> None:
+    """As they were published, of one target or of all."""
+    _, sse = on_each_broker
+    with capture(sse) as captured:
+        await sse.user("7").notify("Saved", level="success", title="Oh", data={"a": 1})
+        await sse.everyone.notify("Late", where={"role": ["admin"]})
+        saved = CapturedNotification("user?identity=7", "Saved", "success", "Oh", {"a": 1})
+        late = CapturedNotification("everyone", "Late", where={"role": ["admin"]})
+        assert captured.notifications == [saved, late]
+        assert captured.of(sse.everyone).notifications == [late]
+        assert "notifications=[" in repr(captured)
+        captured.clear()
+
+        assert (captured.events, captured.notifications) == ([], [])

@@ -133,6 +133,25 @@ async def test_events_for_who_a_page_is(client: QuartClient, sse: SSE) -> None:
         await page.nothing(0)
 
 
+async def test_notifications_are_taken_in_their_order(client: QuartClient, sse: SSE) -> None:
+    """Of whichever target; one that does not come is named, and one that was not asked for."""
+    await sign_in(client, "mira")
+    async with live(client, PAGE) as page:
+        await sse.topic("comments", discussion_id=7).notify("One")
+        await sse.everyone.publish("late")
+        await sse.user("mira").notify("Two", level="error", title="Oh", data={"a": 1})
+
+        assert (await page.notification()).message == "One"
+        two = await page.notification()
+        assert (two.message, two.level, two.title, two.data) == ("Two", "error", "Oh", {"a": 1})
+        with pytest.raises(LivePageError, match=r"No notification came within 0 s.*late"):
+            await page.notification(timeout=0)
+        await page.event("everyone.late")
+        await sse.everyone.notify("Three")
+        with pytest.raises(LivePageError, match="Three"):
+            await page.nothing(0)
+
+
 async def test_own_event_is_left_out(client: QuartClient) -> None:
     """A request with the page's headers is the page's own, for `to_others=True`."""
     async with live(client, PAGE) as page, live(client, PAGE) as other:
