@@ -16,6 +16,7 @@ from .kept import KeptEvent
 from .members import Members
 from .options import ChannelOptions
 from .presence import Presence, PresenceTracker
+from .refreshing import Refreshing
 from .target import Everyone, Published, Target, User, WholeChannel, hooked
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "Presence",
     "PresenceTracker",
     "Published",
+    "Refreshing",
     "Target",
     "Topic",
     "User",

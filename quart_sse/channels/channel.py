@@ -14,6 +14,7 @@ from .declaration import Declaration
 from .declaring import Declaring
 from .options import ChannelOptions
 from .presence import Presence
+from .refreshing import Refreshers
 from .target import Target, WholeChannel
 
 
@@ -44,8 +45,10 @@ class Channel(Declaring):
         *,
         blueprint: str | None = None,
         binding: Callable[[], Binding],
+        refreshers: Refreshers | None = None,
     ) -> None:
-        super().__init__(Declaration(name, rule, options, blueprint))
+        declaration = Declaration(name, rule, options, blueprint)
+        super().__init__(declaration, {} if refreshers is None else refreshers)
         self._binding = binding
 
     def topic(self, /, **params: Any) -> "Topic":
@@ -118,7 +121,7 @@ class Channel(Declaring):
         Example:
             ``await comments.everyone.publish("closed-for-tonight")``
         """
-        return WholeChannel(self._binding(), self.name)
+        return WholeChannel(self._binding(), self._declaration)
 
     async def close(self) -> None:
         """Take all topics of the channel off all open connections, as :meth:`Topic.close` does.
@@ -160,10 +163,10 @@ class Topic(Target):
         name: str,
         params: Mapping[str, Any],
     ) -> None:
-        super().__init__(binding, name)
+        super().__init__(binding, name, declaration)
+        self._declaration: Declaration = declaration
         self.channel = channel
         self.params = params
-        self._declaration = declaration
 
     async def refresh(self, *fragments: str) -> None:
         """Render fragments again for their viewers, in every process.

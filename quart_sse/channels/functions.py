@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from .refreshing import Refreshers
+
 
 @dataclass(slots=True)
 class AppFunctions:
@@ -13,3 +15,4 @@ class AppFunctions:
     publishing: Callable[..., Any] | None = None  #: whether a request may publish by HTTP
     on_connect: list[Callable[..., Any]] = field(default_factory=list)
     on_disconnect: list[Callable[..., Any]] = field(default_factory=list)
+    refreshers: Refreshers = field(default_factory=dict)  #: say what events refresh
