@@ -117,7 +117,9 @@ class Refreshing:
     def _selected(self, refresher: Refresher, answer: Selected) -> list[Refresh]:
         """Return what the answer of a function means."""
         declaration = refresher.declaration
-        given = answer if isinstance(answer, list | tuple) else [] if answer is None else [answer]
+        given: Sequence[Any] = (
+            answer if isinstance(answer, list | tuple) else [] if answer is None else [answer]
+        )
         if not all(isinstance(each, Mapping) for each in given):
             raise AnswerError(
                 f"{str(refresher).capitalize()} returned {answer!r}. Return the parameters of a "

@@ -134,12 +134,24 @@ class _Schemas:
             self._defs[name] = {}
             hints = hints_of(hint)
             self._defs[name] = {
+                **_described(hint),
                 "type": "object",
                 "properties": {each: self.of(hints[each]) for each in names},
                 "required": required,
                 "additionalProperties": False,
             }
         return {"$ref": f"#/$defs/{name}"}
+
+
+def _described(record: Any) -> Schema:
+    """Return what the docstring of a class says, but for that which a dataclass makes."""
+    text = (record.__doc__ or "").strip().partition("\n\n")[0]
+    is_made = typing.is_typeddict(record) and text.startswith("dict(")
+    return (
+        {}
+        if not text or is_made or text.startswith(f"{record.__name__}(")
+        else {"description": text}
+    )
 
 
 def _unfit(hint: Any) -> DeclarationError:

@@ -22,7 +22,16 @@ def test_channel_shows_only_what_applications_call() -> None:
     shown = {name for name, _ in inspect.getmembers(Channel) if not name.startswith("_")}
 
     assert shown == {
-        *("authorize", "fragment", "initial", "on_connect", "on_disconnect", "validate"),
+        *(
+            "authorize",
+            "event",
+            "fragment",
+            "initial",
+            "refresh_on",
+            "on_connect",
+            "on_disconnect",
+            "validate",
+        ),
         *("name", "public", "rule"),
         *("topic", "topics", "everyone", "close", "record"),
     }
