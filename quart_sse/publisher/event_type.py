@@ -44,7 +44,7 @@ class EventType(Generic[Data]):
 
     __slots__ = ("channel", "name", "schema", "type")
 
-    def __init__(self, name: str, type: type[Data] | Any, *, channel: str = "") -> None:
+    def __init__(self, name: str, type: type[Data], *, channel: str = "") -> None:
         self.name: str = check_event_name(name)
         self.type: Any = type
         self.channel: str = channel
@@ -53,7 +53,8 @@ class EventType(Generic[Data]):
     @classmethod
     def of_schema(cls, name: str, schema: Schema, channel: str) -> "EventType[Any]":
         """Return what a publisher without the app knows of an event."""
-        found = cls(name, Any, channel=channel)
+        anything: Any = Any
+        found = cls(name, anything, channel=channel)
         found.schema = schema
         return found
 

@@ -155,8 +155,9 @@ def _described(record: Any) -> Schema:
 
 
 def _unfit(hint: Any) -> DeclarationError:
+    name = hint.__name__ if isinstance(hint, type) else repr(hint)
     return DeclarationError(
-        f"{getattr(hint, '__name__', None) or hint!r} cannot be the type of an event's data, or of "
+        f"{name} cannot be the type of an event's data, or of "
         "a field, because JSON has no such values. Use a dataclass, a TypedDict, a pydantic model, "
         "or types such as str, int, list[str] and dict[str, float]."
     )

@@ -77,7 +77,8 @@ class AsyncPublisherTarget:
             raise SetupError(
                 f"The event {event!r} of {source!r} refreshes topics of {', '.join(asked)}, which "
                 f"functions of the app select (@{asked[0]}.refresh_on). Publish it in the app, or "
-                f"at {declared.prefix}/~publish, or with refresh_on=False and refresh the topics yourself."
+                f"at {declared.prefix}/~publish, or with refresh_on=False and refresh the topics "
+                "yourself."
             )
         channel = place.channel
         names = () if channel is None else channel.record.on.get(event, ())
