@@ -42,6 +42,12 @@ type QuartSSEData<
 > = QuartSSEChannels[C]["events"][E];
 
 interface QuartSSEPage {
+  on(all: "*", callback: QuartSSECallback): () => void;
+  on(
+    audience: "user" | "everyone" | "connection",
+    event: string,
+    callback: QuartSSECallback,
+  ): () => void;
   on<C extends keyof QuartSSEChannels, E extends QuartSSEEvent<C>>(
     channel: C,
     event: E,
@@ -53,12 +59,6 @@ interface QuartSSEPage {
     event: E,
     callback: QuartSSECallback<QuartSSEData<C, E>>,
   ): () => void;
-  on(
-    audience: "user" | "everyone" | "connection",
-    event: string,
-    callback: QuartSSECallback,
-  ): () => void;
-  on(all: "*", callback: QuartSSECallback): () => void;
   readonly page: string;
   readonly isConnected: boolean;
   readonly isConnecting: boolean;

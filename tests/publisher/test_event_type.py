@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,13 @@ import pytest
 
 from quart_sse import (
     AsyncPublisher,
+    AsyncPublisherTopic,
     DeclarationError,
     Event,
     EventError,
     EventType,
     Publisher,
+    SetupError,
 )
 from quart_sse.testing import capture
 from tests.support.redis_server import RedisServer, running_redis
@@ -216,6 +218,42 @@ async def test_blocking_publisher_takes_types_too(redis: RedisServer) -> None:
 
         await asyncio.to_thread(work)
         assert await events(stream, 1) == [("gone", '{"id": 1}')]
+
+
+async def test_publisher_refreshes_what_pages_of_the_app_show(redis: RedisServer) -> None:
+    """Of the topic's own fragments; what a function selects is left to the app."""
+    shop = Shop(redis.url)
+    async with serving(shop), AsyncPublisher(redis.url) as publisher:
+        topic = publisher.topic("orders", shop=1)
+        with pytest.raises(SetupError, match=r"'created' of 'orders'.*@stats\.refresh_on"):
+            await topic.publish("created", {"id": 1, "shop": 1, "note": None})
+        async with open_stream(shop.app, "/sse/orders/1") as stream:
+            await topic.publish(shop.gone, Gone(id=1))
+            assert (await stream.next("gone")).data == '{"id": 1}'
+            assert "list" in (await stream.next("message")).data
+
+
+async def test_event_that_was_declared_just_now_is_known(redis: RedisServer) -> None:
+    """As after a deployment: what a publisher has read is read again for an unknown name."""
+    old, new = Shop(redis.url), Shop(redis.url)
+    new.orders.event("paid", Gone)
+    async with AsyncPublisher(redis.url) as publisher:
+        topic = publisher.topic("orders", shop=1)
+        async with serving(old):
+            await topic.publish("noted", 1)
+        async with serving(new):
+            await until_published(topic, "paid", {"id": 1})
+            with pytest.raises(EventError, match="field 'id' is missing"):
+                await topic.publish("paid", {})
+
+
+async def until_published(topic: AsyncPublisherTopic, name: str, data: object) -> None:
+    """Publish an event as soon as it is known; a publisher reads no more than once a second."""
+    while True:
+        with suppress(EventError):
+            await topic.publish(name, data)
+            return
+        await asyncio.sleep(0.05)
 
 
 def test_event_is_declared_once_and_of_a_type_that_json_has() -> None:
