@@ -26,8 +26,9 @@ class EventType(Generic[Data]):
 
     Attributes:
         name: The event's name.
-        type: Type of the data.
+        data_type: Type of the data.
         channel: Name of the channel that declares it; "" if none does.
+        schema: JSON Schema of the data.
 
     Raises:
         EventError: If the name is reserved or invalid.
@@ -42,11 +43,11 @@ class EventType(Generic[Data]):
                 await sse.user(user.id).publish(saved, Saved(id=12))
     """
 
-    __slots__ = ("channel", "name", "schema", "type")
+    __slots__ = ("channel", "data_type", "name", "schema")
 
     def __init__(self, name: str, type: type[Data], *, channel: str = "") -> None:
         self.name: str = check_event_name(name)
-        self.type: Any = type
+        self.data_type: Any = type
         self.channel: str = channel
         self.schema: Schema = schema_of(type)
 
@@ -60,7 +61,13 @@ class EventType(Generic[Data]):
 
     def __repr__(self) -> str:
         """Show the name and the type."""
-        return f"<EventType {self.name!r} of {getattr(self.type, '__name__', self.type)}>"
+        return f"<EventType {self.name!r} of {self._shown}>"
+
+    @property
+    def _shown(self) -> str:
+        if self.data_type is Any and "$ref" in self.schema:
+            return str(self.schema["$ref"]).rpartition("/")[2]
+        return str(getattr(self.data_type, "__name__", self.data_type))
 
     def _accept(self, data: Any) -> Any:
         """Return data as they are dumped.
@@ -68,16 +75,16 @@ class EventType(Generic[Data]):
         Raises:
             EventError: If they are of another class than the type says.
         """
-        is_class = is_dataclass(self.type) or is_model(self.type)
-        if is_class and not isinstance(data, self.type):
+        is_class = is_dataclass(self.data_type) or is_model(self.data_type)
+        if is_class and not isinstance(data, self.data_type):
             raise EventError(
                 f"The data of event {self.name!r} are of type {type(data).__name__}, and must be a "
-                f"{self.type.__name__}. Publish {self.type.__name__}(...)."
+                f"{self.data_type.__name__}. Publish {self.data_type.__name__}(...)."
             )
         return self._dumped(data)
 
     def _dumped(self, data: Any) -> Any:
-        is_own = is_model(self.type) and isinstance(data, self.type)
+        is_own = is_model(self.data_type) and isinstance(data, self.data_type)
         return data.model_dump(mode="json", by_alias=True) if is_own else data
 
     def _check(self, value: Any) -> None:
@@ -88,14 +95,13 @@ class EventType(Generic[Data]):
         """
         if fault := fault_of(self.schema, value):
             raise EventError(
-                f"The data of event {self.name!r} are not of their type "
-                f"{getattr(self.type, '__name__', self.type)}: {fault}. Change the data, or the "
-                "type that the channel declares."
+                f"The data of event {self.name!r} are not of their type {self._shown}: {fault}. "
+                "Change the data, or the type that the channel declares."
             )
 
     def _of(self, data: Any) -> Data:
         """Return data as the type that they were published as, also if they came as JSON."""
-        made: Data = built(self.type, data)
+        made: Data = built(self.data_type, data)
         return made
 
 

@@ -1,8 +1,10 @@
 """Event types: what is published by them, and what is refused, wherever events come from."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from quart_sse import (
     Publisher,
     SetupError,
 )
+from quart_sse.cli.data_types import type_of
 from quart_sse.testing import capture
 from tests.support.redis_server import RedisServer, running_redis
 from tests.support.shops import Gone, Order, Shop
@@ -254,6 +257,32 @@ async def until_published(topic: AsyncPublisherTopic, name: str, data: object) -
             await topic.publish(name, data)
             return
         await asyncio.sleep(0.05)
+
+
+async def test_pydantic_models_are_types_too() -> None:
+    """Their own JSON is sent; what came as JSON is validated, and functions are given models."""
+    pydantic = pytest.importorskip("pydantic")
+    item = pydantic.create_model("Item", at=datetime, count=(int, pydantic.Field(alias="n")))
+    box = pydantic.create_model("Box", item=(item, ...), note=(str | None, None))
+    shop = Shop("memory://")
+    packed = shop.orders.event("packed", box)
+    given: list[object] = []
+    shop.stats.refresh_on(packed)(given.append)
+    at = datetime(2026, 1, 2, tzinfo=UTC)
+    one = box(item=item(at=at, n=1))
+    text = '{"item": {"at": "2026-01-02T00:00:00Z", "n": 1}, "note": null}'
+    async with serving(shop), open_stream(shop.app, "/sse/orders/1") as stream:
+        topic = shop.orders.topic(shop=1)
+        await topic.publish(packed, one)
+        await topic.publish("packed", one)
+        await topic.publish("packed", json.loads(text))
+        with pytest.raises(EventError, match="must be a Box"):
+            await topic.publish(packed, json.loads(text))
+        with pytest.raises(EventError, match="field 'item', field 'n' is 'x'"):
+            await topic.publish("packed", {"item": {"at": "", "n": "x"}, "note": None})
+        assert await events(stream, 3) == [("packed", text)] * 3
+    assert given == [one, one, one]
+    assert type_of(packed.schema) == ("{ item: { at: string; n: number }; note?: string | null }")
 
 
 def test_event_is_declared_once_and_of_a_type_that_json_has() -> None:
