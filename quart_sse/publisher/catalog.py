@@ -38,7 +38,7 @@ class Known:
         self._url_map = url_map
         self._rule = UrlRule(record.name, record.rule)
         types = {
-            name: EventType.of_schema(name, record.types.get(name, {}), record.name)
+            name: EventType._of_schema(name, record.types.get(name, {}), record.name)
             for name in record.events or ()
         }
         self.declares: Declares = Declares(record.name, types, record.events is not None)

@@ -22,7 +22,8 @@ class EventType(Generic[Data]):
     Args:
         name: The event's name, as for :meth:`Topic.publish`.
         type: Type of the data: a dataclass, a TypedDict, a pydantic model, or a type that JSON has,
-            such as ``str`` and ``list[int]``; ``Any`` for all data.
+            such as ``str`` and ``list[int]``.
+        channel: Name of the channel that declares it, which :meth:`Channel.event` gives.
 
     Attributes:
         name: The event's name.
@@ -52,7 +53,7 @@ class EventType(Generic[Data]):
         self.schema: Schema = schema_of(type)
 
     @classmethod
-    def of_schema(cls, name: str, schema: Schema, channel: str) -> "EventType[Any]":
+    def _of_schema(cls, name: str, schema: Schema, channel: str) -> "EventType[Any]":
         """Return what a publisher without the app knows of an event."""
         anything: Any = Any
         found = cls(name, anything, channel=channel)

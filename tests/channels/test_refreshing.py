@@ -280,7 +280,7 @@ def test_what_names_no_event_is_refused_at_once(declare: Any, text: str) -> None
 TYPOS: list[tuple[Any, str]] = [
     (lambda shop: shop.stats.refresh_on("order.created"), "Did you mean 'orders'?"),
     (lambda shop: shop.stats.refresh_on("orders.create"), "Did you mean 'created'?"),
-    (lambda shop: shop.orders.fragment("x", on="creatd"), "Did you mean 'created'?"),
+    (lambda shop: shop.orders.fragment("x", on="createx"), "Did you mean 'created'?"),
     (lambda shop: shop.stats.refresh_on("connection.created"), "no channel 'connection'"),
 ]
 

@@ -137,7 +137,7 @@ async def test_events_are_checked_by_what_the_app_declares(
     order = '{"id": 1, "shop": 1, "note": null}'
     async with serving(shop):
         for wrong, text in (
-            (["creatd"], "Did you mean 'created'?"),
+            (["createx"], "Did you mean 'created'?"),
             (["gone", "{}"], "field 'id' is missing"),
             (["created", order], "@stats.refresh_on"),
         ):

@@ -48,7 +48,7 @@ WRONG: list[tuple[Any, Any, str]] = [
     ({"type": "null"}, 0, "it is 0, and must be null"),
     (MAYBE, "x", "it is 'x', and must be an integer or null"),
     (PERSON, {}, "field 'id' is missing"),
-    (PERSON, {"id": 1, "nam": "x"}, "there is no field 'nam' (its fields are id, name)"),
+    (PERSON, {"id": 1, "namex": "x"}, "there is no field 'namex' (its fields are id, name)"),
     (PERSON, {"id": "x"}, "field 'id' is 'x', and must be an integer"),
     (PERSON, [], "it is [], and must be an object"),
     ({"enum": ["a", 1]}, True, "it is True, and must be one of 'a', 1"),

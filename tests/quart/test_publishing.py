@@ -228,7 +228,7 @@ async def test_events_are_checked_and_refresh_as_by_the_app() -> None:
     async with serving(shop):
         with capture(shop.sse) as captured:
             assert (await post(shop.app, told))[0] == 200
-            for wrong in ({"data": {"id": 1}}, {"event": "creatd"}):
+            for wrong in ({"data": {"id": 1}}, {"event": "createx"}):
                 status, answer, _ = await post(shop.app, {**told, **wrong})
                 assert (status, answer["type"]) == (422, "urn:quart-sse:event")
     assert [each.name for each in captured.fragments] == ["list", "count", "sum"]
