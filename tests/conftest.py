@@ -1,7 +1,6 @@
 """Fixtures that several test files use."""
 
-import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -11,7 +10,8 @@ from quart import Quart, request
 
 from quart_sse import SSE
 from quart_sse.channels.channel import Channel
-from tests.support.browsers import CHROMIUM_ARGS, serve_forum, without_errors
+from tests.support.browsers import serve_forum, without_errors
+from tests.support.chromium import Chromium
 from tests.support.pages import add_page
 from tests.support.redis_server import RedisServer, running_redis
 from tests.support.servers import Server
@@ -46,15 +46,18 @@ async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
         yield context
 
 
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Chromium]:
+    """Debian's Chromium, started by the first test that asks for it."""
+    with Chromium() as chromium:
+        yield chromium
+
+
 @pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    """Debian's Chromium."""
-    path = shutil.which("chromium")
-    assert path, "Chromium is missing; 'make test' installs it, or: apt-get install chromium"
+async def browser(chromium: Chromium) -> AsyncIterator[Browser]:
+    """That Chromium; the contexts that a test opens are closed after it."""
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=path, args=CHROMIUM_ARGS)
-        yield browser
-        await browser.close()
+        yield await playwright.chromium.connect(chromium.address())
 
 
 @pytest.fixture

@@ -14,12 +14,6 @@ from tests.support.servers import Server, serve, serve_pages
 # A condition is awaited, not a time: this is only when a slow machine is given up.
 expect.set_options(timeout=15_000)
 
-CHROMIUM_ARGS = [
-    *("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync", "--disable-quic"),
-    *("--disable-background-networking", "--disable-component-update"),
-]
-
-
 #: What Chromium says when a stream's server goes away; htmx logs it too.
 EXPECTED_NOISE = re.compile(
     r"net::ERR_|network error|Failed to fetch|\[object Event\]|Failed to load resource"

@@ -8,7 +8,6 @@ they are driven by Chromium's own protocol: https://chromedevtools.github.io/dev
 import asyncio
 import json
 import os
-import shutil
 import signal
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -19,7 +18,8 @@ from typing import Any
 
 from playwright.async_api import Browser, CDPSession, async_playwright
 
-from tests.support.browsers import CHROMIUM_ARGS, EXPECTED_NOISE
+from tests.support.browsers import EXPECTED_NOISE
+from tests.support.chromium import CHROMIUM_ARGS, chromium_path
 from tests.support.servers import PAUSE
 
 #: What Playwright says to Chromium by default, and a person does not.
@@ -220,11 +220,9 @@ class Tab:
 @asynccontextmanager
 async def start_chromium() -> AsyncIterator[Chromium]:
     """Run a browser, and see in the end that its pages logged no error."""
-    path = shutil.which("chromium")
-    assert path, "Chromium is missing; 'make test' installs it, or: apt-get install chromium"
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
-            executable_path=path, args=CHROMIUM_ARGS, ignore_default_args=UNREAL
+            executable_path=chromium_path(), args=CHROMIUM_ARGS, ignore_default_args=UNREAL
         )
         chromium = Chromium(browser, await browser.new_browser_cdp_session())
         yield chromium
