@@ -157,6 +157,8 @@ class Declaring:
         Example:
             .. code-block:: python
 
+                from dataclasses import dataclass
+
                 @dataclass
                 class CommentAdded:
                     id: int
@@ -205,9 +207,9 @@ class Declaring:
         Example:
             .. code-block:: python
 
-                @stats.refresh_on("orders.created")
-                def stats_of_order(order: dict[str, Any]) -> dict[str, Any]:
-                    return {"shop": order["shop"]}
+                @rooms.refresh_on("comments.comment-added")
+                def room_of(comment: dict[str, int]) -> dict[str, int]:
+                    return {"room": comment["room"]}
         """
         source, name = self._declaration.checked_source(event)
         self._declaration.refresh_on.append(f"{source}.{name}")

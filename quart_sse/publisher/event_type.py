@@ -38,10 +38,8 @@ class EventType(Generic[Data]):
     Example:
         .. code-block:: python
 
-            saved = EventType("saved", Saved)
-
-            async def tell(user: User) -> None:
-                await sse.user(user.id).publish(saved, Saved(id=12))
+            saved = EventType("saved", dict[str, int])
+            await sse.user("7").publish(saved, {"id": 12})
     """
 
     __slots__ = ("channel", "data_type", "name", "schema")
