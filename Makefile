@@ -42,6 +42,7 @@ check: .venv/.stamp-dev node_modules/.stamp ## Check format, lint, spelling and 
 	.venv/bin/codespell
 	$(RUN) mypy
 	@PATH="$(CURDIR)/.venv/bin:$$PATH" pyright --verifytypes quart_sse --ignoreexternal
+	@PATH="$(CURDIR)/.venv/bin:$$PATH" pyright
 	@scripts/node.sh biome check
 	@scripts/node.sh tsc --project jsconfig.json
 

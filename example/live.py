@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from quart import current_app, render_template, url_for
 
 from example.chart import SPANS, draw
-from example.models import Comment, Discussion
+from example.models import Comment, CommentAdded, Discussion
 from example.people import may_read, signed_in_as, voter
 from example.store import store
 from quart_sse import SSE, BrokerUnavailable
@@ -66,7 +66,12 @@ async def may_follow(discussion_id: int) -> bool:
     return found is not None and may_read(found.moderators_only)
 
 
-@comments.fragment("list", every=60.0)
+# A fragment is for pages; an event is for programs: `curl -N` the channel's URL to see it. The
+# event refreshes the list, so that one line says to both what has happened.
+added = comments.event("comment-added", CommentAdded)
+
+
+@comments.fragment("list", every=60.0, on=added)
 async def comment_list(discussion_id: int) -> str:
     return await render_template("_comments.html", comments=await store().comments(discussion_id))
 
@@ -148,11 +153,7 @@ async def chart(span: str) -> str:
 async def comment_added(where: Discussion, comment: Comment) -> None:
     topic = comments.topic(discussion_id=where.id)
     with telling():
-        await topic.refresh("list")
-        # A fragment is for pages; an event is for programs: `curl -N` the channel's URL to see it.
-        await topic.publish(
-            "comment-added", {"id": comment.id, "author": comment.author, "text": comment.text}
-        )
+        await topic.publish(added, CommentAdded(comment.id, comment.author, comment.text))
         for nickname in await store().participants(where.id):
             if nickname != comment.author:
                 await member.topic(nickname=nickname).refresh("replies")

@@ -58,6 +58,15 @@ class Unread:
 
 
 @dataclass(frozen=True, slots=True)
+class CommentAdded:
+    """The data of the event `comment-added`."""
+
+    id: int
+    author: str | None  # None: a guest
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Card:
     """Something to do, on the board."""
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager
 from types import EllipsisType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from quart import (
     Blueprint,
@@ -40,6 +40,7 @@ from .host import KEY, Host
 from .hub import metadata_of
 from .logs import LogLine
 from .metrics import Metrics, metrics_of
+from .publisher import Data, EventType
 from .quart import Installation, respond
 from .registry import ProcessList, Registry, Stats, StreamHooks
 from .wire import Event, Refusal
@@ -261,6 +262,7 @@ class SSE:
             options,
             blueprint=blueprint.name if isinstance(blueprint, Blueprint) else blueprint,
             binding=self._binding,
+            refreshers=self._functions.refreshers,
         )
         for installation in self._installations:
             installation.add_channel(channel)
@@ -704,7 +706,13 @@ class SSE:
         """
         return self._current.binding.publisher.batch()
 
-    async def send(self, connection_id: str, name: str, data: Any = None) -> bool:
+    @overload
+    async def send(self, connection_id: str, name: EventType[Data], data: Data) -> bool: ...
+
+    @overload
+    async def send(self, connection_id: str, name: str, data: Any = None) -> bool: ...
+
+    async def send(self, connection_id: str, name: EventType[Any] | str, data: Any = None) -> bool:
         """Send an event to one connection, of whichever process.
 
         The connection's id names the process, which is asked. An id of the app's own
@@ -712,7 +720,7 @@ class SSE:
 
         Args:
             connection_id: The connection's id.
-            name: The event's name, as for :meth:`Topic.publish`.
+            name: The event's name or :class:`EventType`, as for :meth:`Topic.publish`.
             data: The data, as for :meth:`Topic.publish`.
 
         Returns:

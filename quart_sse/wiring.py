@@ -16,6 +16,7 @@ from .channels import (
     Channel,
     Members,
     PresenceTracker,
+    Refreshing,
 )
 from .config import Config
 from .error_log import ErrorLog
@@ -145,6 +146,7 @@ def wire(
         hub=hub,
         channels=declared,
         presence=presence,
+        refreshing=Refreshing(declared, functions.refreshers),
         pushes=renderer,
         serving=serving,
         soon=Soon(serving),
@@ -209,7 +211,16 @@ def wire(
         ),
         headers=AnswerHeaders(declared, config),
         lifecycle=Lifecycle(
-            serving, broker, control, hub, connections, presence, hooks, shutdown, housekeeping
+            declared,
+            serving,
+            broker,
+            control,
+            hub,
+            connections,
+            presence,
+            hooks,
+            shutdown,
+            housekeeping,
         ),
         shutdown=shutdown,
         housekeeping=housekeeping,

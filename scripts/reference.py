@@ -36,7 +36,7 @@ GROUPS = {
     "The extension": ["SSE"],
     "Channels and topics": ["Channel", "Topic", "Target", "User", "Everyone", "WholeChannel"],
     "Events and results": [
-        *("Event", "Published", "Notification", "KeptEvent", "Presence", "Person"),
+        *("Event", "EventType", "Published", "Notification", "KeptEvent", "Presence", "Person"),
     ],
     "Connections": [
         *("Registry", "ConnectionHandle", "Ending", "ProcessList", "Process"),
@@ -77,7 +77,8 @@ change.
 """
 FUNCTIONS = """\
 Functions that you register (renderers, `authorize`, `@sse.identity`) may be sync or async; sync
-ones run in a thread. The [gate](security.md#the-gate) is what decides whether a client may listen.
+ones run in a thread, but those of `refresh_on`, which are called at once. The
+[gate](security.md#the-gate) is what decides whether a client may listen.
 """
 ERRORS = """\
 All errors are `SSEError`s, and each message names the faulty thing and the remedy.

@@ -107,8 +107,8 @@ async def ticker() -> Response:
 
 assert_type(Config().history, int)
 assert_type(Config.read({}, {}), Config)
-Event("price", "42")  # type: ignore[call-arg]  # a name is given by its keyword
-chat.fragment("list", every="5")  # type: ignore[arg-type]
+Event("price", "42")  # type: ignore[call-arg]  # pyright: ignore  # a name is given by its keyword
+chat.fragment("list", every="5")  # type: ignore[arg-type]  # pyright: ignore
 
 
 async def test_page() -> None:

@@ -11,7 +11,7 @@ from .base import Broker, Receiver, State
 from .control import ANSWER, ASK, CLOSE, UNLISTED, Answers, Control
 from .filter import Filter, Where
 from .memory import MemoryBroker
-from .messages import CONTROL_HISTORY, Keep, Kind, Message
+from .messages import CONTROL_HISTORY, MOST_REFRESHES, Keep, Kind, Message
 from .paging import Ask, ask_pages, unanswered
 from .processes import Process, Processes, process_of, read_declared
 from .replay import Budget, Past, Replay, Start, bound, judge
@@ -24,6 +24,7 @@ __all__ = [
     "ASK",
     "CLOSE",
     "CONTROL_HISTORY",
+    "MOST_REFRESHES",
     "UNLISTED",
     "Answers",
     "Ask",

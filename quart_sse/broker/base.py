@@ -134,28 +134,34 @@ class Broker(ABC):
             f"{type(self).__name__} cannot ask other processes. Use sse.send() in the app."
         )
 
-    async def publish_all(self, messages: Iterable[tuple[Message, Keep]]) -> None:
+    async def publish_all(self, messages: Iterable[tuple[Message, Keep]]) -> list[Id]:
         """Publish several messages, in their order.
+
+        A broker that can records refreshes in one step with the message that they follow, up to
+        :data:`~quart_sse.broker.messages.MOST_REFRESHES`: all of them, or none.
 
         Args:
             messages: What to publish, as for :meth:`publish`, and how each topic's history is kept.
 
+        Returns:
+            The ids that the broker assigned.
+
         Raises:
             BrokerUnavailable: If some were not, or may not have been, published.
         """
-        is_first = True
+        ids: list[Id] = []
         for message, keep in messages:
             try:
-                await self.publish(message, keep)
+                ids.append(await self.publish(message, keep))
             except BrokerUnavailable as error:
                 raise (
                     error
-                    if is_first
+                    if not ids
                     else BrokerUnavailable(
                         f"{error} Others before it were published.", maybe_published=True
                     )
                 ) from error
-            is_first = False
+        return ids
 
     async def probe(self) -> None:
         """Publish a message that only moves all positions.

@@ -69,5 +69,7 @@ class Keep:
     ttl: float  #: lifetime after the topic's last message, in seconds
 
 
+#: Most refreshes that one event causes, and that are recorded with it: some milliseconds of Redis.
+MOST_REFRESHES = 64
 #: History of control messages, for processes that are disconnected when one is sent.
 CONTROL_HISTORY = Keep(events=256, ttl=300.0)

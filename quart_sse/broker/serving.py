@@ -73,9 +73,9 @@ class ServingBroker(Broker):
         """Publish a control message, and take what comes back."""
         await self._serving.run(self.inner.converse, message, take, seconds)
 
-    async def publish_all(self, messages: Iterable[tuple[Message, Keep]]) -> None:
+    async def publish_all(self, messages: Iterable[tuple[Message, Keep]]) -> list[Id]:
         """Publish several messages."""
-        await self._serving.run(self.inner.publish_all, messages)
+        return await self._serving.run(self.inner.publish_all, messages)
 
     async def probe(self) -> None:
         """Publish a probe."""

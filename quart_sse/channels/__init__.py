@@ -17,6 +17,7 @@ from .members import Members
 from .options import ChannelOptions
 from .people import Person, person_of
 from .presence import Presence, PresenceTracker
+from .refreshing import Refreshing
 from .target import Everyone, Published, Target, User, WholeChannel, hooked
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "Presence",
     "PresenceTracker",
     "Published",
+    "Refreshing",
     "Target",
     "Topic",
     "User",

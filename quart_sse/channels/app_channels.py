@@ -4,8 +4,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from werkzeug.routing import Map
+
 from ..broker import Keep
 from ..config import Config
+from ..errors import DeclarationError
 from ..host import Host
 from ..hub import ChannelLimits, FragmentSpec
 from ..publisher import Declared, write
@@ -32,6 +35,22 @@ class AppChannels:
         self.declared = channels
         self._config = config
         self._host = host
+
+    @property
+    def url_map(self) -> Map:
+        """The app's URL map."""
+        return self._host.url_map
+
+    def check(self) -> None:
+        """Refuse to serve while something is refreshed on an event that nothing declares.
+
+        Raises:
+            DeclarationError: If there is such a thing; the message names it.
+        """
+        declared = {name: self.known(name) for name in self.declared}
+        for each in declared.values():
+            for fault in each.faults(declared):
+                raise DeclarationError(fault)
 
     def get(self, name: str) -> Declaration | None:
         """Return what is declared of the channel of this name, or None."""

@@ -12,6 +12,7 @@ from ..publisher import MessagePublisher
 from ..serving_loop import ServingLoop
 from ..soon import Soon
 from .presence import PresenceTracker
+from .refreshing import Refreshing
 
 
 class Pushes(Protocol):
@@ -46,6 +47,7 @@ class Binding:
     hub: Hub
     channels: Known
     presence: PresenceTracker
+    refreshing: Refreshing
     pushes: Pushes
     serving: ServingLoop
     soon: Soon

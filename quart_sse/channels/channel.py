@@ -16,6 +16,7 @@ from .declaration import BUILT_IN, Declaration, Fragment
 from .declaring import Declaring
 from .options import ChannelOptions
 from .presence import Presence
+from .refreshing import Refreshers
 from .target import Target, WholeChannel
 
 #: Template of the built-in fragments, in which an app may write other words.
@@ -49,8 +50,10 @@ class Channel(Declaring):
         *,
         blueprint: str | None = None,
         binding: Callable[[], Binding],
+        refreshers: Refreshers | None = None,
     ) -> None:
-        super().__init__(Declaration(name, rule, options, blueprint))
+        declaration = Declaration(name, rule, options, blueprint)
+        super().__init__(declaration, {} if refreshers is None else refreshers)
         self._binding = binding
         if options.presence:
             for fragment in BUILT_IN:
@@ -134,7 +137,7 @@ class Channel(Declaring):
         Example:
             ``await comments.everyone.publish("closed-for-tonight")``
         """
-        return WholeChannel(self._binding(), self.name)
+        return WholeChannel(self._binding(), self._declaration)
 
     async def close(self) -> None:
         """Take all topics of the channel off all open connections, as :meth:`Topic.close` does.
@@ -176,10 +179,10 @@ class Topic(Target):
         name: str,
         params: Mapping[str, Any],
     ) -> None:
-        super().__init__(binding, name)
+        super().__init__(binding, name, declaration)
+        self._declaration: Declaration = declaration
         self.channel = channel
         self.params = params
-        self._declaration = declaration
 
     async def refresh(self, *fragments: str) -> None:
         """Render fragments again for their viewers, in every process.

@@ -1,6 +1,6 @@
 """What an application has declared of a channel: the part of it that is no user's business."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,10 +8,20 @@ from werkzeug.routing import Map
 
 from ..broker import Keep
 from ..config import Config
-from ..errors import DeclarationError, UnknownFragmentError
+from ..errors import DeclarationError, EventError, SSEError, UnknownFragmentError, near
 from ..hub import FragmentSpec
-from ..publisher import ChannelRecord
-from ..wire import RESERVED, UrlRule, check_name, own_converters
+from ..publisher import ChannelRecord, Declares, EventType, event_name
+from ..wire import (
+    EVERYONE,
+    RESERVED,
+    USER,
+    UrlRule,
+    check_event_name,
+    check_name,
+    converters_of,
+    own_converters,
+    plain,
+)
 from .options import ChannelOptions
 
 #: Names of the fragments that ``sse_presence`` shows: how many are here; the same with names.
@@ -66,6 +76,10 @@ class Declaration:
         #: Those of ``BUILT_IN``; a fragment of the app's own takes the place of one. They are
         #: part of a stream, or of a refresh, only where they are named.
         self.built_in: dict[str, Fragment] = {}
+        self.events: dict[str, EventType[Any]] = {}
+        self.declares: Declares = Declares(name, self.events, is_closed=False)
+        self.on: dict[str, list[str]] = {}  #: name of an event -> the fragments that it refreshes
+        self.refresh_on: list[str] = []  #: events that refresh topics by a function
 
     @property
     def public(self) -> bool:
@@ -107,6 +121,11 @@ class Declaration:
         fragments = self.fragments.items()
         return frozenset(name for name, fragment in fragments if fragment.spec.personal)
 
+    @property
+    def is_single(self) -> bool:
+        """Whether the channel has one topic alone, because its rule has no parameters."""
+        return not converters_of(self.rule)
+
     def keep(self, config: Config) -> Keep:
         """Return how much history the topics of this channel keep.
 
@@ -134,8 +153,12 @@ class Declaration:
             history_ttl=keep.ttl,
             fragments=tuple(self.fragments),
             personal=tuple(name for name in self.fragments if name in self.personal),
+            events=tuple(self.events) if self.events else None,
             public=self.public,
             converters=own_converters(url_map, self.rule),
+            types={name: each.schema for name, each in self.events.items()},
+            on={event: tuple(names) for event, names in self.on.items()},
+            refresh_on=tuple(dict.fromkeys(self.refresh_on)),
         )
 
     def origins(self, config: Config) -> tuple[str, ...]:
@@ -195,6 +218,89 @@ class Declaration:
                 f"every={every!r} cannot be used for fragment {name!r}: it must be more than 0, "
                 "and a personal fragment is refreshed by topic.refresh() alone."
             )
+
+    def add_event(self, event: EventType[Any]) -> None:
+        """Declare an event.
+
+        Raises:
+            DeclarationError: If the channel declares the event already.
+        """
+        if event.name in self.events:
+            raise DeclarationError(
+                f"Channel {self.name!r} has an event {event.name!r} already. Choose another name."
+            )
+        self.events[event.name] = event
+        self.declares.is_closed = True
+
+    def checked_on(self, on: str | EventType[Any] | Iterable[str | EventType[Any]]) -> list[str]:
+        """Return the names of the events that refresh a fragment.
+
+        Raises:
+            DeclarationError: If the name of an event is reserved or invalid, or the event is
+                another channel's.
+        """
+        given = [on] if isinstance(on, str | EventType) else on
+        names = []
+        for each in given:
+            if isinstance(each, EventType) and each.channel != self.name:
+                raise DeclarationError(
+                    f"on={each!r} is no event of channel {self.name!r}. Use "
+                    f"@{self.name}.refresh_on(...) for events of other channels."
+                )
+            try:
+                names.append(check_event_name(event_name(each)))
+            except (EventError, TypeError) as error:
+                raise DeclarationError(f"on={each!r} names no event: {error}") from None
+        return list(dict.fromkeys(names))
+
+    def checked_source(self, event: EventType[Any] | str) -> tuple[str, str]:
+        """Return the channel and the name of an event on which topics of this one are refreshed.
+
+        Raises:
+            DeclarationError: If it is not written as ``"channel.event"``, or no channel has
+                declared the event type.
+        """
+        if isinstance(event, EventType):
+            source, name = event.channel, event.name
+        else:
+            source, _, name = plain(event).partition(".")
+        try:
+            if source not in (USER, EVERYONE):
+                check_name("channel", source)
+            return source, check_event_name(name)
+        except SSEError as error:
+            raise DeclarationError(
+                f"@{self.name}.refresh_on({event!r}) names no event of a channel: {error} Write it "
+                "as 'channel.event', 'user.event' or 'everyone.event'."
+            ) from None
+
+    def faults(self, channels: Mapping[str, "Declaration"]) -> Iterator[str]:
+        """Yield what this channel refreshes on, although no such event is declared.
+
+        Args:
+            channels: All channels of the app, by name.
+        """
+        for event, names in self.on.items():
+            if self.events and event not in self.events:
+                yield (
+                    f"Fragment {names[0]!r} of channel {self.name!r} is refreshed on {event!r}, "
+                    f"which the channel does not declare. {near(event, self.events)}Declare it "
+                    f"with {self.name}.event({event!r}, ...)."
+                )
+        for key in self.refresh_on:
+            source, _, event = key.partition(".")
+            of_source = channels[source].events if source in channels else {}
+            if source not in channels and source not in (USER, EVERYONE):
+                yield (
+                    f"Channel {self.name!r} is refreshed on {key!r}, and there is no channel "
+                    f"{source!r}. {near(source, channels)}Write it as 'channel.event'."
+                )
+            elif of_source and event not in of_source:
+                yield (
+                    f"Channel {self.name!r} is refreshed on {key!r}, which channel {source!r} does "
+                    f"not declare. {near(event, of_source)}Declare it with "
+                    f"{source}.event({event!r}, ...)."
+                )
 
     def find(self, fragment: str) -> Fragment:
         """Return a declared fragment.

@@ -1,13 +1,16 @@
 """What an app declares of a channel: the decorators of :class:`Channel`."""
 
-from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, TypeVar, overload
 
 from ..hub import FragmentSpec
+from ..publisher import Data, EventType
 from ..wire import plain
 from .declaration import Declaration, Fragment
+from .refreshing import Refresher, Refreshers, Selected
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+Mapper = TypeVar("Mapper", bound=Callable[[Any], Selected | Awaitable[Selected]])
 
 
 class Declaring:
@@ -15,10 +18,12 @@ class Declaring:
 
     Args:
         declaration: What is declared, as the other wings work with it.
+        refreshers: The functions of ``refresh_on`` of all channels of the app.
     """
 
-    def __init__(self, declaration: Declaration) -> None:
+    def __init__(self, declaration: Declaration, refreshers: Refreshers) -> None:
         self._declaration = declaration
+        self._refreshers = refreshers
 
     @property
     def name(self) -> str:
@@ -72,6 +77,7 @@ class Declaring:
         every: float | None = None,
         debounce: float | None = None,
         presence: bool = False,
+        on: str | EventType[Any] | Iterable[str | EventType[Any]] = (),
         includes: Iterable[str] = (),
     ) -> Callable[[Function], Function]:
         """Declare a fragment: HTML that is a function of the topic's parameters.
@@ -90,6 +96,9 @@ class Declaring:
             debounce: Seconds in which the fragment is rendered at most once, 0 or more; None means
                 ``QUART_SSE_DEBOUNCE``.
             presence: Whether the fragment is refreshed when a viewer joins or leaves the topic.
+            on: An event, or several, that refresh the fragment when they are published to the
+                topic. The broker records the refresh together with the event. It is for all
+                viewers, also those whom ``where=``, ``exclude=`` or ``to_others=`` leaves out.
             includes: Fragments of other topics that the HTML may contain, as
                 ``"channel.fragment"``. Fragments of the same topic need no entry.
 
@@ -98,7 +107,7 @@ class Declaring:
 
         Raises:
             DeclarationError: If the name is invalid or taken, ``every`` or ``debounce`` is no
-                number of seconds, or a personal fragment has ``every``.
+                number of seconds, a personal fragment has ``every``, or ``on`` names no event.
 
         Example:
             .. code-block:: python
@@ -110,12 +119,107 @@ class Declaring:
         name = plain(name)
         spec = FragmentSpec(name, personal, every, debounce, presence, frozenset(includes))
         self._declaration.check(spec)
+        events = self._declaration.checked_on(on)
 
         def declare(function: Function) -> Function:
             self._declaration.fragments[name] = Fragment(spec, function)
+            for event in events:
+                self._declaration.on.setdefault(event, []).append(name)
             return function
 
         return declare
+
+    @overload
+    def event(self, name: str, type: type[Data]) -> EventType[Data]: ...
+
+    @overload
+    def event(self, name: str) -> EventType[Any]: ...
+
+    def event(self, name: str, type: Any = Any) -> EventType[Any]:
+        """Declare an event, and the type of its data.
+
+        Once a channel declares an event, publishing another one to it is an error, everywhere: in
+        the app, by a :class:`Publisher`, in the shell and by HTTP.
+
+        Args:
+            name: The event's name, as for :meth:`Topic.publish`.
+            type: Type of the data: a dataclass, a TypedDict, a pydantic model, or a type that JSON
+                has, such as ``str`` and ``list[int]``. Left out, all data are accepted.
+
+        Returns:
+            The event, to publish by: ``await topic.publish(added, CommentAdded(...))``.
+
+        Raises:
+            EventError: If the name is reserved or invalid.
+            DeclarationError: If the channel declares the event already, or JSON has no values of
+                such a type.
+
+        Example:
+            .. code-block:: python
+
+                from dataclasses import dataclass
+
+                @dataclass
+                class CommentAdded:
+                    id: int
+                    author: str
+
+                added = comments.event("comment-added", CommentAdded)
+        """
+        declared: EventType[Any] = EventType(name, type, channel=self.name)
+        self._declaration.add_event(declared)
+        return declared
+
+    @overload
+    def refresh_on(
+        self, event: EventType[Data], *fragments: str
+    ) -> Callable[
+        [Callable[[Data], Selected | Awaitable[Selected]]],
+        Callable[[Data], Selected | Awaitable[Selected]],
+    ]: ...
+
+    @overload
+    def refresh_on(self, event: str, *fragments: str) -> Callable[[Mapper], Mapper]: ...
+
+    def refresh_on(self, event: EventType[Any] | str, *fragments: str) -> Callable[[Any], Any]:
+        """Register a function that says which topics of this channel an event refreshes.
+
+        The event is one of any channel, or of users and everyone. The function takes the event's
+        data and runs where the event is published, before that; the broker then records the
+        refreshes together with the event. If the function raises, ``publish()`` raises, and
+        nothing is published. A sync function runs in the event loop, so that it must not block; one
+        that asks a database is async.
+
+        A :class:`Publisher` has no functions of the app, so it refuses such events.
+
+        Args:
+            event: The event: its :class:`EventType`, or ``"channel.event"``, such as
+                ``"orders.created"``, ``"user.renamed"`` or ``"everyone.closed"``.
+            fragments: Names of the fragments to refresh; without names, all of the channel.
+
+        Returns:
+            A decorator, which returns the function unchanged. The function returns the parameters
+            of the topic as a dict, a list of such dicts, or None for no topic.
+
+        Raises:
+            DeclarationError: If ``event`` names no channel and event.
+
+        Example:
+            .. code-block:: python
+
+                @rooms.refresh_on("comments.comment-added")
+                def room_of(comment: dict[str, int]) -> dict[str, int]:
+                    return {"room": comment["room"]}
+        """
+        source, name = self._declaration.checked_source(event)
+        self._declaration.refresh_on.append(f"{source}.{name}")
+
+        def register(function: Any) -> Any:
+            made = Refresher(source, name, function, self._declaration, fragments)
+            self._refreshers.setdefault(name, []).append(made)
+            return function
+
+        return register
 
     def validate(self, function: Function) -> Function:
         """Register the function that looks at a topic's parameters, beyond the converters.

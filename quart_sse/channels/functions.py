@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from .refreshing import Refreshers
+
 
 @dataclass(slots=True)
 class AppFunctions:
@@ -15,3 +17,4 @@ class AppFunctions:
     stats: tuple[Callable[..., Any] | None] | None = None
     on_connect: list[Callable[..., Any]] = field(default_factory=list)
     on_disconnect: list[Callable[..., Any]] = field(default_factory=list)
+    refreshers: Refreshers = field(default_factory=dict)  #: say what events refresh

@@ -5,12 +5,13 @@ from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, overload
 
 from ..broker import Filter, Keep, Where
 from ..errors import EventError, ParameterError, SSEError
 from ..host import Host
 from ..hub import id_of
+from ..publisher import Data, Encoded, EventType, event_name
 from ..wire import (
     EVERYONE,
     NOTIFICATION,
@@ -22,7 +23,9 @@ from ..wire import (
     user_topic,
 )
 from .binding import Binding
+from .declaration import Declaration
 from .kept import KeptEvent, kept_for, kept_notifications
+from .refreshing import Pending
 
 Result = TypeVar("Result")
 
@@ -72,9 +75,10 @@ class Target:
         ``await sse.everyone.publish("maintenance", {"minutes": 5})``
     """
 
-    def __init__(self, binding: Binding, name: str) -> None:
+    def __init__(self, binding: Binding, name: str, declaration: Declaration | None = None) -> None:
         self.name = name
         self._binding = binding
+        self._declaration = declaration  #: of its channel; None for a user and everyone
 
     def __repr__(self) -> str:
         """Show the name."""
@@ -90,6 +94,21 @@ class Target:
         """Return the hash of the name."""
         return hash(self.name)
 
+    @overload
+    async def publish(
+        self,
+        name: EventType[Data],
+        data: Data,
+        *,
+        retry_ms: int | None = None,
+        to_others: bool = False,
+        where: Where | None = None,
+        exclude: HasId | str | None = None,
+        refresh_on: bool = True,
+        id: object = None,
+    ) -> Published: ...
+
+    @overload
     async def publish(
         self,
         name: str,
@@ -99,6 +118,20 @@ class Target:
         to_others: bool = False,
         where: Where | None = None,
         exclude: HasId | str | None = None,
+        refresh_on: bool = True,
+        id: object = None,
+    ) -> Published: ...
+
+    async def publish(
+        self,
+        name: EventType[Any] | str,
+        data: Any = None,
+        *,
+        retry_ms: int | None = None,
+        to_others: bool = False,
+        where: Where | None = None,
+        exclude: HasId | str | None = None,
+        refresh_on: bool = True,
         id: object = None,
     ) -> Published:
         """Publish an event: a fact, delivered in order.
@@ -109,7 +142,9 @@ class Target:
         Args:
             name: The event's name: a letter, then letters, digits, ``_``, ``.`` or ``-``. The
                 names ``message``, ``open`` and ``error`` (WHATWG: ``EventSource`` dispatches these
-                itself), ``sse-*`` and ``htmx*`` are reserved.
+                itself), ``sse-*`` and ``htmx*`` are reserved. Or the event's :class:`EventType`,
+                as :meth:`Channel.event` returns it: data of another type are then an error, also
+                for type checkers.
             data: A ``str`` is sent as it is. Any other value is sent as JSON by ``app.json``, which
                 writes dataclasses, dates and UUIDs; None is sent as ``null``.
             retry_ms: New reconnect delay of the clients that receive the event, in milliseconds
@@ -123,6 +158,8 @@ class Target:
                 nothing, also when they resume. With ``memory://`` it may be a function of the
                 metadata that returns a bool. None for all.
             exclude: A connection that the event is not for, or its id; None for none.
+            refresh_on: Whether the event refreshes what is declared to be refreshed on it, by
+                ``fragment(on=...)`` and ``@channel.refresh_on``.
             id: Always an error, for those who bring an id of their own from another library: ids
                 are the broker's, because clients resume by them. Put yours into the data.
 
@@ -131,33 +168,50 @@ class Target:
             ``sse.batch()`` the id is "", because the event gets one when the batch ends.
 
         Raises:
-            EventError: If the name is reserved or invalid, the data cannot be written as JSON or
-                exceeds ``QUART_SSE_PENDING_BYTES``, ``retry_ms`` is negative, or ``id`` is given.
+            EventError: If the name is reserved, invalid or not declared by a channel that declares
+                events, the data is of another type than the event's, cannot be written as JSON or
+                exceeds ``QUART_SSE_PENDING_BYTES``, ``retry_ms`` is negative, or ``id`` is given;
+                also if the event refreshes more than 64 fragments, or is for a whole channel and
+                refreshes fragments of its topic (``on=``).
             FilterError: If ``where`` is no condition, or a function with a broker of several
                 processes.
             ParameterError: If ``exclude`` is no connection and no id.
             BrokerUnavailable: If the broker did not confirm the event. Its ``maybe_published`` is
                 False if the event was certainly not published.
+            Exception: Any exception of a function of ``@channel.refresh_on``; nothing is published.
 
         Example:
             ``await topic.publish("comment-added", {"id": 12}, where={"role": "moderator"})``
         """
         if id is not None:
             raise EventError(
-                f"The event {name!r} has an id of its own, {id!r}. Ids are the broker's, because "
-                'clients resume by them. Put it into the data, such as {"id": ...}.'
+                f"The event {event_name(name)!r} has an id of its own, {id!r}. Ids are the "
+                "broker's, because clients resume by them. Put it into the data, such as "
+                '{"id": ...}.'
             )
         condition = None if where is None else Filter(where)
-        return await self._publish(name, data, retry_ms, to_others, condition, exclude)
+        given = self._encoded(name, data, retry_ms)
+        pending = self._refreshed(name, data) if refresh_on else None
+        return await self._publish(
+            event_name(name), given, retry_ms, to_others, condition, exclude, pending
+        )
+
+    def _encoded(self, event: EventType[Any] | str, data: Any, retry_ms: int | None) -> Encoded:
+        declares = None if self._declaration is None else self._declaration.declares
+        return self._binding.publisher.encode(event, data, retry_ms, declares)
+
+    def _refreshed(self, event: EventType[Any] | str, data: Any) -> Pending | None:
+        return self._binding.refreshing.begin(self.name, self._declaration, event, data)
 
     async def _publish(
         self,
         name: str,
-        data: Any,
+        data: Encoded,
         retry_ms: int | None,
         to_others: bool,
         condition: Filter | None,
         exclude: HasId | str | None,
+        pending: Pending | None,
     ) -> Published:
         bound = self._binding
         ids = (_id_of(exclude), hooked.get() if to_others else "")
@@ -171,10 +225,25 @@ class Target:
             origin=_page_that_asks(bound.host) if to_others else "",
             where=condition,
             exclude=excluded,
+            refreshes=() if pending is None else await pending.done(),
         )
         id = "" if published == ZERO else str(published)
         return Published(id, bound.hub.receivers(self.name, condition, excluded))
 
+    @overload
+    def publish_soon(
+        self,
+        name: EventType[Data],
+        data: Data,
+        *,
+        retry_ms: int | None = None,
+        to_others: bool = False,
+        where: Where | None = None,
+        exclude: HasId | str | None = None,
+        refresh_on: bool = True,
+    ) -> Future[Published]: ...
+
+    @overload
     def publish_soon(
         self,
         name: str,
@@ -184,6 +253,19 @@ class Target:
         to_others: bool = False,
         where: Where | None = None,
         exclude: HasId | str | None = None,
+        refresh_on: bool = True,
+    ) -> Future[Published]: ...
+
+    def publish_soon(
+        self,
+        name: EventType[Any] | str,
+        data: Any = None,
+        *,
+        retry_ms: int | None = None,
+        to_others: bool = False,
+        where: Where | None = None,
+        exclude: HasId | str | None = None,
+        refresh_on: bool = True,
     ) -> Future[Published]:
         """Publish an event without waiting for it, from any thread.
 
@@ -199,6 +281,7 @@ class Target:
             to_others: Whether the page that sent the request leaves the event out.
             where: For which connections the event is.
             exclude: A connection that it is not for, or its id.
+            refresh_on: Whether the event refreshes what is declared to be refreshed on it.
 
         Returns:
             A future with what :meth:`publish` returns or raises. An error that is not asked for is
@@ -208,13 +291,16 @@ class Target:
         Example:
             ``prices.topic().publish_soon("price", "42")``
         """
-        what = f"publish_soon() of {name!r} to {self.name!r}"
+        what = f"publish_soon() of {event_name(name)!r} to {self.name!r}"
         try:
-            given = self._binding.publisher.encode(name, data, retry_ms)
+            given = self._encoded(name, data, retry_ms)
             condition = None if where is None else Filter(where)
-        except SSEError as error:
+            pending = self._refreshed(name, data) if refresh_on else None
+        except Exception as error:  # of a function of the app's, too
             return self._binding.soon.failed(error, what)
-        publishing = self._publish(name, given, retry_ms, to_others, condition, exclude)
+        publishing = self._publish(
+            event_name(name), given, retry_ms, to_others, condition, exclude, pending
+        )
         return self._soon(publishing, what)
 
     async def notify(
@@ -271,7 +357,7 @@ class Target:
     ) -> Coroutine[Any, Any, Published]:
         given = self._binding.publisher.encode_notification(notification)
         condition = None if where is None else Filter(where)
-        return self._publish(NOTIFICATION, given, None, to_others, condition, exclude)
+        return self._publish(NOTIFICATION, given, None, to_others, condition, exclude, None)
 
     def notify_soon(
         self,
@@ -441,8 +527,8 @@ class WholeChannel(Target):
         ``await comments.everyone.publish("closed-for-tonight")``
     """
 
-    def __init__(self, binding: Binding, channel: str) -> None:
-        super().__init__(binding, channel_topic(channel))
+    def __init__(self, binding: Binding, declaration: Declaration) -> None:
+        super().__init__(binding, channel_topic(declaration.name), declaration)
 
 
 def _id_of(excluded: HasId | str | None) -> str:

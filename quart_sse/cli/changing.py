@@ -29,6 +29,7 @@ def _data_options(function: Function) -> Function:
 @_data_options
 @click.option("--where", help="For which connections it is, as a JSON object.")
 @click.option("--exclude", help="Id of a connection that it is not for.")
+@click.option("--no-refresh", is_flag=True, help="Refresh nothing that is refreshed on the event.")
 @json_option
 @click.pass_obj
 def publish(
@@ -39,6 +40,7 @@ def publish(
     text: str | None,
     where: str | None,
     exclude: str | None,
+    no_refresh: bool,
     as_json: bool,
 ) -> None:
     """Publish an event, and print its id.
@@ -52,7 +54,9 @@ def publish(
         condition = None if where is None else _read("--where", where)
         async with door.open() as publisher:
             target = publisher.target(topic)
-            return await target.publish(event, given, where=condition, exclude=exclude)
+            return await target.publish(
+                event, given, where=condition, exclude=exclude, refresh_on=not no_refresh
+            )
 
     id = asyncio.run(work())
     if as_json:

@@ -6,8 +6,11 @@ This package is private: it may change in any release.
 from .asking import is_done
 from .blocking import Publisher, PublisherChannel, PublisherTarget, PublisherTopic
 from .declared import ChannelRecord, Declared, write
-from .messages import MessagePublisher
+from .event_type import Data, Declares, EventType, check_text, event_name
+from .messages import Encoded, MessagePublisher
 from .publisher import AsyncPublisher
+from .refreshes import Refresh, own_refreshes
+from .schema import Schema
 from .shell import Place, ShellPublisher
 from .targets import AsyncPublisherChannel, AsyncPublisherTarget, AsyncPublisherTopic
 
@@ -17,14 +20,23 @@ __all__ = [
     "AsyncPublisherTarget",
     "AsyncPublisherTopic",
     "ChannelRecord",
+    "Data",
     "Declared",
+    "Declares",
+    "Encoded",
+    "EventType",
     "MessagePublisher",
     "Place",
     "Publisher",
     "PublisherChannel",
     "PublisherTarget",
     "PublisherTopic",
+    "Refresh",
+    "Schema",
     "ShellPublisher",
+    "check_text",
+    "event_name",
     "is_done",
+    "own_refreshes",
     "write",
 ]

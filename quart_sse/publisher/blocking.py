@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, overload
 
 from ..broker import Broker
 from ..config import Config
 from ..wire import Level, Notification
 from .declared import Recorded
+from .event_type import Data, EventType
 from .publisher import AsyncPublisher
 from .steps import run
 from .targets import AsyncPublisherChannel, AsyncPublisherTarget, AsyncPublisherTopic
@@ -36,6 +37,19 @@ class PublisherTarget:
     def __init__(self, target: AsyncPublisherTarget) -> None:
         self._target = target
 
+    @overload
+    def publish(
+        self,
+        name: EventType[Data],
+        data: Data,
+        *,
+        retry_ms: int | None = None,
+        where: Mapping[str, Any] | None = None,
+        exclude: str | None = None,
+        refresh_on: bool = True,
+    ) -> str: ...
+
+    @overload
     def publish(
         self,
         name: str,
@@ -44,14 +58,34 @@ class PublisherTarget:
         retry_ms: int | None = None,
         where: Mapping[str, Any] | None = None,
         exclude: str | None = None,
+        refresh_on: bool = True,
+    ) -> str: ...
+
+    def publish(
+        self,
+        name: Any,
+        data: Any = None,
+        *,
+        retry_ms: int | None = None,
+        where: Mapping[str, Any] | None = None,
+        exclude: str | None = None,
+        refresh_on: bool = True,
     ) -> str:
         """Publish an event, and return its id; see :meth:`AsyncPublisherTarget.publish`.
 
         Example:
             ``publisher.topic("room", id=3).publish("said", {"text": "Hello"})``, in a worker
         """
-        target = self._target
-        return run(target.publish(name, data, retry_ms=retry_ms, where=where, exclude=exclude))
+        return run(
+            self._target.publish(
+                name,
+                data,
+                retry_ms=retry_ms,
+                where=where,
+                exclude=exclude,
+                refresh_on=refresh_on,
+            )
+        )
 
     def notify(
         self,
@@ -229,7 +263,13 @@ class Publisher:
         """
         return PublisherTarget(self._publisher.everyone)
 
-    def send(self, connection_id: str, name: str, data: Any = None) -> bool:
+    @overload
+    def send(self, connection_id: str, name: EventType[Data], data: Data) -> bool: ...
+
+    @overload
+    def send(self, connection_id: str, name: str, data: Any = None) -> bool: ...
+
+    def send(self, connection_id: str, name: Any, data: Any = None) -> bool:
         """Send an event to one connection of any process; see :meth:`AsyncPublisher.send`.
 
         Example:

@@ -38,18 +38,17 @@ class Bundle:
             return self
         return None if self._outer is None else self._outer.of(publisher)
 
-    def add(self, message: Message, keep: Keep) -> bool:
-        """Add a message, and return whether the bundle has taken it; later it has ended.
+    def add(self, *messages: tuple[Message, Keep]) -> bool:
+        """Add messages, and return whether the bundle has taken them; later it has ended.
 
         What comes after it was dropped is dropped, too.
 
         Args:
-            message: The message.
-            keep: How its topic's history is kept.
+            messages: Messages, each with how its topic's history is kept.
         """
         with self._lock:
             if not self._is_over:
-                self._messages.append((message, keep))
+                self._messages += messages
             return self._is_dropped or not self._is_over
 
     def drop(self) -> None:

@@ -8,14 +8,13 @@ from ..broker import Broker, read_declared
 from ..errors import (
     BrokerUnavailable,
     DeclarationError,
-    EventError,
     SetupError,
     UnknownChannelError,
     UnknownFragmentError,
-    near,
 )
-from ..wire import UrlRule, make_map
+from ..wire import UrlRule, converters_of, make_map
 from .declared import ChannelRecord, Declared, Recorded, read
+from .event_type import Declares, EventType
 
 if TYPE_CHECKING:
     from werkzeug.routing import BaseConverter, Map
@@ -38,6 +37,11 @@ class Known:
         self.record = record
         self._url_map = url_map
         self._rule = UrlRule(record.name, record.rule)
+        types = {
+            name: EventType._of_schema(name, record.types.get(name, {}), record.name)
+            for name in record.events or ()
+        }
+        self.declares: Declares = Declares(record.name, types, record.events is not None)
 
     def select(self, params: Mapping[str, Any], *, are_texts: bool = False) -> str:
         """Return the name of the topic that parameters select.
@@ -52,18 +56,14 @@ class Known:
         select = self._rule.select_texts if are_texts else self._rule.select
         return select(self._url_map, params)[0]
 
-    def check_event(self, name: str) -> None:
-        """Refuse an event that the channel does not declare, if it declares its events.
+    def has_event(self, name: str) -> bool:
+        """Whether the channel declares an event, or may have any."""
+        return self.record.events is None or name in self.declares.types
 
-        Raises:
-            EventError: If it does not.
-        """
-        events = self.record.events
-        if events is not None and name not in events:
-            raise EventError(
-                f"Channel {self.record.name!r} has no event {name!r}. {near(name, events)}"
-                f"Declared: {', '.join(sorted(events)) or 'none'}."
-            )
+    @property
+    def is_single(self) -> bool:
+        """Whether the channel has one topic alone, because its rule has no parameters."""
+        return not converters_of(self.record.rule)
 
     def fragments(self, names: Iterable[str]) -> list[str]:
         """Return the given fragments, or all if none is given.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ..broker import Keep
 from ..config import Config
+from .schema import Schema
 
 if TYPE_CHECKING:
     from werkzeug.routing import BaseConverter
@@ -34,6 +35,10 @@ class ChannelRecord:
             it.
         converters: Name -> class of each converter of the app's own in the rule; None stands for a
             class that this process does not have.
+        types: Name of an event -> JSON Schema of its data.
+        on: Name of an event -> the fragments of its topic that it refreshes.
+        refresh_on: Events of any channel that refresh topics of this one by a function of the
+            app's, as ``"channel.event"``.
 
     Example:
         ``ChannelRecord("room", "/room/<slug:id>", converters={"slug": Slug})``, of a class ``Slug``
@@ -48,6 +53,9 @@ class ChannelRecord:
     events: Iterable[str] | None = None
     public: bool | None = None
     converters: "Mapping[str, type[BaseConverter] | None]" = field(default_factory=dict)
+    types: Mapping[str, Schema] = field(default_factory=dict)
+    on: Mapping[str, Iterable[str]] = field(default_factory=dict)
+    refresh_on: Iterable[str] = ()
 
     def record(self) -> "ChannelRecord":
         """Return itself, as :meth:`Channel.record` returns one.
@@ -84,6 +92,16 @@ class Declared:
     keep: Keep = _KEEP  #: of users and of everyone
     max_bytes: int = _DEFAULTS.pending_bytes  #: size limit of an event
 
+    def refreshed_by(self, source: str, event: str) -> list[str]:
+        """Return the channels that an event refreshes by a function of the app's.
+
+        Args:
+            source: The event's channel, ``"user"`` or ``"everyone"``.
+            event: The event's name.
+        """
+        key = f"{source}.{event}"
+        return sorted(each.name for each in self.channels.values() if key in each.refresh_on)
+
 
 def write(declared: Declared) -> str:
     """Return what an app declares as text; equal declarations give equal texts."""
@@ -98,6 +116,9 @@ def write(declared: Declared) -> str:
             "events": None if each.events is None else sorted(each.events),
             "public": each.public,
             "converters": sorted(each.converters),
+            "types": dict(each.types),
+            "on": {event: sorted(names) for event, names in each.on.items()},
+            "refresh_on": sorted(each.refresh_on),
         }
         for each in declared.channels.values()
     ]
@@ -143,6 +164,10 @@ def _read(told: Any) -> Declared:
             events=None if each.get("events") is None else tuple(map(str, each["events"])),
             public=each.get("public"),
             converters=dict.fromkeys(each["converters"]),
+            # Of a release that has no such thing there is nothing of it.
+            types={str(name): dict(schema) for name, schema in each.get("types", {}).items()},
+            on={str(name): tuple(map(str, some)) for name, some in each.get("on", {}).items()},
+            refresh_on=tuple(map(str, each.get("refresh_on", ()))),
         )
         for each in told["channels"]
     ]

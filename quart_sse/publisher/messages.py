@@ -1,13 +1,22 @@
 """Publish events, refreshes and pushed HTML by the names of topics, through a broker."""
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
-from ..broker import CLOSE, CONTROL_HISTORY, Broker, Filter, Keep, Kind, Message
+from ..broker import (
+    CLOSE,
+    CONTROL_HISTORY,
+    MOST_REFRESHES,
+    Broker,
+    Filter,
+    Keep,
+    Kind,
+    Message,
+)
 from ..errors import EventError, FilterError
 from ..tracing import Tracing
 from ..wire import (
@@ -22,6 +31,8 @@ from ..wire import (
     write_notification,
 )
 from .bundle import Bundle, all_done, current
+from .event_type import Declares, EventType, Typed, event_name
+from .refreshes import Refresh
 from .traced import publish_all_traced, publish_traced
 
 
@@ -73,7 +84,7 @@ class MessagePublisher:
     async def event(
         self,
         topic: str,
-        name: str,
+        event: EventType[Any] | str,
         data: Any,
         keep: Keep,
         *,
@@ -81,31 +92,35 @@ class MessagePublisher:
         origin: str = "",
         where: Filter | None = None,
         exclude: str = "",
+        refreshes: Sequence[Refresh] = (),
     ) -> Id:
         """Publish an event.
 
         Args:
             topic: The topic's name.
-            name: The event's name.
-            data: A ``str`` is sent as it is, any other value as JSON.
+            event: The event's type or name.
+            data: A ``str`` is sent as it is, any other value as JSON; or what :meth:`encode` has
+                returned for it.
             keep: How much history the topic keeps.
             retry_ms: New reconnect delay of clients, in milliseconds; None leaves it.
             origin: Name of the page that leaves the event out; "" for none.
             where: For which connections the event is, by their metadata; None for all.
             exclude: Id of a connection that the event is not for; "" for none.
+            refreshes: What is recorded with the event: all of it, or nothing.
 
         Returns:
             The event's id in the broker's order.
 
         Raises:
             EventError: If the name is reserved or invalid, the data cannot be written as JSON (as
-                NaN and Infinity) or is too large, or ``retry_ms`` is negative.
+                NaN and Infinity) or is too large, ``retry_ms`` is negative, or the event causes
+                too many refreshes.
             FilterError: If ``where`` is a function, and the broker serves several processes.
             BrokerUnavailable: If the broker did not confirm the event. Its ``maybe_published`` is
                 False if the event was certainly not published.
         """
-        given = data if isinstance(data, Encoded) else self.encode(name, data, retry_ms)
-        name = plain(name)
+        given = data if isinstance(data, Encoded) else self.encode(event, data, retry_ms)
+        name = event_name(event)
         if where is not None and not where.text and self._broker.is_shared:
             raise FilterError(
                 "where= is a function, which no other process can call. Pass what the metadata "
@@ -124,16 +139,36 @@ class MessagePublisher:
             where,
             exclude,
         )
-        return await self._publish(message, keep)
+        if not refreshes:
+            return await self._publish(message, keep)
+        return await self._publish_with(message, keep, refreshes)
 
-    def encode(self, name: str, data: Any, retry_ms: int | None = None) -> Encoded:
+    def encode(
+        self,
+        event: EventType[Any] | str,
+        data: Any,
+        retry_ms: int | None = None,
+        declares: Declares | None = None,
+    ) -> Encoded:
         """Return the data of an event as text.
 
-        The arguments and errors are those of :meth:`event`.
+        The other arguments and errors are those of :meth:`event`.
+
+        Args:
+            event: The event's type or name.
+            data: The data.
+            retry_ms: New reconnect delay of clients, in milliseconds.
+            declares: The events that the channel declares; None for an event of no channel.
         """
-        check_event_name(name)
+        name = check_event_name(event_name(event))
+        typed = None
+        if isinstance(event, EventType) or declares is not None:
+            typed = Typed(event, declares)
+            data = typed.accept(data)
         is_text = isinstance(data, str)
         text = plain(data) if is_text else self._json(name, data)
+        if typed is not None:
+            typed.check(text, is_text)
         check_event(text, name, retry_ms, self.max_bytes)
         return Encoded(text, is_text and is_like_json(text))
 
@@ -236,7 +271,7 @@ class MessagePublisher:
     async def _publish(self, message: Message, keep: Keep) -> Id:
         """Publish a message, or put it into the bundle that is open here; its id is ZERO then."""
         bundle = self._bundle()
-        if bundle is not None and bundle.add(message, keep):
+        if bundle is not None and bundle.add((message, keep)):
             return ZERO
         if self._tracing is not None and self._tracing.is_on:
             id = await publish_traced(self._tracing, self._broker, message, keep)
@@ -244,6 +279,25 @@ class MessagePublisher:
             id = await self._broker.publish(message, keep)
         self.published += 1
         return id
+
+    async def _publish_with(self, message: Message, keep: Keep, refreshes: Sequence[Refresh]) -> Id:
+        """Publish an event together with the refreshes that it causes."""
+        if len(refreshes) > MOST_REFRESHES:
+            raise EventError(
+                f"The event {message.name!r} refreshes {len(refreshes)} fragments, and may refresh "
+                f"{MOST_REFRESHES}. Name fewer topics or fragments, or let pages share a topic."
+            )
+        messages = [
+            (message, keep),
+            *(
+                (Message(Kind.REFRESH, ZERO, each.topic, each.fragment), each.keep)
+                for each in refreshes
+            ),
+        ]
+        bundle = self._bundle()
+        if bundle is not None and bundle.add(*messages):
+            return ZERO
+        return (await self._publish_all(messages))[0]
 
     def starts(self, future: Future[Any]) -> None:
         """Let the bundle that is open here, if any, wait for a call that is not waited for."""
@@ -277,11 +331,14 @@ class MessagePublisher:
             current.reset(token)
         messages = bundle.end()
         if outer is not None:
-            messages = [each for each in messages if not outer.add(*each)]
-        if not messages:
-            return
+            messages = [] if outer.add(*messages) else messages
+        if messages:
+            await self._publish_all(messages)
+
+    async def _publish_all(self, messages: Sequence[tuple[Message, Keep]]) -> list[Id]:
         if self._tracing is not None and self._tracing.is_on:
-            await publish_all_traced(self._tracing, self._broker, messages)
+            ids = await publish_all_traced(self._tracing, self._broker, messages)
         else:
-            await self._broker.publish_all(messages)
+            ids = await self._broker.publish_all(messages)
         self.published += len(messages)
+        return ids

@@ -5,7 +5,7 @@ import re
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, overload
 
 from ..broker import Broker, process_of
 from ..config import Config
@@ -16,6 +16,7 @@ from .asking import ask, is_done
 from .catalog import Catalog
 from .declared import Recorded
 from .dumps import dumps as default_dumps
+from .event_type import Data, EventType, event_name
 from .messages import MessagePublisher
 from .targets import (
     AsyncPublisherChannel,
@@ -169,7 +170,13 @@ class AsyncPublisher:
         """
         return everyone(self._open_services)
 
-    async def send(self, connection_id: str, name: str, data: Any = None) -> bool:
+    @overload
+    async def send(self, connection_id: str, name: EventType[Data], data: Data) -> bool: ...
+
+    @overload
+    async def send(self, connection_id: str, name: str, data: Any = None) -> bool: ...
+
+    async def send(self, connection_id: str, name: EventType[Any] | str, data: Any = None) -> bool:
         """Send an event to one connection of any process, as :meth:`SSE.send` does.
 
         The process that has the connection is asked, so this takes a connection to the broker of
@@ -177,7 +184,7 @@ class AsyncPublisher:
 
         Args:
             connection_id: The connection's id.
-            name: The event's name.
+            name: The event's name, or its :class:`EventType`.
             data: The data, as for :meth:`AsyncPublisherTarget.publish`.
 
         Returns:
@@ -194,7 +201,7 @@ class AsyncPublisher:
         catalog, messages = self._open_services
         messages.max_bytes = (await catalog.declared()).max_bytes
         text, is_text = messages.encode(name, data)
-        broker, told = self._broker, {"name": name, "data": text, "is_text": is_text}
+        broker, told = self._broker, {"name": event_name(name), "data": text, "is_text": is_text}
         assert broker is not None
         question = {"id": connection_id, **told}
         to = process_of(connection_id)

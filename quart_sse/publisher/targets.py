@@ -1,10 +1,10 @@
 """What an :class:`AsyncPublisher` publishes to."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple, TypedDict, overload
 
 from ..broker import Filter, Keep
-from ..errors import FragmentError, ParameterError
+from ..errors import FragmentError, ParameterError, SetupError
 from ..wire import (
     EVERYONE,
     NOTIFICATION,
@@ -15,10 +15,13 @@ from ..wire import (
     make_notification,
     member_key,
     plain,
+    public_name,
     user_topic,
 )
-from .catalog import Catalog, Known
+from .catalog import AGAIN, Catalog, Known
+from .event_type import Data, EventType, event_name
 from .messages import MessagePublisher
+from .refreshes import Refresh, own_refreshes
 
 
 class _Place(NamedTuple):
@@ -57,6 +60,49 @@ class AsyncPublisherTarget:
         keep = declared.keep if channel is None else channel.record.keep
         return _Place(self._topic, keep, channel)
 
+    async def _place_of(self, event: str) -> _Place:
+        """Return where an event goes; one that is not known is looked for again."""
+        place = await self._place()
+        if place.channel is None or place.channel.has_event(event):
+            return place
+        await self._services.catalog.declared(AGAIN)
+        return await self._place()
+
+    async def _refreshes(self, place: _Place, event: str) -> list[Refresh]:
+        """Return what an event refreshes.
+
+        Raises:
+            SetupError: If only the app can say it.
+            EventError: If it is for a whole channel, of whose topics no list exists.
+        """
+        source = public_name(place.topic).partition("?")[0]
+        declared = await self._services.catalog.declared()
+        if asked := declared.refreshed_by(source, event):
+            raise SetupError(
+                f"The event {event!r} of {source!r} refreshes topics of {', '.join(asked)}, which "
+                f"functions of the app select (@{asked[0]}.refresh_on). Publish it in the app, or "
+                f"at {declared.prefix}/~publish, or with refresh_on=False and refresh the topics "
+                "yourself."
+            )
+        channel = place.channel
+        names = () if channel is None else channel.record.on.get(event, ())
+        if channel is None or not names:
+            return []
+        return own_refreshes(place.topic, event, names, place.keep, is_single=channel.is_single)
+
+    @overload
+    async def publish(
+        self,
+        name: EventType[Data],
+        data: Data,
+        *,
+        retry_ms: int | None = None,
+        where: Mapping[str, Any] | None = None,
+        exclude: str | None = None,
+        refresh_on: bool = True,
+    ) -> str: ...
+
+    @overload
     async def publish(
         self,
         name: str,
@@ -65,16 +111,29 @@ class AsyncPublisherTarget:
         retry_ms: int | None = None,
         where: Mapping[str, Any] | None = None,
         exclude: str | None = None,
+        refresh_on: bool = True,
+    ) -> str: ...
+
+    async def publish(
+        self,
+        name: EventType[Any] | str,
+        data: Any = None,
+        *,
+        retry_ms: int | None = None,
+        where: Mapping[str, Any] | None = None,
+        exclude: str | None = None,
+        refresh_on: bool = True,
     ) -> str:
         """Publish an event, as :meth:`Target.publish` does in the app.
 
         Args:
-            name: The event's name.
+            name: The event's name, or its :class:`EventType`.
             data: A ``str`` is sent as it is, any other value as JSON.
             retry_ms: New reconnect delay of the clients that receive it, in milliseconds; None
                 leaves it.
             where: For which connections the event is: what their metadata must equal. None for all.
             exclude: Id of a connection that the event is not for; None for none.
+            refresh_on: Whether the event refreshes the fragments that are declared with ``on=``.
 
         Returns:
             The event's id in the broker's order.
@@ -83,10 +142,12 @@ class AsyncPublisherTarget:
             UnknownChannelError: If the app does not declare the channel.
             ParameterError: If a parameter is missing, unknown or invalid, or ``exclude`` is no id.
             EventError: If the name is reserved, invalid or not declared, the data cannot be written
-                as JSON or are too large, or ``retry_ms`` is negative.
+                as JSON, are too large or not of the event's type, ``retry_ms`` is negative, or an
+                event for a whole channel refreshes fragments of its topic.
             FilterError: If ``where`` is no condition.
             SetupError: If no process of the app has declared its channels yet, a converter is
-                missing, or the publisher is closed.
+                missing, the publisher is closed, or only a function of the app can say which topics
+                the event refreshes (``@channel.refresh_on``).
             BrokerUnavailable: If the broker did not confirm the event. Its ``maybe_published`` is
                 False if the event was certainly not published.
 
@@ -94,11 +155,18 @@ class AsyncPublisherTarget:
             ``await publisher.topic("room", id=3).publish("said", {"text": "Hello"})``
         """
         filters = _filters(where, exclude)
-        place = await self._place()
-        if place.channel is not None:
-            place.channel.check_event(name)
-        id = await self._services.messages.event(
-            place.topic, name, data, place.keep, retry_ms=retry_ms, **filters
+        event, messages = event_name(name), self._services.messages
+        place = await self._place_of(event)
+        declares = None if place.channel is None else place.channel.declares
+        given = messages.encode(name, data, retry_ms, declares)
+        id = await messages.event(
+            place.topic,
+            event,
+            given,
+            place.keep,
+            retry_ms=retry_ms,
+            refreshes=await self._refreshes(place, event) if refresh_on else (),
+            **filters,
         )
         return str(id)
 

@@ -37,13 +37,16 @@ async def publish_traced(tracing: Tracing, broker: Broker, message: Message, kee
 
 async def publish_all_traced(
     tracing: Tracing, broker: Broker, messages: Sequence[tuple[Message, Keep]]
-) -> None:
+) -> list[Id]:
     """Publish several messages, each with a span of its own.
 
     Args:
         tracing: Makes the spans.
         broker: Carries the messages.
         messages: The messages, and how histories are kept.
+
+    Returns:
+        The ids that the broker assigned.
 
     Raises:
         BrokerUnavailable: If the broker did not confirm everything.
@@ -55,7 +58,7 @@ async def publish_all_traced(
     ]
     failed: BaseException | None = None
     try:
-        await broker.publish_all(carried)
+        return await broker.publish_all(carried)
     except BaseException as error:
         failed = error
         raise

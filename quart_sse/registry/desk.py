@@ -8,6 +8,7 @@ from ..broker import Filter, Where
 from ..channels import AppChannels, Binding, Channel, PresenceTracker, Topic
 from ..errors import ParameterError
 from ..hub import Changes, Connection, Connections, Outgoing
+from ..publisher import EventType, event_name
 from ..serving_loop import ServingLoop
 from ..wire import CONNECTION, Ending, member_key
 from .handle import ConnectionHandle
@@ -101,13 +102,14 @@ class Desk:
             and is_meant(connection)
         ]
 
-    async def send(self, id: str, name: str, data: Any = None) -> bool:
+    async def send(self, id: str, event: EventType[Any] | str, data: Any = None) -> bool:
         """Send an event to one connection of this process; return whether it is open here.
 
         Raises:
             EventError: If the name, or the data, cannot be sent.
         """
-        return await self.deliver(id, name, *self._binding.publisher.encode(name, data))
+        text, is_text = self._binding.publisher.encode(event, data)
+        return await self.deliver(id, event_name(event), text, is_text)
 
     async def deliver(self, id: str, name: str, text: str, is_text: bool) -> bool:
         """Send an event that is encoded; return whether the connection is open here."""

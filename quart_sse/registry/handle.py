@@ -1,11 +1,12 @@
 """Handles: one connection as an app uses it."""
 
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, overload
 
 from ..channels import Topic
 from ..errors import ConnectionClosedError, ParameterError
 from ..hub import Connection, Connections
+from ..publisher import Data, EventType
 
 
 class Handles(Protocol):
@@ -19,7 +20,7 @@ class Handles(Protocol):
     def topic(self, name: str) -> Topic:
         """Return the topic of a name that exists."""
 
-    async def send(self, id: str, name: str, data: Any = None) -> bool:
+    async def send(self, id: str, event: EventType[Any] | str, data: Any = None) -> bool:
         """Send an event to a connection; return whether it is open here."""
 
     async def subscribe(self, id: str, topic: Topic) -> bool:
@@ -118,7 +119,13 @@ class ConnectionHandle:
         """The ``User-Agent`` that the client sent, cut to 256 characters; "" if it sent none."""
         return self._newest.user_agent
 
-    async def send(self, name: str, data: Any = None) -> None:
+    @overload
+    async def send(self, name: EventType[Data], data: Data) -> None: ...
+
+    @overload
+    async def send(self, name: str, data: Any = None) -> None: ...
+
+    async def send(self, name: EventType[Any] | str, data: Any = None) -> None:
         """Send an event to this connection alone, behind all that is pending for it.
 
         It is in no history: a client that is cut off just then misses it. With Redis it may
@@ -127,7 +134,7 @@ class ConnectionHandle:
         for the connection's own user; the stream of a single topic has it under its bare name.
 
         Args:
-            name: The event's name, as for :meth:`Topic.publish`.
+            name: The event's name or :class:`EventType`, as for :meth:`Topic.publish`.
             data: The data, as for :meth:`Topic.publish`.
 
         Raises:

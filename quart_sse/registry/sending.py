@@ -5,7 +5,7 @@ from typing import Any
 
 from ..broker import Broker, Control, process_of
 from ..config import Config
-from ..publisher import MessagePublisher, is_done
+from ..publisher import EventType, MessagePublisher, event_name, is_done
 from ..serving_loop import ServingLoop
 from .desk import Desk, check_retry
 
@@ -40,9 +40,10 @@ class Sending:
         control.reply("send", self._answer_send)
         control.reply("close", self._answer_close)
 
-    async def send(self, id: str, name: str, data: Any) -> bool:
+    async def send(self, id: str, event: EventType[Any] | str, data: Any) -> bool:
         """Send an event to one connection of any process; see ``SSE.send``."""
-        text, is_text = self._publisher.encode(name, data)
+        text, is_text = self._publisher.encode(event, data)
+        name = event_name(event)
         if await self._desk.deliver(id, name, text, is_text):
             return True
         return await self._ask(id, "send", {"name": name, "data": text, "is_text": is_text})

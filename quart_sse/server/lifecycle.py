@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ..broker import Broker, Control
-from ..channels import PresenceTracker
+from ..channels import AppChannels, PresenceTracker
 from ..hub import Connections, Hub
 from ..logs import LogLine
 from ..registry import Hooks
@@ -40,6 +40,7 @@ class Lifecycle:
     by the next start, and by a process that was forked.
 
     Args:
+        channels: What the app declares, which is checked at a start.
         serving: The loop in which the app serves.
         broker: Delivers messages to the hub from its start.
         control: Adds the process to the list of live processes.
@@ -53,6 +54,7 @@ class Lifecycle:
 
     def __init__(
         self,
+        channels: AppChannels,
         serving: ServingLoop,
         broker: Broker,
         control: Control,
@@ -63,6 +65,7 @@ class Lifecycle:
         shutdown: Shutdown,
         housekeeping: Housekeeping,
     ) -> None:
+        self._channels = channels
         self._serving = serving
         serving.forget_closed = self.abandon
         self._broker = broker
@@ -94,12 +97,16 @@ class Lifecycle:
         """Let the running loop serve, unless it does or another one serves the app already.
 
         Call it when the server has installed its signal handlers, which the shutdown wraps.
+
+        Raises:
+            DeclarationError: If something is refreshed on an event that nothing declares.
         """
         with self._lock:  # two threads may have the first request at once
             if self._serving.is_here or self._serving.is_elsewhere:
                 return
             if self._serving.is_known:
                 self.abandon()
+            self._channels.check()
             self._serving.enter()
         start = self._start = object()
         self._end = at_end_of_loop(partial(self._stop_after, start))

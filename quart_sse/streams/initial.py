@@ -7,12 +7,12 @@ from typing import Any
 from werkzeug.sansio.request import Request
 
 from ..access import Admission
-from ..channels import AppChannels
+from ..channels import AppChannels, Declaration
 from ..error_log import ErrorLog
 from ..errors import AnswerError
 from ..host import Host
 from ..logs import LogLine
-from ..publisher import MessagePublisher
+from ..publisher import MessagePublisher, check_text, event_name
 from ..wire import Event, check_event_name, encode_body, member_key
 from .request import last_event_id
 
@@ -111,7 +111,7 @@ class Initials:
                 given = await self._host.call(function, values)
                 if hasattr(given, "__aiter__"):  # Quart makes one of a sync generator
                     given = [each async for each in given]
-                made += [self._event(each) for each in given or ()]
+                made += [self._event(declared, each) for each in given or ()]
             except Exception as error:
                 self._errors.log(
                     f"initial of channel {declared.name!r}",
@@ -121,7 +121,7 @@ class Initials:
                 )
         return made
 
-    def _event(self, given: Any) -> _Made:
+    def _event(self, declared: Declaration, given: Any) -> _Made:
         """Return an event that an app's function gave, and the type of its data.
 
         Raises:
@@ -129,10 +129,11 @@ class Initials:
             EventError: If it cannot be sent.
         """
         if isinstance(given, tuple) and len(given) == 2:
-            text, is_text = self._publisher.encode(given[0], given[1])
-            return Event(text, name=given[0]), "text" if is_text else ""
+            text, is_text = self._publisher.encode(*given, declares=declared.declares)
+            return Event(text, name=event_name(given[0])), "text" if is_text else ""
         if isinstance(given, Event) and given.name is not None:
             check_event_name(given.name)
+            check_text(declared.declares, given.name, given.data or "")
             return given, ""
         raise AnswerError(
             f"An initial function gave {given!r}. Give events with a name, Event(data, name=...), "

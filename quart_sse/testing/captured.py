@@ -149,11 +149,11 @@ class _Recorder(ServingBroker):
         with self._noting([message]):
             return await self.inner.publish(message, keep)
 
-    async def publish_all(self, messages: Iterable[tuple[Message, Keep]]) -> None:
+    async def publish_all(self, messages: Iterable[tuple[Message, Keep]]) -> list[Id]:
         """Note several messages and publish them."""
         listed = [*messages]
         with self._noting([message for message, _ in listed]):
-            await self.inner.publish_all(listed)
+            return await self.inner.publish_all(listed)
 
     @contextmanager
     def _noting(self, messages: list[Message]) -> Iterator[None]:

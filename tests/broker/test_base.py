@@ -208,8 +208,8 @@ async def test_several_messages_are_published_in_their_order(rig: Rig) -> None:
     ]
     before = await rig.position()
 
-    await rig.broker.publish_all(messages)
-    await rig.broker.publish_all([])
+    published = await rig.broker.publish_all(messages)
+    assert await rig.broker.publish_all([]) == []
     heard = await rig.ear.hears(250)
     replay = await rig.broker.resume({TOPIC: Start(before, frozenset(), KEEP)})
 
@@ -217,7 +217,7 @@ async def test_several_messages_are_published_in_their_order(rig: Rig) -> None:
         (message.topic, message.name, message.data) for message, _ in messages
     ]
     ids = [each.id for each in heard]
-    assert ids == sorted(set(ids))
+    assert ids == sorted(set(ids)) == published
     assert before.events < ids[0]
     assert ids[-1] < replay.position.events
     assert len(replay.changes) == 125

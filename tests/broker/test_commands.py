@@ -6,6 +6,7 @@ from importlib.resources import files
 import pytest
 
 from quart_sse.broker import Claim, Keep, Kind, Message, Shelf, Start
+from quart_sse.broker.messages import MOST_REFRESHES
 from quart_sse.broker.redis import FORMAT, commands
 from quart_sse.broker.redis.commands import MEMBERS, PORTION, IdRequest, Names
 from quart_sse.broker.redis.script import ScriptCall
@@ -86,7 +87,7 @@ def test_event_is_published_as_the_script_takes_it() -> None:
 
     assert call.keys == [*PRELUDE_KEYS, f"{TAG}:events:{TOPIC}", f"{TAG}:tip:{TOPIC}"]
     assert call.arguments == [*PRELUDE, NEWS, "event", "name|250|a%7Cpage|data", 7, 1500]
-    assert call.script.source == source("prelude") + source("publish")
+    assert call.script.source == source("prelude") + source("changing") + source("publish")
 
 
 @pytest.mark.parametrize("kind", [Kind.REFRESH, Kind.PUSH])
@@ -96,7 +97,25 @@ def test_change_is_published_as_the_script_takes_it(kind: Kind) -> None:
 
     assert call.keys == [*PRELUDE_KEYS, f"{TAG}:fragments:{TOPIC}", f"{TAG}:tip:{TOPIC}"]
     assert call.arguments == [*PRELUDE, NEWS, kind.value, "name|250|a%7Cpage|data", 1500, "name"]
-    assert call.script.source == source("prelude") + source("change")
+    assert call.script.source == source("prelude") + source("changing") + source("change")
+
+
+def test_event_and_the_refreshes_behind_it_are_one_call() -> None:
+    """Other messages are calls of their own, and so are refreshes beyond what one script may do."""
+    event, refresh = (a_message(kind) for kind in (Kind.EVENT, Kind.REFRESH))
+    kinds = [refresh, event, refresh, refresh, a_message(Kind.PUSH), refresh, event, event]
+    calls = commands.publish_all(NAMES, REQUEST, [(each, KEEP) for each in kinds])
+
+    assert [len(call.keys) for _, call in calls] == [5, 9, 5, 5, 5, 5]
+    (_, both), change = calls[1], [NEWS, "refresh", "name|250|a%7Cpage|data", 1500, "name"]
+    assert both.keys[5:7] == [f"{TAG}:fragments:{TOPIC}", f"{TAG}:tip:{TOPIC}"]
+    assert both.arguments[9:] == [*change, *change]
+    many = [(event, KEEP), *[(refresh, KEEP)] * (MOST_REFRESHES + 2)]
+    assert [len(call.keys) for _, call in commands.publish_all(NAMES, REQUEST, many)] == [
+        5 + 2 * MOST_REFRESHES,
+        5,
+        5,
+    ]
 
 
 def test_message_to_every_process_has_no_topic_in_its_keys() -> None:
@@ -188,7 +207,10 @@ def test_answers_of_scripts_are_read() -> None:
     """Epochs, ids and members; histories are left to the reader of payloads."""
     past = [[], b"", b"", []]
 
-    assert commands.read_published([b"epoch", b"9-1"]) == ("epoch", Id(9, 1))
+    assert commands.read_published([b"epoch", b"9-1", b"9-2"]) == (
+        "epoch",
+        [Id(9, 1), Id(9, 2)],
+    )
     assert commands.read_snapshot([b"epoch", b"9-1"]) == ("epoch", Id(9, 1), [])
     assert commands.read_snapshot([b"epoch", b"9-1", past]).topics == [past]
     members = [b"c", b"ada", b"d", b"\xff"]

@@ -6,7 +6,8 @@ import pytest
 
 from tests.support.redis_server import RedisServer
 from tests.support.shell import Shell, run
-from tests.support.sites import Site, heard
+from tests.support.shops import Shop
+from tests.support.sites import Site, heard, serving
 
 
 async def test_event_is_published_and_its_id_printed(site: Site, redis: RedisServer) -> None:
@@ -153,3 +154,28 @@ async def test_full_redis_has_published_nothing(
 
     assert told.code == 4
     assert "maxmemory" in told.err
+
+
+async def test_events_are_checked_by_what_the_app_declares(
+    redis: RedisServer, shell: Shell
+) -> None:
+    """By both doors; what a function refreshes is left out only if that is asked for."""
+    shop, beside = Shop(redis.url), Shop(redis.url).app
+    order = '{"id": 1, "shop": 1, "note": null}'
+    async with serving(shop):
+        for wrong, text in (
+            (["createx"], "Did you mean 'created'?"),
+            (["gone", "{}"], "field 'id' is missing"),
+            (["created", order], "@stats.refresh_on"),
+        ):
+            for told in (
+                await shell("publish", "orders?shop=1", *wrong),
+                await shell.beside(beside, "publish", "orders?shop=1", *wrong),
+            ):
+                assert told.code != 0
+                assert text in told.err
+        for event in (["gone", '{"id": 1}'], ["created", order, "--no-refresh"]):
+            told = await shell("publish", "orders?shop=1", *event)
+            assert (told.code, told.err) == (0, "")
+        kept = await shop.orders.topic(shop=1).history()
+    assert [each.name for each in kept] == ["gone", "created"]

@@ -59,7 +59,7 @@ async def test_future_has_what_the_coroutine_returns_or_raises(site: Site) -> No
         errors = [
             topic.publish_soon("sse-x").exception(5),
             topic.publish_soon("said", object()).exception(5),
-            topic.publish_soon("said", where=7).exception(5),  # type: ignore[arg-type]
+            topic.publish_soon("said", where=7).exception(5),  # type: ignore[call-overload]
             topic.refresh_soon("no").exception(5),
             topic.push_soon("no", "x").exception(5),
             site.sse.run_soon(site.sse.disconnect(identity="")).exception(5),

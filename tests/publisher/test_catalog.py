@@ -196,11 +196,12 @@ def test_topic_is_selected_by_values_and_by_texts(
 def test_events_are_checked_where_they_are_declared() -> None:
     """A channel that declares none may have any."""
     url_map = make_map("/sse", {"a": "/a"}, {})
-    Known(ChannelRecord("a", "/a"), url_map).check_event("sayd")
+    assert Known(ChannelRecord("a", "/a"), url_map).has_event("sayd")
     known = Known(ChannelRecord("a", "/a", events=["said"]), url_map)
-    known.check_event("said")
+    assert known.has_event("said")
+    assert not known.has_event("sayd")
     with pytest.raises(EventError, match="Did you mean 'said'"):
-        known.check_event("sayd")
+        known.declares.find("sayd")
 
 
 async def test_tasks_at_once_read_the_same(redis: RedisServer) -> None:

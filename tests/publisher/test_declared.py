@@ -17,6 +17,9 @@ ROOM = ChannelRecord(
     personal=("mine",),
     events=("said",),
     converters={"slug": None},
+    types={"said": {"type": "string"}},
+    on={"said": ("list", "mine")},
+    refresh_on=("news.said", "user.saved"),
 )
 NEWS = ChannelRecord("news", "/news")
 APP = Declared({"room": ROOM, "news": NEWS}, "/live", "/app", Keep(3, 9.0), 4096)
@@ -48,6 +51,22 @@ def test_union_takes_the_newer_where_two_differ() -> None:
         "room": "/room/<slug:id>",
     }
     assert union.max_bytes == 2
+
+
+def test_text_of_an_older_release_has_no_types_and_no_refreshes() -> None:
+    """As while both are deployed; all else of it counts."""
+    told = json.loads(write(APP))
+    for channel in told["channels"]:
+        for key in ("types", "on", "refresh_on"):
+            del channel[key]
+    older = read([json.dumps(told)])
+
+    assert older is not None
+    assert older.channels["room"].events == ROOM.events
+    assert older.refreshed_by("news", "said") == []
+    assert APP.refreshed_by("news", "said") == APP.refreshed_by("user", "saved") == ["room"]
+    assert APP.refreshed_by("news", "sai") == []
+    assert read([json.dumps(told), write(APP)]) == APP
 
 
 @pytest.mark.parametrize("text", ["", "[]", "7", '{"channels": 7}', '{"channels": [{}]}'])

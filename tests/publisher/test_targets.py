@@ -4,14 +4,19 @@ import json
 
 import pytest
 
-from quart_sse import AsyncPublisher, ChannelRecord, EventError, ParameterError
+from quart_sse import AsyncPublisher, ChannelRecord, EventError, ParameterError, SetupError
 from quart_sse.broker import Kind
 from quart_sse.broker.memory import MemoryBroker
 from tests.support.processes import Inbox
 
 ROOM = ChannelRecord(
-    "room", "/room/<int:id>", fragments=("list", "count", "mine"), personal=["mine"]
+    "room",
+    "/room/<int:id>",
+    fragments=("list", "count", "mine"),
+    personal=["mine"],
+    on={"said": ["list", "count"], "left": ["count"]},
 )
+HALL = ChannelRecord("hall", "/hall", on={"said": ["list"]}, refresh_on=["room.left", "user.saved"])
 
 
 EVENTS = ChannelRecord("events", "/events", events=frozenset({"said"}))
@@ -28,7 +33,7 @@ async def publisher(inbox: Inbox) -> AsyncPublisher:
     """A publisher over a broker in this process."""
     broker = MemoryBroker()
     await broker.start(inbox)
-    return AsyncPublisher(broker, channels=[ROOM])
+    return AsyncPublisher(broker, channels=[ROOM, HALL])
 
 
 async def test_fragments_are_refreshed_and_pushed(publisher: AsyncPublisher, inbox: Inbox) -> None:
@@ -115,3 +120,43 @@ async def test_notification_is_that_of_the_app(publisher: AsyncPublisher, inbox:
         with pytest.raises(EventError):
             await publisher.everyone.notify("Hi", **given)
     assert len(inbox.messages) == 4
+
+
+async def test_events_refresh_fragments_of_their_topic(
+    publisher: AsyncPublisher, inbox: Inbox
+) -> None:
+    """Together with the event, and by what the app declares alone."""
+    await publisher.topic("room", id=3).publish("said", "x")
+    await publisher.topic("room", id=3).publish("said", "x", refresh_on=False)
+    await publisher.topic("room", id=3).publish("moved", "x")
+    await publisher.channel("hall").everyone.publish("said", "x")
+    sent = [(each.kind, each.topic, each.name) for each in inbox.messages]
+
+    assert sent == [
+        (Kind.EVENT, "room?id=3", "said"),
+        (Kind.REFRESH, "room?id=3", "list"),
+        (Kind.REFRESH, "room?id=3", "count"),
+        (Kind.EVENT, "room?id=3", "said"),
+        (Kind.EVENT, "room?id=3", "moved"),
+        (Kind.EVENT, "everyone?channel=hall", "said"),
+        (Kind.REFRESH, "hall", "list"),
+    ]
+
+
+async def test_events_that_need_a_function_of_the_app_are_refused(
+    publisher: AsyncPublisher, inbox: Inbox
+) -> None:
+    """With its name, and what to do; without its refreshes they may be published."""
+    for target, event in (
+        (publisher.topic("room", id=3), "left"),
+        (publisher.channel("room").everyone, "left"),
+        (publisher.user("ada"), "saved"),
+    ):
+        with pytest.raises(SetupError, match=r"'(left|saved)'.*@hall\.refresh_on.*/sse/~publish"):
+            await target.publish(event)
+    with pytest.raises(EventError, match=r"room\.everyone is no topic"):
+        await publisher.channel("room").everyone.publish("said")
+    assert inbox.messages == []
+    await publisher.topic("room", id=3).publish("left", refresh_on=False)
+    await publisher.everyone.publish("saved")
+    assert [each.name for each in inbox.messages] == ["left", "saved"]

@@ -10,6 +10,8 @@ from quart.testing import QuartClient
 from werkzeug.datastructures import Headers
 
 from quart_sse import SSE, DeclarationError
+from quart_sse.testing import capture
+from tests.support.shops import Order, Shop
 from tests.support.sites import Site, heard, serving
 
 URL = "/sse/~publish"
@@ -215,3 +217,19 @@ async def test_broker_that_is_away_says_whether_it_may_have_published() -> None:
     assert (status, answer["type"]) == (503, "urn:quart-sse:broker-unavailable")
     assert answer["maybe_published"] is False
     assert "Nothing was published" in answer["detail"]
+
+
+async def test_events_are_checked_and_refresh_as_by_the_app() -> None:
+    """It is the app that publishes, so functions of ``refresh_on`` are asked, too."""
+    shop = Shop("memory://")
+    shop.sse.authorize_publish(lambda: True)
+    order = {"id": 1, "shop": 1, "note": None}
+    told = {"channel": "orders", "params": {"shop": 1}, "event": "created", "data": order}
+    async with serving(shop):
+        with capture(shop.sse) as captured:
+            assert (await post(shop.app, told))[0] == 200
+            for wrong in ({"data": {"id": 1}}, {"event": "createx"}):
+                status, answer, _ = await post(shop.app, {**told, **wrong})
+                assert (status, answer["type"]) == (422, "urn:quart-sse:event")
+    assert [each.name for each in captured.fragments] == ["list", "count", "sum"]
+    assert shop.asked == [Order(1, shop=1)]

@@ -39,9 +39,6 @@ HISTORY_UNREADABLE = LogLine(
     topic=str,
 )
 
-#: Most messages that are published in one round trip: some milliseconds of Redis' time.
-MOST_AT_ONCE = 100
-
 
 class RedisBroker(Broker):
     """Carries messages through Redis.
@@ -139,23 +136,28 @@ class RedisBroker(Broker):
     async def publish(self, message: Message, keep: Keep) -> Id:
         """Publish through Redis, once."""
         call = commands.publish(self._names, self._order.request(), message, keep)
-        epoch, id = commands.read_published(await self._call(call))
+        epoch, (id,) = commands.read_published(await self._call(call))
         self._order.learn(epoch, id)
         return id
 
-    async def publish_all(self, messages: Iterable[tuple[Message, Keep]]) -> None:
+    async def publish_all(self, messages: Iterable[tuple[Message, Keep]]) -> list[Id]:
         """Publish several messages in one round trip, or a few if they are many."""
-        request = self._order.request()
-        calls = [commands.publish(self._names, request, *each) for each in messages]
-        for at in range(0, len(calls), MOST_AT_ONCE):
-            answers = self._link.call_in_order(calls[at : at + MOST_AT_ONCE])
+        calls = commands.publish_all(self._names, self._order.request(), messages)
+        ids: list[Id] = []
+        for trip in commands.trips(calls):
+            link, some = self._link, [call for _, call in trip]
             try:
-                read = [commands.read_published(answer) for answer in await self._answered(answers)]
+                # A call that is alone loads its script only if that is missing.
+                run = link.call_all if len(some) == 1 else link.call_in_order
+                answers = await self._answered(run(some))
             except BrokerUnavailable as error:
-                if at and not error.maybe_published:
+                if ids and not error.maybe_published:
                     raise BrokerUnavailable(str(error), maybe_published=True) from error
                 raise
-            self._order.learn(*read[-1])
+            for epoch, published in map(commands.read_published, answers):
+                ids += published
+                self._order.learn(epoch, ids[-1])
+        return ids
 
     async def probe(self) -> None:
         """Publish a probe, and reconnect the subscription if earlier ones did not arrive."""

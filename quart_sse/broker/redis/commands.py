@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from ...wire import Id
-from ..messages import Keep, Kind, Message
+from ..messages import MOST_REFRESHES, Keep, Kind, Message
 from ..replay import Start
 from ..texts import FORGET, Claim, size_of
 from ..who import Moves
@@ -24,10 +24,14 @@ MOST_OF_TRIP, CALL = 1_500, 10
 #: Asks which server this is and whether it may evict keys; :func:`read_info` parses the answer.
 INFO = ("INFO",)
 
+#: Messages that change a fragment.
+_CHANGES = (Kind.REFRESH, Kind.PUSH)
+
 Item = TypeVar("Item")
 TopicCall = tuple[str, ScriptCall]  #: a topic, and a call about it
 
-_PUBLISH, _CHANGE, _RESUME = (Script("prelude", name) for name in ("publish", "change", "resume"))
+_PUBLISH, _CHANGE = (Script("prelude", "changing", name) for name in ("publish", "change"))
+_RESUME = Script("prelude", "resume")
 _ENTER, _PRESENT, _KEEP = (Script(name) for name in ("enter", "present", "keep"))
 
 
@@ -84,7 +88,13 @@ def _prelude(names: Names, request: IdRequest) -> tuple[list[str], list[Any]]:
 # -- publishing ------------------------------------------------------------------------------------
 
 
-def publish(names: Names, request: IdRequest, message: Message, keep: Keep) -> ScriptCall:
+def publish(
+    names: Names,
+    request: IdRequest,
+    message: Message,
+    keep: Keep,
+    refreshes: Iterable[tuple[Message, Keep]] = (),
+) -> ScriptCall:
     """Return the call that publishes a message; :func:`read_published` parses the answer.
 
     Args:
@@ -92,26 +102,58 @@ def publish(names: Names, request: IdRequest, message: Message, keep: Keep) -> S
         request: Takes the message's id.
         message: What to publish; its id is ignored.
         keep: How the topic's history is kept.
+        refreshes: The refreshes that the same script records, if the message is an event.
     """
     topic = message.topic
     keys, arguments = _prelude(names, request)
-    arguments += [names.channel(topic), message.kind.value, payload.write(message)]
-    ttl_ms = int(keep.ttl * 1000)
-    if message.kind in (Kind.REFRESH, Kind.PUSH):
-        keys += [names.key("fragments", topic), names.key("tip", topic)]
-        return ScriptCall(_CHANGE, keys, [*arguments, ttl_ms, message.name])
+    if message.kind in _CHANGES:
+        return ScriptCall(_CHANGE, *_with_change(names, keys, arguments, message, keep))
     keys += [names.key("events", topic), names.key("tip", topic)]
-    return ScriptCall(_PUBLISH, keys, [*arguments, keep.events, ttl_ms])
+    arguments += [names.channel(topic), message.kind.value, payload.write(message)]
+    arguments += [keep.events, int(keep.ttl * 1000)]
+    for each in refreshes:
+        _with_change(names, keys, arguments, *each)
+    return ScriptCall(_PUBLISH, keys, arguments)
 
 
-def read_published(answer: Sequence[bytes]) -> tuple[str, Id]:
-    """Return the epoch and the id of a published message.
+def _with_change(
+    names: Names, keys: list[str], arguments: list[Any], message: Message, keep: Keep
+) -> tuple[list[str], list[Any]]:
+    """Return keys and arguments of a script, with those of a change at their ends."""
+    topic = message.topic
+    keys += [names.key("fragments", topic), names.key("tip", topic)]
+    arguments += [names.channel(topic), message.kind.value, payload.write(message)]
+    arguments += [int(keep.ttl * 1000), message.name]
+    return keys, arguments
+
+
+def publish_all(
+    names: Names, request: IdRequest, messages: Iterable[tuple[Message, Keep]]
+) -> list[TopicCall]:
+    """Return the calls that publish several messages, for :func:`trips`.
+
+    An event and the refreshes behind it are one call, so that none is recorded without the others.
+    """
+    groups: list[list[tuple[Message, Keep]]] = []
+    for each in messages:
+        follows = groups and groups[-1][0][0].kind is Kind.EVENT and each[0].kind is Kind.REFRESH
+        if follows and len(groups[-1]) <= MOST_REFRESHES:
+            groups[-1].append(each)
+        else:
+            groups.append([each])
+    return [
+        (first[0].topic, publish(names, request, *first, refreshes)) for first, *refreshes in groups
+    ]
+
+
+def read_published(answer: Sequence[bytes]) -> tuple[str, list[Id]]:
+    """Return the epoch, and the ids of the messages that one call has published.
 
     Raises:
         ValueError: If the answer is not one of the script's.
     """
-    epoch, id = answer
-    return epoch.decode(), Id.parse(id.decode())
+    epoch, id, *ids = answer
+    return epoch.decode(), [Id.parse(each.decode()) for each in (id, *ids)]
 
 
 # -- resuming --------------------------------------------------------------------------------------

@@ -1,8 +1,9 @@
--- Give a message its id, keep it if it is one that is kept, and publish it.
--- KEYS: as in the prelude, then events, tip
+-- Give a message its id, keep it if it is one that is kept, and publish it; then the refreshes that
+-- it causes.
+-- KEYS: as in the prelude, then events, tip; then fragments, tip of each refresh
 -- ARGV: as in the prelude, then pub/sub channel, kind, payload, how many are kept (0: none), their
---       lifetime (ms)
--- Returns: epoch, id
+--       lifetime (ms); then those of change.lua, of each refresh
+-- Returns: epoch, id; then the id of each refresh
 local epoch, id, ms, lag = take_id()
 local keep, ttl = tonumber(ARGV[8]), tonumber(ARGV[9])
 if keep > 0 then
@@ -26,4 +27,9 @@ if keep > 0 then
   redis.call("SET", KEYS[5], epoch .. "|" .. id .. "|" .. change, "PX", ttl + 10000 + lag)
 end
 redis.call("PUBLISH", ARGV[5], "1|" .. epoch .. "|" .. ARGV[6] .. "|" .. id .. "|" .. ARGV[7])
-return {epoch, id}
+local answer = {epoch, id}
+for n = 0, (#ARGV - 9) / 5 - 1 do
+  local _, of = change(KEYS[6 + 2 * n], KEYS[7 + 2 * n], unpack(ARGV, 10 + 5 * n, 14 + 5 * n))
+  answer[#answer + 1] = of
+end
+return answer

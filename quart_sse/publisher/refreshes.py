@@ -1,0 +1,49 @@
+"""What an event refreshes, as far as no function of the app's has to say it."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from ..broker import Keep
+from ..errors import EventError
+from ..wire import channel_of, is_audience
+
+
+class Refresh(NamedTuple):
+    """The refresh of a fragment that an event causes.
+
+    Attributes:
+        topic: The topic's name.
+        fragment: The fragment's name.
+        keep: How much history the topic keeps.
+    """
+
+    topic: str
+    fragment: str
+    keep: Keep
+
+
+def own_refreshes(
+    target: str, event: str, fragments: Iterable[str], keep: Keep, *, is_single: bool
+) -> list[Refresh]:
+    """Return what an event refreshes of its own channel (``on=``).
+
+    Args:
+        target: Name of the topic, or of the whole channel, to which the event is published.
+        event: The event's name.
+        fragments: Names of the fragments that it refreshes.
+        keep: How much history topics of the channel keep.
+        is_single: Whether the channel has one topic alone.
+
+    Raises:
+        EventError: If the event is for a whole channel, of whose topics no list exists.
+    """
+    topic = target
+    if is_audience(target):
+        topic = channel_of(target) or ""
+        if not is_single:
+            raise EventError(
+                f"The event {event!r} refreshes {', '.join(map(repr, fragments))} of its topic "
+                f"(on=), and {topic}.everyone is no topic. Publish it to each topic, or with "
+                "refresh_on=False, which refreshes nothing."
+            )
+    return [Refresh(topic, name, keep) for name in fragments]
