@@ -59,6 +59,7 @@ BEHIND: dict[str, Callable[..., Any]] = {
     "sse_live": Macros.live,
     "sse_connect": Macros.connect,
     "sse_event": Macros.event,
+    "sse_seen": Macros.seen,
 }
 
 HEAD = """\

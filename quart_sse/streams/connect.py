@@ -15,6 +15,7 @@ from ..hub import Connections, Listed, Metadata, Page, counted_as, max_shared
 from ..registry import StreamHooks
 from ..serving_loop import Pauses
 from ..wire import Ending, Event, Refusal, encode_refused
+from .chosen import chosen, is_chosen
 from .initial import Initials, begun
 from .personal import make_loader, no_loader
 from .renewal import Renewal
@@ -72,10 +73,11 @@ class StreamEndpoints:
         self._has_warned = False
 
     async def connect(self, request: Request) -> StreamAnswer:
-        """Answer a request for a stream of the topics that its tokens list.
+        """Answer a request for a stream of the topics that its tokens list, or its client chose.
 
         Args:
-            request: A GET or HEAD with one ``t=`` for each page that shares the stream.
+            request: A GET or HEAD with one ``t=`` for each page that shares the stream, or with
+                one ``topic=`` for each topic that the client has chosen.
 
         Raises:
             Refusal: If the client is refused and does not accept an event stream, or if its page is
@@ -115,6 +117,7 @@ class StreamEndpoints:
         metadata: Metadata | None,
         connection_id: str | None = None,
         hooks: StreamHooks | None = None,
+        bare: bool | None = None,
     ) -> StreamAnswer:
         """Return the stream of a view of the app, for ``SSE.stream``.
 
@@ -128,6 +131,8 @@ class StreamEndpoints:
             metadata: What the app knows of the client; None for nothing.
             connection_id: The connection's id; None for one that the stream makes.
             hooks: Functions that are called when the stream opens and ends; None for none.
+            bare: Whether event names go out without their topic; None if they do so in a stream of
+                one topic.
 
         Raises:
             ParameterError: If the connection's id is open already, unless the client resumes: it is
@@ -156,7 +161,7 @@ class StreamEndpoints:
         admission = Admission(shown, {name: [0] for name in shown}, bits=bits)
         audiences = find_audiences(admission, identity, 0)
         starts = await find_starts(self._channels, admission, request, audiences, 0)
-        bare = len(shown) == 1
+        bare = len(shown) == 1 if bare is None else bare
         first = await self._initials.of_stream(request, shown, bare)
         body = self._streams.open_stream(
             viewer,
@@ -191,12 +196,14 @@ class StreamEndpoints:
         )
         pauses = Pauses()
         try:
-            if not texts and topic is None:
+            is_list = topic is None and is_chosen(request)
+            if not texts and topic is None and not is_list:
                 raise Refusal(Ending.NO_TOKEN)
-            id = None if bare else self._replacing.id_in(request)
+            id = None if bare or is_list else self._replacing.id_in(request)
             self._check_request(request, too_much, id)
             identity = await self._gate.identify()
-            tokens = await self._verified(texts, identity)
+            tokens = [chosen(request, self._channels)] if is_list else []
+            tokens += await self._verified(texts, identity)
             if topic is not None:
                 tokens = [_narrow(tokens[0] if tokens else None, topic, fragments)]
             listed = self._check_topics([token for token in tokens if token is not None])
@@ -207,7 +214,11 @@ class StreamEndpoints:
             viewer = self._viewers.of(request, identity)
             viewer.listed = listed
             viewer.metadata = await self._gate.metadata()
-            first = await self._initials.of_pages(request, admission, bare)
+            first = (
+                await self._initials.of_stream(request, admission.subscription, bare)
+                if is_list
+                else await self._initials.of_pages(request, admission, bare)
+            )
             answer = await self._stream(request, admission, tokens, texts, viewer, bare, first)
             if request.method == "HEAD":
                 # The status and headers of the GET (RFC 9110, 9.3.2), without a stream.
@@ -216,7 +227,7 @@ class StreamEndpoints:
         except Refusal as refusal:
             if not wants_stream(request):
                 raise
-            answer = StreamAnswer(b"" if request.method == "HEAD" else refusal.ending.encode())
+            answer = StreamAnswer(b"" if request.method == "HEAD" else refusal.encode())
         return answer
 
     async def _admitted(
@@ -266,11 +277,11 @@ class StreamEndpoints:
             unsigned = len({topic for topics in open_ for topic in topics})
         else:
             unsigned = max(map(len, open_), default=0)
-        if (
-            any(len(token.topics) > config.max_topics for token in tokens)
-            or len(listed) > max_shared(config)
-            or unsigned > config.max_unsigned_topics
-        ):
+        if unsigned > config.max_unsigned_topics:
+            most = config.max_unsigned_topics
+            raise Refusal(Ending.TOO_LONG, f"List at most {most} topics of your choice.")
+        is_long = any(len(token.topics) > config.max_topics for token in tokens)
+        if is_long or len(listed) > max_shared(config):
             raise Refusal(Ending.TOO_LONG)
         return Listed(len(listed), unsigned if self._gate.can_sign else 0)
 
@@ -308,9 +319,12 @@ class StreamEndpoints:
         bare: bool,
         first: Iterable[bytes],
     ) -> StreamAnswer:
-        audiences = find_audiences(admission, viewer.identity, len(texts))
-        starts = await find_starts(self._channels, admission, request, audiences, len(texts))
-        replaced = None if bare else self._replacing.find(request, viewer)
+        is_list = not texts and not bare
+        # A list that nobody has signed is of no page of the user's, so it counts as a token.
+        number = len(tokens) if is_list else len(texts)
+        audiences = find_audiences(admission, viewer.identity, number)
+        starts = await find_starts(self._channels, admission, request, audiences, number)
+        replaced = None if bare or is_list else self._replacing.find(request, viewer)
         id = None if replaced is None else replaced.id
         is_full = self._connections.is_full(admission.subscription, viewer.address, id)
         if is_full or not self._streams.has_room(viewer.root):

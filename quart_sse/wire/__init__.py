@@ -35,6 +35,7 @@ from .naming import (
     member_key,
     parse_topic,
     plain,
+    topic_name,
     topic_of,
 )
 from .partial import check_html, check_pushed, encode_fragment, encode_loader, encode_renewal
@@ -87,6 +88,7 @@ __all__ = [
     "parse_topic",
     "plain",
     "public_name",
+    "topic_name",
     "topic_of",
     "user_topic",
 ]
