@@ -8,18 +8,24 @@
   const STATE = "stopped";
   let isSaid = false; // by this script
 
+  const paint = () =>
+    document.querySelectorAll("[data-sse-status] > *").forEach((/** @type {any} */ text) => {
+      text.hidden = text.dataset.state !== dataset.sseState;
+    });
+
   const say = () => {
     const isOff = document.querySelector("[data-sse-off]");
-    if (isSaid && !isOff && dataset.sseState === STATE) delete dataset.sseState;
-    if (!isOff) isSaid = false;
-    if (!isOff || dataset.sseState) return;
-    dataset.sseState = STATE;
-    document.querySelectorAll("[data-sse-status] > *").forEach((/** @type {any} */ text) => {
-      text.hidden = text.dataset.state !== STATE;
-    });
-    const detail = { state: STATE, error: null };
-    if (!isSaid) document.dispatchEvent(new CustomEvent("sse:stopped", { bubbles: true, detail }));
-    isSaid = true;
+    if (isOff && !dataset.sseState) {
+      dataset.sseState = STATE;
+      paint();
+      const detail = { state: STATE, error: null };
+      if (!isSaid) document.dispatchEvent(new CustomEvent("sse:stopped", { bubbles: true, detail }));
+      isSaid = true;
+    } else if (isSaid && !isOff) {
+      isSaid = false;
+      if (dataset.sseState === STATE) delete dataset.sseState;
+      paint();
+    }
   };
 
   // quart-sse.js takes the state away whenever something comes or goes that it looks at.
