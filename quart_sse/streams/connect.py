@@ -202,10 +202,11 @@ class StreamEndpoints:
             id = None if bare or is_list else self._replacing.id_in(request)
             self._check_request(request, too_much, id)
             identity = await self._gate.identify()
-            tokens = [chosen(request, self._channels)] if is_list else []
-            tokens += await self._verified(texts, identity)
-            if topic is not None:
-                tokens = [_narrow(tokens[0] if tokens else None, topic, fragments)]
+            tokens: list[Token | None] = (
+                [chosen(request, self._channels)]
+                if is_list
+                else await self._tokens(texts, identity, topic, fragments)
+            )
             listed = self._check_topics([token for token in tokens if token is not None])
             address = counted_as(request.remote_addr)
             if self._connections.is_full(address=address, id=id, listed=listed):
@@ -299,15 +300,24 @@ class StreamEndpoints:
             self._host.exchange().is_foreign = True
             raise Refusal(Ending.REFUSED)
 
-    async def _verified(self, texts: list[str], identity: str | None) -> list[Token | None]:
-        pauses, tokens = Pauses(), []
+    async def _tokens(
+        self, texts: list[str], identity: str | None, topic: str | None, fragments: frozenset[str]
+    ) -> list[Token | None]:
+        """Return the verified tokens of a URL, reduced to the topic whose own URL it is.
+
+        Raises:
+            Refusal: ``BROKER_AWAY``.
+        """
+        pauses, tokens = Pauses(), list[Token | None]()
         try:
             for text in texts:
                 tokens.append(await self._gate.verify(text, identity))
                 await pauses.due()
         except BrokerUnavailable:
             raise Refusal(Ending.BROKER_AWAY) from None
-        return tokens
+        if topic is None:
+            return tokens
+        return [_narrow(tokens[0] if tokens else None, topic, fragments)]
 
     async def _stream(
         self,

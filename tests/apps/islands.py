@@ -52,10 +52,10 @@ if "AUTH" in os.environ:
     QuartAuth(app)
 
     @app.get("/login/<who>")
-    async def login(who: str) -> str:
+    async def login(who: str) -> Response:
         """Sign a user in."""
         login_user(AuthUser(who))
-        return ""
+        return Response("")
 
     def user() -> str | None:
         """Return the user as quart-auth knows it."""
