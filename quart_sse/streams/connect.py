@@ -215,11 +215,7 @@ class StreamEndpoints:
             viewer = self._viewers.of(request, identity)
             viewer.listed = listed
             viewer.metadata = await self._gate.metadata()
-            first = (
-                await self._initials.of_stream(request, admission.subscription, bare)
-                if is_list
-                else await self._initials.of_pages(request, admission, bare)
-            )
+            first = await self._initials.of_pages(request, admission, bare)
             answer = await self._stream(request, admission, tokens, texts, viewer, bare, first)
             if request.method == "HEAD":
                 # The status and headers of the GET (RFC 9110, 9.3.2), without a stream.
