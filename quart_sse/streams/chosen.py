@@ -13,7 +13,7 @@ def is_chosen(request: Request) -> bool:
 
 
 def chosen(request: Request, channels: AppChannels) -> Token:
-    """Return the list of a client as a token that nobody has signed, so it grants nothing.
+    """Return the list of a client as an unsigned token, which grants nothing.
 
     A name counts in whatever way its parameters are ordered and encoded, and once. A name that no
     topic can have is listed, too: the gate refuses it as it refuses a topic that is forbidden, and

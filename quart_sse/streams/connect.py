@@ -326,7 +326,7 @@ class StreamEndpoints:
         first: Iterable[bytes],
     ) -> StreamAnswer:
         is_list = not texts and not bare
-        # A list that nobody has signed is of no page of the user's, so it counts as a token.
+        # A client's own list is of no page of the user's, so it counts as an unsigned token.
         number = len(tokens) if is_list else len(texts)
         audiences = find_audiences(admission, viewer.identity, number)
         starts = await find_starts(self._channels, admission, request, audiences, number)

@@ -76,7 +76,7 @@ async def test_chat_shows_what_others_say() -> None:
 
 
 async def test_list_that_grows_marks_what_it_shows() -> None:
-    """A line that is listed and sent again can be told; on paper the page connects nothing."""
+    """A line that is listed and sent again is recognized; on paper the page connects nothing."""
     async with served("A list that grows") as names:
         app: Quart = names["app"]
         client = client_of(app)

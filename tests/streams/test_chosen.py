@@ -128,7 +128,7 @@ async def test_name_counts_once_however_it_is_written(app: Quart, sse: SSE) -> N
 
 
 async def test_star_is_a_value_and_no_pattern(app: Quart, sse: SSE) -> None:
-    """Nobody listens to topics that were not named one by one."""
+    """A client listens to no topic that it has not named."""
     async with open_stream(app, url_of("prices?name=*&place=*", "news")) as stream:
         await sse.topic("prices", name="a", place="b").publish("said", "another topic")
         await sse.topic("news").publish("said", "x")
@@ -205,7 +205,7 @@ async def test_function_that_fails_holds_the_list_off(app: Quart, sse: SSE) -> N
     assert (said.event, said.data) == ("sse-holdoff", "error")
 
 
-# -- what counts for a list that nobody has signed -------------------------------------------------
+# -- what counts for unsigned lists ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("sse", [1], indirect=True)
