@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager
 from types import EllipsisType
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from quart import (
     Blueprint,
@@ -510,6 +510,47 @@ class SSE:
         """
         return str(current_services().host.exchange().since or 0)
 
+    async def connect_url(self, *topics: Topic) -> str:
+        """Return the URL of a stream of topics that starts at the current request's position.
+
+        It is what ``sse_connect`` writes into a page, for answers that are no page: JSON for an
+        island of a page, or for a program. The view that calls it decides who sees the topics: the
+        URL holds a token that grants their events, as a page does, to the current identity and for
+        ``QUART_SSE_TOKEN_LIFETIME``. What is published while the view reads its data is sent, too,
+        so a client drops what the answer has already.
+
+        Args:
+            topics: The topics. Without any the stream has what is for everyone, and for the user.
+
+        Returns:
+            The URL's path and query. The answer is ``Cache-Control: private, no-store`` if the
+            token is signed, unless the view sets the header.
+
+        Raises:
+            ParameterError: If an argument is no topic (such as a channel).
+            ConfigError: If there are more topics than ``QUART_SSE_MAX_TOPICS``.
+            FragmentError: Inside a shared fragment, whose HTML all viewers receive.
+            MissingSecretKeyError: If a channel is not public, and the app has no secret key.
+            SetupError: Outside a request, or if the app is not initialised.
+
+        Example:
+            .. code-block:: python
+
+                @app.get("/api/discussion/<int:id>")
+                async def as_json(id: int) -> dict[str, object]:
+                    url = await sse.connect_url(comments.topic(discussion_id=id))
+                    return {"comments": await load_comments(id), "stream": url}
+        """
+        for topic in topics:
+            _check_topic("sse.connect_url()", topic)
+        services = current_services()
+        if not has_request_context():
+            raise SetupError(
+                "sse.connect_url() was called outside a request, so the client and the position "
+                "of its answer are unknown. Call it in the view that answers."
+            )
+        return await services.macros.url([topic.name for topic in topics])
+
     # -- connections -----------------------------------------------------------------------------
 
     @property
@@ -767,6 +808,7 @@ class SSE:
         connection_id: str | None = None,
         on_connect: Callable[..., Any] | None = None,
         on_disconnect: Callable[..., Any] | None = None,
+        names: Literal["full", "bare"] | None = None,
     ) -> Response:
         """Return a stream of topics as the response of a view.
 
@@ -776,7 +818,8 @@ class SSE:
         after ``sse-stop`` gets a 204, after which ``EventSource`` stops (WHATWG HTML, 9.2.3).
 
         Events of a single topic have their bare names, and events of several topics the names that
-        ``sse_event`` writes.
+        ``sse_event`` writes. Pass ``names`` where the number of topics may vary, or a client that
+        asks for one more topic hears none of its events.
 
         Args:
             topics: The topics, at least one.
@@ -790,13 +833,17 @@ class SSE:
                 and ``-``. None for one that is made.
             on_connect: As for :meth:`on_connect`, for this stream alone.
             on_disconnect: As for :meth:`on_disconnect`, for this stream alone.
+            names: Names of the events on the wire: ``"full"`` as ``sse_event`` writes them
+                (``prices.price?name=a``), ``"bare"`` as they are published (``price``). None for
+                bare names if there is one topic, and full ones if there are several.
 
         Returns:
             The response, which the view must return unchanged.
 
         Raises:
-            ParameterError: If there is no topic, an argument is no topic (such as a channel), or
-                ``connection_id`` is malformed or open in this process.
+            ParameterError: If there is no topic, an argument is no topic (such as a channel),
+                ``connection_id`` is malformed or open in this process, or ``names`` is neither of
+                the two words.
             AnswerError: If the identity is neither None nor a ``str`` that is not empty, or the
                 metadata are no JSON.
             HTTPException: By ``abort()``, if a page of another origin asks.
@@ -817,6 +864,8 @@ class SSE:
             raise ParameterError(
                 f"connection_id is {connection_id!r}. Use 1 to 64 letters, digits, '_' and '-'."
             )
+        if names not in (None, "full", "bare"):
+            raise ParameterError(f"names of sse.stream() is {names!r}. Pass 'full' or 'bare'.")
         services = current_services()
         who = (
             await services.gate.identity()
@@ -830,8 +879,9 @@ class SSE:
                 if isinstance(metadata, EllipsisType)
                 else metadata_of(metadata, "metadata= of sse.stream() is")
             )
+            bare = None if names is None else names == "bare"
             answer = await services.streams.view(
-                request, topics, initial, who, what, connection_id, hooks
+                request, topics, initial, who, what, connection_id, hooks, bare
             )
         except Refusal as refusal:
             abort(refusal.ending.status)

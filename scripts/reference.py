@@ -65,6 +65,7 @@ BEHIND: dict[str, Callable[..., Any]] = {
     "sse_connect": Macros.connect,
     "sse_event": Macros.event,
     "sse_notifications": Notifications.region,
+    "sse_seen": Macros.seen,
 }
 
 HEAD = """\

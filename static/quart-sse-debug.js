@@ -37,8 +37,11 @@
   /** @param {string} error */
   const why = (error) => REASONS[error] || (error ? `the answer was ${error}.` : "there was no answer.");
 
+  const isOff = () => document.querySelector("[data-sse-off]");
   document.addEventListener("sse:stopped", (/** @type {any} */ { detail: { error } }) =>
-    say(`this page is not live any more: ${error ? why(error) : "QuartSSE.disconnect() was called."}`)
+    isOff()
+      ? say("this page is not live: its template says sse_connect(enabled=false).")
+      : say(`this page is not live any more: ${error ? why(error) : "QuartSSE.disconnect() was called."}`)
   );
   document.addEventListener("sse:retry", (/** @type {any} */ { detail: { error } }) =>
     say(`reconnecting: ${why(error)}`)
@@ -58,7 +61,7 @@
     /** @type {NodeListOf<HTMLElement>} */
     const fragments = document.querySelectorAll("[data-sse]");
     const elements = document.querySelectorAll(CONNECT);
-    if (fragments.length && !elements.length) {
+    if (fragments.length && !elements.length && !isOff()) {
       const keys = [...fragments].map((element) => element.dataset.sse).join(", ");
       say(
         `nothing connects the fragments of this page (${keys}). Put {{ sse_connect() }} after them. If it is there, the ` +

@@ -83,6 +83,15 @@ class ConnectElement(NamedTuple):
     token: str
     is_signed: bool
 
+    def url_from(self, since: Position | None) -> str:
+        """Return the URL of the stream with the position that it starts at.
+
+        Args:
+            since: As for :meth:`element`.
+        """
+        text = "0" if since is None else quote(str(since), safe="~")
+        return f"{self.url}&since={text}"
+
     def element(self, since: Position | None, files: str = "") -> Markup:
         """Return the element's HTML, with the position that the stream starts at.
 
@@ -91,8 +100,7 @@ class ConnectElement(NamedTuple):
                 every fragment.
             files: Further script files for quart-sse.js, as ``Scripts.take_further`` writes them.
         """
-        text = "0" if since is None else quote(str(since), safe="~")
-        url = f"{self.url}&since={text}"
+        url = self.url_from(since)
         named = Markup(' data-sse-files="{}"').format(files) if files else ""
         return self.template.format(id=self.id, url=url, files=named)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from ..access import ConnectElements, Gate
+from ..access import ConnectElement, ConnectElements, Gate
 from ..channels import AppChannels, Channel, Topic
 from ..errors import FragmentError, MacroError, UnknownChannelError
 from ..host import Host
@@ -154,7 +154,9 @@ class Macros:
         element = await self._element(page, topic, fragment, tag, attrs, aria_live)
         return element + await self._connect(page, page.shown.take_rendered(topic.name, fragment))
 
-    async def connect(self, topics: Iterable[Any] = (), user: bool = False) -> Markup:
+    async def connect(
+        self, topics: Iterable[Any] = (), user: bool = False, enabled: bool = True
+    ) -> Markup:
         """Return the connect element of all fragments above it; ``sse_connect``.
 
         A page that shows no fragment and names no event or topic gets no element, unless a user is
@@ -164,6 +166,8 @@ class Macros:
             topics: Further topics whose events the page receives: channel names, pairs of channel
                 name and parameters, or ``Topic`` objects.
             user: Whether the page gets an element in any case, for what is for everyone.
+            enabled: Whether the page is live. If not, the element opens no connection, and says
+                to ``sse_status`` and scripts that the page is not live.
 
         Raises:
             UnknownChannelError: If a channel is not declared.
@@ -174,12 +178,12 @@ class Macros:
         for topic in topics:
             page.shown.note_topic(self._topic(topic).name)
         shown = page.shown.take()
-        if shown or user or page.shown.is_of_audience:
-            return await self._connect(page, shown)
-        is_first = page.rendering is None and not page.is_connected
-        if is_first and self._elements.can_sign and await self._gate.identity() is not None:
-            return await self._connect(page, shown)
-        return Markup()
+        is_wanted = bool(shown) or user or page.shown.is_of_audience
+        if not is_wanted and page.rendering is None and not page.is_connected:
+            is_wanted = self._elements.can_sign and await self._gate.identity() is not None
+        if not is_wanted:
+            return Markup()
+        return await self._connect(page, shown) if enabled else self._disconnect(page)
 
     def event(self, name: str, /, *, everyone: bool = False, **params: Any) -> str:
         """Return the name under which the page receives an event; ``sse_event``.
@@ -198,15 +202,59 @@ class Macros:
             ParameterError: If the parameters are not those of the channel's rule.
             EventError: If the event's name is reserved or invalid.
         """
-        channel, _, event = name.partition(".")
-        if channel in RESERVED:
+        wire_name, topic = self._event_name(name, everyone, params)
+        if topic is not None:
+            self._page().shown.note_topic(topic)
+        elif name.partition(".")[0] in RESERVED:
             self._page().shown.is_of_audience = True
-            return member_key(channel, check_event_name(event))
-        if everyone:
-            return member_key(self._channel(channel).name, check_event_name(event))
-        topic = self._channel(channel).topic(**params).name
-        self._page().shown.note_topic(topic)
-        return member_key(topic, check_event_name(event))
+        return wire_name
+
+    def seen(
+        self,
+        name: str,
+        id: object,
+        key: str | None = "id",
+        /,
+        *,
+        everyone: bool = False,
+        **params: Any,
+    ) -> Markup:
+        """Return the attribute of an element that shows what an event says; ``sse_seen``.
+
+        The page drops such an event if it is sent all the same. The topic needs a connection by
+        other means, for a page with an empty list has no such element.
+
+        Args:
+            name: As for :meth:`event`.
+            id: What tells the event from others of its name; ``str(id)`` counts.
+            key: Key of that in the event's data; None if the data are the id.
+            everyone: As for :meth:`event`.
+            params: The topic's parameters.
+
+        Raises:
+            UnknownChannelError: If the channel is not declared.
+            ParameterError: If the parameters are not those of the channel's rule.
+            EventError: If the event's name is reserved or invalid.
+            MacroError: If ``key`` contains a space.
+        """
+        if key is not None and " " in key:
+            raise MacroError(f"key is {key!r}. Use keys without spaces in the data of such events.")
+        self._pages.current().files.add("seen")
+        mark = f"{self._event_name(name, everyone, params)[0]} {key or ''} {id}"
+        return Markup('data-sse-seen="{}"').format(mark)
+
+    async def url(self, topics: Iterable[str]) -> str:
+        """Return the URL of a stream of topics, for an answer that is no page.
+
+        Args:
+            topics: Names of the topics.
+
+        Raises:
+            FragmentError: Inside a shared fragment, whose HTML all viewers receive.
+        """
+        page = self._pages.current()
+        element = await self._make(page, {topic: set() for topic in topics})
+        return element.url_from(page.since)
 
     # -- inner -------------------------------------------------------------------------------------
 
@@ -228,6 +276,18 @@ class Macros:
             raise UnknownChannelError(name, self._channels.declared)
         return channel
 
+    def _event_name(
+        self, name: str, everyone: bool, params: Mapping[str, Any]
+    ) -> tuple[str, str | None]:
+        """Return the wire name of an event, and its topic; None for an audience."""
+        channel, _, event = name.partition(".")
+        if channel in RESERVED:
+            return member_key(channel, check_event_name(event)), None
+        if everyone:
+            return member_key(self._channel(channel).name, check_event_name(event)), None
+        topic = self._channel(channel).topic(**params).name
+        return member_key(topic, check_event_name(event)), topic
+
     def _find(self, name: str, params: Mapping[str, Any]) -> tuple[Topic, str]:
         channel_name, dot, fragment = name.partition(".")
         if not dot:
@@ -246,11 +306,23 @@ class Macros:
         return self._channel(name).topic(**params)
 
     async def _connect(self, page: PageRequest, shown: Mapping[str, set[str]]) -> Markup:
-        if page.rendering is not None:
-            raise FragmentError(
-                f"The shared fragment {page.rendering[1]!r} opens a connection, but its HTML "
-                "is for all viewers. Put sse_connect() or sse_live() into the page instead."
-            )
+        element = await self._make(page, shown)
+        page.is_connected = True
+        page.shown.is_of_audience = False
+        scripts, files = self._scripts.take_further(page)
+        return scripts + element.element(page.since, files)
+
+    def _disconnect(self, page: PageRequest) -> Markup:
+        """Return what stands for a connect element in a page that is not to be live."""
+        _refuse_shared(page)
+        page.is_connected = True  # as far as this page is to be
+        page.shown.is_of_audience = False
+        page.files = {"off"}
+        scripts, _ = self._scripts.take_further(page, is_boosted=True)
+        return scripts + Markup("<div data-sse-off hidden></div>")
+
+    async def _make(self, page: PageRequest, shown: Mapping[str, set[str]]) -> ConnectElement:
+        _refuse_shared(page)
         element = await self._elements.make(
             shown,
             root=self._host.root(),
@@ -258,10 +330,7 @@ class Macros:
             address=self._host.address(),
         )
         page.is_private = page.is_private or element.is_signed
-        page.is_connected = True
-        page.shown.is_of_audience = False
-        scripts, files = self._scripts.take_further(page)
-        return scripts + element.element(page.since, files)
+        return element
 
     async def _element(
         self,
@@ -339,6 +408,19 @@ class Macros:
                 found.add(other)
                 open_.append(other)
         return False
+
+
+def _refuse_shared(page: PageRequest) -> None:
+    """Refuse to open a connection in a shared fragment.
+
+    Raises:
+        FragmentError: If the page is the render of one.
+    """
+    if page.rendering is not None:
+        raise FragmentError(
+            f"The shared fragment {page.rendering[1]!r} opens a connection, but its HTML "
+            "is for all viewers. Put sse_connect() or sse_live() into the page instead."
+        )
 
 
 def _plain_value(value: Any) -> Any:

@@ -38,9 +38,11 @@ _OWN = {
     "glue": "quart-sse-htmx.min.js",
     "reload": "quart-sse-reload.min.js",
     "debug": "quart-sse-debug.js",  # says in the browser's console why a page is not live
+    "off": "quart-sse-off.min.js",
     "personal": "quart-sse-personal.min.js",
     "plain": "quart-sse-plain.min.js",
     "refused": "quart-sse-refused.min.js",
+    "seen": "quart-sse-seen.min.js",
     "update": "quart-sse-update.min.js",
     "notifications": "quart-sse-notifications.min.js",
 }
@@ -130,7 +132,7 @@ class Scripts:
             elements.append(Markup(meta).format(refresh))
         return Markup("\n").join(elements)
 
-    def take_further(self, page: PageRequest) -> tuple[Markup, str]:
+    def take_further(self, page: PageRequest, is_boosted: bool = False) -> tuple[Markup, str]:
         """Return how a connect element brings the further files that the page needs.
 
         A page gets their script elements. An answer to htmx does not, because the browser obeys
@@ -138,6 +140,8 @@ class Scripts:
 
         Args:
             page: The page; the files count as brought from now on.
+            is_boosted: Whether a page gets the elements that htmx fetches for a boosted link, too,
+                because no connect element of it would load the files.
 
         Returns:
             The script elements to stand before the connect element, and the element's
@@ -146,7 +150,10 @@ class Scripts:
         """
         names, page.files = sorted(page.files), set()
         elements = Markup()
-        if page.nonce is not None and not self._host.header("HX-Request"):
+        is_part = self._host.header("HX-Request") and not (
+            is_boosted and self._host.header("HX-Boosted")
+        )
+        if page.nonce is not None and not is_part:
             new = [name for name in names if name not in page.loaded]
             elements = Markup().join(self._element(name, page.nonce) for name in new)
             page.loaded.update(new)

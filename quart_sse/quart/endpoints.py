@@ -218,7 +218,8 @@ async def _stream(answer: Awaitable[StreamAnswer]) -> Response:
     try:
         return respond(await answer)
     except Refusal as refusal:
-        abort(refusal.ending.status, f"The stream was refused: {refusal.ending.reason}.")
+        reason = f"The stream was refused: {refusal.ending.reason}. {refusal.detail}"
+        abort(refusal.ending.status, reason.rstrip())
 
 
 def _topic(channel: Channel, params: dict[str, Any]) -> Topic:

@@ -16,6 +16,7 @@ from ..logs import LogLine
 from ..registry import StreamHooks
 from ..serving_loop import Pauses
 from ..wire import Ending, Event, Refusal, encode_refused, member_key
+from .chosen import chosen, is_chosen
 from .initial import Initials, begun
 from .personal import make_loader, no_loader
 from .renewal import Renewal
@@ -102,10 +103,11 @@ class StreamEndpoints:
         self._has_warned = False
 
     async def connect(self, request: Request) -> StreamAnswer:
-        """Answer a request for a stream of the topics that its tokens list.
+        """Answer a request for a stream of the topics that its tokens list, or its client chose.
 
         Args:
-            request: A GET or HEAD with one ``t=`` for each page that shares the stream.
+            request: A GET or HEAD with one ``t=`` for each page that shares the stream, or with
+                one ``topic=`` for each topic that the client has chosen.
 
         Raises:
             Refusal: If the client is refused and does not accept an event stream, or if its page is
@@ -145,6 +147,7 @@ class StreamEndpoints:
         metadata: Metadata | None,
         connection_id: str | None = None,
         hooks: StreamHooks | None = None,
+        bare: bool | None = None,
     ) -> StreamAnswer:
         """Return the stream of a view of the app, for ``SSE.stream``.
 
@@ -158,6 +161,8 @@ class StreamEndpoints:
             metadata: What the app knows of the client; None for nothing.
             connection_id: The connection's id; None for one that the stream makes.
             hooks: Functions that are called when the stream opens and ends; None for none.
+            bare: Whether event names go out without their topic; None if they do so in a stream of
+                one topic.
 
         Raises:
             ParameterError: If the connection's id is open already, unless the client resumes: it is
@@ -186,7 +191,7 @@ class StreamEndpoints:
         admission = Admission(shown, {name: [0] for name in shown}, bits=bits)
         audiences = find_audiences(admission, identity, 0)
         starts = await find_starts(self._channels, admission, request, audiences, 0)
-        bare = len(shown) == 1
+        bare = len(shown) == 1 if bare is None else bare
         first = await self._initials.of_stream(request, shown, bare)
         body = self._streams.open_stream(
             viewer,
@@ -221,14 +226,17 @@ class StreamEndpoints:
         )
         pauses = Pauses()
         try:
-            if not texts and topic is None:
+            is_list = topic is None and is_chosen(request)
+            if not texts and topic is None and not is_list:
                 raise Refusal(Ending.NO_TOKEN)
-            id = None if bare else self._replacing.id_in(request)
+            id = None if bare or is_list else self._replacing.id_in(request)
             self._check_request(request, too_much, id)
             identity = await self._gate.identify()
-            tokens = await self._verified(texts, identity)
-            if topic is not None:
-                tokens = [_narrow(tokens[0] if tokens else None, topic, fragments)]
+            tokens: list[Token | None] = (
+                [chosen(request, self._channels)]
+                if is_list
+                else await self._tokens(texts, identity, topic, fragments)
+            )
             listed = self._check_topics([token for token in tokens if token is not None])
             address = counted_as(request.remote_addr)
             if self._connections.is_full(address=address, id=id, listed=listed):
@@ -248,7 +256,7 @@ class StreamEndpoints:
             self._connections.refuse(refusal.ending)
             if not wants_stream(request):
                 raise
-            answer = StreamAnswer(b"" if request.method == "HEAD" else refusal.ending.encode())
+            answer = StreamAnswer(b"" if request.method == "HEAD" else refusal.encode())
         return answer
 
     def _hold_off(self, ending: Ending) -> StreamAnswer:
@@ -302,11 +310,11 @@ class StreamEndpoints:
             unsigned = len({topic for topics in open_ for topic in topics})
         else:
             unsigned = max(map(len, open_), default=0)
-        if (
-            any(len(token.topics) > config.max_topics for token in tokens)
-            or len(listed) > max_shared(config)
-            or unsigned > config.max_unsigned_topics
-        ):
+        if unsigned > config.max_unsigned_topics:
+            most = config.max_unsigned_topics
+            raise Refusal(Ending.TOO_LONG, f"List at most {most} topics of your choice.")
+        is_long = any(len(token.topics) > config.max_topics for token in tokens)
+        if is_long or len(listed) > max_shared(config):
             raise Refusal(Ending.TOO_LONG)
         return Listed(len(listed), unsigned if self._gate.can_sign else 0)
 
@@ -325,15 +333,24 @@ class StreamEndpoints:
             self._connections.refuse(Ending.REFUSED)
             raise Refusal(Ending.REFUSED)
 
-    async def _verified(self, texts: list[str], identity: str | None) -> list[Token | None]:
-        pauses, tokens = Pauses(), []
+    async def _tokens(
+        self, texts: list[str], identity: str | None, topic: str | None, fragments: frozenset[str]
+    ) -> list[Token | None]:
+        """Return the verified tokens of a URL, reduced to the topic whose own URL it is.
+
+        Raises:
+            Refusal: ``BROKER_AWAY``.
+        """
+        pauses, tokens = Pauses(), list[Token | None]()
         try:
             for text in texts:
                 tokens.append(await self._gate.verify(text, identity))
                 await pauses.due()
         except BrokerUnavailable:
             raise Refusal(Ending.BROKER_AWAY) from None
-        return tokens
+        if topic is None:
+            return tokens
+        return [_narrow(tokens[0] if tokens else None, topic, fragments)]
 
     async def _stream(
         self,
@@ -345,9 +362,12 @@ class StreamEndpoints:
         bare: bool,
         first: Iterable[bytes],
     ) -> StreamAnswer:
-        audiences = find_audiences(admission, viewer.identity, len(texts))
-        starts = await find_starts(self._channels, admission, request, audiences, len(texts))
-        replaced = None if bare else self._replacing.find(request, viewer)
+        is_list = not texts and not bare
+        # A client's own list is of no page of the user's, so it counts as an unsigned token.
+        number = len(tokens) if is_list else len(texts)
+        audiences = find_audiences(admission, viewer.identity, number)
+        starts = await find_starts(self._channels, admission, request, audiences, number)
+        replaced = None if bare or is_list else self._replacing.find(request, viewer)
         id = None if replaced is None else replaced.id
         is_full = self._connections.is_full(admission.subscription, viewer.address, id)
         if is_full or not self._streams.has_room(viewer.root):

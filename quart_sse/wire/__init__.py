@@ -35,6 +35,7 @@ from .naming import (
     member_key,
     parse_topic,
     plain,
+    topic_name,
     topic_of,
 )
 from .notification import (
@@ -102,6 +103,7 @@ __all__ = [
     "plain",
     "public_name",
     "read_notification",
+    "topic_name",
     "topic_of",
     "user_topic",
     "write_notification",

@@ -42,7 +42,8 @@ class Ending(Enum):
     CLOSED = "closed", None, 403  #: the app has closed the connection, or its last topic
     REFUSED = "refused", None, 403  #: the client may not listen
     EXPIRED = "expired", None, 403  #: as REFUSED, because the page's signature is too old
-    NO_TOKEN = "no-token", None, 400  #: the URL has no parameter ``t``
+    NO_TOKEN = "no-token", None, 400  #: the URL names neither a token nor a topic
+    MALFORMED = "malformed", None, 400  #: the URL contradicts itself, or a parameter is malformed
     TOO_LONG = "too-long", None, 400  #: the URL asks for too much
 
     def __init__(self, reason: str, seconds: float | None, status: int) -> None:
@@ -98,8 +99,16 @@ class Refusal(Exception):  # noqa: N818 - an answer, not an error
 
     Args:
         ending: Reason, reconnect delay and status of the refusal.
+        detail: What is wrong with the request and how to mend it, for the developer of a client
+            that gets the status.
     """
 
-    def __init__(self, ending: Ending) -> None:
+    def __init__(self, ending: Ending, detail: str = "") -> None:
         super().__init__(ending.reason)
         self.ending = ending
+        self.detail = detail
+
+    def encode(self) -> bytes:
+        """Return the stream that a refused client gets; the detail is a comment in it."""
+        comment = f": {self.detail}\n" if self.detail else ""
+        return comment.encode() + self.ending.encode()

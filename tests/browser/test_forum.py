@@ -181,6 +181,27 @@ async def test_page_shows_current_data_without_javascript(browser: Browser, foru
     await context.close()
 
 
+async def test_page_without_live_updates_says_so(browser: Browser, forum: Server) -> None:
+    """Its reader has asked for it; a comment is there after a reload, and a link turns it back."""
+    until = "() => document.documentElement.dataset.sseState === 'stopped'"
+    async with (
+        visit(browser, forum, "/discussion/1?live=off", until) as reader,
+        visit(browser, forum, "/discussion/1") as writer,
+    ):
+        await expect(reader.locator(".sse-status span:visible")).to_contain_text("Not live.")
+
+        await say(writer, "Not before you ask")
+        await expect(writer.get_by_text("Not before you ask")).to_be_visible()
+        assert await reader.get_by_text("Not before you ask").count() == 0
+        await reader.reload()
+        await expect(reader.get_by_text("Not before you ask")).to_be_visible()
+
+        await reader.get_by_role("link", name="with live updates").click()
+        await reader.wait_for_function(OPEN)
+        await say(writer, "Here it is now")
+        await expect(reader.get_by_text("Here it is now")).to_be_visible()
+
+
 async def test_chart_is_drawn_anew_when_something_happens(browser: Browser, forum: Server) -> None:
     """The dashboard's numbers and its SVG chart follow what happens elsewhere."""
     async with (

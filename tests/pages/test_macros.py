@@ -230,6 +230,121 @@ async def test_connect_adds_topics(topics: str, expected: set[str]) -> None:
             assert (await stream.next()).event == "rooms.said?room=y&seat=2"
 
 
+OFF = "[data-sse-off]"
+
+
+@pytest.mark.parametrize(
+    ("body", "is_off"),
+    [
+        (LIST + "{{ sse_connect(enabled=false) }}", True),
+        (SIGNED.replace("sse_connect()", "sse_connect(enabled=false)"), True),
+        ('{{ sse_event("board.said") }}{{ sse_connect(enabled=false) }}', True),
+        ('{{ sse_connect(topics=["board"], enabled=false) }}', True),
+        ("{{ sse_connect(user=true, enabled=false) }}", True),
+        ("{{ sse_connect(enabled=false) }}", False),
+        (LIST + "{{ sse_connect(enabled=true) }}", False),
+    ],
+)
+async def test_page_need_not_be_live(
+    caplog: pytest.LogCaptureFixture, body: str, is_off: bool
+) -> None:
+    """A page that is to be printed shows the same, opens nothing, and holds no token."""
+    app = make_app()
+    add_page(app, "{{ sse_scripts() }}" + body)
+    answer = await QuartClient(app).get("/")
+
+    soup = parse(await answer.get_data(as_text=True))
+
+    assert bool(soup.select(OFF)) is is_off
+    assert bool(soup.select("script[src*=quart-sse-off]")) is is_off
+    if is_off:
+        assert not connect_elements(soup)
+        assert "Cache-Control" not in answer.headers
+    assert not warnings_of(caplog)
+
+
+@pytest.mark.parametrize(
+    ("headers", "scripts"),
+    [
+        ({}, 1),
+        ({"HX-Request": "true"}, 0),
+        ({"HX-Request": "true", "HX-Boosted": "true"}, 1),
+    ],
+    ids=str,
+)
+async def test_part_of_a_page_need_not_be_live_either(
+    headers: dict[str, str], scripts: int
+) -> None:
+    """An answer to htmx is not completed then; one for a boosted link says it as a page does."""
+    app = make_app()
+    add_page(app, "{{ sse_scripts() }}" + LIST + "{{ sse_connect(enabled=false) }}")
+
+    soup = await get_page(app, headers=headers)
+
+    assert len(soup.select(OFF)) == 1
+    assert not connect_elements(soup)
+    assert len(soup.select("script[src*=quart-sse-off]")) == scripts
+
+
+async def test_what_follows_a_part_that_is_off_may_be_live() -> None:
+    """Each connect element decides for what is above it."""
+    body = LIST + '{{ sse_connect(enabled=false) }}{{ sse_fragment("board.count") }}'
+    soup = await render(make_app(), body + "{{ sse_connect() }}")
+
+    (element,) = connect_elements(soup)
+    assert topics_of(element) == {"board": frozenset({"count"})}
+
+
+async def test_shared_fragment_is_neither_live_nor_off() -> None:
+    """Its HTML is for all viewers, of which some are live."""
+    app = make_app()
+    board = app.extensions["quart_sse"].channels.declared["board"]
+
+    @board.fragment("outer")  # type: ignore[untyped-decorator]
+    async def outer() -> str:
+        return await render_template_string(MACROS + LIST + "{{ sse_connect(enabled=false) }}")
+
+    with pytest.raises(FragmentError, match="for all viewers"):
+        await render(app, '{{ sse_fragment("board.outer") }}')
+
+
+# -- what is shown already -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        ('"board.added", 12', "board.added id 12"),
+        ('"board.added", "a b", "uuid"', "board.added uuid a b"),
+        ('"board.added", 7, none', "board.added  7"),
+        ('"rooms.added", 1, room="a b", seat=2', "rooms.added?room=a%20b&seat=2 id 1"),
+        ('"board.added", 1, everyone=true', "board.added id 1"),
+        ('"user.saved", 1', "user.saved id 1"),
+        ('"board.added", quoted', 'board.added id "><b>'),
+    ],
+)
+async def test_element_says_what_event_it_shows(call: str, expected: str) -> None:
+    """The mark names event, key and id; the file that reads it comes with the connect element."""
+    soup = await render(
+        make_app(),
+        f"{{{{ sse_scripts() }}}}<li {{{{ sse_seen({call}) }}}}>x</li>"
+        '{{ sse_connect(topics=["board"]) }}',
+        quoted='"><b>',
+    )
+
+    item = soup.select_one("li")
+    assert item is not None
+    assert item["data-sse-seen"] == expected
+    assert len(soup.select("script[src*=quart-sse-seen]")) == 1
+
+
+async def test_mark_alone_connects_nothing() -> None:
+    """A page whose list is empty has none, so its topics must not depend on them."""
+    soup = await render(make_app(), '<li {{ sse_seen("board.added", 1) }}>{{ sse_connect() }}')
+
+    assert not connect_elements(soup)
+
+
 # -- the elements --------------------------------------------------------------------------------
 
 
@@ -405,6 +520,10 @@ async def test_event_name_is_the_wire_s(where: str) -> None:
         ('sse_event("board.message")', EventError, "reserved"),
         ('sse_event("board")', EventError, "cannot name an event"),
         ('sse_event("rooms.said")', ParameterError, "takes room, seat"),
+        ('sse_seen("bord.said", 1)', UnknownChannelError, "'bord'"),
+        ('sse_seen("board.message", 1)', EventError, "reserved"),
+        ('sse_seen("rooms.said", 1)', ParameterError, "takes room, seat"),
+        ('sse_seen("board.said", 1, "a b")', MacroError, "without spaces"),
     ],
 )
 async def test_mistake_in_a_template_says_what_there_is(

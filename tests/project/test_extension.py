@@ -3,6 +3,7 @@
 import asyncio
 import cProfile
 import json
+import time
 import uuid
 from collections.abc import Callable
 
@@ -11,9 +12,9 @@ from bs4 import BeautifulSoup
 from quart import Quart, render_template_string, request
 from quart.testing import QuartClient
 
-from quart_sse import SSE, ConfigError, SetupError
+from quart_sse import SSE, ConfigError, FragmentError, ParameterError, SetupError
 from quart_sse.hub.lasting import id_of
-from tests.support.streams import connect_urls, open_stream
+from tests.support.streams import SSE_ACCEPT, client_of, connect_urls, open_stream
 
 MACROS = '{% from "quart_sse/macros.html" import sse_fragment, sse_connect, sse_scripts %}'
 PAGE = MACROS + '{{ sse_fragment("board.list") }}{{ sse_connect() }}'
@@ -308,6 +309,118 @@ async def test_position_lets_a_page_open_its_own_stream(app: Quart, sse: SSE) ->
         heard = [(await stream.next("said")).data for _ in range(3)]
 
     assert heard == ["during", "after", "live"]
+
+
+async def test_answer_that_is_no_page_has_the_url_of_its_stream(app: Quart, sse: SSE) -> None:
+    """It starts where the request began, grants its topics to the user, and is kept by no cache."""
+    sse.identity(lambda: request.cookies.get("who"))
+    news = sse.channel("news", "/news", public=True)
+    rooms = sse.channel("rooms", "/rooms/<int:room>")
+    guarded = sse.channel("guarded", "/guarded")
+    may_enter = [True]
+    guarded.authorize(lambda: may_enter[0])
+
+    @app.get("/api")
+    async def view() -> dict[str, str]:
+        await rooms.topic(room=7).publish("said", "during")
+        return {"stream": await sse.connect_url(rooms.topic(room=7), news.topic(), guarded.topic())}
+
+    await rooms.topic(room=7).publish("said", "before")
+    ada, bob = client_of(app, "ada"), client_of(app, "bob")
+    answer = await ada.get("/api")
+    url = (await answer.get_json())["stream"]
+    await rooms.topic(room=7).publish("said", "after")
+    await sse.user("ada").publish("said", "hello")
+    may_enter[0] = False
+    async with open_stream(ada, url) as stream:
+        refused = json.loads((await stream.next("sse-refused")).data)
+        heard = [await stream.next() for _ in range(4)]
+    async with open_stream(bob, url) as stream:
+        await stream.next("sse-open")
+        await rooms.topic(room=7).publish("said", "not for bob")
+        await news.topic().publish("said", "x")
+        other = await stream.next("news.said")
+
+    assert answer.headers["Cache-Control"] == "private, no-store"
+    assert refused["topics"] == ["guarded"]
+    assert [(each.event, each.data) for each in heard[1:]] == [
+        ("rooms.said?room=7", "during"),
+        ("rooms.said?room=7", "after"),
+        ("user.said", "hello"),
+    ]
+    assert other.data == "x"
+
+
+async def test_url_of_public_topics_may_be_kept(app: Quart, sse: SSE) -> None:
+    """Nothing in it is for one viewer, and the view may say how long it is good."""
+    news = sse.channel("news", "/news", public=True)
+
+    @app.get("/api")
+    async def view() -> dict[str, str]:
+        return {"stream": await sse.connect_url(news.topic())}
+
+    answer = await QuartClient(app).get("/api")
+
+    assert "Cache-Control" not in answer.headers
+    async with open_stream(app, (await answer.get_json())["stream"]) as stream:
+        assert (await stream.next()).event == "sse-open"
+
+
+async def test_url_without_topics_has_what_is_for_everyone(app: Quart, sse: SSE) -> None:
+    """Such as the events of the user."""
+    sse.identity(lambda: request.cookies.get("who"))
+
+    @app.get("/api")
+    async def view() -> str:
+        return await sse.connect_url()
+
+    ada = client_of(app, "ada")
+    url = await (await ada.get("/api")).get_data(as_text=True)
+    async with open_stream(ada, url) as stream:
+        await stream.next("sse-open")
+        await sse.user("ada").publish("said", "x")
+        await sse.everyone.publish("said", "y")
+        heard = [(await stream.next()).event for _ in range(2)]
+
+    assert heard == ["user.said", "everyone.said"]
+
+
+async def test_url_expires_as_a_page_does(app: Quart) -> None:
+    """A client asks for another one then."""
+    app.config["QUART_SSE_TOKEN_LIFETIME"] = 1
+    sse = SSE(app)
+    rooms = sse.channel("rooms", "/rooms")
+
+    @app.get("/api")
+    async def view() -> str:
+        return await sse.connect_url(rooms.topic())
+
+    client = QuartClient(app)
+    url = await (await client.get("/api")).get_data(as_text=True)
+    signer = app.extensions["quart_sse"].signer
+    signer._clock = lambda: time.time() + 3
+
+    answer = await client.get(url, headers=SSE_ACCEPT)
+
+    assert "data: expired" in await answer.get_data(as_text=True)
+
+
+async def test_url_is_of_one_client_in_a_request(app: Quart, sse: SSE) -> None:
+    """A channel is no topic, a shared fragment is for all, and a worker has no client."""
+    rooms = sse.channel("rooms", "/rooms")
+    rooms.fragment("list")(lambda: sse.connect_url(rooms.topic()))
+
+    async with app.test_request_context("/"):
+        with pytest.raises(ParameterError, match="which is no topic"):
+            await sse.connect_url(rooms)  # type: ignore[arg-type]
+        with pytest.raises(FragmentError, match="for all viewers"):
+            await render_template_string(
+                '{% from "quart_sse/macros.html" import sse_fragment %}'
+                '{{ sse_fragment("rooms.list") }}'
+            )
+    async with app.app_context():
+        with pytest.raises(SetupError, match="outside a request"):
+            await sse.connect_url(rooms.topic())
 
 
 async def test_open_message_tells_the_connection(app: Quart, news: str) -> None:

@@ -16,6 +16,7 @@ LIBRARIES = [
     "sse-starlette",
     "django-eventstream",
     "turbo-rails",
+    "Mercure",
 ]
 
 

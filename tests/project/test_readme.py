@@ -52,7 +52,7 @@ MOST_LINES = 200  # of the README
 
 IMPORT = (
     '{% from "quart_sse/macros.html" import'
-    " sse_scripts, sse_fragment, sse_connect, sse_live, sse_event, sse_status,"
+    " sse_scripts, sse_fragment, sse_connect, sse_live, sse_event, sse_seen, sse_status,"
     " sse_notifications %}"
 )
 

@@ -16,7 +16,7 @@ from quart import Quart
 from quart.testing import QuartClient
 
 from tests.support.browsers import OPEN, visit
-from tests.support.documents import RECIPES, blocks, run_whole
+from tests.support.documents import RECIPES, ROOT, blocks, run_whole
 from tests.support.redis_server import running_redis
 from tests.support.servers import serve
 from tests.support.streams import Stream, client_of, connect_urls, open_stream
@@ -54,7 +54,8 @@ async def signed_in(app: Quart, name: str) -> QuartClient:
 def test_every_recipe_is_tried_here() -> None:
     """A recipe without a test may be wrong."""
     assert [
-        *("Chat", "Who is here", "Dashboard", "Admin page", "Login gate", "Kicked page to login"),
+        *("Chat", "Who is here", "A list that grows", "Dashboard", "Admin page", "Login gate"),
+        "Kicked page to login",
         *("Sync views and threads", "Flask beside Quart", "Rate limits"),
         "Notifications with a badge",
     ] == HEADINGS
@@ -93,6 +94,57 @@ async def test_room_shows_who_is_here() -> None:
             assert "<li>Ada</li>" in received
             event = await stream.next("room.left")
             assert json.loads(event.data) == {"name": "Bob <b>"}
+
+
+async def test_list_that_grows_marks_what_it_shows() -> None:
+    """A line that is listed and sent again is recognized; on paper the page connects nothing."""
+    async with served("A list that grows") as names:
+        app: Quart = names["app"]
+        client = client_of(app)
+        await client.post("/", form={"text": "<first>"})
+        async with look_at(app, "/", client) as (page, stream):
+            await client.post("/", form={"text": "second"})
+            event = await stream.next("journal.written")
+        paper = await (await client.get("/?print=1")).get_data(as_text=True)
+        answer = await (await client.get("/api")).get_json()
+        await client.post("/", form={"text": "third"})
+        async with open_stream(client, answer["stream"]) as stream:
+            third = await stream.next("journal.written")
+
+    assert '<li data-sse-seen="journal.written id 1">&lt;first&gt;</li>' in page
+    assert json.loads(event.data) == {"id": 2, "text": "second"}
+    assert not connect_urls(paper)
+    assert "data-sse-off" in paper
+    assert [line["id"] for line in answer["lines"]] == [1, 2]
+    assert json.loads(third.data)["id"] == 3
+
+
+@pytest.mark.browser
+async def test_list_that_grows_in_a_browser(browser: Browser, tmp_path: Path) -> None:
+    """Each window has each line once."""
+    (block,) = (
+        each
+        for each in blocks(RECIPES, "python", whole=True)
+        if each.heading == "A list that grows"
+    )
+    (tmp_path / "app.py").write_text(block.code, "utf-8")
+    command = ("-m", "hypercorn", "app:app", "-b")
+    async with (
+        serve(
+            lambda port: (*command, f"127.0.0.1:{port}"),
+            {"PYTHONPATH": f"{tmp_path}:{ROOT}"},
+            folder=tmp_path,
+        ) as server,
+        visit(browser, server, until=OPEN) as one,
+        visit(browser, server) as other,
+    ):
+        for text in ("first", "second"):
+            await one.fill("input", text)
+            await one.click("button")
+            await one.wait_for_function(OPEN)
+
+        await expect(one.locator("li")).to_have_text(["first", "second"])
+        await expect(other.locator("li")).to_have_text(["first", "second"])
 
 
 async def test_dashboard_counts_orders_and_time() -> None:

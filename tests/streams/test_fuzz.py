@@ -287,6 +287,7 @@ def paths(draw: st.DrawFn) -> bytes:
 HOW = st.sampled_from(["well", "well", "all", "badly"])
 NAMES = (
     st.sampled_from(["t", "t", "t", "since", "since", "fragments", "x", ""])
+    | st.sampled_from(["topic", "topic", "topic"])
     | st.sampled_from(["replaces", "first", "lastEventId"])
     | words
 )
@@ -295,8 +296,21 @@ secrets = words | st.sampled_from(["0" * 16, "x" * 40, "x" * 64, "x" * 65])
 marks = st.lists(words | st.sampled_from(["a1", "x" * 32, "x" * 33]), max_size=4).map(",".join)
 
 
+#: Names of topics, written well or not.
+topics = (
+    st.sampled_from(
+        ["news", "secret", "vault?number=7", "rooms?x=7", "names?x=%2F", "slow?number=1"]
+    )
+    | st.sampled_from(FORGED)
+    | words
+    | st.tuples(st.sampled_from(["news", "rooms", "vault"]), words).map("?x=".join)
+)
+
+
 VALUES = {
     "t": tokens,
+    "topic": topics,
+    "fragments": st.sampled_from(["1", "1", "0", "", "list"]) | words,
     "since": st.lists(positions, max_size=3).map(",".join),
     "lastEventId": positions,
     "replaces": secrets,
@@ -397,6 +411,9 @@ def test_whatever_is_asked_there_is_an_answer_without_a_secret(several: list[Ask
 @example(several=[b"t=~news&since=0&replaces=%ff&first=,,&first=a,b"], last=b"\xff")
 @example(several=[b"t=~news&lastEventId=%00&since=" + b"," * 500], last=b"")
 @example(several=[b"t=~news ~x", b"t=~ ~", b"t=~~", b"t=%7E%00+~%C3%A9"], last=b"0")
+@example(several=[b"topic=news&topic=%ff&topic=vault%3Fnumber%3D7&fragments=1"], last=b"")
+@example(several=[b"topic=names?x=%ed%a0%80&topic=news", b"topic=news?x&topic=?=&topic="], last=b"")
+@example(several=[b"topic=" + b"&topic=x" * 700, b"topic=news&t=", b"topic"], last=b"0")
 def test_whatever_the_query_is_the_shared_stream_has_an_answer(
     several: list[bytes], last: bytes
 ) -> None:

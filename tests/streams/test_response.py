@@ -3,7 +3,7 @@
 import asyncio
 import json
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from quart import Quart, Response, request
@@ -35,7 +35,7 @@ def sse(app: Quart) -> SSE:
     return sse
 
 
-ALL = ["/sse/news", "/sse?t=~news", "/one", "/several"]
+ALL = ["/sse/news", "/sse?t=~news", "/sse?topic=news", "/one", "/several"]
 
 
 # -- every stream ----------------------------------------------------------------------------------
@@ -196,6 +196,38 @@ async def test_view_s_stream_of_several_topics_has_full_names(app: Quart, sse: S
         ("inner.said", "x"),
         ("rooms.said?room=7", "y"),
     ]
+
+
+@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize(
+    ("names", "expected"), [("full", "rooms.said?room=7"), ("bare", "said")], ids=str
+)
+async def test_view_says_which_names_events_have(
+    app: Quart, sse: SSE, names: Literal["full", "bare"], expected: str, number: int
+) -> None:
+    """A client hears the same names however many topics it has asked for."""
+    topics = [sse.topic("rooms", room=room) for room in (7, 8)[:number]]
+    hello = Event("0", name="hello")
+
+    @app.get("/names")
+    async def view() -> Response:
+        return await sse.stream(*topics, names=names, initial=[hello])
+
+    sse.channels["rooms"].initial(lambda room: [("said", room)])
+    async with open_stream(app, "/names") as stream:
+        await topics[0].publish("said", "x")
+        events = [await stream.next() for _ in range(number + 3)]
+
+    assert [each.event for each in events][-1] == expected
+    assert sum(each.event == expected for each in events) == (number + 1 if names == "bare" else 2)
+
+
+@pytest.mark.parametrize("names", ["short", "", False, b"bare"])
+async def test_what_is_no_kind_of_names_is_refused(app: Quart, sse: SSE, names: Any) -> None:
+    """A misspelt word must not become a default."""
+    async with app.test_request_context("/"):
+        with pytest.raises(ParameterError, match="Pass 'full' or 'bare'"):
+            await sse.stream(sse.topic("inner"), names=names)
 
 
 async def test_view_s_stream_carries_fragments(app: Quart, sse: SSE) -> None:
