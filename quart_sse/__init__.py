@@ -60,6 +60,7 @@ if TYPE_CHECKING:
         ProcessList,
         Registry,
     )
+    from .streams import BlockingOwnStream, OwnStream, StreamItem
     from .wire import Ending, Event
 
 __all__ = [
@@ -69,6 +70,7 @@ __all__ = [
     "AsyncPublisherChannel",
     "AsyncPublisherTarget",
     "AsyncPublisherTopic",
+    "BlockingOwnStream",
     "Broker",
     "BrokerUnavailable",
     "Channel",
@@ -91,6 +93,7 @@ __all__ = [
     "LivePageError",
     "MacroError",
     "MissingSecretKeyError",
+    "OwnStream",
     "ParameterError",
     "Presence",
     "Process",
@@ -104,6 +107,7 @@ __all__ = [
     "RenderError",
     "SSEError",
     "SetupError",
+    "StreamItem",
     "Target",
     "Topic",
     "UnknownChannelError",
@@ -147,6 +151,7 @@ _MODULES = {
         "ProcessList",
         "Registry",
     ),
+    "streams": ("BlockingOwnStream", "OwnStream", "StreamItem"),
     "wire": ("Ending", "Event"),
 }
 _MODULE_OF = dict.fromkeys(__all__, "errors") | {

@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager
 from types import EllipsisType
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, overload
 
 from quart import (
     Blueprint,
@@ -40,7 +40,8 @@ from .host import KEY, Host
 from .hub import metadata_of
 from .quart import Installation, respond
 from .registry import ProcessList, Registry, StreamHooks
-from .wire import Event, Refusal
+from .streams import ResumableSource, Source, StreamSource, last_event_id, source_of
+from .wire import STARTED, Event, Refusal
 from .wiring import Services
 
 logger: logging.Logger = logging.getLogger("quart_sse")
@@ -640,6 +641,7 @@ class SSE:
         """
         return await self._current.sending.close(connection_id, retry)
 
+    @overload
     async def stream(
         self,
         *topics: Topic,
@@ -649,11 +651,59 @@ class SSE:
         connection_id: str | None = None,
         on_connect: Callable[..., Any] | None = None,
         on_disconnect: Callable[..., Any] | None = None,
+    ) -> Response: ...
+    @overload
+    async def stream(
+        self,
+        source: StreamSource,
+        /,
+        *,
+        resume: Literal[False] = False,
+        initial: Iterable[Event] = (),
+        metadata: Mapping[str, object] | EllipsisType | None = ...,
+        identity: str | EllipsisType | None = ...,
+        connection_id: str | None = None,
+        on_connect: Callable[..., Any] | None = None,
+        on_disconnect: Callable[..., Any] | None = None,
+    ) -> Response: ...
+    @overload
+    async def stream(
+        self,
+        source: ResumableSource,
+        /,
+        *,
+        resume: Literal[True],
+        initial: Iterable[Event] = (),
+        metadata: Mapping[str, object] | EllipsisType | None = ...,
+        identity: str | EllipsisType | None = ...,
+        connection_id: str | None = None,
+        on_connect: Callable[..., Any] | None = None,
+        on_disconnect: Callable[..., Any] | None = None,
+    ) -> Response: ...
+    async def stream(
+        self,
+        *topics: Any,
+        resume: bool = False,
+        initial: Iterable[Event] = (),
+        metadata: Mapping[str, object] | EllipsisType | None = ...,
+        identity: str | EllipsisType | None = ...,
+        connection_id: str | None = None,
+        on_connect: Callable[..., Any] | None = None,
+        on_disconnect: Callable[..., Any] | None = None,
     ) -> Response:
-        """Return a stream of topics as the response of a view.
+        """Return a stream of topics, or of what a source sends, as the response of a view.
 
         The view authorizes the client: neither tokens nor ``authorize`` apply, but pages of other
-        origins are refused. The stream resumes from the client's ``Last-Event-ID`` header or the
+        origins are refused.
+
+        A *source* is a generator, or a callback that takes the stream. It sends an :class:`Event`,
+        a pair of name and data, a ``str`` or ``bytes``, no faster than the client reads. Its end is
+        ``sse-stop``, an error ``sse-error`` and ``sse-stop``. When the client has gone, it is
+        closed, so that its ``finally`` runs. A sync source runs in a thread of its own, of which
+        there are ``QUART_SSE_SYNC_STREAMS``. A client that was cut off is sent ``sse-stop`` when it
+        comes again, unless ``resume`` is true.
+
+        A stream of topics resumes from the client's ``Last-Event-ID`` header or the
         query's ``since``, and otherwise starts with the next message. A client that reconnects
         after ``sse-stop`` gets a 204, after which ``EventSource`` stops (WHATWG HTML, 9.2.3).
 
@@ -661,7 +711,9 @@ class SSE:
         ``sse_event`` writes.
 
         Args:
-            topics: The topics, at least one.
+            topics: The topics, at least one; or one source.
+            resume: Whether the source is a generator function, which is called with the id of the
+                last event that the client has received, or None, and again after a cut.
             initial: Events that are sent first.
             metadata: What the app knows of the client, as ``@sse.metadata`` returns it; None for
                 nothing. Without the argument it is that of ``@sse.metadata``.
@@ -679,6 +731,7 @@ class SSE:
         Raises:
             ParameterError: If there is no topic, an argument is no topic (such as a channel), or
                 ``connection_id`` is malformed or open in this process.
+            TypeError: If a source comes with topics or with another source, or cannot be one.
             AnswerError: If the identity is neither None nor a ``str`` that is not empty, or the
                 metadata are no JSON.
             HTTPException: By ``abort()``, if a page of another origin asks.
@@ -690,11 +743,21 @@ class SSE:
                 async def ticker() -> Response:
                     hello = Event("hello", name="welcome")
                     return await sse.stream(prices.topic(), initial=[hello])
+
+            With a source:
+
+            .. code-block:: python
+
+                async def steps() -> AsyncIterator[tuple[str, int]]:
+                    for done in range(11):
+                        yield "progress", 10 * done
+                        await asyncio.sleep(1)
+
+                @app.get("/report/progress")
+                async def progress() -> Response:
+                    return await sse.stream(steps())
         """
-        for topic in topics:
-            _check_topic("sse.stream()", topic)
-        if not topics:
-            raise ParameterError("sse.stream() needs a topic, such as sse.stream(prices.topic()).")
+        source = _source_in(topics, resume)
         if connection_id is not None and not _ID.fullmatch(connection_id):
             raise ParameterError(
                 f"connection_id is {connection_id!r}. Use 1 to 64 letters, digits, '_' and '-'."
@@ -712,9 +775,14 @@ class SSE:
                 if isinstance(metadata, EllipsisType)
                 else metadata_of(metadata, "metadata= of sse.stream() is")
             )
-            answer = await services.streams.view(
-                request, topics, initial, who, what, connection_id, hooks
-            )
+            if source is None:
+                answer = await services.streams.view(
+                    request, topics, initial, who, what, connection_id, hooks
+                )
+            else:
+                answer = services.streams.own(
+                    request, source, initial, who, what, connection_id, hooks
+                )
         except Refusal as refusal:
             abort(refusal.ending.status)
         return respond(answer)
@@ -849,6 +917,41 @@ def current_services() -> Services:
             "This app is not initialised for quart_sse. Call sse.init_app(app) or SSE(app)."
         )
     return services
+
+
+def _source_in(given: tuple[Any, ...], resume: bool) -> Source | None:
+    """Return the source that ``SSE.stream`` was given; None if it was given topics.
+
+    Raises:
+        TypeError: If both were given, several sources, or what cannot be a source.
+        ParameterError: If nothing was given, or a channel.
+    """
+    if not given:
+        raise ParameterError("sse.stream() needs a topic, such as sse.stream(prices.topic()).")
+    sources = [each for each in given if not isinstance(each, Topic)]
+    if sources and not isinstance(given[0], Channel) and len(given) > 1:
+        if len(sources) == len(given):
+            raise TypeError(
+                f"sse.stream() got {len(given)} sources, but a stream has one. Let one generator "
+                "send what all of them would."
+            )
+        raise TypeError(
+            "sse.stream() got topics and a source. A stream of topics goes on where a client was "
+            "cut off, by ids of the broker; a source has ids of its own, and runs once. Answer "
+            "with two streams, or publish to the topic what the source sends."
+        )
+    if not sources:
+        if resume:
+            raise TypeError(
+                "resume=True is for a source; streams of topics resume by themselves. Leave it out."
+            )
+        return None
+    if isinstance(sources[0], Channel):
+        _check_topic("sse.stream()", sources[0])
+    last = last_event_id(request) or None
+    if last == STARTED:  # of a release in which the source did not resume
+        last = None
+    return source_of(sources[0], request.endpoint or request.path, resume, last)
 
 
 def _check_topic(function: str, topic: object) -> None:

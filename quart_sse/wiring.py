@@ -27,7 +27,7 @@ from .registry import Closing, Desk, Hooks, ProcessList, Registry, Remote, Sendi
 from .server import AnswerHeaders, Housekeeping, Lifecycle, Middleware, Shutdown
 from .serving_loop import ServingLoop
 from .soon import Soon
-from .streams import Initials, Renewal, Replacing, StreamEndpoints, Streams, Viewers
+from .streams import Initials, Jobs, Renewal, Replacing, StreamEndpoints, Streams, Viewers
 
 #: Returns the identity of a host's current request.
 Identify = Callable[[Host], Awaitable[str | None]]
@@ -149,6 +149,7 @@ def wire(
     )
 
     viewers = Viewers(host, signer, config)
+    jobs = Jobs(publisher, config, errors)
     streams = Streams(
         hub,
         connections,
@@ -160,6 +161,7 @@ def wire(
         declared,
         config,
         serving,
+        jobs,
     )
     renewal = Renewal(elements, signer, config)
     return Services(
@@ -190,12 +192,22 @@ def wire(
             renewal,
             Replacing(connections),
             Initials(host, declared, publisher, errors),
+            jobs,
             broker,
             config,
         ),
         headers=AnswerHeaders(declared, config),
         lifecycle=Lifecycle(
-            serving, broker, control, hub, connections, presence, hooks, shutdown, housekeeping
+            serving,
+            broker,
+            control,
+            hub,
+            connections,
+            presence,
+            jobs,
+            hooks,
+            shutdown,
+            housekeeping,
         ),
         shutdown=shutdown,
         housekeeping=housekeeping,

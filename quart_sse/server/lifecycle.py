@@ -10,6 +10,7 @@ from ..channels import PresenceTracker
 from ..hub import Connections, Hub
 from ..registry import Hooks
 from ..serving_loop import ServingLoop, after_fork, at_end_of_loop
+from ..streams import Jobs
 from .housekeeping import Housekeeping
 from .shutdown import Shutdown
 
@@ -28,6 +29,7 @@ class Lifecycle:
         hub: Receives the messages.
         connections: The open connections.
         presence: Announces who is present.
+        jobs: The sources that feed streams.
         hooks: The app's functions that run for connections that come and go.
         shutdown: Notices that the server stops.
         housekeeping: Does the regular work.
@@ -41,6 +43,7 @@ class Lifecycle:
         hub: Hub,
         connections: Connections,
         presence: PresenceTracker,
+        jobs: Jobs,
         hooks: Hooks,
         shutdown: Shutdown,
         housekeeping: Housekeeping,
@@ -52,6 +55,7 @@ class Lifecycle:
         self._hub = hub
         self._connections = connections
         self._presence = presence
+        self._jobs = jobs
         self._hooks = hooks
         self._shutdown = shutdown
         self._housekeeping = housekeeping
@@ -104,6 +108,7 @@ class Lifecycle:
         self._start = None
         try:
             await self._shutdown.stop()
+            await self._jobs.finish()
             await self._hooks.finish()
             await self._housekeeping.stop()
             await self._presence.stop()
@@ -121,6 +126,7 @@ class Lifecycle:
         self._control.abandon()
         self._connections.clear()
         self._presence.abandon()
+        self._jobs.clear()
         self._hooks.clear()
         self._hub.abandon()
         self._broker.abandon()

@@ -16,7 +16,7 @@ from .audience import (
     public_name,
     user_topic,
 )
-from .ending import STOPPED, Ending, Refusal, encode_refused
+from .ending import STARTED, STOPPED, Ending, Refusal, encode_failure, encode_refused
 from .event import (
     Event,
     EventBodies,
@@ -47,6 +47,7 @@ __all__ = [
     "LAST",
     "MAX_AHEAD_MS",
     "RESERVED",
+    "STARTED",
     "STOPPED",
     "USER",
     "ZERO",
@@ -68,6 +69,7 @@ __all__ = [
     "declared_name",
     "decode_data",
     "encode_body",
+    "encode_failure",
     "encode_fragment",
     "encode_id",
     "encode_loader",
