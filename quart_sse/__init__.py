@@ -60,7 +60,7 @@ if TYPE_CHECKING:
         ProcessList,
         Registry,
     )
-    from .streams import BlockingOwnStream, OwnStream, StreamItem
+    from .streams import BlockingOwnStream, OwnStream
     from .wire import Ending, Event
 
 __all__ = [
@@ -107,7 +107,6 @@ __all__ = [
     "RenderError",
     "SSEError",
     "SetupError",
-    "StreamItem",
     "Target",
     "Topic",
     "UnknownChannelError",
@@ -151,7 +150,7 @@ _MODULES = {
         "ProcessList",
         "Registry",
     ),
-    "streams": ("BlockingOwnStream", "OwnStream", "StreamItem"),
+    "streams": ("BlockingOwnStream", "OwnStream"),
     "wire": ("Ending", "Event"),
 }
 _MODULE_OF = dict.fromkeys(__all__, "errors") | {

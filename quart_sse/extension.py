@@ -929,25 +929,26 @@ def _source_in(given: tuple[Any, ...], resume: bool) -> Source | None:
     if not given:
         raise ParameterError("sse.stream() needs a topic, such as sse.stream(prices.topic()).")
     sources = [each for each in given if not isinstance(each, Topic)]
-    if sources and not isinstance(given[0], Channel) and len(given) > 1:
-        if len(sources) == len(given):
-            raise TypeError(
-                f"sse.stream() got {len(given)} sources, but a stream has one. Let one generator "
-                "send what all of them would."
-            )
+    for each in sources:
+        if each is None or isinstance(each, Channel | str):  # what is meant to be a topic
+            _check_topic("sse.stream()", each)
+    if not sources and not resume:
+        return None
+    if not sources:
+        raise TypeError(
+            "resume=True is for a source; streams of topics resume by themselves. Leave it out."
+        )
+    if len(sources) < len(given):
         raise TypeError(
             "sse.stream() got topics and a source. A stream of topics goes on where a client was "
             "cut off, by ids of the broker; a source has ids of its own, and runs once. Answer "
             "with two streams, or publish to the topic what the source sends."
         )
-    if not sources:
-        if resume:
-            raise TypeError(
-                "resume=True is for a source; streams of topics resume by themselves. Leave it out."
-            )
-        return None
-    if isinstance(sources[0], Channel):
-        _check_topic("sse.stream()", sources[0])
+    if len(sources) > 1:
+        raise TypeError(
+            f"sse.stream() got {len(sources)} sources, but a stream has one. Let one generator "
+            "send what all of them would."
+        )
     last = last_event_id(request) or None
     if last == STARTED:  # of a release in which the source did not resume
         last = None

@@ -16,7 +16,7 @@ HEARTBEAT = b":\n\n"
 
 
 class OwnConnection(Connection):
-    """A connection without topics, which joins no group and is fed by a source.
+    r"""A connection without topics, which joins no group and is fed by a source.
 
     What feeds it waits in :meth:`put` until the server asks for more, so it is never further ahead
     of the client than the buffers of the sockets.
@@ -33,7 +33,7 @@ class OwnConnection(Connection):
         process: Id of the process, with which the connection's id begins.
 
     Example:
-        ``await connection.put(b"data: 1\\n\\n")``
+        ``await connection.put(b"data: 1\n\n")``
     """
 
     is_own = True

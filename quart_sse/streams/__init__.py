@@ -6,7 +6,6 @@ This package is private: it may change in any release.
 from .connect import StreamEndpoints
 from .feeding import BlockingOwnStream, OwnStream
 from .initial import Initials
-from .items import StreamItem
 from .jobs import Jobs
 from .renewal import Renewal
 from .replacing import Replacing
@@ -28,7 +27,6 @@ __all__ = [
     "StreamAnswer",
     "StreamBody",
     "StreamEndpoints",
-    "StreamItem",
     "StreamSource",
     "Streams",
     "Viewers",

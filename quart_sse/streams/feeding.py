@@ -1,6 +1,7 @@
 """The stream as a callback of the app feeds it, with or without an event loop."""
 
 import asyncio
+from collections.abc import Coroutine
 from types import EllipsisType
 from typing import Any, overload
 
@@ -64,7 +65,7 @@ class OwnStream:
         await self._connection.put(self._encode(item, data))
 
     async def send_raw(self, data: bytes | str) -> None:
-        """Send messages that are encoded already, such as those of another server.
+        r"""Send messages that are encoded already, such as those of another server.
 
         Args:
             data: Their bytes, which may be cut anywhere.
@@ -74,7 +75,7 @@ class OwnStream:
             EventError: If one message is larger than ``QUART_SSE_PENDING_BYTES``.
 
         Example:
-            ``await stream.send_raw(b"event: done\\ndata: 1\\n\\n")``
+            ``await stream.send_raw(b"event: done\ndata: 1\n\n")``
         """
         await self._connection.put(self._items.raw(_bytes(data)))
 
@@ -141,7 +142,7 @@ class BlockingOwnStream:
         self.put(self._stream._encode(item, data))
 
     def send_raw(self, data: bytes | str) -> None:
-        """Send messages that are encoded already; see :meth:`OwnStream.send_raw`.
+        r"""Send messages that are encoded already; see :meth:`OwnStream.send_raw`.
 
         Args:
             data: Their bytes, which may be cut anywhere.
@@ -151,7 +152,7 @@ class BlockingOwnStream:
             EventError: If one message is larger than ``QUART_SSE_PENDING_BYTES``.
 
         Example:
-            ``stream.send_raw(b"data: 1\\n\\n")``
+            ``stream.send_raw(b"data: 1\n\n")``
         """
         self.put(self._stream._items.raw(_bytes(data)))
 
@@ -173,7 +174,7 @@ class BlockingOwnStream:
             raise ConnectionClosedError(self.id)
         self._wait(self._stream._connection.put(data))
 
-    def _wait(self, call: Any) -> None:
+    def _wait(self, call: Coroutine[Any, Any, None]) -> None:
         try:
             done = asyncio.run_coroutine_threadsafe(call, self._loop)
         except RuntimeError:  # the loop is closed
@@ -181,7 +182,8 @@ class BlockingOwnStream:
             raise ConnectionClosedError(self.id) from None
         while True:
             try:
-                return done.result(LOOK)
+                done.result(LOOK)
+                return
             except TimeoutError:
                 if self._loop.is_closed():
                     raise ConnectionClosedError(self.id) from None

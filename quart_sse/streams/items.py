@@ -25,6 +25,7 @@ class Items:
         self._publisher = publisher
         self._resumes = resumes
         self._rest = b""  #: raw bytes whose message is not whole yet
+        self._is_behind_cr = False  #: whether a line feed would belong to the line end before it
 
     def encode(self, item: object) -> bytes:
         """Return an item as bytes; ``b""`` for raw bytes whose message is not whole yet.
@@ -57,11 +58,10 @@ class Items:
             EventError: If one message is larger than ``QUART_SSE_PENDING_BYTES``.
         """
         # A client need not know the other two line ends of the standard, and ours does not.
-        text = (self._rest + data).replace(b"\r\n", b"\n")
-        is_cut = text.endswith(b"\r")  # before a line feed, perhaps
-        text = (text[:-1] if is_cut else text).replace(b"\r", b"\n")
-        whole, end, rest = text.rpartition(b"\n\n")
-        self._rest = rest + (b"\r" if is_cut else b"")
+        data = data.removeprefix(b"\n") if self._is_behind_cr else data
+        self._is_behind_cr = data.endswith(b"\r") or (self._is_behind_cr and not data)
+        text = self._rest + data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        whole, end, self._rest = text.rpartition(b"\n\n")
         if len(self._rest) > self._publisher.max_bytes:
             raise EventError(
                 f"Raw bytes hold {len(self._rest)} bytes without a blank line, which ends a "
@@ -75,7 +75,7 @@ class Items:
         Raises:
             EventError: If they do.
         """
-        if self._rest.strip(b"\r\n"):
+        if self._rest.strip(b"\n"):
             raise EventError(
                 f"Raw bytes end with {_short(self._rest)}, without the blank line that ends a "
                 "message. End each message with two line ends."

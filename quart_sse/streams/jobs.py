@@ -123,9 +123,10 @@ class Jobs:
             try:
                 source.run_blocking(BlockingOwnStream(stream, loop))
             except BaseException as error:
-                is_plain = isinstance(error, Exception) and not isinstance(error, StopIteration)
-                # Futures and event loops take others for signals of their own.
-                failure = error if is_plain else RuntimeError(f"The source raised {error!r}.")
+                if isinstance(error, Exception) and not isinstance(error, StopIteration):
+                    failure = error
+                else:  # futures and event loops take others for signals of their own
+                    failure = RuntimeError(f"The source raised {error!r}.")
             with suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(settle, failure)
 

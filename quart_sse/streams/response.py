@@ -397,7 +397,7 @@ class StreamBody:
 
 @dataclass(slots=True)
 class OwnBody:
-    """The body of a stream that a source feeds; as :class:`StreamBody` it registers nothing earlier.
+    """The body of a stream that a source feeds; it registers nothing before it is entered, too.
 
     Args:
         streams: Registers and releases the connection.

@@ -117,8 +117,10 @@ def source_of(given: Any, name: str, resume: bool, last_event_id: str | None) ->
             "with last_event_id, a str or None."
         )
     items = given(last_event_id)
-    kind = _Kind.CALLBACK if callable(items) else _kind_of(items)
-    if kind not in (_Kind.ASYNC_ITEMS, _Kind.ITEMS):
+    kind = _kind_of_items(items)
+    if kind is None:
+        if inspect.iscoroutine(items):
+            items.close()
         raise TypeError(
             f"The function of sse.stream(..., resume=True) returned {items!r}. Let it return a "
             "generator, as a generator function does."
@@ -126,20 +128,25 @@ def source_of(given: Any, name: str, resume: bool, last_event_id: str | None) ->
     return Source(items, kind, name, resumes=True)
 
 
+def _kind_of_items(given: Any) -> _Kind | None:
+    if hasattr(given, "__aiter__"):
+        return _Kind.ASYNC_ITEMS
+    is_text = isinstance(given, str | bytes | bytearray | memoryview | Mapping | type)
+    return _Kind.ITEMS if hasattr(given, "__iter__") and not is_text else None
+
+
 def _kind_of(given: Any) -> _Kind:
     if inspect.isawaitable(given):
         if inspect.iscoroutine(given):
             given.close()
         raise TypeError(f"sse.stream() got a coroutine. {_KINDS}")
-    if hasattr(given, "__aiter__"):
-        return _Kind.ASYNC_ITEMS
-    is_text = isinstance(given, str | bytes | bytearray | memoryview | Mapping)
-    if hasattr(given, "__iter__") and not is_text and not isinstance(given, type):
-        return _Kind.ITEMS
+    kind = _kind_of_items(given)
+    if kind is not None:
+        return kind
     if inspect.isasyncgenfunction(given) or inspect.isgeneratorfunction(given):
         raise TypeError(
-            f"sse.stream() got the generator function {given!r}. Call it, or pass resume=True: then "
-            "it is called with last_event_id, and again after a cut."
+            f"sse.stream() got the generator function {given!r}. Call it, or pass resume=True: it "
+            "is then called with last_event_id, and again after a cut."
         )
     if not callable(given) or isinstance(given, type):
         raise TypeError(f"sse.stream() got {given!r}, which cannot feed a stream. {_KINDS}")

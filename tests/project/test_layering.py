@@ -45,7 +45,7 @@ HUB_FLOORS = [
     {"addresses", "batch", "lasting", "metadata", "page", "rendered", "slots"},
     {"fragment"},
     {"connection", "fragments", "progress"},
-    {"audiences", "chains", "outgoing", "roots", "sieve"},
+    {"audiences", "chains", "outgoing", "own", "roots", "sieve"},
     {"group", "replays"},
     {"subscribers", "batcher"},
     {"delivery", "groups", "idle", "limits"},
