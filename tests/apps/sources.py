@@ -20,7 +20,6 @@ blueprint = Blueprint("own", __name__)
 if "compress" in os.environ.get("PACKAGES", ""):
     from quart_compress import Compress  # type: ignore[import-untyped]
 
-    app.config["COMPRESS_MIMETYPES"] = ["text/event-stream"]
     Compress(app)
 
 #: What happened, by kind of source: how often it began, sent and cleaned up.
