@@ -151,7 +151,7 @@ class Macros:
         tag: str = "div",
         attrs: Mapping[str, Any] | None = None,
     ) -> Markup:
-        """Return an element with a stream of its own, which quart-sse-stream.js opens; ``sse_stream``.
+        """Return an element with a stream of its own; ``sse_stream``.
 
         Args:
             url: URL of a view that answers with ``sse.stream(source)``, of this origin.

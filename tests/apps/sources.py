@@ -162,7 +162,9 @@ async def state() -> dict[str, Any]:
 
 PAGE = """<!doctype html>
 {% from "quart_sse/macros.html" import sse_scripts, sse_stream with context %}
-<title>{{ name }}</title>{{ sse_scripts(htmx=htmx) }}
+<title>{{ name }}</title>
+<meta name="htmx-config" content='{"includeIndicatorStyles": false}'>
+{{ sse_scripts(htmx=htmx) }}
 <script src="{{ url_for('own.script') }}"></script>
 <body>
 <main id="main">
@@ -170,7 +172,7 @@ PAGE = """<!doctype html>
                                 "hx-target": "#done"} if htmx else {"id": "own"}) %}
 <p id="bar" sse-swap="line"></p>
 <ul id="tail" sse-swap="line" hx-swap="beforeend"></ul>
-<p id="inner" {% if htmx %}hx-get="{{ url_for("own.done") }}" hx-trigger="sse:progress"{% endif %}></p>
+<p id="inner" {% if htmx %}hx-get="{{ url_for("own.done") }}" hx-trigger="sse:progress" hx-target="this"{% endif %}></p>
 {% endcall %}
 </main>
 <p id="done"></p>
