@@ -1,10 +1,10 @@
-"""Streams of their own, for real servers and real browsers: who began, how far it came, who ended."""
+"""Streams of their own, for real servers and real browsers: who began, and who ended."""
 
 import asyncio
 import os
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 from quart import Blueprint, Quart, Response, render_template_string, request
@@ -78,7 +78,7 @@ def sync_callback(stream: BlockingOwnStream) -> None:
         ended["sync-callback"] += 1
 
 
-SOURCES = {
+SOURCES: dict[str, Callable[[], Any]] = {
     "async": ticks,
     "sync": sync_ticks,
     "callback": lambda: callback,
@@ -172,7 +172,8 @@ PAGE = """<!doctype html>
                                 "hx-target": "#done"} if htmx else {"id": "own"}) %}
 <p id="bar" sse-swap="line"></p>
 <ul id="tail" sse-swap="line" hx-swap="beforeend"></ul>
-<p id="inner" {% if htmx %}hx-get="{{ url_for("own.done") }}" hx-trigger="sse:progress" hx-target="this"{% endif %}></p>
+<p id="inner" {% if htmx %}hx-get="{{ url_for("own.done") }}" hx-trigger="sse:progress"
+   hx-target="this"{% endif %}></p>
 {% endcall %}
 </main>
 <p id="done"></p>
@@ -193,9 +194,7 @@ async def page(path: str) -> Response:
     """Show a page with a stream of its own; the policy allows nothing inline."""
     query = request.query_string.decode()
     url = f"{request.root_path}{prefix}/{path}" + (f"?{query}" if query else "")
-    html = await render_template_string(
-        PAGE, url=url, name=path, htmx="plain" not in request.args
-    )
+    html = await render_template_string(PAGE, url=url, name=path, htmx="plain" not in request.args)
     policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'"
     return Response(html, headers={"Content-Security-Policy": policy})
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from tests.support.proxy import proxy_to
 from tests.support.servers import Server, serve_pages, until_so
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+
 
 @asynccontextmanager
 async def serving(kind: str, port: int | None = None, **environ: str) -> AsyncIterator[Server]:
@@ -90,23 +92,23 @@ async def test_error_of_the_source_ends_the_stream(browser: Browser, kind: str) 
 
 
 @pytest.mark.parametrize("way", ["away", "removed", "boosted", "closed"])
-async def test_page_that_is_left_cancels_the_source(
-    browser: Browser, kind: str, way: str
-) -> None:
+async def test_page_that_is_left_cancels_the_source(browser: Browser, kind: str, way: str) -> None:
     """By whichever way it is left; the source cleans up."""
-    async with serving(kind) as server:
-        async with visit(browser, server, path(kind, "ticks/async"), "() => true") as page:
-            await expect(page.locator("#own")).to_have_attribute("data-sse-state", "open")
-            if way == "away":
-                await page.goto(f"http://127.0.0.1:{server.port}/empty")
-            elif way == "removed":
-                await page.evaluate("document.getElementById('own').remove()")
-            elif way == "boosted":
-                await page.locator("#away").click()
-                await expect(page.locator("#empty")).to_have_text("nothing")
-            else:
-                await page.close()
-            state = await until_state(server, lambda state: state["ended"])
+    async with (
+        serving(kind) as server,
+        visit(browser, server, path(kind, "ticks/async"), "() => true") as page,
+    ):
+        await expect(page.locator("#own")).to_have_attribute("data-sse-state", "open")
+        if way == "away":
+            await page.goto(f"http://127.0.0.1:{server.port}/empty")
+        elif way == "removed":
+            await page.evaluate("document.getElementById('own').remove()")
+        elif way == "boosted":
+            await page.locator("#away").click()
+            await expect(page.locator("#empty")).to_have_text("nothing")
+        else:
+            await page.close()
+        state = await until_state(server, lambda state: state["ended"])
 
     assert state["open"] == 0
     assert state["begun"] == state["ended"] == {"async": 1}
@@ -163,7 +165,9 @@ async def test_reload_begins_again(browser: Browser, kind: str) -> None:
 async def test_cut_stream_is_not_begun_again(browser: Browser, kind: str) -> None:
     """The page says so at once, and scripts are told why."""
     async with serving(kind) as server, proxy_to(server.port) as proxy:
-        async with visit(browser, proxy, path(kind, "job/ten", wait=3), "() => true") as page:
+        async with visit(
+            browser, replace(server, port=proxy.port), path(kind, "job/ten", wait=3), "() => true"
+        ) as page:
             await expect(page.locator("#bar")).to_have_text("line 2")
             proxy.cut()
             await until_stopped(page)
@@ -178,7 +182,9 @@ async def test_stream_that_resumes_goes_on_after_a_restart(browser: Browser, kin
     async with serving(kind) as server:
         port = server.port
         async with visit(browser, server, path(kind, "resumed"), "() => true") as page:
-            await page.evaluate("addEventListener('sse:tick', (e) => shown.push(e.detail.data), true)")
+            await page.evaluate(
+                "addEventListener('sse:tick', (e) => shown.push(e.detail.data), true)"
+            )
             await page.wait_for_function("() => shown.length > 5")
             server.process.kill()
             await server.process.wait()
@@ -193,9 +199,10 @@ async def test_stream_that_resumes_goes_on_after_a_restart(browser: Browser, kin
 
 async def test_answer_that_is_no_stream_is_tried_again_or_not(browser: Browser, kind: str) -> None:
     """A 502 of a proxy is tried again, where ``EventSource`` would give up; a 404 is not."""
-    async with serving(kind) as server, visit(
-        browser, server, path(kind, "job/ten", wait=0), "() => true"
-    ) as page:
+    async with (
+        serving(kind) as server,
+        visit(browser, server, path(kind, "job/ten", wait=0), "() => true") as page,
+    ):
         answers = [502, 503]
 
         async def fail(route: Any) -> None:
@@ -205,7 +212,9 @@ async def test_answer_that_is_no_stream_is_tried_again_or_not(browser: Browser, 
                 await route.continue_()
 
         await page.route("**/job/other*", fail)
-        await page.evaluate("document.getElementById('own').setAttribute('sse-stream', '/job/other')")
+        await page.evaluate(
+            "document.getElementById('own').setAttribute('sse-stream', '/job/other')"
+        )
         await page.evaluate(
             "(() => { const own = document.getElementById('own'); const next = own.cloneNode(true);"
             "delete next.dataset.sseState; delete next.dataset.sseLast; own.replaceWith(next); })()"
@@ -225,19 +234,22 @@ async def test_answer_that_is_no_stream_is_tried_again_or_not(browser: Browser, 
 
 async def test_scripts_open_streams(browser: Browser, kind: str) -> None:
     """``QuartSSE.open`` calls back by name, and what it returns closes the stream."""
-    async with serving(kind) as server:
-        async with visit(browser, server, path(kind, "job/ten"), "() => true") as page:
-            await until_stopped(page)
-            await page.evaluate(
-                "window.close_ = QuartSSE.open('/ticks/async', {"
-                "tick: (number) => { shown.push(number); if (number == 1) throw Error('mine'); },"
-                "'*': (data, message) => { window.last = message.event; }})"
-            )
-            await page.wait_for_function("() => shown.length > 3")
-            await page.evaluate("close_()")
-            state = await until_state(server, lambda state: state["ended"].get("async"))
-            shown = await page.evaluate("shown")
-            assert await page.evaluate("last") == "tick"
+    async with (
+        serving(kind) as server,
+        visit(browser, server, path(kind, "job/ten"), "() => true") as page,
+    ):
+        await until_stopped(page)
+        await page.evaluate("window.reportError = (error) => { window.reported = error.message; }")
+        await page.evaluate(
+            "() => { window.close_ = QuartSSE.open('/ticks/async', {"
+            "tick: (number) => { shown.push(number); if (number == 1) throw Error('mine'); },"
+            "'*': (data, message) => { window.last = message.event; }}); }"
+        )
+        await page.wait_for_function("() => shown.length > 3")
+        await page.evaluate("close_()")
+        state = await until_state(server, lambda state: state["ended"].get("async"))
+        shown = await page.evaluate("shown")
+        assert await page.evaluate("[last, reported]") == ["tick", "mine"]
 
     assert shown == [*range(len(shown))]
     assert state["open"] == 0
@@ -245,9 +257,10 @@ async def test_scripts_open_streams(browser: Browser, kind: str) -> None:
 
 async def test_html_of_users_opens_nothing(browser: Browser) -> None:
     """Inside of a mark, or to another origin."""
-    async with serving("htmx2") as server, visit(
-        browser, server, path("htmx2", "job/ten"), "() => true"
-    ) as page:
+    async with (
+        serving("htmx2") as server,
+        visit(browser, server, path("htmx2", "job/ten"), "() => true") as page,
+    ):
         await until_stopped(page)
         await page.evaluate(
             "document.getElementById('main').insertAdjacentHTML('beforeend',"
@@ -267,7 +280,9 @@ async def test_server_that_stops_lets_the_page_come_back(browser: Browser, kind:
     async with serving(kind) as server:
         port = server.port
         async with visit(browser, server, path(kind, "resumed"), "() => true") as page:
-            await page.evaluate("addEventListener('sse:tick', (e) => shown.push(e.detail.data), true)")
+            await page.evaluate(
+                "addEventListener('sse:tick', (e) => shown.push(e.detail.data), true)"
+            )
             await page.wait_for_function("() => shown.length > 5")
             await server.stop()
             async with serving(kind, port):

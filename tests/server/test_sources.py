@@ -1,4 +1,4 @@
-"""Sources behind real servers: real sockets, slow clients, clients that leave, servers that stop."""
+"""Sources behind real servers: slow clients, clients that leave, servers that stop."""
 
 import asyncio
 import signal
@@ -80,7 +80,7 @@ async def test_source_is_not_ahead_of_a_slow_client(name: str, kind: str) -> Non
             await server.get("/state")
             sent = (await server.get_json("/state"))["sent"].get(kind, 0)
             was, before = before, sent
-            return was == sent > 0
+            return bool(was == sent > 0)
 
         await until_so(is_still)
         held = before

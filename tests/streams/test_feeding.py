@@ -80,8 +80,7 @@ async def test_callback_goes_on_after_it_has_closed_the_stream(
         await stream.send("a", 1)
         state.append(stream.is_open)
         await stream.close()
-        while not go_on.is_set():
-            await asyncio.sleep(0)
+        await asyncio.to_thread(go_on.wait, 10)
         state.append(stream.is_open)
         with pytest.raises(ConnectionClosedError):
             await stream.send("a", 2)

@@ -15,6 +15,8 @@ from tests.support.sites import Site
 from tests.support.streams import Stream, open_stream, until
 
 Ended = list[str]
+#: Seconds between two rows of a source that is in no hurry.
+PAUSE = 0.001
 
 
 def view(app: Quart, sse: SSE, make: Callable[[], Any], url: str = "/own", **more: Any) -> None:
@@ -39,7 +41,7 @@ def endless(ended: Ended) -> dict[str, Callable[[], Any]]:
         try:
             while True:
                 yield "row", 1
-                await asyncio.sleep(0.001)
+                await asyncio.sleep(PAUSE)
         finally:
             await asyncio.sleep(0)
             ended.append("async")
@@ -48,7 +50,7 @@ def endless(ended: Ended) -> dict[str, Callable[[], Any]]:
         try:
             while True:
                 yield "row", 1
-                time.sleep(0.001)
+                time.sleep(PAUSE)
         finally:
             ended.append("sync")
 
@@ -56,7 +58,7 @@ def endless(ended: Ended) -> dict[str, Callable[[], Any]]:
         try:
             while True:
                 await stream.send("row", 1)
-                await asyncio.sleep(0.001)
+                await asyncio.sleep(PAUSE)
         finally:
             ended.append("callback")
 
@@ -64,7 +66,7 @@ def endless(ended: Ended) -> dict[str, Callable[[], Any]]:
         try:
             while True:
                 stream.send("row", 1)
-                time.sleep(0.001)
+                time.sleep(PAUSE)
         finally:
             ended.append("sync-callback")
 
@@ -116,11 +118,10 @@ async def test_source_cleans_up_when_the_server_stops(app: Quart, sse: SSE, kind
     async def note() -> None:
         at_stop.append([*ended])
 
-    async with app.test_app():
-        async with open_stream(app, "/own") as stream:
-            await stream.next("row")
-            app.extensions["quart_sse"].shutdown.close()
-            assert (await names(stream))[-1] == "sse-holdoff shutdown"
+    async with app.test_app(), open_stream(app, "/own") as stream:
+        await stream.next("row")
+        app.extensions["quart_sse"].shutdown.close()
+        assert (await names(stream))[-1] == "sse-holdoff shutdown"
 
     assert at_stop == [[kind]]
 
@@ -130,7 +131,7 @@ async def test_handle_ends_a_source(app: Quart, sse: SSE, kind: str) -> None:
     """As any connection; and an event for it alone comes among those of the source."""
     ended: Ended = []
     seen: list[tuple[str, Ending | None]] = []
-    hooks = {"on_disconnect": lambda _, ending: seen.append(("gone", ending))}
+    hooks: dict[str, Any] = {"on_disconnect": lambda _, ending: seen.append(("gone", ending))}
     view(app, sse, endless(ended)[kind], connection_id="job-7", metadata={"a": 1}, **hooks)
 
     async with open_stream(app, "/own") as stream:
@@ -203,7 +204,7 @@ def raises_in_finally_sync() -> Iterator[Any]:
     try:
         while True:
             yield "row", 1
-            time.sleep(0.001)
+            time.sleep(PAUSE)
     finally:
         raise LookupError("in finally")
 
@@ -222,7 +223,7 @@ def yields_in_finally_sync() -> Iterator[Any]:
     try:
         while True:
             yield "row", 1
-            time.sleep(0.001)
+            time.sleep(PAUSE)
     finally:
         yield "row", 2
 
@@ -232,7 +233,7 @@ async def swallows_cancelling() -> AsyncIterator[Any]:
     yield "row", 1
     while True:
         try:
-            await asyncio.sleep(60)
+            await asyncio.Event().wait()
         except asyncio.CancelledError:
             yield "row", 2
 

@@ -48,11 +48,14 @@ class EndlessRows:
         return rows()
 
 
-async def read(app: Quart, given: Any, headers: dict[str, str] | None = None, **more: Any) -> list[Any]:
+async def read(
+    app: Quart, given: Any, headers: dict[str, str] | None = None, **more: Any
+) -> list[Any]:
     """Return the names and data of what a view sends with a source."""
 
     async def view() -> Response:
-        return await app.extensions["sse"].stream(given, **more)
+        answer: Response = await app.extensions["sse"].stream(given, **more)
+        return answer
 
     app.view_functions["own"] = view
     async with open_stream(app, "/own", headers) as stream:
@@ -150,7 +153,7 @@ def test_what_cannot_be_a_source_is_an_error(given: Any, resume: bool, message: 
 
 async def test_coroutine_and_generator_that_cannot_begin_again_are_errors() -> None:
     """A coroutine is closed, so that Python does not warn of it, too."""
-    with pytest.raises(TypeError, match="got a coroutine. Pass a generator"):
+    with pytest.raises(TypeError, match=r"got a coroutine\. Pass a generator"):
         source_of(asyncio.sleep(0), "view", resume=False, last_event_id=None)
     with pytest.raises(TypeError, match="rows and not rows"):
         source_of(rows(), "view", resume=True, last_event_id=None)
@@ -161,7 +164,7 @@ async def test_topics_and_a_source_do_not_go_together(own: Quart, sse: SSE) -> N
     topic = sse.channel("news", "/news", public=True).topic()
     stream: Any = sse.stream
     async with own.test_request_context("/"):
-        with pytest.raises(TypeError, match="topics and a source. A stream of topics goes on"):
+        with pytest.raises(TypeError, match=r"topics and a source\. A stream of topics goes on"):
             await stream(topic, rows())
         with pytest.raises(TypeError, match="got 2 sources, but a stream has one"):
             await stream(rows(), rows())
