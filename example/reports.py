@@ -74,7 +74,9 @@ async def lines(last_event_id: str | None) -> AsyncIterator[Event]:
     sent = last_event_id or ""
     while True:
         job = await jobs().newest()
-        first = int(sent.partition("-")[2]) if job and sent.startswith(f"{job.id}-") else 0
+        of, _, number_sent = sent.partition("-")
+        is_of_job = job is not None and of == str(job.id) and number_sent.isdecimal()
+        first = int(number_sent) if is_of_job else 0
         for number, text in enumerate(job.findings[first:] if job else (), first + 1):
             sent = f"{job.id}-{number}" if job else ""
             title = QUESTIONS[number - 1].title

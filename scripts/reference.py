@@ -35,6 +35,7 @@ GROUPS = {
     "The extension": ["SSE"],
     "Channels and topics": ["Channel", "Topic", "Target", "User", "Everyone", "WholeChannel"],
     "Events and results": ["Event", "Published", "KeptEvent", "Presence"],
+    "Streams of one client": ["OwnStream", "BlockingOwnStream"],
     "Connections": [
         *("Registry", "ConnectionHandle", "Ending", "ProcessList", "Process"),
         *("Found", "ConnectionInfo", "Counted"),
@@ -59,6 +60,7 @@ BEHIND: dict[str, Callable[..., Any]] = {
     "sse_live": Macros.live,
     "sse_connect": Macros.connect,
     "sse_event": Macros.event,
+    "sse_stream": Macros.stream,
 }
 
 HEAD = """\

@@ -239,7 +239,9 @@ async def test_scripts_open_streams(browser: Browser, kind: str) -> None:
         visit(browser, server, path(kind, "job/ten"), "() => true") as page,
     ):
         await until_stopped(page)
-        await page.evaluate("window.reportError = (error) => { window.reported = error.message; }")
+        await page.evaluate(
+            "() => { window.reportError = (error) => { window.reported = error.message; }; }"
+        )
         await page.evaluate(
             "() => { window.close_ = QuartSSE.open('/ticks/async', {"
             "tick: (number) => { shown.push(number); if (number == 1) throw Error('mine'); },"

@@ -16,7 +16,7 @@ from tests.support.streams import Stream, connect_urls, open_stream
 
 MACROS = (
     '{% from "quart_sse/macros.html" '
-    "import sse_scripts, sse_fragment, sse_connect, sse_event, sse_live, sse_status %}"
+    "import sse_scripts, sse_fragment, sse_connect, sse_event, sse_live, sse_status, sse_stream %}"
 )
 
 
