@@ -25,6 +25,7 @@ from quart_sse import (
     SSE,
     EventError,
     FragmentError,
+    MacroError,
     ParameterError,
     SSEError,
     UnknownChannelError,
