@@ -166,3 +166,15 @@ async def test_stream_is_not_compressed(name: str) -> None:
         await stream.close()
 
     assert "content-encoding" not in stream.head
+
+
+async def test_source_of_a_blueprint_with_a_prefix() -> None:
+    """Its URL has nothing to do with those of the extension."""
+    async with running("uvicorn", OWN_PREFIX="/deep/down", QUART_SSE_URL_PREFIX="/live") as server:
+        stream = await RawStream.open(server.port, "/deep/down/job/one", until="sse-stop")
+        await stream.close()
+        page = (await server.get("/deep/down/page/job/one")).decode()
+
+    assert "data: done" in stream.text
+    assert 'sse-stream="/deep/down/job/one"' in page
+    assert "/live/~static/quart-sse-stream.min.js" in page
