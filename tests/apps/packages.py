@@ -18,6 +18,8 @@ from quart_rate_limiter import RateLimit, RateLimiter
 from quart_sse import SSE
 from tests.apps.server import sockets
 
+#: Seconds between two messages of a source.
+TICK = 0.1
 LETS_RENDERS_PASS = "NO_PASS" not in os.environ
 USED = [name for name in os.environ.get("PACKAGES", "").split(",") if name]
 TEMPLATE = (
@@ -84,7 +86,7 @@ async def own() -> Response:
         try:
             while True:
                 yield "user", current_user.auth_id if "auth" in USED else None
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(TICK)
         finally:
             numbers["ended"] = numbers.get("ended", 0) + 1
 
