@@ -67,6 +67,7 @@ if TYPE_CHECKING:
         Stats,
         Took,
     )
+    from .streams import BlockingOwnStream, OwnStream
     from .wire import Ending, Event, Notification
 
 __all__ = [
@@ -76,6 +77,7 @@ __all__ = [
     "AsyncPublisherChannel",
     "AsyncPublisherTarget",
     "AsyncPublisherTopic",
+    "BlockingOwnStream",
     "Broker",
     "BrokerUnavailable",
     "Channel",
@@ -103,6 +105,7 @@ __all__ = [
     "Metrics",
     "MissingSecretKeyError",
     "Notification",
+    "OwnStream",
     "ParameterError",
     "Person",
     "Presence",
@@ -169,6 +172,7 @@ _MODULES = {
         "Stats",
         "Took",
     ),
+    "streams": ("BlockingOwnStream", "OwnStream"),
     "wire": ("Ending", "Event", "Notification"),
 }
 _MODULE_OF = dict.fromkeys(__all__, "errors") | {

@@ -198,6 +198,9 @@ class Config:
     #: addresses of IPv6 in one /64 network count as one. Addresses of loopback and private networks
     #: are not limited: they are those of proxies.
     max_per_address: int = _key(1000, "a whole number, 1 or more", _int(1))
+    #: Limit of streams in one process whose sources are sync, each of which holds a thread; further
+    #: clients must retry.
+    sync_streams: int = _key(64, "a whole number, 1 or more", _int(1))
     #: Name of the signed random cookie that identifies a browser; "" sets no cookie.
     browser_cookie: str = _key("sse_browser", "a cookie name, or ''", _text(r"[\w-]*"))
 

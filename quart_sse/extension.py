@@ -43,7 +43,8 @@ from .metrics import Metrics, metrics_of
 from .publisher import Data, EventType
 from .quart import Installation, respond
 from .registry import ProcessList, Registry, Stats, StreamHooks
-from .wire import Event, Refusal
+from .streams import ResumableSource, Source, StreamSource, last_event_id, source_of
+from .wire import STARTED, Event, Refusal
 from .wiring import Services
 
 if TYPE_CHECKING:
@@ -799,6 +800,7 @@ class SSE:
         """
         return await self._current.sending.close(connection_id, retry)
 
+    @overload
     async def stream(
         self,
         *topics: Topic,
@@ -809,11 +811,60 @@ class SSE:
         on_connect: Callable[..., Any] | None = None,
         on_disconnect: Callable[..., Any] | None = None,
         names: Literal["full", "bare"] | None = None,
+    ) -> Response: ...
+    @overload
+    async def stream(
+        self,
+        source: StreamSource,
+        /,
+        *,
+        resume: Literal[False] = False,
+        initial: Iterable[Event] = (),
+        metadata: Mapping[str, object] | EllipsisType | None = ...,
+        identity: str | EllipsisType | None = ...,
+        connection_id: str | None = None,
+        on_connect: Callable[..., Any] | None = None,
+        on_disconnect: Callable[..., Any] | None = None,
+    ) -> Response: ...
+    @overload
+    async def stream(
+        self,
+        source: ResumableSource,
+        /,
+        *,
+        resume: Literal[True],
+        initial: Iterable[Event] = (),
+        metadata: Mapping[str, object] | EllipsisType | None = ...,
+        identity: str | EllipsisType | None = ...,
+        connection_id: str | None = None,
+        on_connect: Callable[..., Any] | None = None,
+        on_disconnect: Callable[..., Any] | None = None,
+    ) -> Response: ...
+    async def stream(
+        self,
+        *topics: Any,
+        resume: bool = False,
+        initial: Iterable[Event] = (),
+        metadata: Mapping[str, object] | EllipsisType | None = ...,
+        identity: str | EllipsisType | None = ...,
+        connection_id: str | None = None,
+        on_connect: Callable[..., Any] | None = None,
+        on_disconnect: Callable[..., Any] | None = None,
+        names: Literal["full", "bare"] | None = None,
     ) -> Response:
-        """Return a stream of topics as the response of a view.
+        """Return a stream of topics, or of what a source sends, as the response of a view.
 
         The view authorizes the client: neither tokens nor ``authorize`` apply, but pages of other
-        origins are refused. The stream resumes from the client's ``Last-Event-ID`` header or the
+        origins are refused.
+
+        A *source* is a generator, or a callback that takes the stream. It sends an :class:`Event`,
+        a pair of name and data, a ``str`` or ``bytes``, no faster than the client reads. Its end is
+        ``sse-stop``, an error ``sse-error`` and ``sse-stop``. When the client has gone, it is
+        closed, so that its ``finally`` runs. A sync source runs in a thread of its own, of which
+        there are ``QUART_SSE_SYNC_STREAMS``. A client that was cut off is sent ``sse-stop`` when it
+        comes again, unless ``resume`` is true.
+
+        A stream of topics resumes from the client's ``Last-Event-ID`` header or the
         query's ``since``, and otherwise starts with the next message. A client that reconnects
         after ``sse-stop`` gets a 204, after which ``EventSource`` stops (WHATWG HTML, 9.2.3).
 
@@ -822,7 +873,9 @@ class SSE:
         asks for one more topic hears none of its events.
 
         Args:
-            topics: The topics, at least one.
+            topics: The topics, at least one; or one source.
+            resume: Whether the source is a generator function, which is called with the id of the
+                last event that the client has received, or None, and again after a cut.
             initial: Events that are sent first.
             metadata: What the app knows of the client, as ``@sse.metadata`` returns it; None for
                 nothing. Without the argument it is that of ``@sse.metadata``.
@@ -844,6 +897,7 @@ class SSE:
             ParameterError: If there is no topic, an argument is no topic (such as a channel),
                 ``connection_id`` is malformed or open in this process, or ``names`` is neither of
                 the two words.
+            TypeError: If a source comes with topics or with another source, or cannot be one.
             AnswerError: If the identity is neither None nor a ``str`` that is not empty, or the
                 metadata are no JSON.
             HTTPException: By ``abort()``, if a page of another origin asks.
@@ -855,11 +909,21 @@ class SSE:
                 async def ticker() -> Response:
                     hello = Event("hello", name="welcome")
                     return await sse.stream(prices.topic(), initial=[hello])
+
+            With a source:
+
+            .. code-block:: python
+
+                async def steps() -> AsyncIterator[tuple[str, int]]:
+                    for done in range(11):
+                        yield "progress", 10 * done
+                        await asyncio.sleep(1)
+
+                @app.get("/report/progress")
+                async def progress() -> Response:
+                    return await sse.stream(steps())
         """
-        for topic in topics:
-            _check_topic("sse.stream()", topic)
-        if not topics:
-            raise ParameterError("sse.stream() needs a topic, such as sse.stream(prices.topic()).")
+        source = _source_in(topics, resume)
         if connection_id is not None and not _ID.fullmatch(connection_id):
             raise ParameterError(
                 f"connection_id is {connection_id!r}. Use 1 to 64 letters, digits, '_' and '-'."
@@ -879,10 +943,15 @@ class SSE:
                 if isinstance(metadata, EllipsisType)
                 else metadata_of(metadata, "metadata= of sse.stream() is")
             )
-            bare = None if names is None else names == "bare"
-            answer = await services.streams.view(
-                request, topics, initial, who, what, connection_id, hooks, bare
-            )
+            if source is None:
+                bare = None if names is None else names == "bare"
+                answer = await services.streams.view(
+                    request, topics, initial, who, what, connection_id, hooks, bare
+                )
+            else:
+                answer = services.streams.own(
+                    request, source, initial, who, what, connection_id, hooks
+                )
         except Refusal as refusal:
             abort(refusal.ending.status)
         return respond(answer)
@@ -1010,6 +1079,42 @@ def current_services() -> Services:
             "This app is not initialised for quart_sse. Call sse.init_app(app) or SSE(app)."
         )
     return services
+
+
+def _source_in(given: tuple[Any, ...], resume: bool) -> Source | None:
+    """Return the source that ``SSE.stream`` was given; None if it was given topics.
+
+    Raises:
+        TypeError: If both were given, several sources, or what cannot be a source.
+        ParameterError: If nothing was given, or a channel.
+    """
+    if not given:
+        raise ParameterError("sse.stream() needs a topic, such as sse.stream(prices.topic()).")
+    sources = [each for each in given if not isinstance(each, Topic)]
+    for each in sources:
+        if each is None or isinstance(each, Channel | str):  # what is meant to be a topic
+            _check_topic("sse.stream()", each)
+    if not sources and not resume:
+        return None
+    if not sources:
+        raise TypeError(
+            "resume=True is for a source; streams of topics resume by themselves. Leave it out."
+        )
+    if len(sources) < len(given):
+        raise TypeError(
+            "sse.stream() got topics and a source. A stream of topics goes on where a client was "
+            "cut off, by ids of the broker; a source has ids of its own, and runs once. Answer "
+            "with two streams, or publish to the topic what the source sends."
+        )
+    if len(sources) > 1:
+        raise TypeError(
+            f"sse.stream() got {len(sources)} sources, but a stream has one. Let one generator "
+            "send what all of them would."
+        )
+    last = last_event_id(request) or None
+    if last == STARTED:  # of a release in which the source did not resume
+        last = None
+    return source_of(sources[0], request.endpoint or request.path, resume, last)
 
 
 def _check_topic(function: str, topic: object) -> None:

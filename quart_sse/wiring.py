@@ -28,7 +28,7 @@ from .registry import Closing, Desk, Hooks, ProcessList, Registry, Remote, Sendi
 from .server import AnswerHeaders, Housekeeping, Lifecycle, Middleware, Shutdown
 from .serving_loop import ServingLoop
 from .soon import Soon
-from .streams import Initials, Renewal, Replacing, StreamEndpoints, Streams, Viewers
+from .streams import Initials, Jobs, Renewal, Replacing, StreamEndpoints, Streams, Viewers
 from .tracing import find_tracing
 
 #: Returns the identity of a host's current request.
@@ -163,6 +163,7 @@ def wire(
     )
 
     viewers = Viewers(host, signer, config)
+    jobs = Jobs(publisher, config, errors)
     streams = Streams(
         hub,
         connections,
@@ -174,6 +175,7 @@ def wire(
         declared,
         config,
         serving,
+        jobs,
     )
     renewal = Renewal(elements, signer, config)
     return Services(
@@ -205,6 +207,7 @@ def wire(
             renewal,
             Replacing(connections),
             Initials(host, declared, publisher, errors),
+            jobs,
             broker,
             config,
             scripts.named("refused"),
@@ -218,6 +221,7 @@ def wire(
             hub,
             connections,
             presence,
+            jobs,
             hooks,
             shutdown,
             housekeeping,

@@ -38,6 +38,7 @@ GROUPS = {
     "Events and results": [
         *("Event", "EventType", "Published", "Notification", "KeptEvent", "Presence", "Person"),
     ],
+    "Streams of one client": ["OwnStream", "BlockingOwnStream"],
     "Connections": [
         *("Registry", "ConnectionHandle", "Ending", "ProcessList", "Process"),
         *("Found", "ConnectionInfo", "Counted"),
@@ -66,6 +67,7 @@ BEHIND: dict[str, Callable[..., Any]] = {
     "sse_event": Macros.event,
     "sse_notifications": Notifications.region,
     "sse_seen": Macros.seen,
+    "sse_stream": Macros.stream,
 }
 
 HEAD = """\

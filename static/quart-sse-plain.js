@@ -15,7 +15,10 @@ QuartSSE.provide(
         document
           .querySelectorAll(/** @type {string} */ (partial.getAttribute("hx-target")))
           .forEach((element) => {
-            element.innerHTML = partial.innerHTML;
+            /** @type {any} */
+            const swap = partial.getAttribute("hx-swap");
+            if (/^(before|after)/.test(swap)) element.insertAdjacentHTML(swap, partial.innerHTML);
+            else element.innerHTML = partial.innerHTML;
           })
       )
 );

@@ -79,6 +79,39 @@
     return a[1] === b[1] ? a[2] - b[2] || a[3] - b[3] : NaN;
   };
 
+  /**
+   * Read a stream, and hand on its messages by their fields, those of each piece that comes together.
+   * @param {string} url
+   * @param {AbortSignal} signal
+   * @param {(messages: any[]) => void} take
+   */
+  const readStream = async (url, signal, take) => {
+    const type = "text/event-stream";
+    // A redirect may lead to another origin, and what is no stream may be a file of users.
+    const response = await fetch(url, { headers: { Accept: type }, signal, redirect: "manual" });
+    if (!response.ok || !response.headers.get("Content-Type")?.startsWith(type))
+      throw `status ${response.status}`;
+    const body = /** @type {ReadableStream} */ (response.body);
+    const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+    for (let rest = ""; ; ) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      const blocks = (rest + value).split("\n\n");
+      rest = /** @type {string} */ (blocks.pop());
+      take(
+        blocks.map((block) => {
+          /** @type {any} */
+          const message = { __proto__: null, event: "", id: "" };
+          block.split("\n").forEach((line) => {
+            const [, name, value] = /^(\w+): ?(.*)/s.exec(line) || [];
+            message[name] = name === "data" && name in message ? `${message.data}\n${value}` : value;
+          });
+          return message;
+        })
+      );
+    }
+  };
+
   // -- the connection ------------------------------------------------------------------------------
 
   /**
@@ -147,8 +180,12 @@
       while (newest === run) {
         retry = 0;
         lastReceived = Date.now();
+        const shares = getShares();
         /** @type {string | void} */
-        const data = await read(run).catch(String); // undefined after a regular end
+        const data = await readStream(`${initial.url}?${query(shares)}`, run.signal, (messages) => {
+          if (newest === run) lastReceived = Date.now();
+          messages.forEach((message) => deliver(run, shares, message));
+        }).catch(String); // undefined after a regular end
         if (open === run) open = null;
         if (newest !== run) return;
         broadcastRetry(data);
@@ -159,42 +196,12 @@
       }
     };
 
-    /** @param {AbortController} run */
-    const read = async (run) => {
-      const shares = getShares();
-      const type = "text/event-stream";
-      // A redirect may lead to another origin, and what is no stream may be a file of users.
-      const response = await fetch(`${initial.url}?${query(shares)}`, {
-        headers: { Accept: type },
-        signal: run.signal,
-        redirect: "error",
-      });
-      if (!response.ok || !response.headers.get("Content-Type")?.startsWith(type))
-        throw `status ${response.status}`;
-      const body = /** @type {ReadableStream} */ (response.body);
-      const reader = body.pipeThrough(new TextDecoderStream()).getReader();
-      for (let rest = ""; ; ) {
-        const { done, value } = await reader.read();
-        if (done) return;
-        if (newest === run) lastReceived = Date.now();
-        const blocks = (rest + value).split("\n\n");
-        rest = /** @type {string} */ (blocks.pop());
-        blocks.forEach((block) => deliver(run, shares, block));
-      }
-    };
-
     /**
      * @param {AbortController} run
      * @param {Subscription[][]} shares
-     * @param {string} block
+     * @param {any} message
      */
-    const deliver = (run, shares, block) => {
-      /** @type {any} */
-      const message = { __proto__: null, event: "", id: "" };
-      block.split("\n").forEach((line) => {
-        const [, name, value] = /^(\w+): ?(.*)/s.exec(line) || [];
-        message[name] = name === "data" && name in message ? `${message.data}\n${value}` : value;
-      });
+    const deliver = (run, shares, message) => {
       const { event, data, id } = message;
       const isFarewell = /^sse-[hs]/.test(event);
       if (message.retry) isFarewell ? (retry = +message.retry) : (first = message.retry);
@@ -432,7 +439,7 @@
      * @param {(...inner: any[]) => any} make
      */
     provide(name, make) {
-      provided[name] = make(put, isShown, received, sleep);
+      provided[name] = make(put, isShown, received, sleep, readStream, use);
       waiting.splice(0).forEach((call) => call());
     },
   });

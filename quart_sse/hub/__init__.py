@@ -14,6 +14,7 @@ from .lasting import id_of
 from .limits import ChannelLimits, max_shared
 from .metadata import Metadata, metadata_of
 from .outgoing import Outgoing
+from .own import OwnConnection
 from .page import NO_LISTS, Listed, Page
 from .rendered import FragmentSpec, Inside, Rendered, renderer_of
 from .slots import carry
@@ -33,6 +34,7 @@ __all__ = [
     "Listed",
     "Metadata",
     "Outgoing",
+    "OwnConnection",
     "Page",
     "Part",
     "Personal",

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Iterable
 
 from ..broker import Broker
-from ..errors import BrokerUnavailable, ConnectionClosedError
+from ..errors import BrokerUnavailable, ConnectionClosedError, ParameterError
 from ..wire import Ending, Position, channel_topic, encode_refused
 from .audiences import Audiences
-from .batch import Part
+from .batch import Batch, Part
 from .connection import Connection
 from .connections import Connections
 from .delivery import RECHECK_LINGER, Delivery
@@ -100,6 +100,9 @@ class Changes:
 
     def _send(self, connection: Connection, outgoing: Outgoing) -> bool:
         group = self._groups.of(connection)
+        if connection.is_own:
+            connection.feed(Batch.of([outgoing.part(connection.bare, None)]))
+            return True
         if group is None:
             return False
         self._delivery.aim(group, outgoing, {connection})
@@ -206,8 +209,14 @@ class Changes:
 
         Raises:
             ConnectionClosedError: If none is.
+            ParameterError: If the connection has a source, and no topics.
         """
         for stream in reversed(self._connections.streams_of(id)):
+            if stream.is_own:
+                raise ParameterError(
+                    f"The connection {id!r} has a source of a view and no topics, so none can be "
+                    "added or taken off. Send it what you want by connection.send()."
+                )
             if not stream.is_ended:
                 return stream
         raise ConnectionClosedError(id)

@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import ClassVar
 
 from ..config import Config
 from ..wire import Ending, Id, Position, encode_body, encode_mask, encode_preamble
@@ -44,6 +45,9 @@ class Connection:
     Example:
         ``async for data in connection: await send(data)``
     """
+
+    #: Whether a source of a view feeds the stream, which then has no topics and joins no group.
+    is_own: ClassVar[bool] = False
 
     # A process has thousands of them, and CPython shares no dictionary keys of so many names.
     __slots__ = (

@@ -185,6 +185,29 @@ class Macros:
             return Markup()
         return await self._connect(page, shown) if enabled else self._disconnect(page)
 
+    def stream(
+        self,
+        url: str,
+        content: str = "",
+        tag: str = "div",
+        attrs: Mapping[str, Any] | None = None,
+    ) -> Markup:
+        """Return an element with a stream of its own; ``sse_stream``.
+
+        Args:
+            url: URL of a view that answers with ``sse.stream(source)``, of this origin.
+            content: HTML inside of the element.
+            tag: Name of the element.
+            attrs: Further attributes of the element; those whose value is None are omitted.
+
+        Raises:
+            MacroError: If ``tag`` or ``attrs`` cannot be written as HTML.
+        """
+        attributes = _attributes(attrs or {})
+        opening = Markup('<{} sse-stream="{}"{}>').format(_checked(tag), url, attributes)
+        scripts = self._scripts.bring(self._pages.current(), "stream")
+        return scripts + opening + Markup(content) + Markup("</{}>").format(tag)
+
     def event(self, name: str, /, *, everyone: bool = False, **params: Any) -> str:
         """Return the name under which the page receives an event; ``sse_event``.
 
@@ -343,10 +366,7 @@ class Macros:
     ) -> Markup:
         if aria_live not in _ARIA_LIVE:
             raise MacroError(f"aria_live is {aria_live!r}. Write 'polite', 'assertive' or 'off'.")
-        if not _TAG_NAME.fullmatch(tag) or tag.lower() in _RAW_TEXT:
-            raise MacroError(
-                f"tag is {tag!r}. Write the name of an element that shows HTML, such as 'div'."
-            )
+        tag = _checked(tag)
         attributes = _attributes({"aria-live": aria_live, **(attrs or {})})
         rendered = await self._render(page, topic, fragment)
         key = member_key(topic.name, fragment)
@@ -421,6 +441,19 @@ def _refuse_shared(page: PageRequest) -> None:
             f"The shared fragment {page.rendering[1]!r} opens a connection, but its HTML "
             "is for all viewers. Put sse_connect() or sse_live() into the page instead."
         )
+
+
+def _checked(tag: str) -> str:
+    """Return the name of an element that shows HTML.
+
+    Raises:
+        MacroError: If it is none.
+    """
+    if not _TAG_NAME.fullmatch(tag) or tag.lower() in _RAW_TEXT:
+        raise MacroError(
+            f"tag is {tag!r}. Write the name of an element that shows HTML, such as 'div'."
+        )
+    return tag
 
 
 def _plain_value(value: Any) -> Any:

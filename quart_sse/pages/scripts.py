@@ -37,6 +37,7 @@ _OWN = {
     "shared": "quart-sse.min.js",
     "glue": "quart-sse-htmx.min.js",
     "reload": "quart-sse-reload.min.js",
+    "stream": "quart-sse-stream.min.js",
     "debug": "quart-sse-debug.js",  # says in the browser's console why a page is not live
     "off": "quart-sse-off.min.js",
     "personal": "quart-sse-personal.min.js",
@@ -91,6 +92,7 @@ class Scripts:
         refresh: int | None = None,
         origins: Iterable[str] = (),
         reload: bool = False,
+        streams: bool = False,
     ) -> Markup:
         """Return the script elements for ``QUART_SSE_HTMX``; ``sse_scripts``.
 
@@ -106,10 +108,12 @@ class Scripts:
             origins: Further origins whose streams the script may open.
             reload: Whether the page reloads itself when its token has expired and the user has
                 typed nothing, for pages on a wall display.
+            streams: Whether scripts of the page open streams of their own, by
+                ``QuartSSE.open``; ``sse_stream`` needs it only where htmx brings it later.
 
         Raises:
-            MacroError: If ``shared`` and ``htmx`` are both false, ``origins`` or ``reload`` is
-                given with ``shared=False``, or an origin is malformed.
+            MacroError: If ``shared`` and ``htmx`` are both false, ``origins``, ``reload`` or
+                ``streams`` is given with ``shared=False``, or an origin is malformed.
         """
         names: tuple[str, ...] = (_SHARED if shared else _PLAIN)[self._config.htmx]
         if not htmx:
@@ -119,9 +123,12 @@ class Scripts:
                     "from the template, or one of the two arguments."
                 )
             names = ("shared", "plain")
-        options = {"shared": _options(shared, origins, reload)}
+        options = {"shared": _options(shared, origins, reload or streams)}
         if reload:
             names = (*names, "reload")
+        if streams:
+            names = (*names, "stream")
+            self._pages.current().loaded.add("stream")
         if shared and self._host.is_debug:
             names = ("debug", *names)
         if shared:
@@ -149,15 +156,28 @@ class Scripts:
             quart-sse.js, and its integrity.
         """
         names, page.files = sorted(page.files), set()
-        elements = Markup()
         is_part = self._host.header("HX-Request") and not (
             is_boosted and self._host.header("HX-Boosted")
         )
-        if page.nonce is not None and not is_part:
-            new = [name for name in names if name not in page.loaded]
-            elements = Markup().join(self._element(name, page.nonce) for name in new)
-            page.loaded.update(new)
+        elements = Markup() if is_part else self._missing(page, names)
         return elements, ",".join(map(self.named, names))
+
+    def bring(self, page: PageRequest, name: str) -> Markup:
+        """Return the script element of a further file that stands for itself, if the page lacks it.
+
+        Args:
+            page: The page, which has the file from now on.
+            name: The file's name.
+        """
+        return Markup() if self._host.header("HX-Request") else self._missing(page, [name])
+
+    def _missing(self, page: PageRequest, names: Iterable[str]) -> Markup:
+        """Return the elements of files that the page lacks; it must have its scripts first."""
+        if page.nonce is None:
+            return Markup()
+        new = [name for name in names if name not in page.loaded]
+        page.loaded.update(new)
+        return Markup().join(self._element(name, page.nonce) for name in new)
 
     def stylesheet(self) -> Markup:
         """Return the element that loads the stylesheet of notifications."""
@@ -196,12 +216,12 @@ def _version(file: str) -> str:
     return f"{file}?v={STATIC[file][:12]}"
 
 
-def _options(shared: bool, origins: Iterable[str], reload: bool) -> Markup:
+def _options(shared: bool, origins: Iterable[str], further: bool) -> Markup:
     """Return the attributes from which quart-sse.js reads its options."""
-    if (origins or reload) and not shared:
+    if (origins or further) and not shared:
         raise MacroError(
-            "sse_scripts(shared=false) does not load quart-sse.js, to which origins= and reload= "
-            "apply. Remove shared=false, or these."
+            "sse_scripts(shared=false) does not load quart-sse.js, to which origins=, reload= and "
+            "streams= apply. Remove shared=false, or these."
         )
     try:
         listed = read_origins(origins)

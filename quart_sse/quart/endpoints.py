@@ -16,7 +16,7 @@ from ..errors import BrokerUnavailable, ParameterError, SetupError
 from ..hub import renderer_of
 from ..logs import LogLine
 from ..pages import ASSETS, COMPRESSED, STATIC
-from ..streams import StreamAnswer, StreamBody
+from ..streams import OwnBody, StreamAnswer, StreamBody
 from ..wire import Ending, Refusal, declared_name
 from ..wiring import Services
 
@@ -26,6 +26,7 @@ LONG = 31_536_000
 # Quart streams only bodies that are registered as its own: a context manager that returns an
 # iterator of bytes.
 ResponseBody.register(StreamBody)
+ResponseBody.register(OwnBody)
 
 
 class EventStream(Response):

@@ -13,6 +13,7 @@ from ..hub import Connections, Hub
 from ..logs import LogLine
 from ..registry import Hooks
 from ..serving_loop import ServingLoop, after_fork, at_end_of_loop
+from ..streams import Jobs
 from .housekeeping import Housekeeping
 from .shutdown import Shutdown
 
@@ -47,6 +48,7 @@ class Lifecycle:
         hub: Receives the messages.
         connections: The open connections.
         presence: Announces who is present.
+        jobs: The sources that feed streams.
         hooks: The app's functions that run for connections that come and go.
         shutdown: Notices that the server stops.
         housekeeping: Does the regular work.
@@ -61,6 +63,7 @@ class Lifecycle:
         hub: Hub,
         connections: Connections,
         presence: PresenceTracker,
+        jobs: Jobs,
         hooks: Hooks,
         shutdown: Shutdown,
         housekeeping: Housekeeping,
@@ -73,6 +76,7 @@ class Lifecycle:
         self._hub = hub
         self._connections = connections
         self._presence = presence
+        self._jobs = jobs
         self._hooks = hooks
         self._shutdown = shutdown
         self._housekeeping = housekeeping
@@ -133,6 +137,7 @@ class Lifecycle:
         self._start, own = None, self._control.processes.own
         try:
             await self._shutdown.stop()
+            await self._jobs.finish()
             await self._hooks.finish()
             await self._housekeeping.stop()
             await self._presence.stop()
@@ -153,6 +158,7 @@ class Lifecycle:
         self._control.abandon()
         self._connections.clear()
         self._presence.abandon()
+        self._jobs.clear()
         self._hooks.clear()
         self._hub.abandon()
         self._broker.abandon()

@@ -18,11 +18,13 @@ from ..serving_loop import Pauses
 from ..wire import Ending, Event, Refusal, encode_refused, member_key
 from .chosen import chosen, is_chosen
 from .initial import Initials, begun
+from .jobs import Jobs
 from .personal import make_loader, no_loader
 from .renewal import Renewal
 from .replacing import Replacing
 from .request import Viewer, Viewers, last_event_id, wants_stream, was_stopped
 from .response import StreamAnswer, Streams, no_stream
+from .source import Source
 from .starts import find_audiences, find_starts
 
 OTHER_PROCESS = LogLine(
@@ -69,6 +71,7 @@ class StreamEndpoints:
         renewal: Renews the tokens of open streams.
         replacing: Finds the stream whose place a new one takes.
         initials: Makes the events that a new client is sent first.
+        jobs: Knows whether a further sync source may run.
         broker: Has the process's position, and tells whether processes share it.
         config: The app's settings.
         refused_file: The further script file that marks what is refused, as pages name it.
@@ -83,6 +86,7 @@ class StreamEndpoints:
         renewal: Renewal,
         replacing: Replacing,
         initials: Initials,
+        jobs: Jobs,
         broker: Broker,
         config: Config,
         refused_file: str,
@@ -90,6 +94,7 @@ class StreamEndpoints:
         self._refused_file = refused_file
         self._replacing = replacing
         self._initials = initials
+        self._jobs = jobs
         self._gate = gate
         self._host = gate.host
         self._channels = gate.channels
@@ -170,22 +175,13 @@ class StreamEndpoints:
             Refusal: If the page is of another origin.
         """
         self._refuse_foreign(request, self._config.origins)
-        if was_stopped(request):
-            return no_stream()
         viewer = self._viewers.of(request, identity)
         viewer.metadata = metadata
-        if connection_id is not None and self._connections.get(connection_id) is not None:
-            if last_event_id(request):  # it comes back before the server has noticed its end
-                return self._hold_off(Ending.OVERLOADED)
-            raise ParameterError(
-                f"A connection with the id {connection_id!r} is open already. Close it by "
-                "sse.close(...), or choose another id."
-            )
-        if self._connections.is_closing:
-            return self._hold_off(Ending.SHUTDOWN)
         shown = {topic.name: self._channels.known(topic.name).shared for topic in topics}
-        is_full = self._connections.is_full(shown, viewer.address)
-        if is_full or not self._streams.has_room(viewer.root):
+        refused = self._refused_view(request, viewer, shown, connection_id)
+        if refused is not None:
+            return refused
+        if not self._streams.has_room(viewer.root):
             return self._hold_off(Ending.OVERLOADED)
         bits = {(0, name): 1 << place for place, name in enumerate(shown)}
         admission = Admission(shown, {name: [0] for name in shown}, bits=bits)
@@ -207,6 +203,75 @@ class StreamEndpoints:
         if connection_id is not None:
             body.connection.lasting.id = connection_id
         return StreamAnswer() if request.method == "HEAD" else StreamAnswer(body)
+
+    def own(
+        self,
+        request: Request,
+        source: Source,
+        initial: Iterable[Event],
+        identity: str | None,
+        metadata: Metadata | None,
+        connection_id: str | None = None,
+        hooks: StreamHooks | None = None,
+    ) -> StreamAnswer:
+        """Return the stream of a view of the app that a source feeds, for ``SSE.stream``.
+
+        A client that says an id has had the stream before. Unless the source resumes, it is sent
+        ``sse-stop``, so that no work is done twice.
+
+        Args:
+            request: The view's request.
+            source: What feeds the stream.
+            initial: Events that go out first.
+            identity: The user's identity; None for a visitor.
+            metadata: What the app knows of the client; None for nothing.
+            connection_id: The connection's id; None for one that the stream makes.
+            hooks: Functions that are called when the stream opens and ends; None for none.
+
+        Raises:
+            ParameterError: As for :meth:`view`.
+            Refusal: If the page is of another origin.
+        """
+        self._refuse_foreign(request, self._config.origins)
+        viewer = self._viewers.of(request, identity)
+        viewer.metadata = metadata
+        if not source.resumes and last_event_id(request) and not was_stopped(request):
+            return StreamAnswer(Ending.CUT.encode())
+        refused = self._refused_view(request, viewer, (), connection_id)
+        if refused is not None:
+            return refused
+        if source.is_sync and self._jobs.is_full:
+            self._streams.say_sync_full()
+            return self._hold_off(Ending.OVERLOADED)
+        body = self._streams.open_own(viewer, source)
+        body.initial = [event.encode() for event in initial]
+        body.connection.hooks = hooks
+        if connection_id is not None:
+            body.connection.lasting.id = connection_id
+        return StreamAnswer() if request.method == "HEAD" else StreamAnswer(body)
+
+    def _refused_view(
+        self, request: Request, viewer: Viewer, topics: Iterable[str], connection_id: str | None
+    ) -> StreamAnswer | None:
+        """Return the answer to a view's client that is held off or was stopped; None for others.
+
+        Raises:
+            ParameterError: If the connection's id is open already, unless the client resumes.
+        """
+        if was_stopped(request):
+            return no_stream()
+        if connection_id is not None and self._connections.get(connection_id) is not None:
+            if last_event_id(request):  # it comes back before the server has noticed its end
+                return self._hold_off(Ending.OVERLOADED)
+            raise ParameterError(
+                f"A connection with the id {connection_id!r} is open already. Close it by "
+                "sse.close(...), or choose another id."
+            )
+        if self._connections.is_closing:
+            return self._hold_off(Ending.SHUTDOWN)
+        if self._connections.is_full(topics, viewer.address):
+            return self._hold_off(Ending.OVERLOADED)
+        return None
 
     async def _answer(
         self,

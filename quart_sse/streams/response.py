@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from types import TracebackType
 
 from ..access import Revocations
@@ -15,13 +15,15 @@ from ..channels import AppChannels, PresenceTracker
 from ..config import Config
 from ..error_log import OnceLog
 from ..errors import BrokerUnavailable
-from ..hub import Connection, Connections, Hub, Personal, Subscription
+from ..hub import Connection, Connections, Hub, OwnConnection, Personal, Subscription
 from ..logs import LogLine
 from ..registry import Closing, Hooks
 from ..serving_loop import Pauses, ServingLoop
 from ..wire import Ending, is_audience
+from .jobs import Jobs
 from .replacing import start_with_changes
 from .request import Viewer
+from .source import Source
 
 ROOTS_FULL = LogLine(
     "streams",
@@ -31,6 +33,15 @@ ROOTS_FULL = LogLine(
     "%(seconds)g s. If clients make root paths up, set QUART_SSE_BASE_URL to the app's own "
     "address.",
     root=str,
+    seconds=float,
+)
+SYNC_FULL = LogLine(
+    "streams",
+    "sync-sources-full",
+    logging.WARNING,
+    "Limit of streams with sync sources reached (%(limit)d, QUART_SSE_SYNC_STREAMS); new streams "
+    "retry in about %(seconds)g s. Raise the limit, or use async sources, which need no thread.",
+    limit=int,
     seconds=float,
 )
 OTHER_LOOP = LogLine(
@@ -83,6 +94,17 @@ def _shared(topics: tuple[str, ...]) -> tuple[str, ...]:
     return topics
 
 
+def _describe(connection: Connection, viewer: Viewer) -> None:
+    """Let a connection know what the request says of its client."""
+    connection.is_browser_new = viewer.is_browser_new
+    connection.judged_at = viewer.judged_at
+    connection.kick = viewer.kick
+    connection.remote_address = viewer.remote_address
+    connection.user_agent = viewer.user_agent
+    connection.last_event_id = viewer.last_event_id
+    connection.listed = viewer.listed
+
+
 @dataclass(slots=True)
 class StreamAnswer:
     """Answer to a request for a stream, in no framework's own form.
@@ -93,7 +115,7 @@ class StreamAnswer:
         headers: Name -> value.
     """
 
-    body: "StreamBody | bytes" = b""
+    body: "StreamBody | OwnBody | bytes" = b""
     status: int = 200
     headers: dict[str, str] = field(default_factory=lambda: dict(HEADERS))
 
@@ -122,6 +144,7 @@ class Streams:
         channels: The app's channels, which may have settings of their own.
         config: The app's settings.
         serving: The loop in which streams can be opened.
+        jobs: Run the sources of streams that have one.
     """
 
     def __init__(
@@ -136,7 +159,9 @@ class Streams:
         channels: AppChannels,
         config: Config,
         serving: ServingLoop,
+        jobs: Jobs,
     ) -> None:
+        self._jobs = jobs
         self._hooks = hooks
         self._closing = closing
         self._processes = processes
@@ -210,14 +235,63 @@ class Streams:
             process="" if own is None else own.id,
         )
         connection.audiences = _shared(tuple(topic for topic in starts if is_audience(topic)))
-        connection.is_browser_new = viewer.is_browser_new
-        connection.judged_at = viewer.judged_at
-        connection.kick = viewer.kick
-        connection.remote_address = viewer.remote_address
-        connection.user_agent = viewer.user_agent
-        connection.last_event_id = viewer.last_event_id
-        connection.listed = viewer.listed
+        _describe(connection, viewer)
         return StreamBody(self, connection, starts, viewer.is_multiplexed, first)
+
+    def open_own(self, viewer: Viewer, source: Source) -> "OwnBody":
+        """Return the body of a stream that a source feeds, which begins when the client reads it.
+
+        Args:
+            viewer: The client of the stream.
+            source: What feeds it.
+        """
+        own = self._processes.own
+        connection = OwnConnection(
+            self._config,
+            begin=partial(self._jobs.begin, source),
+            resumes=source.resumes,
+            identity=viewer.identity,
+            browser=viewer.browser,
+            address=viewer.address,
+            root=viewer.root,
+            metadata=viewer.metadata,
+            process="" if own is None else own.id,
+        )
+        _describe(connection, viewer)
+        return OwnBody(self, connection, source, viewer.is_multiplexed)
+
+    def enter_own(self, connection: OwnConnection, source: Source, is_multiplexed: bool) -> None:
+        """Register the connection of a source, or end it at once; :meth:`leave_own` must follow.
+
+        Args:
+            connection: The stream's connection.
+            source: What feeds it.
+            is_multiplexed: Whether the browser sends all requests over one socket.
+        """
+        if not self._may_enter(connection):
+            return
+        if source.is_sync and not self._jobs.take_place(connection):
+            self.say_sync_full()
+            connection.end(Ending.OVERLOADED)
+            return
+        # What does not resume would be lost with the stream, so it may last.
+        max_age = self._config.max_age if source.resumes else float("inf")
+        if not self._enter(connection, is_multiplexed, max_age):
+            return
+        connection.ahead([connection.encode_opening(connection.retry_ms)])
+        connection.is_open = True
+        self._hooks.note(connection)
+
+    def leave_own(self, connection: OwnConnection) -> None:
+        """Release all that was registered for the stream of a source."""
+        self.leave(connection)
+        self._jobs.give_place(connection)
+
+    def say_sync_full(self) -> None:
+        """Log that no further sync source may run."""
+        self._connections.say_full(
+            SYNC_FULL, limit=self._config.sync_streams, seconds=Ending.OVERLOADED.seconds
+        )
 
     async def join(
         self,
@@ -237,35 +311,12 @@ class Streams:
             is_multiplexed: Whether the browser sends all requests over one socket.
             first: Encoded messages that go out before what the viewer missed.
         """
-        if self._serving.is_elsewhere:
-            self._once.warn("loop", OTHER_LOOP)
-            connection.end(Ending.ERROR)
-            return
-        lasting, connections = connection.lasting, self._connections
-        newest = connections.get(connection.id)
-        if newest is not None and newest.lasting is not lasting:
-            connection.end(Ending.EVICTED)  # another stream has just opened with the app's own id
-            return
-        if lasting.end is not None:
-            connection.end(*lasting.end)  # the app has closed the connection meanwhile
+        if not self._may_enter(connection):
             return
         starts = start_with_changes(connection, starts, self._channels)
-        # Other streams may have opened since the endpoint checked: authorize may take a while.
-        if connections.is_full(
-            connection.subscription, connection.address, connection.id, connection.listed
-        ):
-            connection.end(Ending.OVERLOADED)
-            return
-        now = asyncio.get_running_loop().time()
-        settings = self._channels.settings(connection.subscription)
-        ends_at = now + settings.max_age * random.uniform(0.8, 1.0)
-        connection.ends_at = min(connection.ends_at, ends_at)
-        connections.enter(connection, is_multiplexed)
-        self._hub.idle.watch(connection, settings.max_idle, now)
+        settings, connections = self._channels.settings(connection.subscription), self._connections
         pauses = Pauses()
-        self._revocations.check(connection)
-        self._closing.check(connection)
-        if connection.is_ended:
+        if not self._enter(connection, is_multiplexed, settings.max_age, settings.max_idle):
             return
         before = connection.subscription
         try:
@@ -288,6 +339,48 @@ class Streams:
             connection.end(Ending.BROKER_AWAY)
         if connections.is_closing:
             connection.end(Ending.SHUTDOWN)
+
+    def _may_enter(self, connection: Connection) -> bool:
+        """Whether a stream may enter, as far as its loop and its connection are concerned.
+
+        If not, it is ended.
+        """
+        if self._serving.is_elsewhere:
+            self._once.warn("loop", OTHER_LOOP)
+            connection.end(Ending.ERROR)
+            return False
+        lasting = connection.lasting
+        newest = self._connections.get(connection.id)
+        if newest is not None and newest.lasting is not lasting:
+            connection.end(Ending.EVICTED)  # another stream has just opened with the app's own id
+        elif lasting.end is not None:
+            connection.end(*lasting.end)  # the app has closed the connection meanwhile
+        return not connection.is_ended
+
+    def _enter(
+        self,
+        connection: Connection,
+        is_multiplexed: bool,
+        max_age: float,
+        max_idle: float = float("inf"),
+    ) -> bool:
+        """Add a stream to the open ones, and return whether it may go on; if not, it is ended."""
+        connections = self._connections
+        # Other streams may have opened since the endpoint checked: authorize may take a while.
+        if connections.is_full(
+            connection.subscription, connection.address, connection.id, connection.listed
+        ):
+            connection.end(Ending.OVERLOADED)
+            return False
+        now = asyncio.get_running_loop().time()
+        connection.ends_at = min(connection.ends_at, now + max_age * random.uniform(0.8, 1.0))
+        connections.enter(connection, is_multiplexed)
+        self._hub.idle.watch(connection, max_idle, now)
+        self._revocations.check(connection)
+        self._closing.check(connection)
+        if connections.is_closing and connection.is_own:
+            connection.end(Ending.SHUTDOWN)
+        return not connection.is_ended
 
     def leave(self, connection: Connection) -> None:
         """Release all that was registered for a stream, however far it was opened and has ended."""
@@ -349,3 +442,41 @@ class StreamBody:
     ) -> None:
         """Leave the hub, however the stream ended."""
         self.streams.leave(self.connection)
+
+
+@dataclass(slots=True)
+class OwnBody:
+    """The body of a stream that a source feeds; it registers nothing before it is entered, too.
+
+    Args:
+        streams: Registers and releases the connection.
+        connection: The stream's connection.
+        source: What feeds it.
+        is_multiplexed: Whether the browser sends all requests over one socket.
+        initial: Encoded messages that go out before those of the source.
+    """
+
+    streams: Streams
+    connection: OwnConnection
+    source: Source
+    is_multiplexed: bool = False
+    initial: Iterable[bytes] = ()
+
+    async def __aenter__(self) -> OwnConnection:
+        """Register the connection and return it, an async iterator over the stream's bytes."""
+        try:
+            self.streams.enter_own(self.connection, self.source, self.is_multiplexed)
+            self.connection.ahead([*self.initial])
+        except BaseException:
+            self.streams.leave_own(self.connection)
+            raise
+        return self.connection
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        """Release the connection, and let the source clean up, however the stream ended."""
+        self.streams.leave_own(self.connection)

@@ -16,7 +16,7 @@ from .audience import (
     public_name,
     user_topic,
 )
-from .ending import STOPPED, Ending, Refusal, encode_refused
+from .ending import STARTED, STOPPED, Ending, Refusal, encode_failure, encode_refused
 from .event import (
     Event,
     EventBodies,
@@ -59,6 +59,7 @@ __all__ = [
     "MAX_AHEAD_MS",
     "NOTIFICATION",
     "RESERVED",
+    "STARTED",
     "STOPPED",
     "USER",
     "ZERO",
@@ -82,6 +83,7 @@ __all__ = [
     "declared_name",
     "decode_data",
     "encode_body",
+    "encode_failure",
     "encode_fragment",
     "encode_id",
     "encode_loader",

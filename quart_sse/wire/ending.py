@@ -12,6 +12,9 @@ from .event import Event
 
 #: Id of ``sse-stop``. A client that reconnects all the same sends it as ``Last-Event-ID``.
 STOPPED = "stop"
+#: Id with which a stream of its own begins. A client that sends any id as ``Last-Event-ID`` has had
+#: such a stream already.
+STARTED = "started"
 #: Reconnect delay, in milliseconds, of clients that do not know ``sse-stop``.
 STOP_MS = 3_600_000
 
@@ -42,6 +45,9 @@ class Ending(Enum):
     CLOSED = "closed", None, 403  #: the app has closed the connection, or its last topic
     REFUSED = "refused", None, 403  #: the client may not listen
     EXPIRED = "expired", None, 403  #: as REFUSED, because the page's signature is too old
+    DONE = "done", None, 204  #: all that a view's source had to send was sent
+    FAILED = "failed", None, 500  #: a view's source has failed
+    CUT = "cut", None, 409  #: the stream was cut, and its source does not run again
     NO_TOKEN = "no-token", None, 400  #: the URL names neither a token nor a topic
     MALFORMED = "malformed", None, 400  #: the URL contradicts itself, or a parameter is malformed
     TOO_LONG = "too-long", None, 400  #: the URL asks for too much
@@ -75,6 +81,11 @@ class Ending(Enum):
         if retry_ms is None:
             retry_ms = int(self.seconds * random.uniform(500, 1500))
         return Event(self.reason, name="sse-holdoff", retry_ms=retry_ms).encode()
+
+
+def encode_failure() -> bytes:
+    """Return the message that says that a view's source has failed, without what the error says."""
+    return Event(Ending.FAILED.reason, name="sse-error").encode()
 
 
 def encode_refused(

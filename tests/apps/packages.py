@@ -5,6 +5,7 @@
 
 import asyncio
 import os
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
@@ -17,6 +18,8 @@ from quart_rate_limiter import RateLimit, RateLimiter
 from quart_sse import SSE
 from tests.apps.server import sockets
 
+#: Seconds between two messages of a source.
+TICK = 0.1
 LETS_RENDERS_PASS = "NO_PASS" not in os.environ
 USED = [name for name in os.environ.get("PACKAGES", "").split(",") if name]
 TEMPLATE = (
@@ -74,13 +77,32 @@ async def publish(size: int) -> Response:
     return Response(status=204)
 
 
+@app.get("/own")
+async def own() -> Response:
+    """Send who is signed in, and go on until the client has gone."""
+
+    async def who() -> AsyncIterator[tuple[str, object]]:
+        numbers["begun"] = numbers.get("begun", 0) + 1
+        try:
+            while True:
+                yield "user", current_user.auth_id if "auth" in USED else None
+                await asyncio.sleep(TICK)
+        finally:
+            numbers["ended"] = numbers.get("ended", 0) + 1
+
+    return await sse.stream(who())
+
+
 @app.get("/state")
 async def state() -> dict[str, object]:
     """Tell what the process holds for its streams."""
     services = app.extensions["quart_sse"]
     epoch = str(services.broker.known).partition(".")[0]
     streams = len(services.connections)
-    return {"pid": os.getpid(), "epoch": epoch, "streams": streams, "sockets": sockets()}
+    return {
+        **numbers,
+        **{"pid": os.getpid(), "epoch": epoch, "streams": streams, "sockets": sockets()},
+    }
 
 
 if "auth" in USED:

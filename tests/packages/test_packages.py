@@ -223,3 +223,26 @@ async def test_gunicorn_that_loads_the_app_first_serves_each_worker_as_its_own()
     assert len(set(epochs.values())) == 2
     assert all("event: sse-holdoff\ndata: shutdown" in stream.text for stream in streams)
     assert seconds < AT_ONCE
+
+
+@pytest.mark.parametrize("name", SERVERS)
+async def test_source_runs_for_who_is_signed_in(name: str) -> None:
+    """The gate of the app decides; the source has the user, and ends with its client."""
+    async with running(name, "auth,compress,limiter,sentry,telemetry") as server:
+        async with client_of(server) as client:
+            assert (await client.get("/own")).status_code == 302
+            cookie = (await client.post("/sign-in/mira")).headers["Set-Cookie"].partition(";")[0]
+        headers = {"Cookie": cookie, "Accept-Encoding": "gzip"}
+        stream = await RawStream.open(server.port, "/own", headers, until="event: user")
+        await stream.read_until("data: mira")
+        await stream.close()
+        state = await until_streams(server, "", 0)
+
+        async def has_ended() -> bool:
+            nonlocal state
+            state = await server.get_json("/state")
+            return bool(state.get("ended"))
+
+        await until_so(has_ended)
+
+    assert (state["begun"], state["ended"]) == (1, 1)

@@ -950,3 +950,43 @@ async def test_presence_needs_a_channel_that_is_declared_with_it() -> None:
         await render(app, '{{ sse_presence("boards") }}')
     with pytest.raises(ParameterError):
         await render(app, '{{ sse_presence("clubs") }}')
+
+
+# -- streams of their own --------------------------------------------------------------------------
+
+
+async def test_stream_is_an_element_with_what_is_inside() -> None:
+    """The script comes with the first of them, with the page's nonce; the URL is escaped."""
+    app = make_app()
+    code = (
+        "{{ sse_scripts(nonce='abc') }}"
+        "{% call sse_stream('/a?b=1&c=2', tag='section', attrs={'id': 'own', 'class': none}) %}"
+        "<p>inside</p>{% endcall %}{{ sse_stream('/b') }}"
+    )
+    soup = await render(app, code)
+
+    first, second = soup.select("[sse-stream]")
+    assert (first.name, first.attrs) == ("section", {"sse-stream": "/a?b=1&c=2", "id": "own"})
+    assert first.decode_contents() == "<p>inside</p>"
+    assert (second.name, second["sse-stream"], second.decode_contents()) == ("div", "/b", "")
+    (script,) = [each for each in soup.find_all("script") if "-stream.min.js" in str(each["src"])]
+    assert script["nonce"] == "abc"
+    assert str(script["integrity"]).startswith("sha384-")
+
+
+async def test_part_for_htmx_brings_no_script_of_a_stream() -> None:
+    """A browser would judge it by the nonce of another page."""
+    app = make_app()
+    add_page(app, "{{ sse_scripts() }}{{ sse_stream('/b') }}")
+
+    for headers, number in (({"HX-Request": "true"}, 0), ({}, 1)):
+        answer = await app.test_client().get("/", headers=headers)
+        text = await answer.get_data(as_text=True)
+        assert text.count("quart-sse-stream.min.js") == number
+        assert text.count('sse-stream="/b"') == 1
+
+
+async def test_element_of_a_stream_is_one_that_shows_html() -> None:
+    """As that of a fragment."""
+    with pytest.raises(MacroError, match="tag is 'script'"):
+        await render(make_app(), "{{ sse_stream('/b', tag='script') }}")

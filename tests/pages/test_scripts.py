@@ -7,6 +7,7 @@ import pytest
 from quart import render_template_string
 from quart.testing import QuartClient
 
+from quart_sse import MacroError
 from tests.support.pages import (
     MACROS,
     add_page,
@@ -68,6 +69,16 @@ async def test_scripts_that_are_not_wanted_are_left_out(argument: str, names: li
     sources = [str(script["src"]) for script in soup.find_all("script")]
     for source, name in zip(sources, names, strict=True):
         assert name in source
+
+
+async def test_page_whose_scripts_open_streams_has_the_file() -> None:
+    """Once, also if the page has an element with a stream."""
+    soup = await render(make_app(), "{{ sse_scripts(streams=true) }}{{ sse_stream('/b') }}")
+    sources = [str(script["src"]) for script in soup.find_all("script")]
+
+    assert sum("quart-sse-stream.min.js" in source for source in sources) == 1
+    with pytest.raises(MacroError, match="streams= apply"):
+        await render(make_app(), "{{ sse_scripts(shared=false, streams=true) }}")
 
 
 async def test_no_script_at_all_is_an_error() -> None:

@@ -50,6 +50,7 @@ WRONG: dict[str, list[object]] = {
     "max_per_identity": [0],
     "max_per_browser": [0],
     "max_per_address": [0],
+    "sync_streams": [0],
     "browser_cookie": ["a b", "a=b", "a;b", "a,b", "a\n", 5],
     "redis_prefix": ["", "a b", "{a}", "a\n", 5],
 }

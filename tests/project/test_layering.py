@@ -49,7 +49,7 @@ HUB_FLOORS = [
     {"addresses", "batch", "durations", "lasting", "metadata", "page", "rendered", "slots"},
     {"fragment", "traffic"},
     {"connection", "fragments", "progress"},
-    {"audiences", "chains", "outgoing", "roots", "sieve"},
+    {"audiences", "chains", "outgoing", "own", "roots", "sieve"},
     {"group", "replays"},
     {"subscribers", "batcher"},
     {"delivery", "groups", "idle", "limits"},

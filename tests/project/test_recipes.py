@@ -58,6 +58,7 @@ def test_every_recipe_is_tried_here() -> None:
         "Kicked page to login",
         *("Sync views and threads", "Flask beside Quart", "Rate limits"),
         "Notifications with a badge",
+        *("Progress", "Log tail"),
     ] == HEADINGS
 
 
@@ -336,3 +337,34 @@ async def test_kicked_page_goes_to_the_login(browser: Browser, tmp_path: Path, h
         await mira.locator("input[name=text]").fill("Still here")
         await mira.get_by_role("button", name="Say").click()
         await expect(mira.get_by_text("Still here")).to_be_visible()
+
+
+async def test_progress() -> None:
+    """The page opens the stream of the job, which says how far it is, and ends once."""
+    async with served("Progress") as recipe:
+        page = await (await client_of(recipe["app"]).get("/")).get_data(as_text=True)
+        assert 'sse-stream="/build"' in page
+        async with open_stream(recipe["app"], "/build") as stream:
+            events = await stream.rest()
+
+    bars = [event.data for event in events if event.event == "progress"]
+    assert [re.findall(r'value="(\d)"', bar) for bar in bars] == [["0"], ["1"], ["2"], ["3"]]
+    assert (events[-1].event, events[-1].data) == ("sse-stop", "done")
+
+
+async def test_log_tail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines come as they are written, escaped; who was cut off misses none."""
+    monkeypatch.chdir(tmp_path)
+    async with served("Log tail") as recipe:
+        log = recipe["LOG"]
+        log.write_text("one\n<two>\nthr")
+        async with open_stream(recipe["app"], "/tail") as stream:
+            first = await stream.next("line")
+            with log.open("a") as file:
+                file.write("ee\n")
+            second = await stream.next("line")
+        async with open_stream(recipe["app"], "/tail", {"Last-Event-ID": first.id}) as stream:
+            again = await stream.next("line")
+
+    assert first.data == "<li>one</li><li>&lt;two&gt;</li>"
+    assert second.data == again.data == "<li>three</li>"

@@ -1,10 +1,13 @@
 """docs/reference.md: it says what the docstrings say, and its examples run."""
 
 import ast
+import asyncio
 import inspect
 import re
 import subprocess
 import sys
+import time
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import fields
 from types import SimpleNamespace
@@ -13,6 +16,7 @@ from typing import Any
 import pytest
 import quart
 from markupsafe import Markup
+from werkzeug.routing import Rule
 
 import quart_sse
 import quart_sse.testing
@@ -87,6 +91,7 @@ def namespace_for(example: str) -> dict[str, Any]:
         found[name] = getattr(quart, name)
     found |= {"app": app, "Markup": Markup, "user": SimpleNamespace(id=7), "sse": SSE()}
     found["connection_id"] = "a-tab"
+    found |= {"asyncio": asyncio, "time": time, "AsyncIterator": AsyncIterator}
     if makes_the_extension(example):
         return found
     sse = found["sse"] = SSE(app)
@@ -100,6 +105,26 @@ def namespace_for(example: str) -> dict[str, Any]:
     room = ChannelRecord("room", "/room/<int:id>", fragments=["list", "count"])
     found["publisher"] = AsyncPublisher(sse.broker, channels=[room])
     return found
+
+
+async def run_in_a_source(compiled: Any, found: dict[str, Any], *, is_async: bool) -> None:
+    """Run an example that uses the stream of a callback, in such a callback."""
+
+    async def callback(stream: Any) -> None:
+        await eval(compiled, {**found, "stream": stream})
+
+    def blocking(stream: Any) -> None:
+        eval(compiled, {**found, "stream": stream})
+
+    async def view() -> quart.Response:
+        answer: quart.Response = await found["sse"].stream(callback if is_async else blocking)
+        return answer
+
+    found["app"].view_functions["own"] = view
+    found["app"].url_map.add(Rule("/own", endpoint="own"))
+    async with open_stream(found["app"], "/own") as stream:
+        events = await stream.rest()
+    assert (events[-1].event, events[-1].data) == ("sse-stop", "done")
 
 
 def makes_the_extension(example: str) -> bool:
@@ -123,6 +148,9 @@ async def test_example_runs(example: str) -> None:
                 found["sse"].channel("news", "/news", public=True)
                 await stack.enter_async_context(open_stream(found["app"], "/sse/news"))
                 (found["connection"],) = found["sse"].connections
+        if re.match(r"(await )?stream\.", example):
+            await run_in_a_source(compiled, found, is_async=example.startswith("await"))
+            return
         running = eval(compiled, found)
         if inspect.iscoroutine(running):
             await running

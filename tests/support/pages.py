@@ -17,7 +17,7 @@ from tests.support.streams import Stream, connect_urls, open_stream
 MACROS = (
     '{% from "quart_sse/macros.html" '
     "import sse_scripts, sse_fragment, sse_connect, sse_event, sse_live, sse_presence, sse_seen, "
-    "sse_status %}"
+    "sse_status, sse_stream %}"
 )
 
 
