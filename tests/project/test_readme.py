@@ -53,7 +53,7 @@ MOST_LINES = 200  # of the README
 IMPORT = (
     '{% from "quart_sse/macros.html" import'
     " sse_scripts, sse_fragment, sse_connect, sse_live, sse_event, sse_seen, sse_status,"
-    " sse_notifications %}"
+    " sse_notifications, sse_presence, sse_stream %}"
 )
 
 
@@ -358,7 +358,7 @@ def test_macros_take_what_the_reference_says() -> None:
     assert listed.keys() == taken.keys()
     for name, arguments in taken.items():
         for argument in arguments:
-            assert argument in {"name", "url"} or re.search(rf"\b{argument}=", listed[name]), name
+            assert argument in {"channel", "name", "url"} or re.search(rf"\b{argument}=", listed[name]), name
 
 
 def test_claims_of_the_security_page_name_tests_that_exist() -> None:
