@@ -92,8 +92,7 @@ class WebKitProfile(Profile):
                     await self._http.get("/status")
                     break
                 await asyncio.sleep(PAUSE)
-        browser = max(Path("/usr/lib").glob(BROWSERS))
-        options = {"binary": str(browser), "args": ["--automation", *args]}
+        options = {"binary": _browser(), "args": ["--automation", *args]}
         wanted = {"alwaysMatch": {"webkitgtk:browserOptions": options}}
         made = await self.command("POST", "/session", {"capabilities": wanted})
         self._session = f"/session/{made['sessionId']}"
@@ -183,6 +182,10 @@ class WebKitTab(Tab):
         """Close it."""
         async with self.profile.lock:
             await self.profile.close_window(self.window)
+
+
+def _browser() -> str:
+    return str(max(Path("/usr/lib").glob(BROWSERS)))
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
