@@ -8,7 +8,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # Names of properties that never leave the scripts, nor come from the server; so none of the stream's
 # fields, such as "key" and "token". The option builtins=true shortens those as well that some object
 # of the browser has, such as "url".
-private='url|shareKey|count|position|admitted|mark|lost|spec|post|leave|failures|missed|isStopped|stream'
+private='url|isAsked|shareKey|count|position|admitted|mark|lost|spec|post|leave|failures|missed|isStopped|stream'
 
 for script in static/quart-sse \
     static/quart-sse-{htmx,notifications,off,personal,plain,refused,reload,seen,stream,update}; do

@@ -1,15 +1,23 @@
 #!/usr/bin/env bash
-# See to it that the programs the tests start are there: a Redis server, nginx, Chromium, Prometheus.
+# See to it that the programs the tests start are there: a Redis server, nginx, Prometheus, and the
+# browsers Chromium, Firefox and WebKit.
 # Nothing is skipped for want of them: what is missing gets installed where this user may install
 # packages without being asked for a password; elsewhere this prints the command and fails.
 set -euo pipefail
 
 PATH=$PATH:/usr/sbin # where Debian has nginx, and only an administrator looks
 
+need() { # PACKAGE of Debian, and its PROGRAM if that has another name
+    command -v "${2:-$1}" >/dev/null || missing+=("$1")
+}
 missing=()
-for program in redis-server nginx chromium prometheus; do # these are also the names of their Debian packages
-    command -v "$program" >/dev/null || missing+=("$program")
-done
+need redis-server
+need nginx
+need prometheus
+need chromium
+need firefox-esr
+need webkit2gtk-driver WebKitWebDriver
+need xvfb Xvfb
 [ ${#missing[@]} -gt 0 ] || exit 0
 
 sudo=()
@@ -38,7 +46,9 @@ if command -v apt-get >/dev/null && { [ ${#sudo[@]} -eq 0 ] || sudo -n true 2>/d
     # Debian starts services at once and at every boot; the tests start programs of their own.
     if [ -d /run/systemd/system ]; then
         for name in "${missing[@]}"; do
-            [ "$name" = chromium ] || "${sudo[@]}" systemctl disable --now --quiet "$name"
+            case $name in
+                redis-server | nginx | prometheus) "${sudo[@]}" systemctl disable --now --quiet "$name" ;;
+            esac
         done
     fi
     exit

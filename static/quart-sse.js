@@ -60,7 +60,7 @@
   const MAX_DELAY = 30000; // ms; the first retry delay doubles up to it, and each varies by half
   const SILENCE = 45000; // ms, three heartbeats of the server
   const PING = 3000; // ms between two signs of life of a tab, and of the worker
-  const TAB_TIMEOUT = 150000; // ms without one; browsers let hidden tabs run once a minute
+  const PATIENCE = 5000; // ms without one after which a tab is asked for one, three times in all
 
   /** @type {((subscription: Subscription) => boolean)[]} */
   const connections = []; // functions that take a subscription, if there is room
@@ -292,7 +292,9 @@
   };
 
   /**
-   * Hold the subscription that the tab at the other end of a port asks for, until the tab is silent.
+   * Hold the subscription that the tab at the other end of a port asks for, until it does not
+   * answer. Timers of hidden tabs run once a minute, but messages reach them at once; and not every
+   * browser delivers what a tab says when it is closed.
    * @param {MessagePort} port
    */
   const serve = (port) => {
@@ -300,15 +302,22 @@
     let subscription; // a Subscription
     /** @type {number | undefined} */
     let timeout;
+    let asked = 0;
     const hold = (/** @type {?Spec=} */ spec) => {
       if (subscription && subscription.token !== spec?.token) subscription = subscription.leave();
       if (!spec || subscription) return;
       subscription = { ...spec, post: (/** @type {Message} */ message) => port.postMessage(message) };
       connections.some((add) => add(subscription)) || createConnection(subscription);
     };
+    const ask = () => {
+      if (asked++ > 1) return hold();
+      port.postMessage({ isAsked: true });
+      timeout = setTimeout(ask, PATIENCE);
+    };
     port.onmessage = ({ data }) => {
+      asked = 0;
       clearTimeout(timeout);
-      timeout = setTimeout(hold, TAB_TIMEOUT);
+      if (data.spec) timeout = setTimeout(ask, PATIENCE);
       interval = data.interval;
       hold(data.spec);
       port.postMessage({});
@@ -552,6 +561,7 @@
       subscription.missed = 0;
       port.onmessage = ({ data }) => {
         subscription.missed = 0;
+        if (data.isAsked) return subscribe(subscription);
         if (subscriptions.get(element) === subscription) receive(element, subscription, data);
       };
       subscribe(subscription);
@@ -670,5 +680,7 @@
   addEventListener("online", resubscribeAll);
   // A page in the back-forward cache must not hold what it cannot read.
   addEventListener("pagehide", unsubscribeAll);
+  // WebKit stops the worker before it has the message. Firefox keeps no page that listens for this.
+  if (/^Apple/.test(navigator.vendor)) addEventListener("beforeunload", unsubscribeAll);
   addEventListener("pageshow", subscribeAll);
 })();

@@ -11,7 +11,7 @@ from quart import Quart, request
 from quart_sse import SSE
 from quart_sse.channels.channel import Channel
 from tests.support.browsers import serve_forum, without_errors
-from tests.support.chromium import Chromium
+from tests.support.chromium import SharedChromium
 from tests.support.pages import add_page
 from tests.support.redis_server import RedisServer, running_redis
 from tests.support.servers import Server
@@ -47,17 +47,17 @@ async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
 
 
 @pytest.fixture(scope="session")
-def chromium() -> Iterator[Chromium]:
+def shared_chromium() -> Iterator[SharedChromium]:
     """Debian's Chromium, started by the first test that asks for it."""
-    with Chromium() as chromium:
+    with SharedChromium() as chromium:
         yield chromium
 
 
 @pytest.fixture
-async def browser(chromium: Chromium) -> AsyncIterator[Browser]:
+async def browser(shared_chromium: SharedChromium) -> AsyncIterator[Browser]:
     """That Chromium; the contexts that a test opens are closed after it."""
     async with async_playwright() as playwright:
-        yield await playwright.chromium.connect(chromium.address())
+        yield await playwright.chromium.connect(shared_chromium.address())
 
 
 @pytest.fixture

@@ -11,9 +11,14 @@ from typing import Any
 
 import pytest
 
+from tests.support.engines.chromium import (
+    Chromium,
+    ChromiumProfile,
+    ChromiumTab,
+    start_chromium,
+)
 from tests.support.proxy import Proxy, http, proxy_to
 from tests.support.servers import Server, serve_pages
-from tests.support.tabs import Chromium, Profile, Tab, start_chromium
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +48,7 @@ async def chromium() -> AsyncIterator[Chromium]:
 
 
 @pytest.fixture
-async def profile(chromium: Chromium) -> Profile:
+async def profile(chromium: Chromium) -> ChromiumProfile:
     """Return somebody's browser."""
     return await chromium.new_profile()
 
@@ -82,7 +87,7 @@ async def ticking(server: Server, pause_ms: int = EVERY_MS) -> AsyncIterator[Non
 
 
 async def expect_each_event_once(
-    server: Server, *tabs: Tab, topic: str = "news/a", since: int | None = 1
+    server: Server, *tabs: ChromiumTab, topic: str = "news/a", since: int | None = 1
 ) -> int:
     """Publish one more event, and see that tabs have it and all before; returns its number.
 
@@ -103,7 +108,7 @@ async def expect_each_event_once(
 
 
 @HTMX
-async def test_hidden_tabs_get_every_event(profile: Profile, htmx: int) -> None:
+async def test_hidden_tabs_get_every_event(profile: ChromiumProfile, htmx: int) -> None:
     """Tabs behind others stay live, also while the connection changes for those that open."""
     async with serving(htmx) as server:
         tabs = [await profile.open(url_of(server)) for _ in range(3)]
@@ -120,7 +125,7 @@ async def test_hidden_tabs_get_every_event(profile: Profile, htmx: int) -> None:
         await until_streams(server, 1)
 
 
-async def test_first_tab_closed_costs_the_others_nothing(profile: Profile) -> None:
+async def test_first_tab_closed_costs_the_others_nothing(profile: ChromiumProfile) -> None:
     """The connection was opened for a tab that goes, and goes on for the others as it is."""
     async with serving(2) as server:
         first, *others = [await profile.open(url_of(server)) for _ in range(3)]
@@ -147,7 +152,7 @@ async def test_first_tab_closed_costs_the_others_nothing(profile: Profile) -> No
     ],
 )
 async def test_page_that_is_gone_back_to_held_nothing_and_is_current(
-    profile: Profile, htmx: int, channel: str, obstacles: set[str]
+    profile: ChromiumProfile, htmx: int, channel: str, obstacles: set[str]
 ) -> None:
     """While it is away there is no stream; it is as it was and misses nothing, or loaded again."""
     async with serving(htmx) as server:
@@ -178,7 +183,7 @@ async def test_page_that_is_gone_back_to_held_nothing_and_is_current(
 
 @pytest.mark.parametrize("how", ["killed", "crashed"])
 async def test_worker_that_dies_is_replaced_by_one_for_all(
-    chromium: Chromium, profile: Profile, how: str
+    chromium: Chromium, profile: ChromiumProfile, how: str
 ) -> None:
     """Tabs notice by themselves, find the same new worker, and nobody misses an event."""
     async with serving(2) as server:
@@ -206,7 +211,7 @@ async def test_worker_that_dies_is_replaced_by_one_for_all(
     ids=["short", "long"],
 )
 async def test_browser_that_slept_is_current_when_it_wakes(
-    chromium: Chromium, profile: Profile, seconds: int, environ: dict[str, str]
+    chromium: Chromium, profile: ChromiumProfile, seconds: int, environ: dict[str, str]
 ) -> None:
     """All processes of the browser stand still for longer than a silence may last, and go on."""
     async with serving(4, environ) as server:
@@ -227,7 +232,9 @@ async def test_browser_that_slept_is_current_when_it_wakes(
 
 
 @HTMX
-async def test_network_that_goes_and_returns_costs_no_event(profile: Profile, htmx: int) -> None:
+async def test_network_that_goes_and_returns_costs_no_event(
+    profile: ChromiumProfile, htmx: int
+) -> None:
     """The page shows that it is not live, and then is, with all that has happened, once."""
     async with serving(htmx) as server, proxy_to(server.port) as proxy:
         tabs = [await profile.open(url_of(proxy)) for _ in range(2)]
@@ -248,7 +255,7 @@ async def test_network_that_goes_and_returns_costs_no_event(profile: Profile, ht
 
 
 async def test_connection_that_died_silently_is_given_up(
-    profile: Profile,
+    profile: ChromiumProfile,
 ) -> None:
     """Nothing says that nothing will come any more, but the page sees it, and misses nothing."""
     async with serving(2, IMPATIENT) as server, proxy_to(server.port) as proxy:
@@ -316,7 +323,7 @@ def said(event: str, retry_ms: int | None = None) -> bytes:
     return http("200 OK", "Content-Type: text/event-stream", body=body)
 
 
-async def test_browser_that_is_told_to_wait_waits(profile: Profile) -> None:
+async def test_browser_that_is_told_to_wait_waits(profile: ChromiumProfile) -> None:
     """It comes back after the time that the server says, and not earlier."""
     async with serving(2) as server, proxy_to(server.port) as proxy:
         await profile.set_cookie(proxy.url, "who", "one")
@@ -363,7 +370,7 @@ async def test_browser_that_is_told_to_stop_never_comes_again(
 
 
 @pytest.mark.parametrize("event", ["sse-stop", "sse-holdoff"])
-async def test_farewell_costs_no_position(profile: Profile, event: str) -> None:
+async def test_farewell_costs_no_position(profile: ChromiumProfile, event: str) -> None:
     """Its id is for other clients: the page goes on from where it was, without a loss."""
     async with serving(2) as server, proxy_to(server.port) as proxy:
         await profile.set_cookie(proxy.url, "who", "one")
@@ -386,7 +393,9 @@ async def test_farewell_costs_no_position(profile: Profile, event: str) -> None:
 
 
 @HTMX
-async def test_page_that_missed_too_much_is_made_current(profile: Profile, htmx: int) -> None:
+async def test_page_that_missed_too_much_is_made_current(
+    profile: ChromiumProfile, htmx: int
+) -> None:
     """What is no longer kept cannot be given; the page is told so, and its fragments are right."""
     async with serving(htmx) as server, proxy_to(server.port) as proxy:
         tab = await profile.open(url_of(proxy, "/page/brief/a"))
@@ -407,7 +416,7 @@ async def test_page_that_missed_too_much_is_made_current(profile: Profile, htmx:
         await tab.until("document.getElementById('a').textContent === '7'")
 
 
-async def test_tabs_see_what_whoever_is_signed_in_may_see(profile: Profile) -> None:
+async def test_tabs_see_what_whoever_is_signed_in_may_see(profile: ChromiumProfile) -> None:
     """One connection serves tabs of nobody, mira and tobi; none is given what is another's."""
     async with serving(2) as server:
         nobodys = await profile.open(url_of(server, "/page/room/a"))
@@ -437,7 +446,7 @@ async def test_tabs_see_what_whoever_is_signed_in_may_see(profile: Profile) -> N
         assert (await tobis.evaluate("document.documentElement.dataset.sseState")) == "open"
 
 
-async def test_more_topic_lists_than_one_connection_carries(profile: Profile) -> None:
+async def test_more_topic_lists_than_one_connection_carries(profile: ChromiumProfile) -> None:
     """Twenty tabs that show twenty different things are all live over two connections at most."""
     async with serving(2) as server:
         names = [f"n{i}" for i in range(20)]

@@ -358,7 +358,9 @@ def test_macros_take_what_the_reference_says() -> None:
     assert listed.keys() == taken.keys()
     for name, arguments in taken.items():
         for argument in arguments:
-            assert argument in {"channel", "name", "url"} or re.search(rf"\b{argument}=", listed[name]), name
+            assert argument in {"channel", "name", "url"} or re.search(
+                rf"\b{argument}=", listed[name]
+            ), name
 
 
 def test_claims_of_the_security_page_name_tests_that_exist() -> None:

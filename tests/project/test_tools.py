@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).parents[2] / "scripts/tools.sh"
-PROGRAMS = ("redis-server", "nginx", "chromium", "prometheus")
+PROGRAMS = (
+    *("redis-server", "nginx", "prometheus", "chromium", "firefox-esr", "WebKitWebDriver", "Xvfb"),
+)
 
 #: Stands in for the package manager, whose real one would change the machine: notes its orders.
 APT_GET = """#!/bin/sh
@@ -75,7 +77,7 @@ def test_package_lists_are_fetched_once_before_the_first_program_is_installed(
     assert done.returncode == 0, done.stderr
     assert machine.orders[0] == "update"
     (installed,) = machine.orders[1:]
-    assert {"redis-server", "chromium"} <= set(installed.split())
+    assert {"redis-server", "chromium", "webkit2gtk-driver"} <= set(installed.split())
 
 
 def test_nothing_is_fetched_where_nothing_is_missing(tmp_path: Path) -> None:
@@ -110,5 +112,5 @@ def test_failed_install_names_the_programs_and_the_remedy(
     done = machine.run()
 
     assert done.returncode == 1
-    assert "prometheus could not be installed, and the tests need them" in done.stderr
+    assert "xvfb could not be installed, and the tests need them" in done.stderr
     assert ("Connect to the network" in done.stderr) is names_network

@@ -24,7 +24,7 @@ def chromium_path() -> str:
     return path
 
 
-class Chromium:
+class SharedChromium:
     """A Chromium to which Playwright connects.
 
     It is a process of its own, so tests of different event loops can share it. Each test opens

@@ -6,21 +6,25 @@ they are driven by Chromium's own protocol: https://chromedevtools.github.io/dev
 """
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
-import time
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 from playwright.async_api import Browser, CDPSession, async_playwright
 
 from tests.support.browsers import EXPECTED_NOISE
 from tests.support.chromium import CHROMIUM_ARGS, chromium_path
-from tests.support.servers import PAUSE
+from tests.support.servers import until_so
+
+from .face import Engine, Profile, Tab, TabError
 
 #: What Playwright says to Chromium by default, and a person does not.
 UNREAL = [
@@ -31,30 +35,28 @@ UNREAL = [
 ]
 
 
-class TabError(Exception):
-    """A tab answered with an error, such as that its page has gone."""
-
-
-class Chromium:
-    """A browser of one test's own.
+class Chromium(Engine):
+    """A Chromium that runs.
 
     Args:
         browser: As Playwright started it.
         protocol: Its session for the browser as a whole.
     """
 
+    name = "chromium"
+
     def __init__(self, browser: Browser, protocol: CDPSession) -> None:
         self.browser = browser
         self.protocol = protocol
-        self.errors: list[str] = []  #: what pages log or throw
+        self.errors = []
         self._numbers = count(1)
         self._asked: dict[int, asyncio.Future[dict[str, Any]]] = {}
         protocol.on("Target.receivedMessageFromTarget", self._take)
 
-    async def new_profile(self) -> "Profile":
+    async def new_profile(self) -> "ChromiumProfile":
         """Return another user's browser: cookies, workers and connections of its own."""
         answer = await self.protocol.send("Target.createBrowserContext")
-        return Profile(self, answer["browserContextId"])
+        return ChromiumProfile(self, answer["browserContextId"])
 
     async def ask(self, session: str, method: str, **params: object) -> dict[str, Any]:
         """Send a tab an order and return its answer."""
@@ -109,20 +111,26 @@ class Chromium:
 
 
 @dataclass
-class Profile:
-    """One person's browser."""
+class ChromiumProfile(Profile):
+    """A browser context."""
 
     chromium: Chromium
     id: str
 
-    async def open(self, url: str) -> "Tab":
+    async def open(self, url: str, state: str = "open") -> "ChromiumTab":
         """Open a tab in front of the others, and wait until its page is live."""
         tab = await self.open_blank()
         await tab.go(url)
-        await tab.until_state("open")
+        await tab.until_state(state)
         return tab
 
-    async def open_blank(self) -> "Tab":
+    async def close(self) -> None:
+        """Close all its tabs."""
+        await self.chromium.protocol.send(
+            "Target.disposeBrowserContext", {"browserContextId": self.id}
+        )
+
+    async def open_blank(self) -> "ChromiumTab":
         """Open a tab with an empty page."""
         protocol = self.chromium.protocol
         made = await protocol.send(
@@ -131,7 +139,7 @@ class Profile:
         attached = await protocol.send(
             "Target.attachToTarget", {"targetId": made["targetId"], "flatten": False}
         )
-        tab = Tab(self.chromium, made["targetId"], attached["sessionId"])
+        tab = ChromiumTab(self.chromium, made["targetId"], attached["sessionId"])
         await tab.ask("Runtime.enable")
         return tab
 
@@ -144,7 +152,7 @@ class Profile:
 
 
 @dataclass
-class Tab:
+class ChromiumTab(Tab):
     """A tab of a real window."""
 
     chromium: Chromium
@@ -167,35 +175,27 @@ class Tab:
             raise TabError(json.dumps(answer["exceptionDetails"]))
         return answer["result"].get("value")
 
-    async def until(self, expression: str, seconds: float = 30.0) -> float:
-        """Wait until an expression is true; returns the seconds that it took."""
-        begun, last = time.monotonic(), None
-        while True:
-            try:
-                last = await self.evaluate(expression)
-            except TabError as error:
-                last = str(error)
-            else:
-                if last:
-                    return time.monotonic() - begun
-            if time.monotonic() - begun > seconds:
-                seen = await self.evaluate("[document.documentElement.dataset.sseState, got]")
-                raise AssertionError(f"after {seconds} s: {expression} is {last!r}; page: {seen}")
-            await asyncio.sleep(PAUSE)
+    async def type(self, selector: str, text: str) -> None:
+        """Focus a field and type into it."""
+        await self.click(selector)
+        for key in text:
+            await self.ask("Input.dispatchKeyEvent", type="keyDown", text=key, key=key)
+            await self.ask("Input.dispatchKeyEvent", type="keyUp", key=key)
 
-    async def until_state(self, state: str) -> float:
-        """Wait until the page says that its connection is in a state."""
-        return await self.until(f"document.documentElement.dataset.sseState === '{state}'")
+    async def click(self, selector: str) -> None:
+        """Click on an element."""
+        box = f"document.querySelector({selector!r}).getBoundingClientRect()"
+        await self.evaluate(f"document.querySelector({selector!r}).scrollIntoViewIfNeeded()")
+        x, y = await self.evaluate(
+            f"(({{x, y, width, height}}) => [x + width / 2, y + height / 2])({box})"
+        )
+        for kind in ("mousePressed", "mouseReleased"):
+            at = {"x": x, "y": y, "button": "left", "clickCount": 1}
+            await self.ask("Input.dispatchMouseEvent", type=kind, **at)
 
-    async def go(self, url: str) -> None:
-        """Go to another page, by a link of this one."""
-        await self.evaluate(f"location.href = {url!r}")
-        await self.until(f"location.href === {url!r} && document.readyState === 'complete'")
-
-    async def go_back(self, url: str) -> None:
-        """Go back to the page before, which had that URL."""
-        await self.evaluate("history.back()")
-        await self.until(f"location.href === {url!r} && document.readyState === 'complete'")
+    async def activate(self) -> None:
+        """Bring it to the front; the tab that was there is hidden."""
+        await self.chromium.protocol.send("Target.activateTarget", {"targetId": self.target})
 
     async def reasons_of_reload(self) -> set[str]:
         """Return why the page that was gone back to is not the kept one; empty if it is."""
@@ -218,13 +218,52 @@ class Tab:
 
 
 @asynccontextmanager
-async def start_chromium() -> AsyncIterator[Chromium]:
-    """Run a browser, and see in the end that its pages logged no error."""
+async def start_chromium(*, cookies: bool = True) -> AsyncIterator[Chromium]:
+    """Run a browser, and see in the end that its pages logged no error.
+
+    Args:
+        cookies: Whether sites may keep anything.
+    """
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(
-            executable_path=chromium_path(), args=CHROMIUM_ARGS, ignore_default_args=UNREAL
-        )
-        chromium = Chromium(browser, await browser.new_browser_cdp_session())
-        yield chromium
-        await browser.close()
+        if cookies:
+            browser = await playwright.chromium.launch(
+                executable_path=chromium_path(), args=CHROMIUM_ARGS, ignore_default_args=UNREAL
+            )
+            chromium = Chromium(browser, await browser.new_browser_cdp_session())
+            yield chromium
+            await browser.close()
+        else:
+            async with _without_cookies() as address:
+                browser = await playwright.chromium.connect_over_cdp(address)
+                chromium = Chromium(browser, await browser.new_browser_cdp_session())
+                yield chromium
     assert [error for error in chromium.errors if not EXPECTED_NOISE.search(error)] == []
+
+
+@asynccontextmanager
+async def _without_cookies() -> AsyncIterator[str]:
+    """Run a Chromium whose settings forbid sites to keep anything; returns where it listens."""
+    settings = {"profile": {"default_content_setting_values": {"cookies": 2}}}
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        (Path(folder) / "Default").mkdir()
+        (Path(folder) / "Default/Preferences").write_text(json.dumps(settings))
+        process = await asyncio.create_subprocess_exec(
+            *(chromium_path(), *CHROMIUM_ARGS, "--headless", f"--user-data-dir={folder}"),
+            *("--remote-debugging-port=0", "about:blank"),
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            said = Path(folder) / "DevToolsActivePort"
+
+            async def listens() -> bool:
+                return said.exists() and len(said.read_text().splitlines()) == 2
+
+            await until_so(listens)
+            port, path = said.read_text().splitlines()
+            yield f"ws://127.0.0.1:{port}{path}"
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
