@@ -6,7 +6,7 @@
 #   make clean test PYTHON=/path/to/python3.12
 # PYTHON counts when the environment is made; without it the scripts look for one that runs.
 
-.PHONY: help demo demo-redis test test-all test-packages test-min check format docs hooks script bench bench-check soak faults attack clean
+.PHONY: help demo demo-redis test test-browsers test-all test-packages test-min check format docs hooks script bench bench-check soak faults attack clean
 .DEFAULT_GOAL := help
 
 RUN := .venv/bin/python -m
@@ -24,6 +24,10 @@ demo-redis: .venv/.stamp-run ## Run it as two processes, a worker and a Redis; P
 test: .venv/.stamp-dev ## Run the tests, with a real Redis and a real browser
 	@scripts/tools.sh
 	$(RUN) pytest $(ARGS)
+
+test-browsers: .venv/.stamp-dev ## Run the tests that need a browser in Firefox, too
+	@scripts/tools.sh
+	BROWSER=firefox $(RUN) pytest -m "browser and not chromium and not slow and not packages" $(ARGS)
 
 test-all: ## Run the tests on each of Python 3.11, 3.12 and 3.13 that is here
 	@scripts/tools.sh

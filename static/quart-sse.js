@@ -302,22 +302,20 @@
     let subscription; // a Subscription
     /** @type {number | undefined} */
     let timeout;
-    let asked = 0;
     const hold = (/** @type {?Spec=} */ spec) => {
       if (subscription && subscription.token !== spec?.token) subscription = subscription.leave();
       if (!spec || subscription) return;
       subscription = { ...spec, post: (/** @type {Message} */ message) => port.postMessage(message) };
       connections.some((add) => add(subscription)) || createConnection(subscription);
     };
-    const ask = () => {
-      if (asked++ > 1) return hold();
-      port.postMessage({ isAsked: true });
-      timeout = setTimeout(ask, PATIENCE);
+    const ask = (/** @type {number} */ left) => {
+      if (!left) return hold();
+      port.postMessage({ isAsked: 1 });
+      timeout = setTimeout(ask, PATIENCE, left - 1);
     };
     port.onmessage = ({ data }) => {
-      asked = 0;
       clearTimeout(timeout);
-      if (data.spec) timeout = setTimeout(ask, PATIENCE);
+      timeout = data.spec && setTimeout(ask, PATIENCE, 2);
       interval = data.interval;
       hold(data.spec);
       port.postMessage({});
@@ -561,8 +559,8 @@
       subscription.missed = 0;
       port.onmessage = ({ data }) => {
         subscription.missed = 0;
-        if (data.isAsked) return subscribe(subscription);
-        if (subscriptions.get(element) === subscription) receive(element, subscription, data);
+        if (data.isAsked) subscribe(subscription);
+        else if (subscriptions.get(element) === subscription) receive(element, subscription, data);
       };
       subscribe(subscription);
     };

@@ -1,5 +1,6 @@
 """Fixtures that several test files use."""
 
+import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -10,7 +11,7 @@ from quart import Quart, request
 
 from quart_sse import SSE
 from quart_sse.channels.channel import Channel
-from tests.support.browsers import serve_forum, without_errors
+from tests.support.browsers import launch_firefox, serve_forum, without_errors
 from tests.support.chromium import SharedChromium
 from tests.support.pages import add_page
 from tests.support.redis_server import RedisServer, running_redis
@@ -54,10 +55,15 @@ def shared_chromium() -> Iterator[SharedChromium]:
 
 
 @pytest.fixture
-async def browser(shared_chromium: SharedChromium) -> AsyncIterator[Browser]:
-    """That Chromium; the contexts that a test opens are closed after it."""
+async def browser(request: pytest.FixtureRequest) -> AsyncIterator[Browser]:
+    """That Chromium, or with ``BROWSER=firefox`` a Firefox; contexts are closed after the test."""
     async with async_playwright() as playwright:
-        yield await playwright.chromium.connect(shared_chromium.address())
+        if os.environ.get("BROWSER") == "firefox":
+            async with launch_firefox(playwright) as browser:
+                yield browser
+        else:
+            shared: SharedChromium = request.getfixturevalue("shared_chromium")
+            yield await playwright.chromium.connect(shared.address())
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from tests.support.servers import Server, serve_pages, until_so
 # One loop for all of them, since the browsers and the servers are started once.
 pytestmark = [
     pytest.mark.browser,
+    pytest.mark.chromium,
     pytest.mark.timeout(180),
     pytest.mark.asyncio(loop_scope="module"),
 ]

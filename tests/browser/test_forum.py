@@ -169,6 +169,7 @@ async def test_page_heals_after_the_server_was_restarted(
             assert await page.evaluate("window.neverReloaded")
 
 
+@pytest.mark.chromium
 async def test_page_shows_current_data_without_javascript(browser: Browser, forum: Server) -> None:
     """Without JavaScript forms work, and a reload shows what is current."""
     context = await browser.new_context(java_script_enabled=False)

@@ -22,7 +22,7 @@ from tests.support.servers import Server, serve_pages
 
 logger = logging.getLogger(__name__)
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.browser, pytest.mark.chromium, pytest.mark.timeout(120)]
 
 EVERY_MS = 50  # between two events
 HTMX = pytest.mark.parametrize("htmx", [2, 4], ids=["htmx2", "htmx4"])

@@ -166,6 +166,7 @@ async def test_newest_line_is_in_sight(browser: Browser, forum: Server) -> None:
         await expect(mira.get_by_text("Kettle is on")).to_be_in_viewport()
 
 
+@pytest.mark.chromium
 async def test_desk_works_without_javascript(browser: Browser, forum: Server) -> None:
     """A moderator without JavaScript sends out a user whose page is live."""
     context = await browser.new_context(java_script_enabled=False)

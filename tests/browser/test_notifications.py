@@ -113,6 +113,7 @@ async def test_visitor_hears_everyone(context: BrowserContext, pages: Server) ->
     await expect(shown(page)).to_contain_text("all")
 
 
+@pytest.mark.chromium
 async def test_without_javascript_the_kept_ones_stand_in_the_page(
     browser: Browser, pages: Server
 ) -> None:

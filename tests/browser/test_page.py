@@ -346,6 +346,7 @@ async def test_page_with_an_old_token_stops_no_other(browser: Browser) -> None:
     await context.close()
 
 
+@pytest.mark.chromium
 async def test_without_javascript_a_page_is_current_and_says_how_to_stay_so(
     browser: Browser, pages: Server
 ) -> None:

@@ -70,6 +70,7 @@ async def test_page_shows_who_is_here(browser: Browser, broker: str, htmx: int, 
         assert "ssh-key" not in await page.content()
 
 
+@pytest.mark.chromium
 async def test_page_without_scripts_shows_who_is_here(browser: Browser) -> None:
     """At first paint: its own viewer, and whoever has a stream."""
     async with (

@@ -1,18 +1,29 @@
 """A real Chromium: how it is started, visited and watched."""
 
 import asyncio
+import os
 import re
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.async_api import Browser, BrowserContext, Page, expect
+from playwright.async_api import Browser, BrowserContext, Page, Playwright, expect
 
 from tests.support.servers import Server, serve, serve_pages
 
 # A condition is awaited, not a time: this is only when a slow machine is given up.
 expect.set_options(timeout=15_000)
+
+
+def firefox_path() -> str:
+    """Return where Debian's Firefox is."""
+    path = shutil.which("firefox-esr")
+    assert path, "Firefox is missing; 'make test' installs it, or: apt-get install firefox-esr"
+    return path
+
 
 #: What Chromium says when a stream's server goes away; htmx logs it too.
 EXPECTED_NOISE = re.compile(
@@ -24,6 +35,17 @@ OPEN = "() => !window.QuartSSE || document.documentElement.dataset.sseState === 
 RETRY = "() => document.documentElement.dataset.sseState === 'retry'"
 #: Tabs that are open at once.
 TABS = 20
+
+
+@asynccontextmanager
+async def launch_firefox(playwright: Playwright) -> AsyncIterator[Browser]:
+    """Run Debian's Firefox, as Playwright can since 1.57: by WebDriver BiDi."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
+        browser = await playwright.firefox.launch(
+            channel="moz-firefox", executable_path=firefox_path(), env={**os.environ, "HOME": home}
+        )
+        yield browser
+        await browser.close()
 
 
 @asynccontextmanager

@@ -5,7 +5,6 @@ import itertools
 import json
 import os
 import re
-import shutil
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import websockets
+
+from tests.support.browsers import firefox_path
 
 from .face import Engine, Profile, Tab, TabError
 
@@ -162,8 +163,6 @@ async def start_firefox(*, cookies: bool = True) -> AsyncIterator[Firefox]:
     Args:
         cookies: Whether sites may keep anything.
     """
-    path = shutil.which("firefox-esr")
-    assert path, "Firefox is missing; 'make test' installs it, or: apt-get install firefox-esr"
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         lines = [
             f"user_pref({json.dumps(name)}, {json.dumps(value)});\n"
@@ -171,7 +170,7 @@ async def start_firefox(*, cookies: bool = True) -> AsyncIterator[Firefox]:
         ]
         (Path(folder) / "user.js").write_text("".join(lines))
         process = await asyncio.create_subprocess_exec(
-            *(path, "--headless", "--no-remote", "--profile", folder),
+            *(firefox_path(), "--headless", "--no-remote", "--profile", folder),
             *("--remote-debugging-port=0", "about:blank"),
             env={**os.environ, "HOME": folder, "MOZ_CRASHREPORTER_DISABLE": "1"},
             stdout=asyncio.subprocess.DEVNULL,
