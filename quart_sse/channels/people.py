@@ -20,8 +20,7 @@ class Person:
             (``presence=("name",)``); empty if it lists nothing.
 
     Example:
-        ``here = await topic.presence()``, then
-        ``[person.metadata.get("name") for person in here.who]``
+        ``Person("mira", 2, {"name": "Mira"}).metadata["name"] == "Mira"``
     """
 
     identity: str | None

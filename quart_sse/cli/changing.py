@@ -86,7 +86,7 @@ def notify(
     where: str | None,
     as_json: bool,
 ) -> None:
-    """Notify people, as pages with sse_notifications() show it, and print its id."""
+    """Notify people, and print the id."""
 
     async def work() -> str:
         given = None if data is None else _read("--data", data)

@@ -50,11 +50,14 @@ async def test_console_says_why_a_page_is_stopped(browser: Browser) -> None:
     ("path", "text"),
     [
         ("/swap", 'sse-swap="comment-added" does nothing: it belongs to htmx'),
-        ("/torn", "(board.number?name=a). Put {{ sse_connect() }} after them. If it is there, the"),
+        (
+            "/unconnected",
+            "(board.number?name=a). Put {{ sse_connect() }} after them. If it is there, the",
+        ),
     ],
 )
 async def test_console_says_what_a_page_lacks(browser: Browser, path: str, text: str) -> None:
-    """An attribute that nothing reads; a connect element, or the page that ends before it."""
+    """An attribute that nothing reads; a connect element that is not there."""
     async with serve_pages("browser", 2, {"DEBUG": "1"}) as server:
         context = await browser.new_context()
         page, said = await show(context, server, path)
