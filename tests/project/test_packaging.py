@@ -138,8 +138,8 @@ def test_minified_script_is_made_of_the_source(name: str) -> None:
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_script_is_small(name: str) -> None:
     """This is what goes over the wire, with a proxy that compresses."""
-    # Which every page loads; the docs say 3.5 KB.
-    most = {"quart-sse": 3549, "quart-sse-htmx": 1500}
+    # Which every page loads; the docs say 3.7 KB.
+    most = {"quart-sse": 3680, "quart-sse-htmx": 1500}
 
     assert _gzipped(name) <= most.get(name, 3000)
 
