@@ -309,7 +309,7 @@
       connections.some((add) => add(subscription)) || createConnection(subscription);
     };
     const ask = (/** @type {number} */ left) => {
-      if (!left) return hold();
+      if (!left) return hold(null);
       port.postMessage({ isAsked: 1 });
       timeout = setTimeout(ask, PATIENCE, left - 1);
     };
