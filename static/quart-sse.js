@@ -678,7 +678,8 @@
   addEventListener("online", resubscribeAll);
   // A page in the back-forward cache must not hold what it cannot read.
   addEventListener("pagehide", unsubscribeAll);
-  // WebKit stops the worker before it has the message. Firefox keeps no page that listens for this.
-  if (/^Apple/.test(navigator.vendor)) addEventListener("beforeunload", unsubscribeAll);
+  // Firefox and WebKit may stop the worker before it has that message. A page that stays subscribes
+  // again by its next sign of life. Firefox keeps no page that listens for this: it loads it again.
+  addEventListener("beforeunload", unsubscribeAll);
   addEventListener("pageshow", subscribeAll);
 })();

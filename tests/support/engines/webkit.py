@@ -18,7 +18,7 @@ from typing import IO, Any
 
 import httpx
 
-from tests.support.servers import PAUSE, free_port
+from tests.support.servers import PAUSE, free_port, until_so
 
 from .face import Engine, Profile, Tab, TabError
 
@@ -63,7 +63,7 @@ class WebKit(Engine):
             start_new_session=True,
         )
         self._stack.push_async_callback(_end, process)
-        http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60)
+        http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20)
         await self._stack.enter_async_context(http)
         profile = WebKitProfile(http)
         await profile.begin([] if self._cookies else ["--cookies-policy=never"])
@@ -102,7 +102,10 @@ class WebKitProfile(Profile):
         """Send a command to the window that is selected; returns the value of the answer."""
         if method == "POST" and body is None:
             body = {}
-        answer = await self._http.request(method, self._session + path, json=body)
+        try:
+            answer = await self._http.request(method, self._session + path, json=body)
+        except httpx.TimeoutException as error:
+            raise TabError(f"{method} {path} was not answered") from error
         value = answer.json()["value"]
         if isinstance(value, dict) and "error" in value:
             raise TabError(f"{value['error']}: {value.get('message', '')}")
@@ -156,6 +159,26 @@ class WebKitTab(Tab):
         script = {"script": f"return ({expression})", "args": []}
         async with self.profile.lock:
             return await self._command("POST", "/execute/sync", script)
+
+    async def go(self, url: str) -> None:
+        """Go to another page, by a link of this one."""
+        await self.evaluate(f"void (location.href = {url!r})")
+        await self._arrive(url)
+
+    async def go_back(self, url: str) -> None:
+        """Go back to the page before, which had that URL."""
+        await self.evaluate("void history.back()")
+        await self._arrive(url)
+
+    async def _arrive(self, url: str) -> None:
+        """Wait for a page; a script that a page is asked to run as it goes may never answer."""
+
+        async def is_there() -> bool:
+            async with self.profile.lock:
+                return bool(await self._command("GET", "/url") == url)
+
+        await until_so(is_there)
+        await self.until("document.readyState === 'complete'")
 
     async def _element(self, selector: str) -> str:
         found = {"using": "css selector", "value": selector}
