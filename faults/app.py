@@ -1,5 +1,6 @@
 """The app that the scenarios serve; a file is the database that its processes share."""
 
+import logging
 import os
 from pathlib import Path
 
@@ -10,6 +11,11 @@ from quart_sse.broker.redis import payload
 
 #: Another release, whose messages and keys have another form.
 payload.FORMAT = int(os.environ.get("FAULTS_FORMAT", payload.FORMAT))
+
+# A client that is cut off is no warning, and a scenario waits for it.
+server_log = logging.getLogger("quart_sse.server")
+server_log.setLevel(logging.INFO)
+server_log.addHandler(logging.StreamHandler())
 
 app = Quart(__name__)
 app.secret_key = "for scenarios only"

@@ -22,6 +22,7 @@ async def server(request: pytest.FixtureRequest) -> AsyncIterator[Server]:
 async def test_what_is_published_from_then_on_is_shown(browser: Browser, server: Server) -> None:
     """A page that is live gets every event, which none does before."""
     page = await browser.new_page(base_url=f"http://127.0.0.1:{server.port}")
+    await page.request.post("/sign-in", form={"name": "ada"})  # who may know all that is shown
     await page.goto("/discussion/7")
     await page.evaluate("QuartSSE.on('clock', 'ticked', (data) => { window.ticked = data })")
     await until_live(page)
