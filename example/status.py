@@ -66,7 +66,7 @@ async def page() -> str:
 
 @pages.get("/metrics")
 async def prometheus() -> Response:
-    """Tell Prometheus; an app on the internet lets nobody else ask."""
+    """Tell Prometheus; an app on the internet lets no other client ask."""
     if metrics is None:
         abort(404)
     return Response(metrics.exposition(), content_type=metrics.content_type)

@@ -5,7 +5,7 @@ import re
 from collections.abc import MutableMapping
 from typing import Any
 
-#: Parameters of URLs that let whoever has them listen as the page does.
+#: Parameters of URLs with which any client listens as the page does.
 _SECRETS = re.compile(r"""((?:^|[?&])(?:t|replaces)=)[^&\s"']+""")
 
 

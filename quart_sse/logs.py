@@ -34,7 +34,7 @@ class LogLine:
     Args:
         part: The part of the package that logs it.
         name: The line's name, which stays the same while its words may change.
-        level: Such as ``logging.WARNING``: whoever runs the app should do something. ``INFO`` is
+        level: Such as ``logging.WARNING``: the operator should do something. ``INFO`` is
             what happens seldom and explains others, ``DEBUG`` what single clients do.
         message: Format for :mod:`logging` with named fields, ``"%(topic)s"``: what happened, what
             follows, the remedy.

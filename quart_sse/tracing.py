@@ -209,7 +209,7 @@ class Tracing:
         from opentelemetry.context import Context as Carried
 
         parent = self._api.NonRecordingSpan(link.context)
-        # Nothing of the current context, which is that of whoever has published in this process.
+        # The current context is that of another publish in this process, so none of it counts.
         return self._api.set_span_in_context(parent, Carried())
 
 

@@ -56,7 +56,7 @@ QuartSSE.provide(
       try {
         return localStorage.getItem(key) || "";
       } catch {
-        return ""; // it may be forbidden; then each page begins anew
+        return ""; // it may be forbidden; then each page begins without it
       }
     };
     /**

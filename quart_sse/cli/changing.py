@@ -58,11 +58,7 @@ def publish(
                 event, given, where=condition, exclude=exclude, refresh_on=not no_refresh
             )
 
-    id = asyncio.run(work())
-    if as_json:
-        print_json({"id": id})
-    else:
-        click.echo(id)
+    _print_id(asyncio.run(work()), as_json)
 
 
 @click.command()
@@ -98,11 +94,7 @@ def notify(
             )
             return notification.id
 
-    id = asyncio.run(work())
-    if as_json:
-        print_json({"id": id})
-    else:
-        click.echo(id)
+    _print_id(asyncio.run(work()), as_json)
 
 
 @click.command()
@@ -188,6 +180,13 @@ def _given(data: str | None, text: str | None) -> Any:
     if data is not None:
         raise click.UsageError("DATA and --text exclude each other. Leave one out.")
     return text
+
+
+def _print_id(id: str, as_json: bool) -> None:
+    if as_json:
+        print_json({"id": id})
+    else:
+        click.echo(id)
 
 
 def _read(name: str, text: str) -> Any:

@@ -6,14 +6,13 @@ from typing import Any
 
 from quart import Quart, Response, abort, request
 
-from ..access import decide, is_foreign
 from ..broker import State
 from ..channels import AppFunctions
 from ..errors import BrokerUnavailable
 from ..logs import LogLine
 from ..registry import written
 from ..wiring import Services
-from .publishing import ProblemError
+from .publishing import ProblemError, check_sender
 
 STATS_FAILED = LogLine(
     "access",
@@ -70,26 +69,14 @@ class StatsEndpoint:
         Raises:
             ProblemError: If the app does not allow it.
         """
-        if is_foreign(request, self._host.sites(), ()):
-            raise ProblemError(
-                403, "origin", "The request comes from a page of another origin. Use a server."
-            )
         assert self._functions.stats is not None
         (authorize,) = self._functions.stats
-        is_allowed = False
-        if authorize is not None:
-            try:
-                is_allowed = await decide(
-                    self._host, authorize, {}, "authorize of sse.stats_endpoint()"
-                )
-            except Exception as error:
-                self._errors.log("stats by HTTP", error, STATS_FAILED)
-        if not is_allowed:
-            raise ProblemError(
-                403,
-                "refused",
-                "The app does not allow it. Send what authorize of sse.stats_endpoint() asks for.",
-            )
+        await check_sender(
+            self._host,
+            authorize,
+            "authorize of sse.stats_endpoint()",
+            lambda error: self._errors.log("stats by HTTP", error, STATS_FAILED),
+        )
 
     async def _figures(self) -> dict[str, Any]:
         """Return what the answer says.

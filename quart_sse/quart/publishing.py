@@ -6,6 +6,7 @@ Errors are problem details (RFC 9457), made for programs: each has a type of its
 import json
 import logging
 import re
+from collections.abc import Callable
 from typing import Any
 
 from quart import Quart, Response, abort, request
@@ -14,6 +15,7 @@ from werkzeug.exceptions import HTTPException
 from ..access import decide, is_foreign
 from ..channels import AppFunctions
 from ..errors import BrokerUnavailable, SSEError, UnknownChannelError, UnknownFragmentError
+from ..host import Host
 from ..logs import LogLine
 from ..wiring import Services
 
@@ -49,6 +51,38 @@ class ProblemError(Exception):
         }
         headers = {"Allow": "POST"} if self.status == 405 else {}
         return _answer(self.status, told, "application/problem+json", headers)
+
+
+async def check_sender(
+    host: Host,
+    function: Callable[..., Any] | None,
+    name: str,
+    failed: Callable[[Exception], None],
+) -> None:
+    """Refuse requests of pages of other origins, and those that the app does not allow.
+
+    Args:
+        host: The app's framework.
+        function: The app's, which judges the request; None allows nothing.
+        name: What asks for the sender's credentials, as answers and errors call it.
+        failed: Logs an error of the function.
+
+    Raises:
+        ProblemError: If the request is refused.
+    """
+    if is_foreign(request, host.sites(), ()):
+        raise ProblemError(
+            403, "origin", "The request comes from a page of another origin. Use a server."
+        )
+    is_allowed = False
+    if function is not None:
+        try:
+            is_allowed = await decide(host, function, {}, name)
+        except Exception as error:
+            failed(error)
+    if not is_allowed:
+        asks = name.removesuffix(" function")
+        raise ProblemError(403, "refused", f"The app does not allow it. Send what {asks} asks for.")
 
 
 PUBLISH_FAILED = LogLine(
@@ -99,23 +133,12 @@ class PublishEndpoint:
         """Refuse who may not publish, before anything of the body is read."""
         if request.method != "POST":
             raise ProblemError(405, "method", f"{request.method} is not allowed. Use POST.")
-        if is_foreign(request, self._host.sites(), ()):
-            raise ProblemError(
-                403, "origin", "The request comes from a page of another origin. Use a server."
-            )
-        function = self._functions.publishing
-        assert function is not None
-        try:
-            is_allowed = await decide(self._host, function, {}, "@sse.authorize_publish function")
-        except Exception as error:
-            self._errors.log("publishing by HTTP", error, PUBLISH_FAILED)
-            is_allowed = False
-        if not is_allowed:
-            raise ProblemError(
-                403,
-                "refused",
-                "The app does not allow it. Send what @sse.authorize_publish asks for.",
-            )
+        await check_sender(
+            self._host,
+            self._functions.publishing,
+            "@sse.authorize_publish function",
+            lambda error: self._errors.log("publishing by HTTP", error, PUBLISH_FAILED),
+        )
 
 
 async def _body() -> object:

@@ -163,7 +163,7 @@ async def test_reload_begins_again(browser: Browser, kind: str) -> None:
 
 
 async def test_cut_stream_is_not_begun_again(browser: Browser, kind: str) -> None:
-    """The page says so at once, and scripts are told why."""
+    """The page says so at once, and scripts learn why."""
     async with serving(kind) as server, proxy_to(server.port) as proxy:
         async with visit(
             browser, replace(server, port=proxy.port), path(kind, "job/ten", wait=3), "() => true"

@@ -72,7 +72,7 @@ async def test_page_shows_who_is_here(browser: Browser, broker: str, htmx: int, 
 
 @pytest.mark.chromium
 async def test_page_without_scripts_shows_who_is_here(browser: Browser) -> None:
-    """At first paint: its own viewer, and whoever has a stream."""
+    """At first paint: its own viewer, and all clients with a stream."""
     async with (
         serve_pages("people", 2) as server,
         browser_of(browser, server, "ada") as ada,
