@@ -8,14 +8,18 @@ from quart import Quart, render_template_string
 
 from quart_sse import SSE, BrokerUnavailable
 from quart_sse.broker.redis import payload
+from quart_sse.server.housekeeping import CLIENT_CUT
 
 #: Another release, whose messages and keys have another form.
 payload.FORMAT = int(os.environ.get("FAULTS_FORMAT", payload.FORMAT))
 
-# A client that is cut off is no warning, and a scenario waits for it.
+# A client that is cut off is no warning, and a scenario waits for it. All else that is no warning
+# stays out, since scenarios count the lines.
+cuts = logging.StreamHandler()
+cuts.addFilter(lambda record: getattr(record, "sse_event", "") == CLIENT_CUT.name)
 server_log = logging.getLogger("quart_sse.server")
 server_log.setLevel(logging.INFO)
-server_log.addHandler(logging.StreamHandler())
+server_log.addHandler(cuts)
 
 app = Quart(__name__)
 app.secret_key = "for scenarios only"
