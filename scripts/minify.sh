@@ -10,7 +10,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # of the browser has, such as "url".
 private='url|shareKey|count|position|admitted|mark|spec|post|leave|failures|missed|isStopped|stream'
 
-for script in static/quart-sse static/quart-sse-{htmx,personal,plain,reload,update}; do
+for script in static/quart-sse static/quart-sse-{head,htmx,morph,personal,reload,update}; do
     scripts/node.sh terser "$script.js" --compress passes=3,unsafe_arrows=true,ecma=2020 \
         --mangle --mangle-props "builtins=true,regex=/^($private)\$/" --output "$script.min.js"
     printf '\n//%s\n' "$(sha256sum "$script.js" | cut -c1-8)" >> "$script.min.js"
