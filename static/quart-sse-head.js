@@ -13,6 +13,8 @@
   const liveOf = new WeakMap(); // sent node -> live node
   /** @type {WeakMap<Node, any>} */
   const sentOf = new WeakMap(); // live node -> sent node
+  /** @type {WeakSet<Element>} */
+  const touched = new WeakSet(); // fields that have said something else than the server, until a reset
   /** @type {[MutationRecord[], any][]} */
   let batches = []; // changes, and whether scripts have made them
   let isParsed = document.readyState !== "loading";
@@ -48,6 +50,27 @@
   };
 
   /**
+   * @param {any} sent
+   * @param {any} live
+   */
+  const tieAll = (sent, live) => {
+    tie(sent, live);
+    for (let i = 0; i < sent.childNodes.length; i++) tieAll(sent.childNodes[i], live.childNodes[i]);
+  };
+
+  /**
+   * Give an element an attribute of another one, or take it away. Some names only the parser may give.
+   * @param {any} node
+   * @param {string} name
+   * @param {any} from
+   */
+  const setAttribute = (node, name, from) => {
+    const attribute = from.getAttributeNode(name);
+    if (attribute) node.setAttributeNode(attribute.cloneNode());
+    else node.removeAttribute(name);
+  };
+
+  /**
    * Copy a live node as the server has sent it, and tie the two.
    * @param {any} live
    */
@@ -57,7 +80,7 @@
     const isField = /^(input|textarea)$/.test(localName);
     const isTemplate = localName === "template";
     const sent = isField ? inert.createElement(localName) : inert.importNode(live, isTemplate);
-    if (isField) for (const attribute of live.attributes) sent.setAttributeNode(attribute.cloneNode());
+    if (isField) for (const { name } of live.attributes) setAttribute(sent, name, live);
     attributes.get(live)?.forEach((value, name) => {
       value === null ? sent.removeAttribute(name) : sent.setAttribute(name, value);
     });
@@ -96,19 +119,44 @@
     }
   };
 
+  /**
+   * Take note of what scripts have done since the last time: of nodes that stand for others now, and of
+   * new fragments.
+   * @param {MutationRecord[]} records
+   */
+  const see = (records) => {
+    for (const { addedNodes, removedNodes } of records)
+      removedNodes.forEach((node, i) => {
+        const sent = !node.isConnected && sentOf.get(node);
+        if (sent && addedNodes[i]?.isConnected) liveOf.set(sent, addedNodes[i]);
+      });
+    for (const live of document.querySelectorAll("[data-sse]")) if (!sentOf.has(live)) copy(live);
+  };
+  addEventListener(
+    "reset",
+    ({ target }) => {
+      for (const field of /** @type {any} */ (target).elements) touched.delete(field);
+    },
+    true
+  );
+
   /** What the other files need. Private. */
   QuartSSE.sent = {
     inert,
     liveOf,
     sentOf,
     tie,
+    tieAll,
+    setAttribute,
+    touched,
     copy,
+    see,
     /** Copy all fragments that are there, as the server has sent them. */
     begin: () => {
       note(observer.takeRecords());
       observer.disconnect();
       rewind();
-      document.querySelectorAll("[data-sse]").forEach((live) => sentOf.has(live) || copy(live));
+      see([]);
       for (const each of [attributes, children, standIns]) each.clear();
       batches = [];
     },

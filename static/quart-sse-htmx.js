@@ -8,7 +8,7 @@
 QuartSSE.htmx = (morph) => {
   const SETTLING = ["class", "style", "width", "height"]; // attributes that come some ms after the element
   const PASSING = ["htmx-added", "htmx-settling", "htmx-swapping", "htmx-request"]; // classes of htmx's own
-  const { liveOf, sentOf, copy } = QuartSSE.sent;
+  const { liveOf, sentOf, copy, setAttribute } = QuartSSE.sent;
   const { see } = morph;
   const isOld = !!htmx.defineExtension;
   /**
@@ -60,7 +60,7 @@ QuartSSE.htmx = (morph) => {
   /** @param {any} sent */
   const settle = (sent) => {
     const live = liveOf.get(sent);
-    if (live.id) for (const name of SETTLING) morph.setAttribute(sent, name, live);
+    if (live.id) for (const name of SETTLING) setAttribute(sent, name, live);
     if (sent.classList) {
       sent.classList.remove(...PASSING);
       if (!sent.classList.length) sent.removeAttribute("class");

@@ -10,21 +10,24 @@
  */
 (() => {
   const KEEP = "[data-sse-keep],[hx-preserve],[hx-morph-skip],noscript"; // are left as they are
+  const KEYED = "[data-sse],[data-item],[data-key],[id]"; // by which elements are recognised
   const FILLED = "[x-text],[x-html]"; // whose children Alpine makes
   const FIELDS = "input,textarea,option,details,dialog";
   const STATE = ["value", "checked", "selected", "open"]; // which users and scripts change beside the attribute
 
-  const { inert, liveOf, sentOf, tie, copy, begin } = QuartSSE.sent;
+  const { inert, liveOf, sentOf, tie, tieAll, setAttribute, see, begin, touched } = QuartSSE.sent;
   /** @type {WeakMap<Node, any>} */
   const instead = new WeakMap(); // sent node that htmx has put in -> the one whose place it took
-  /** @type {WeakSet<Element>} */
-  const touched = new WeakSet(); // fields that have said something else than the server
 
   // What the current update works on.
   /** @type {any} */
   let root; // the fragment's live element
   /** @type {Map<any, boolean>} */
   let made; // live elements for htmx -> whether they are new; others have other hx- attributes
+  /** @type {any} */
+  let keyed; // key -> sent element, of all before any has gone
+  /** @type {Set<any>} */
+  let gone; // sent nodes that the server has no more, unless they are somewhere else
   /** @type {?Map<any, any>} */
   let selects; // select -> the values that the user has chosen; null until somebody has to know
   /** @type {boolean} */
@@ -35,19 +38,6 @@
    */
   const get = (node, name) => node.getAttribute?.(name);
 
-  /**
-   * Take note of what scripts have done since the last time: of nodes that stand for others now, and of
-   * new fragments.
-   * @param {MutationRecord[]} records
-   */
-  const see = (records) => {
-    for (const { addedNodes, removedNodes } of records)
-      removedNodes.forEach((node, i) => {
-        const sent = !node.isConnected && sentOf.get(node);
-        if (sent && addedNodes[i]?.isConnected) liveOf.set(sent, addedNodes[i]);
-      });
-    for (const live of document.querySelectorAll("[data-sse]")) if (!sentOf.has(live)) copy(live);
-  };
   const observer = new MutationObserver((records) => hooks.see(records));
 
   // -- matching ------------------------------------------------------------------------------------
@@ -193,15 +183,6 @@
   };
 
   /**
-   * @param {any} sent
-   * @param {any} live
-   */
-  const tieAll = (sent, live) => {
-    tie(sent, live);
-    for (let i = 0; i < sent.childNodes.length; i++) tieAll(sent.childNodes[i], live.childNodes[i]);
-  };
-
-  /**
    * Make a live node, whose scripts run.
    * @param {any} sent
    */
@@ -243,26 +224,6 @@
     }
     return touched.has(live.closest("select") || live);
   };
-  addEventListener(
-    "reset",
-    ({ target }) => {
-      for (const field of /** @type {any} */ (target).elements) touched.delete(field);
-    },
-    true
-  );
-
-  /**
-   * Give an element an attribute of another one, or take it away. Some names only the parser may give.
-   * @param {any} node
-   * @param {string} name
-   * @param {any} from
-   */
-  const setAttribute = (node, name, from) => {
-    const attribute = from.getAttributeNode(name);
-    if (attribute) node.setAttributeNode(attribute.cloneNode());
-    else node.removeAttribute(name);
-  };
-
   /**
    * Change those attributes of an element that the server has changed.
    * @param {any} sent
@@ -312,11 +273,10 @@
    * @param {any} live
    */
   const merge = (sent, next, live) => {
-    const isLeft = live.matches(KEEP) || QuartSSE.beforeMorph?.(live, next) === false;
-    const what = isLeft ? 0 : hooks.judge(live, next, sent);
+    if (live.matches(KEEP) || QuartSSE.beforeMorph?.(live, next) === false) return;
+    const what = hooks.judge(live, next, sent);
     if (what > 1) mergeAttributes(sent, next, live);
-    if (!what) return;
-    mergeContent(sent, next, live);
+    if (what) mergeContent(sent, next, live);
   };
 
   /**
@@ -336,6 +296,38 @@
   };
 
   /**
+   * Find an element that comes from elsewhere in the fragment, and move its live one here.
+   * @param {any} node
+   * @param {any} parent
+   * @param {any} before
+   */
+  const claim = (node, parent, before) => {
+    const old = keyed.get(keyOf(node));
+    const live = find(old);
+    if (!live || sentOf.get(live) !== old || !isLike(old, node) || live.contains(parent)) return;
+    keyed.delete(keyOf(node));
+    gone.delete(old);
+    old.remove(); // from where it was
+    put(parent, live, before);
+    return old;
+  };
+
+  /**
+   * Let elements inside of a new one be those that were elsewhere.
+   * @param {any} live
+   */
+  const adopt = (live) => {
+    for (const each of live.querySelectorAll?.(KEYED) || []) {
+      const node = sentOf.get(each);
+      const old = each.isConnected && claim(node, each.parentNode, each);
+      if (!old) continue;
+      each.remove();
+      node.replaceWith(old);
+      merge(old, node, find(old));
+    }
+  };
+
+  /**
    * @param {any} sent
    * @param {any} next
    * @param {any} parent
@@ -350,29 +342,33 @@
     const isMoved = numbers.some((number, i) => number < numbers[i - 1]);
     const staying = isMoved && rising(numbers);
     if (/^(select|optgroup)$/.test(parent.localName)) isTouched(parent);
-    for (const old of olds) {
-      const live = !kept.has(old) && find(old);
-      if (live) hooks.remove(live);
-    }
+    let isOther = isMoved || kept.size < olds.length || pairs.size < news.length;
+    if (isOther)
+      keyed ||= new Map([...sentOf.get(root).querySelectorAll(KEYED)].map((each) => [keyOf(each), each]));
+    for (const old of olds) if (!kept.has(old)) gone.add(old);
     // From the end: each new node goes before the next one of the server, so what scripts have put behind
     // a node stays behind it.
     let before = null;
     for (let i = end; i < news.length && !before; i++) before = inside(parent, find(pairs.get(news[i])));
     for (let i = end - 1; i >= from; i--) {
       const node = news[i];
-      const old = pairs.get(node);
-      let live = old && find(old);
+      const old = pairs.get(node) || claim(node, parent, before);
+      let live = find(old);
+      /** @type {any} */
       let isPut = staying && !staying.has(index.get(old));
+      if (old) pairs.set(node, old);
       if (!old || !isEqual(old, node)) {
         if (sentOf.get(live) !== old || !old) {
           // It is new; or a script has removed or replaced it, and the server has changed it.
           const other = make(node);
           const place = inside(parent, live);
           put(parent, other, place || before);
+          adopt(other);
           if (live) hooks.remove(live);
           pairs.delete(node);
           live = other;
           isPut = false;
+          isOther = true;
         } else if (live.nodeType === 1) merge(old, node, live);
         else live.data = old.data = node.data;
       }
@@ -380,8 +376,7 @@
       if (place && isPut) put(parent, place, before);
       before = place || before;
     }
-    if (olds.length !== news.length || pairs.size < news.length || isMoved)
-      sent.replaceChildren(...news.map((node) => pairs.get(node) || node));
+    if (isOther) sent.replaceChildren(...news.map((node) => pairs.get(node) || node));
   };
 
   /**
@@ -391,8 +386,9 @@
    */
   const run = (live, change) => {
     hooks.see(observer.takeRecords());
-    [root, made, selects] = [live, new Map(), null];
+    [root, made, keyed, gone, selects] = [live, new Map(), null, new Set(), null];
     change();
+    for (const live of [...gone].map(find)) if (live) hooks.remove(live);
     /** @type {any} */ (selects)?.forEach((/** @type {any} */ values, /** @type {any} */ select) => {
       for (const option of select.options) {
         const isChosen = values ? values.includes(option.value) : sentOf.get(option)?.selected;
@@ -412,7 +408,7 @@
     const next = inert.importNode(live, false);
     // The parser drops a line break at the beginning of these, but not here.
     next.innerHTML = /^(pre|textarea)$/.test(live.localName) ? html.replace(/^\n/, "") : html;
-    for (const shadow of next.querySelectorAll("template[shadowrootmode]")) shadow.remove();
+    next.querySelectorAll("[shadowrootmode]").forEach((/** @type {Element} */ each) => each.remove());
     hasTemplates = /<template/i.test(html);
     run(live, () => mergeContent(sentOf.get(live), next, live));
   };
@@ -431,7 +427,6 @@
     remove: (live) => live.remove(),
     /** @type {(made: Map<any, boolean>) => void} */
     process: () => {},
-    setAttribute,
   };
 
   const start = () => {

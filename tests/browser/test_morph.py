@@ -323,6 +323,29 @@ async def test_rows_with_ids_are_moved_not_made_again(
         assert await page.evaluate("document.activeElement.selectionEnd") == 1
 
 
+async def test_element_with_an_id_may_go_to_another_parent(
+    context: BrowserContext, pages: Pages
+) -> None:
+    """As a card does from column to column, with focus and what is typed in it."""
+
+    def html(*columns: str) -> str:
+        cards = ["".join(f'<li id="c{each}"><input></li>' for each in ids) for ids in columns]
+        return "".join(f"<ol>{each}</ol>" for each in cards)
+
+    shown = await pages.show(context, html("ab", "c", "d"))
+    page = shown.page
+    await page.fill("#cb input", "typed")
+
+    for columns in (("a", "bc", "d"), ("a", "c", "db"), ("ba", "", "d"), ("a", "d", "b")):
+        await shown.say(html(*columns))
+        listed = (
+            "[...document.querySelectorAll('ol')].map((ol) => [...ol.children].map((c) => c.id))"
+        )
+        assert await page.evaluate(listed) == [[f"c{each}" for each in ids] for ids in columns]
+        await expect(page.locator("#cb input")).to_have_value("typed")
+        await expect(page.locator("#cb input")).to_be_focused()
+
+
 # -- markup --------------------------------------------------------------------------------------
 
 
