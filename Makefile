@@ -23,7 +23,7 @@ demo-redis: .venv/.stamp-run ## Run it as two processes, a worker and a Redis; P
 
 test: .venv/.stamp-dev node_modules/.stamp ## Run the tests, with a real Redis and a real browser
 	@scripts/tools.sh
-	$(RUN) pytest $(ARGS)
+	@scripts/test.sh $(ARGS)
 
 test-browsers: .venv/.stamp-dev node_modules/.stamp ## Run the tests that need a browser in Firefox, too
 	@scripts/tools.sh
