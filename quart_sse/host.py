@@ -39,8 +39,6 @@ class Exchange:
     is_foreign: bool = False  #: whether the request comes from a page of another origin
     #: The path as the framework sees it, inside all middleware; None if the framework saw none.
     path: str | None = None
-    #: What the path and the host of one of the extension's URLs say, before the app changes it.
-    url_values: Mapping[str, Any] = field(default_factory=dict)
     #: Functions called in order after the response was sent.
     after: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     page: object | None = None  #: the request's page; only ``pages/`` reads it

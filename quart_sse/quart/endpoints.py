@@ -2,7 +2,7 @@
 
 import logging
 import mimetypes
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from typing import Any
 
 from quart import Blueprint, Quart, Response, abort, current_app, request
@@ -139,7 +139,7 @@ class Endpoints:
             return await _stream(self._streams.channel(request, topic, fragments))
 
         async def fragment(**_: Any) -> Response:
-            name = str(self._host.exchange().url_values["fragment"])
+            name = str(_said()["fragment"])
             if name not in self._channels.known(channel.name).known:
                 abort(404)
             return await self._fragment(self._topic(channel), name)
@@ -158,12 +158,8 @@ class Endpoints:
         return endpoint in self._names or endpoint.startswith("sse.")
 
     def _topic(self, channel: Channel) -> Topic:
-        """Return the topic of the request's URL; 404 for values that no topic can have.
-
-        What the URL says counts, not the view's arguments: a ``url_value_preprocessor`` of the app
-        may have taken some of them out.
-        """
-        said, names = self._host.exchange().url_values, channel._declaration.url_rule.parameters
+        """Return the topic of the request's URL; 404 for values that no topic can have."""
+        said, names = _said(), channel._declaration.url_rule.parameters
         try:
             return channel.topic(**{name: said[name] for name in names})
         except ParameterError:  # such as inf
@@ -254,6 +250,17 @@ class Endpoints:
         streams = f"{self._host.root()}{self._config.url_prefix}"
         if not f"{streams}/".startswith(f"{cookie}/"):
             self._once.warn("cookie path", COOKIE_PATH, cookie=cookie, streams=streams)
+
+
+def _said() -> Mapping[str, Any]:
+    """Return the values in the request's URL.
+
+    Those that the view was called with may lack some: a ``url_value_preprocessor`` of the app, such
+    as one for languages, may have taken them out.
+    """
+    adapter = current_app.create_url_adapter(request)
+    assert adapter is not None  # only without a request
+    return adapter.match()[1]
 
 
 async def _stream(answer: Awaitable[StreamAnswer]) -> Response:

@@ -4,13 +4,11 @@ Pages load scripts and open streams from their own host, by URLs without one. Qu
 at one host or subdomain only, so the extension's rules are needed at each.
 """
 
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable
 from typing import Any
 
 from quart import Quart, has_request_context, request
 from werkzeug.routing import Rule
-
-from ..host import Exchange
 
 #: Variable of the host in rules for hosts that no rule of the app names.
 ANY = "_sse_host"
@@ -21,21 +19,15 @@ class HostRules:
 
     Args:
         app: The app.
-        exchange: Returns the current request's exchange.
         is_ours: Whether an endpoint is one of the extension's.
     """
 
-    def __init__(
-        self, app: Quart, exchange: Callable[[], Exchange], is_ours: Callable[[str], bool]
-    ) -> None:
+    def __init__(self, app: Quart, is_ours: Callable[[str], bool]) -> None:
         self._app = app
-        self._exchange = exchange
         self._is_ours = is_ours
 
     def install(self) -> None:
-        """Note the values of URLs before the app's own functions change them."""
-        # The first of all: one that pops a value, such as lang_code, takes it from the view, too.
-        self._app.url_value_preprocessors[None].insert(0, self._note_values)
+        """Let ``url_for`` find the rules, too."""
         if self._app.url_map.host_matching:
             self._app.url_defaults(self._fill_in_host)
 
@@ -68,12 +60,6 @@ class HostRules:
             provide_automatic_options=getattr(rule, "provide_automatic_options", None),
             **{at: domain},  # type: ignore[arg-type]
         )
-
-    def _note_values(self, endpoint: str | None, values: MutableMapping[str, Any] | None) -> None:
-        """Keep what the URL of one of the extension's endpoints says."""
-        if endpoint is not None and values is not None and self._is_ours(endpoint):
-            values.pop(ANY, None)
-            self._exchange().url_values = dict(values)
 
     def _fill_in_host(self, endpoint: str, values: dict[str, Any]) -> None:
         """Let ``url_for`` lead to the host of the request."""

@@ -51,7 +51,7 @@ class Installation:
         )
         self._app = app
         self._endpoints = Endpoints(self.services)
-        self._rules = HostRules(app, host.exchange, self._endpoints.is_ours)
+        self._rules = HostRules(app, self._endpoints.is_ours)
         functions = functions or AppFunctions()
         self._publishing = PublishEndpoint(self.services, functions)
         self._monitoring = StatsEndpoint(self.services, functions)
