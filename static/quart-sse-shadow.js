@@ -37,9 +37,22 @@ QuartSSE.provide("shadow", (/** @type {unknown} */ _put, /** @type {string} */ o
     }
   };
 
+  /**
+   * Copy a shadow root as the parser has made it.
+   * @param {any} sent
+   * @param {any} root
+   */
+  const copyRoot = (sent, root) => {
+    const copied = shadowOf(sent);
+    tie(copied, root);
+    copied.replaceChildren(...[...root.childNodes].map(copy));
+  };
+
   /** @param {any} morph what quart-sse-morph.js hands over */
   const begin = (morph) => {
     morph.shadows = true;
+    for (const { host } of rootsOf(document))
+      if (sentOf.has(host)) copyRoot(sentOf.get(host), host.shadowRoot);
     morph.fill = fill;
     morph.find = (/** @type {any} */ root, /** @type {string} */ selector) =>
       rootsOf(root).flatMap((each) => {
@@ -57,12 +70,7 @@ QuartSSE.provide("shadow", (/** @type {unknown} */ _put, /** @type {string} */ o
     morph.descend = (/** @type {any} */ sent, /** @type {any} */ next, /** @type {any} */ live) => {
       if (!next.shadowRoot) return;
       const root = shadowOf(live);
-      if (!sent.shadowRoot) {
-        // Which the parser has made of the page.
-        const first = shadowOf(sent);
-        tie(first, root);
-        first.replaceChildren(...[...root.childNodes].map(copy));
-      }
+      if (!sent.shadowRoot) copyRoot(sent, root);
       morph.mergeChildren(sent.shadowRoot, next.shadowRoot, root);
     };
   };
