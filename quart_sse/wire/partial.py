@@ -60,9 +60,7 @@ def encode_loader(key: str, url: str, delay_ms: int) -> bytes:
     return encode_body(_partial(key, "beforeend", loader), key=key, load=f"{delay_ms} {url}")
 
 
-def encode_renewal(
-    page: str, html: str, key: str, token: str, since: str, number: int
-) -> bytes:
+def encode_renewal(page: str, html: str, key: str, token: str, since: str, number: int) -> bytes:
     """Encode the message that replaces a page's connect element by one with a new token.
 
     Args:

@@ -18,8 +18,11 @@ PLACES = {
     "at the end": ("foot", '<script src="{}"></script>'),
     "by a script": (
         "foot",
-        "<script>addEventListener('load', () => document.head.append(Object.assign("
-        "document.createElement('script'), {{src: '{}'}})))</script>",
+        """<script>addEventListener("load", () => {{
+            const own = document.createElement("script");
+            own.src = "{}";
+            document.head.append(own);
+        }})</script>""",
     ),
 }
 HTML = (
@@ -33,7 +36,7 @@ HTML = (
 async def test_own_htmx_may_come_from_anywhere(
     context: BrowserContext, kind: str, place: str
 ) -> None:
-    """Typing stays, answers are the server's word, new elements work, and requests name the page."""
+    """Typing stays, answers are the server's word, new elements work, requests name the page."""
     part, element = PLACES[place]
     async with serving_pages(kind) as pages:
         own = element.format(f"/sse/~static/{VENDOR[kind]['file']}")

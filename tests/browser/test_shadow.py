@@ -64,8 +64,7 @@ async def test_fragment_in_a_shadow_root_of_a_script_is_live(
     await page.evaluate(ATTACH)
     await shown.say("<p>1</p>")
     await page.evaluate(
-        "document.body.append(host.shadowRoot.firstChild.shadowRoot"
-        ".firstChild.cloneNode(true))"
+        "document.body.append(host.shadowRoot.firstChild.shadowRoot.firstChild.cloneNode(true))"
     )
     await page.evaluate("document.body.lastChild.querySelector('.turn').remove()")
 

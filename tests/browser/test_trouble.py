@@ -39,12 +39,12 @@ async def page_context(browser: Browser) -> AsyncIterator[BrowserContext]:
     await context.close()
 
 
-# -- exceptions ------------------------------------------------------------------------------------
+# -- exceptions ----------------------------------------------------------------------------------
 
 THROW = {
     "hook": "void (QuartSSE.beforeMorph = () => { throw Error('mine'); })",
     "listener": "addEventListener('sse:update', () => { throw Error('mine'); })",
-    "element": "void (document.querySelector('p').setAttributeNode = () => { throw Error('mine'); })",
+    "element": "void (document.querySelector('p').setAttributeNode = () => {throw Error('mine')})",
 }
 HEAL = {
     "hook": "QuartSSE.beforeMorph = null",
@@ -85,7 +85,7 @@ async def test_exception_of_an_update_is_told_and_later_ones_go_on(
     assert len(await page.evaluate("told")) == 1
 
 
-# -- trusted types ---------------------------------------------------------------------------------
+# -- trusted types -------------------------------------------------------------------------------
 
 
 async def test_page_that_asks_for_trusted_types_is_live(
@@ -104,7 +104,7 @@ async def test_page_that_asks_for_trusted_types_is_live(
     assert await page.evaluate("window.trustedTypes ? 1 : 0") == 1
 
     for number in (1, 2):
-        await shown.say(html.format(n=number, more=f"<script src='/packages/none'></script>"))
+        await shown.say(html.format(n=number, more="<script src='/packages/none'></script>"))
     await page.click("p")
     await shown.post("tell", "secret")
 
@@ -127,7 +127,7 @@ async def test_page_that_forbids_the_policy_says_that_it_is_not_current(
     await expect(shown.page.get_by_text("Partly live.")).to_be_visible()
 
 
-# -- personal fragments ------------------------------------------------------------------------------
+# -- personal fragments --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])
@@ -211,7 +211,7 @@ async def test_personal_fragment_of_htmx_alone_is_not_stale(
         await expect(mine).to_have_text("None sees last")
 
 
-# -- copies on disk ----------------------------------------------------------------------------------
+# -- copies on disk ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("scripts", ["with its scripts", "without"])
@@ -239,7 +239,7 @@ async def test_page_that_was_saved_says_that_it_is_not_live(
     await expect(page.get_by_text("Live", exact=True)).to_be_hidden()
 
 
-# -- addresses ---------------------------------------------------------------------------------------
+# -- addresses -----------------------------------------------------------------------------------
 
 
 async def test_link_of_the_status_loads_the_page_again(
@@ -269,8 +269,12 @@ async def test_frame_without_an_origin_runs_our_scripts(
     shown = await plain.show(context, "<p>0</p>", status="1")
     page = shown.page
     await page.evaluate(
-        "(url) => { const frame = document.createElement('iframe'); frame.sandbox = 'allow-scripts';"
-        "frame.src = url; document.body.append(frame); }",
+        """(url) => {
+            const frame = document.createElement("iframe");
+            frame.sandbox = "allow-scripts";
+            frame.src = url;
+            document.body.append(frame);
+        }""",
         plain.url(shown, status="1"),
     )
 
