@@ -291,6 +291,7 @@ async def _static(filename: str, **_: Any) -> Response:
         response.cache_control.no_cache = None
     response.headers.pop("Expires", None)
     response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Access-Control-Allow-Origin"] = "*"  # for pages in frames that are sandboxed
     return response
 
 
