@@ -76,7 +76,8 @@ WIDGETS = {
         + script("tom-select/dist/js/tom-select.complete.min.js"),
         "window.own = new TomSelect('#pick'); own.setValue('b')",
         "own.getValue() === 'b' && all('select')[0].value === 'b'"
-        " && all('.ts-wrapper').length === 1 && all('select + .ts-wrapper + em')[0].textContent === '2'",
+        " && all('.ts-wrapper').length === 1"
+        " && all('select + .ts-wrapper + em')[0].textContent === '2'",
     ),
     "flatpickr": Widget(
         '<p>{n}</p><input id="one" value="2026-01-0{n}1"><input id="two" value="2026-02-0{n}">',
