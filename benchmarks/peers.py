@@ -31,7 +31,8 @@ daemon off; worker_processes 1; pid {folder}/pid; error_log {folder}/log crit;
 load_module {module};
 events {{ worker_connections 30000; }}
 http {{
-  access_log off; client_body_temp_path {folder}/body; nchan_max_reserved_memory 256M;
+  access_log off; client_body_temp_path {folder}/body;
+  client_body_buffer_size 1m; client_body_in_single_buffer on; nchan_max_reserved_memory 256M;
   server {{
     listen 127.0.0.1:{port} reuseport; keepalive_requests 1000000;
     location = /pub {{ nchan_publisher; nchan_channel_id news; nchan_message_buffer_length 1000; }}
