@@ -54,11 +54,9 @@ def _text(pattern: str) -> Callable[[Any], str]:
 
 
 def _switch(value: Any) -> bool:
-    if value is True or value is False:
-        return value
-    if str(value) not in {"0", "1"}:
+    if str(value) not in {"0", "1", "False", "True"}:
         raise ValueError
-    return str(value) == "1"
+    return str(value) in {"1", "True"}
 
 
 def _htmx(value: Any) -> int:

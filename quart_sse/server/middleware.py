@@ -19,7 +19,7 @@ from ..hub import Connections
 from ..logs import LogLine
 from ..streams import HEADERS
 from ..wire import STOPPED, Ending
-from .headers import AnswerHeaders, Message, Send, header, path_of, send_empty
+from .headers import AnswerHeaders, Headers, Message, Send, header, path_of, send_empty
 from .lifecycle import Lifecycle
 from .relay import Receive, Relay
 from .shutdown import Shutdown
@@ -130,13 +130,14 @@ class Middleware:
             or not self._is_ours(scope, exchange)
         ):
             return False
+        shared = [each for each in begun["headers"] if _is_for_other_origins(*each)]
         if _was_stopped(scope):
-            await send_empty(send, _NO_STREAM)
+            await send_empty(send, [*_NO_STREAM, *shared])
             return True
         is_transient = status >= 500 or status in _TRANSIENT
         ending = Ending.ERROR if is_transient else Ending.REFUSED
         self._connections.refuse(ending)
-        await _send_whole(send, b"" if scope["method"] == "HEAD" else ending.encode())
+        await _send_whole(send, b"" if scope["method"] == "HEAD" else ending.encode(), shared)
         return True
 
     async def _since(self) -> Any:
@@ -167,7 +168,12 @@ def _was_stopped(scope: Any) -> bool:
     ) == STOPPED or f"lastEventId={STOPPED}".encode() in scope.get("query_string", b"").split(b"&")
 
 
-async def _send_whole(send: Send, body: bytes) -> None:
+def _is_for_other_origins(name: bytes, _: bytes) -> bool:
+    """Whether a header says which pages may read the answer; the app, or a package, has set it."""
+    return name.lower().startswith(b"access-control-") or name.lower() == b"vary"
+
+
+async def _send_whole(send: Send, body: bytes, more: Headers) -> None:
     headers = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.start", "status": 200, "headers": [*headers, *more]})
     await send({"type": "http.response.body", "body": body, "more_body": False})
