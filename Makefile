@@ -67,8 +67,8 @@ script: node_modules/.stamp ## Minify the scripts of static/, after a change of 
 soak: .venv/.stamp-dev ## Let a thousand streams come and go for two minutes
 	$(RUN) pytest tests/project/test_soak.py -m slow --log-level info -rA $(ARGS)
 
-bench: .venv/.stamp-dev ## Run the benchmarks
-	$(RUN) benchmarks $(ARGS)
+bench: .venv-bench/.stamp-dev ## Compare with other libraries and nchan; ARGS="--short" in a minute
+	.venv-bench/bin/python -m benchmarks suite $(ARGS)
 
 bench-check: .venv/.stamp-dev ## Compare deliveries and memory with another commit: BASE=main
 	@$(RUN) benchmarks.check $(ARGS) $(BASE)
@@ -100,6 +100,10 @@ node_modules/.stamp: package.json package-lock.json | .venv/.stamp-dev
 
 .venv-min/.stamp-dev: pyproject.toml
 	@scripts/venv.sh .venv-min min
+	@touch $@
+
+.venv-bench/.stamp-dev: pyproject.toml
+	@scripts/venv.sh .venv-bench bench
 	@touch $@
 
 .venv-%/.stamp-dev: pyproject.toml
