@@ -169,6 +169,8 @@ class QuartHost:
         if (site := self._site()) is not None:
             own.add(site)
         trusted = self._app.config.get("TRUSTED_HOSTS") or request.trusted_hosts
+        if trusted is None and name and any(rule.subdomain for rule in self.url_map.iter_rules()):
+            trusted = [f".{name}"]  # its subdomains as well
         return Sites(frozenset(own), None if trusted is None else list(trusted))
 
     def _site(self) -> tuple[str, str] | None:
@@ -242,9 +244,9 @@ class QuartHost:
                     answer = await self._app.preprocess_request(pushed)
                 except Exception as error:
                     raise RenderError(
-                        f"A before_request function raised {type(error).__name__} in the request "
-                        f"for {path!r}: {error} Let it pass where sse.is_rendering is true, or "
-                        "declare the fragment personal=True."
+                        f"A before_request or url_value_preprocessor function raised "
+                        f"{type(error).__name__} in the request for {path!r}: {error} Let it pass "
+                        "where sse.is_rendering is true, or declare the fragment personal=True."
                     ) from error
                 if answer is not None:
                     raise RenderError(

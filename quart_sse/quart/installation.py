@@ -3,6 +3,7 @@
 from types import CodeType
 
 from quart import Quart, utils
+from quart.asgi import ASGIHTTPConnection
 
 from ..broker import Broker
 from ..channels import AppFunctions, Channel
@@ -12,6 +13,7 @@ from ..wiring import Identify, Services, make_broker, wire
 from .development import TemplateWatcher
 from .endpoints import Endpoints
 from .host import QuartHost
+from .hosts import HostRules
 from .monitoring import StatsEndpoint
 from .publishing import PublishEndpoint
 
@@ -19,6 +21,12 @@ from .publishing import PublishEndpoint
 def reloader() -> CodeType | None:
     """Return the code of the coroutine in which Quart's reloader watches files; None without."""
     code = getattr(getattr(utils, "observe_changes", None), "__code__", None)
+    return code if isinstance(code, CodeType) else None
+
+
+def sender() -> CodeType | None:
+    """Return the code of the coroutine by which Quart sends an answer; None if it is elsewhere."""
+    code = getattr(getattr(ASGIHTTPConnection, "_send_response", None), "__code__", None)
     return code if isinstance(code, CodeType) else None
 
 
@@ -50,6 +58,7 @@ class Installation:
         )
         self._app = app
         self._endpoints = Endpoints(self.services)
+        self._rules = HostRules(app, self._endpoints.is_ours)
         functions = functions or AppFunctions()
         self._publishing = PublishEndpoint(self.services, functions)
         self._monitoring = StatsEndpoint(self.services, functions)
@@ -66,6 +75,8 @@ class Installation:
         self._monitoring.install(app, prefix)
         for channel in services.channels.declared.values():
             self.add_channel(channel)
+        self._rules.install()
+        services.lifecycle.at_start.append(self._rules.repeat)
         app.after_request(self._endpoints.finish)
         app.before_serving(self._watch_templates)
         app.before_serving(services.lifecycle.start)
@@ -76,7 +87,7 @@ class Installation:
             await services.lifecycle.release()
 
         # Quart documents this assignment as the way to add ASGI middleware; its types forbid it.
-        app.asgi_app = services.wrap(app.asgi_app)  # type: ignore[method-assign, assignment]
+        app.asgi_app = services.wrap(app.asgi_app, sender())  # type: ignore[method-assign, assignment]
 
     def measure(self, metrics: Metrics) -> None:
         """Keep metrics up to date while the app is served, and once more when that ends.
@@ -97,3 +108,5 @@ class Installation:
     def add_channel(self, channel: Channel) -> None:
         """Register the endpoints of a channel, also of one declared after :meth:`install`."""
         self._endpoints.add_channel(self._app, channel)
+        if self.services.lifecycle.is_serving:
+            self._rules.repeat()

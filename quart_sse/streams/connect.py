@@ -10,8 +10,8 @@ from ..access import Admission, Gate, Judgement, Token, is_foreign
 from ..broker import Broker, Start
 from ..channels import Topic
 from ..config import Config
-from ..errors import BrokerUnavailable, ParameterError
-from ..hub import Connections, Listed, Metadata, Page, counted_as, max_shared
+from ..errors import BrokerUnavailable, ParameterError, without_password
+from ..hub import NO_NAMES, Connections, Listed, Metadata, Page, counted_as, max_shared
 from ..logs import LogLine
 from ..registry import StreamHooks
 from ..serving_loop import Pauses
@@ -459,7 +459,7 @@ class StreamEndpoints:
             # script comes again once: with what it replaces then, whether it keeps cookies or not.
             connection.comes_again = any(map(self._channels.announces, admission.subscription))
         connection.may_see = admission.may_see
-        connection.inside = frozenset() if admission.may_see is None else admission.may_see.allowed
+        connection.inside = NO_NAMES if admission.may_see is None else admission.may_see.allowed
         connection.pages = tuple(
             _page(token, admission, number, viewer.identity) for number, token in enumerate(tokens)
         )
@@ -499,7 +499,7 @@ class StreamEndpoints:
         epochs = {start.position.epoch for start in starts.values() if start.position is not None}
         if is_young and epochs - {known.epoch}:
             self._has_warned = True
-            OTHER_PROCESS.log(url=self._config.broker_url)
+            OTHER_PROCESS.log(url=without_password(self._config.broker_url))
 
 
 def _narrow(token: Token | None, topic: str, fragments: frozenset[str]) -> Token:
