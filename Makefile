@@ -23,9 +23,9 @@ demo-redis: .venv/.stamp-run ## Run it as two processes, a worker and a Redis; P
 
 test: .venv/.stamp-dev node_modules/.stamp ## Run the tests, with a real Redis and a real browser
 	@scripts/tools.sh
-	$(RUN) pytest $(ARGS)
+	@scripts/test.sh $(ARGS)
 
-test-browsers: .venv/.stamp-dev ## Run the tests that need a browser in Firefox, too
+test-browsers: .venv/.stamp-dev node_modules/.stamp ## Run the tests that need a browser in Firefox, too
 	@scripts/tools.sh
 	BROWSER=firefox $(RUN) pytest -m "browser and not chromium and not slow and not packages" $(ARGS)
 
@@ -67,8 +67,8 @@ script: node_modules/.stamp ## Minify the scripts of static/, after a change of 
 soak: .venv/.stamp-dev ## Let a thousand streams come and go for two minutes
 	$(RUN) pytest tests/project/test_soak.py -m slow --log-level info -rA $(ARGS)
 
-bench: .venv/.stamp-dev ## Run the benchmarks
-	$(RUN) benchmarks $(ARGS)
+bench: .venv-bench/.stamp-dev ## Compare with other libraries and nchan; ARGS="--short" in a minute
+	.venv-bench/bin/python -m benchmarks suite $(ARGS)
 
 bench-check: .venv/.stamp-dev ## Compare deliveries and memory with another commit: BASE=main
 	@$(RUN) benchmarks.check $(ARGS) $(BASE)
@@ -102,13 +102,17 @@ clean: ## Remove environments, caches and builds; the data of the demo stay
 	@.venv/bin/python -m pip --disable-pip-version-check install --quiet --group proxies
 	@touch $@
 
-# What formats, checks and minifies the scripts, and clients that tests run. It runs on the Node.js of the development environment.
+# What formats, checks and minifies the scripts, and the widgets and clients that tests run. It runs on the Node.js of the development environment.
 node_modules/.stamp: package.json package-lock.json | .venv/.stamp-dev
 	@scripts/node.sh npm ci --no-audit --no-fund --no-update-notifier --silent
 	@touch $@
 
 .venv-min/.stamp-dev: pyproject.toml
 	@scripts/venv.sh .venv-min min
+	@touch $@
+
+.venv-bench/.stamp-dev: pyproject.toml
+	@scripts/venv.sh .venv-bench bench
 	@touch $@
 
 .venv-%/.stamp-dev: pyproject.toml

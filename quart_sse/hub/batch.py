@@ -1,7 +1,7 @@
 """Batches: messages of one write, joined once for all connections that get the same bytes."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ..wire import ZERO, Id
@@ -40,13 +40,15 @@ class Part(NamedTuple):
         return ZERO < self.version <= version
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Batch:
     """Messages of one write, whose bytes many connections share."""
 
     parts: tuple[Part, ...]
     #: all parts joined; None if a part is personal, so that connections' bytes differ
     data: bytes | None
+    #: ``data`` as one chunk of HTTP/1.1 (RFC 9112, 7.1), once a connection has asked for it
+    chunk: bytes | None = field(default=None, init=False, compare=False)
 
     @classmethod
     def of(cls, parts: list[Part]) -> "Batch":
@@ -66,6 +68,12 @@ class Batch:
         data = (chunks[0] if len(chunks) == 1 else b"".join(chunks)) if shared else None
         return cls(tuple(parts), data)
 
+    def make_chunk(self) -> bytes | None:
+        """Make ``chunk``, which all connections share, and return it; None without shared bytes."""
+        if self.data:
+            self.chunk = chunk_of(self.data)
+        return self.chunk
+
     def personalized(self, loader: Callable[[Personal], bytes]) -> "Batch":
         """Return the batch for one connection, with every personal part encoded.
 
@@ -77,3 +85,8 @@ class Batch:
             for part in self.parts
         )
         return Batch(tuple(parts), None)
+
+
+def chunk_of(data: bytes) -> bytes:
+    """Return bytes as one chunk of HTTP/1.1."""
+    return b"%x\r\n%b\r\n" % (len(data), data)

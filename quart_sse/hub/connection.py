@@ -4,15 +4,18 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from ..config import Config
 from ..wire import Ending, Id, Position, encode_body, encode_mask, encode_preamble
 from .batch import HEARTBEAT, Batch, Part, Personal
 from .lasting import Lasting
 from .metadata import Metadata
-from .page import NO_LISTS, Listed, Page
+from .page import NO_LISTS, NO_NAMES, Listed, Page
 from .traffic import UNCOUNTED, Traffic
+
+if TYPE_CHECKING:
+    from .outlet import Outlet
 
 #: Of the stream of a view, which no page of ours has opened.
 NO_PAGES: tuple[Page, ...] = ()
@@ -68,6 +71,7 @@ class Connection:
         "browser",
         "busy_since",
         "comes_again",
+        "direct",
         "ending",
         "ends_at",
         "expired",
@@ -87,6 +91,7 @@ class Connection:
         "made",
         "may_see",
         "metadata",
+        "outlet",
         "pages",
         "refused",
         "refused_file",
@@ -130,9 +135,9 @@ class Connection:
         #: Topics of the audiences that the connection belongs to.
         self.audiences: tuple[str, ...] = ()
         #: Topics of ``lasting.made`` that this stream has.
-        self.made: frozenset[str] = frozenset()
+        self.made: frozenset[str] = NO_NAMES
         #: Topics that were closed, of which the client has yet to be told.
-        self.refused: frozenset[str] = frozenset()
+        self.refused: frozenset[str] = NO_NAMES
         #: The further script file that marks what is refused, as pages name it.
         self.refused_file: str = ""
         self.last_event_id: str | None = None  #: id with which the client came
@@ -149,7 +154,7 @@ class Connection:
         #: view of the app has decided.
         self.may_see: Callable[[str, frozenset[str]], bool] | None = None
         #: Topics of nested fragments, whose access rules the client has passed, too.
-        self.inside: frozenset[str] = frozenset()
+        self.inside: frozenset[str] = NO_NAMES
         #: Whether the request brought no browser cookie, so that the answer sets one.
         self.is_browser_new: bool = False
         #: Whether our script replaces the stream at once, because a new browser has a cookie then.
@@ -167,6 +172,10 @@ class Connection:
         #: Cancels the request of a client that reads nothing, and returns whether the socket was
         #: closed, too; None if the server offers no way to.
         self.kick: Callable[[], bool] | None = None
+        #: Where batches can go without the stream's task; None if only the task can send them.
+        self.outlet: Outlet | None = None
+        #: The outlet while the server waits for bytes, so that batches may go there; else None.
+        self.direct: Outlet | None = None
         #: Loop time since which the server has been writing; None while it waits for bytes.
         self.busy_since: float | None = None
         self.loader: Callable[[Personal], bytes] = loader
@@ -253,6 +262,7 @@ class Connection:
     def _waiting(self) -> "asyncio.Future[bytes | None] | None":
         """Take the server's waiter; None if the server does not wait or was cancelled."""
         waiter, self._waiter = self._waiter, None
+        self.direct = None
         return None if waiter is None or waiter.done() else waiter
 
     def _wake(self, waiter: "asyncio.Future[bytes | None]", data: bytes | None) -> None:
@@ -362,7 +372,7 @@ class Connection:
             refused: Topics that the client is sent as refused.
         """
         lasting = self.lasting
-        self.made = frozenset(lasting.made)
+        self.made = frozenset(lasting.made) or NO_NAMES
         self.pages = tuple(
             page.without(lasting.removed, lasting.made, refused) for page in self.pages
         )
@@ -383,7 +393,7 @@ class Connection:
     def _requeue(self, waiter: "asyncio.Future[bytes | None]") -> None:
         """Put bytes back that were handed to a waiter whose task was cancelled meanwhile."""
         if self._waiter is waiter:
-            self._waiter = None
+            self._waiter = self.direct = None
         data = None if waiter.cancelled() or not waiter.done() else waiter.result()
         if data is not None:
             self._ahead.insert(0, data)
@@ -408,6 +418,7 @@ class Connection:
         if not self.is_ended:
             self.busy_since = None
             waiter = self._waiter = self._loop.create_future()
+            self.direct = self.outlet
             try:
                 data: bytes | None = await waiter
             except asyncio.CancelledError:

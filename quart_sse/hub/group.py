@@ -1,7 +1,6 @@
 """Groups of connections that share bytes, and the group of a connection that still joins."""
 
 import asyncio
-from collections import Counter
 from collections.abc import Container, Mapping, Set
 from typing import NamedTuple
 
@@ -16,6 +15,9 @@ from .traffic import Traffic, messages
 MAX_HELD = 2000
 #: Their largest size, in bytes. Streams of one topic hold the same messages, not copies.
 MAX_HELD_BYTES = 8 << 20
+
+#: A batch, and the connections that it is for.
+Feed = tuple[Batch, list[Connection]]
 
 
 class Group:
@@ -95,28 +97,27 @@ class Group:
         self.pending = []
         return batch
 
-    def take_feeds(self, traffic: Traffic) -> list[tuple[Connection, Batch]]:
-        """Return the pending batch of each member that has one, and clear them.
-
-        Members with the same messages share a batch.
+    def take_feeds(self, traffic: Traffic) -> list[Feed]:
+        """Return the pending batches with the members that each is for, and clear them.
 
         Args:
             traffic: Counts the batches.
         """
         if not self.aimed:
-            batch = self.take(traffic)
-            return [(connection, batch) for connection in self.members]
+            return [(self.take(traffic), list(self.members))]
         own: dict[Connection, list[int]] = {}
         for number, (_, _, members) in enumerate(self.aimed):
             for connection in members:
                 own.setdefault(connection, []).append(number)
-        numbers = [(each, tuple(own.get(each, ()))) for each in self.members]
-        batches = {
-            each: _counted(self._merged(each), members, traffic)
-            for each, members in Counter(each for _, each in numbers).items()
-        }
+        sharing: dict[tuple[int, ...], list[Connection]] = {}
+        for each in self.members:
+            sharing.setdefault(tuple(own.get(each, ())), []).append(each)
+        feeds = [
+            (_counted(self._merged(numbers), len(members), traffic), members)
+            for numbers, members in sharing.items()
+        ]
         self.pending, self.aimed = [], []
-        return [(connection, batches[each]) for connection, each in numbers if batches[each].parts]
+        return [feed for feed in feeds if feed[0].parts]
 
     def parts_for(self, connection: Connection) -> list[Part]:
         """Return what is pending for one member, in order."""

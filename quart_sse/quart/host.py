@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, cast
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from quart import (
     Quart,
@@ -148,6 +148,14 @@ class QuartHost:
         if self._config.base_url is not None:
             return urlsplit(self._config.base_url).path
         return request.root_path.rstrip("/") if has_request_context() else ""
+
+    def here(self) -> str:
+        """Return path and query of the current request as a link has them, or ``""``."""
+        if not has_request_context():
+            return ""
+        path = quote(request.path.lstrip("/"), safe="/:@!$&'()*+,;=~")  # "//" would name a host
+        query = request.query_string.decode("latin-1")
+        return f"{self.root()}/{path}{query and '?'}{query}"
 
     def address(self) -> str:
         """Return the client's IP address; ``""`` if it is not known."""

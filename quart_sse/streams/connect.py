@@ -11,7 +11,7 @@ from ..broker import Broker, Start
 from ..channels import Topic
 from ..config import Config
 from ..errors import BrokerUnavailable, ParameterError, without_password
-from ..hub import Connections, Listed, Metadata, Page, counted_as, max_shared
+from ..hub import NO_NAMES, Connections, Listed, Metadata, Page, counted_as, max_shared
 from ..logs import LogLine
 from ..registry import StreamHooks
 from ..serving_loop import Pauses
@@ -459,7 +459,7 @@ class StreamEndpoints:
             # script comes again once: with what it replaces then, whether it keeps cookies or not.
             connection.comes_again = any(map(self._channels.announces, admission.subscription))
         connection.may_see = admission.may_see
-        connection.inside = frozenset() if admission.may_see is None else admission.may_see.allowed
+        connection.inside = NO_NAMES if admission.may_see is None else admission.may_see.allowed
         connection.pages = tuple(
             _page(token, admission, number, viewer.identity) for number, token in enumerate(tokens)
         )

@@ -47,7 +47,7 @@ ORDER = [
 #: The floors inside the hub, lowest first: a module imports from lower floors only.
 HUB_FLOORS = [
     {"addresses", "batch", "durations", "lasting", "metadata", "page", "rendered", "slots"},
-    {"fragment", "traffic"},
+    {"fragment", "outlet", "traffic"},
     {"connection", "fragments", "progress"},
     {"audiences", "chains", "outgoing", "own", "roots", "sieve"},
     {"group", "replays"},
