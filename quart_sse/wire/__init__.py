@@ -27,14 +27,18 @@ from .event import (
     encode_preamble,
     is_like_json,
 )
+from .items import ItemRoots, check_item, check_list, check_one, item_attributes, read_roots
 from .naming import (
     check_event_name,
     check_name,
     declared_name,
     has_fragments,
+    item_key,
+    items_of,
     member_key,
     parse_topic,
     plain,
+    quote_item,
     topic_name,
     topic_of,
 )
@@ -47,7 +51,15 @@ from .notification import (
     read_notification,
     write_notification,
 )
-from .partial import check_html, check_pushed, encode_fragment, encode_loader, encode_renewal
+from .partial import (
+    check_html,
+    check_pushed,
+    encode_fragment,
+    encode_item,
+    encode_list,
+    encode_loader,
+    encode_renewal,
+)
 from .position import LAST, MAX_AHEAD_MS, ZERO, Id, Position, encode_mask, new_epoch
 from .url_rule import UrlRule, converters_of, make_map, own_converters
 
@@ -67,6 +79,7 @@ __all__ = [
     "Event",
     "EventBodies",
     "Id",
+    "ItemRoots",
     "Level",
     "Notification",
     "Position",
@@ -77,7 +90,10 @@ __all__ = [
     "check_event",
     "check_event_name",
     "check_html",
+    "check_item",
+    "check_list",
     "check_name",
+    "check_one",
     "check_pushed",
     "converters_of",
     "declared_name",
@@ -86,6 +102,8 @@ __all__ = [
     "encode_failure",
     "encode_fragment",
     "encode_id",
+    "encode_item",
+    "encode_list",
     "encode_loader",
     "encode_mask",
     "encode_preamble",
@@ -96,6 +114,9 @@ __all__ = [
     "identity_of",
     "is_audience",
     "is_like_json",
+    "item_attributes",
+    "item_key",
+    "items_of",
     "make_map",
     "make_notification",
     "member_key",
@@ -104,7 +125,9 @@ __all__ = [
     "parse_topic",
     "plain",
     "public_name",
+    "quote_item",
     "read_notification",
+    "read_roots",
     "topic_name",
     "topic_of",
     "user_topic",
