@@ -213,9 +213,7 @@ class MemoryBroker(Broker):
                 before = message.id
                 break
             if len(missed) == most:
-                return Past(
-                    (), None, record.tip, record.changes, is_cut=True, items=record.items
-                )
+                return Past((), None, record.tip, record.changes, is_cut=True, items=record.items)
             missed.append(message)
         return Past(missed[::-1], before, record.tip, record.changes, items=record.items)
 

@@ -16,7 +16,7 @@ from .metadata import Metadata, metadata_of
 from .outgoing import Outgoing
 from .own import OwnConnection
 from .page import NO_LISTS, Listed, Page
-from .rendered import FragmentSpec, Inside, Rendered, renderer_of
+from .rendered import FragmentSpec, Inside, ItemSpec, Rendered, renderer_of
 from .slots import carry
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "FragmentSpec",
     "Hub",
     "Inside",
+    "ItemSpec",
     "Listed",
     "Metadata",
     "Outgoing",

@@ -21,12 +21,15 @@ from .slots import Slots, Turn
 class Renderer(Protocol):
     """Renders shared fragments; implemented in ``pages/``."""
 
-    async def render(
-        self, topic: str, fragment: str, root: str, item: str | None = None
-    ) -> Rendered:
-        """Render a shared fragment for pages below a root path, or one item of a list.
+    async def render(self, topic: str, fragment: str, root: str) -> Rendered:
+        """Render a shared fragment for pages below a root path.
 
-        An item that has gone is rendered as "".
+        Raises:
+            Exception: Any exception of the application's renderer.
+        """
+
+    async def render_item(self, topic: str, fragment: str, root: str, item: str) -> Rendered:
+        """Render one item of a list for pages below a root path; "" if it has gone.
 
         Raises:
             Exception: Any exception of the application's renderer.
@@ -300,12 +303,17 @@ class Fragments:
     async def _render(
         self, topic: str, name: str, traces: Sequence[str], item: str | None
     ) -> Rendered:
-        tracing, of_item = self._delivery.tracing, () if item is None else (item,)
+        tracing = self._delivery.tracing
         if not traces or tracing is None:
-            return await self._renderer.render(topic, name, self.root, *of_item)
+            return await self._call(topic, name, item)
         with tracing.render(traces, topic.partition("?")[0], name) as trace:
-            rendered = await self._renderer.render(topic, name, self.root, *of_item)
+            rendered = await self._call(topic, name, item)
         return replace(rendered, trace=trace)
+
+    async def _call(self, topic: str, name: str, item: str | None) -> Rendered:
+        if item is None:
+            return await self._renderer.render(topic, name, self.root)
+        return await self._renderer.render_item(topic, name, self.root, item)
 
     def deliver(self, shared: SharedFragment, is_wanted: bool) -> bool:
         """Note the nesting in a fragment's new HTML, and send the HTML to its pages if wanted."""

@@ -269,9 +269,7 @@ class Joining(Group):
 
     def _note_whole(self, outgoing: Outgoing) -> None:
         """Note that a whole list is sent, and so all items whose version it has."""
-        self.wholes[outgoing.within] = max(
-            outgoing.version, self.wholes.get(outgoing.within, ZERO)
-        )
+        self.wholes[outgoing.within] = max(outgoing.version, self.wholes.get(outgoing.within, ZERO))
         prefix = item_key(outgoing.within, "").partition("?")[0]
         for key in [key for key in self.missing if key.partition("?")[0].startswith(prefix)]:
             item = key.partition("?")[0].removeprefix(prefix)
@@ -288,10 +286,10 @@ class Joining(Group):
         missing = self.missing.get(outgoing.key or "")
         if missing is not None:
             return outgoing.version >= missing.version and outgoing.begun >= missing.since
-        if outgoing.within and self.takes_items(outgoing.topic, outgoing.fragment):
+        is_targeted = outgoing.is_targeted or outgoing.within in self.missing
+        if is_targeted and outgoing.within and self.takes_items(outgoing.topic, outgoing.fragment):
             # What only others lack may be older than what this page has been sent.
-            if outgoing.is_targeted or outgoing.within in self.missing:
-                return False
+            return False
         known = max(
             self.current,
             self.page_fragments.get(outgoing.topic, ZERO),

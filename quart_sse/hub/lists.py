@@ -107,7 +107,9 @@ class SharedList(SharedFragment):
     @property
     def html_size(self) -> int:
         """Size of the HTML that is kept, in characters."""
-        return super().html_size + sum(len(item.rendered.html) for item in self.newer if item.rendered)
+        return super().html_size + sum(
+            len(item.rendered.html) for item in self.newer if item.rendered
+        )
 
     @property
     def newer(self) -> list[Item]:
@@ -136,9 +138,7 @@ class SharedList(SharedFragment):
 
     # -- causes of a render ----------------------------------------------------------------------
 
-    def refresh(
-        self, id: Id, seen: Id, trace: str = "", origin: str = "", item: str = ""
-    ) -> None:
+    def refresh(self, id: Id, seen: Id, trace: str = "", origin: str = "", item: str = "") -> None:
         """Take a change of the list or of an item, and render it if a page shows the list.
 
         Args:
@@ -307,7 +307,9 @@ class SharedList(SharedFragment):
             if is_wanted:
                 self._keys.clear()
             self._keys.update(self.rendered.items)
-            self._keys.update(item.key for item in self.newer if item.rendered and item.rendered.html)
+            self._keys.update(
+                item.key for item in self.newer if item.rendered and item.rendered.html
+            )
         if not is_wanted:
             return
         dropped = [item for item in self._due if (item.needed or ZERO) <= version]
@@ -341,7 +343,7 @@ class SharedList(SharedFragment):
         for item in self._due:
             self._start_item(item)  # fewer wait than before, so that no whole comes for them
 
-    # -- items ---------------------------------------------------------------------------------------
+    # -- items -------------------------------------------------------------------------------------
 
     def _item(self, key: str) -> Item:
         item = self._items.get(key)

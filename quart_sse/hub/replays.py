@@ -149,9 +149,7 @@ def missed(replay: Replay) -> list[Message]:
     return sorted([*replay.events, *changes], key=lambda message: message.id)
 
 
-def _missed_items(
-    topic: str, name: str, changed: Changed, snapshot: Id
-) -> Iterator[Message]:
+def _missed_items(topic: str, name: str, changed: Changed, snapshot: Id) -> Iterator[Message]:
     # Items that are no longer on record may have changed before the snapshot, too.
     yield Message(Kind.REFRESH, min(changed.base, snapshot), topic, name)
     for item, id in changed.items.items():

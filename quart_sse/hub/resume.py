@@ -183,7 +183,7 @@ class Resumer:
         Returns:
             Signals for personal fragments, and messages with HTML that is already current.
         """
-        signals, ready = [], []
+        signals, ready = list[Outgoing](), list[Outgoing]()
         fragments = self._roots.at(joining.root)
         for topic, start in starts.items():
             is_hiding = may_hide(start, topic, replay)

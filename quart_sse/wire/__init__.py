@@ -27,7 +27,15 @@ from .event import (
     encode_preamble,
     is_like_json,
 )
-from .items import ItemRoots, check_item, check_list, check_one, item_attributes, read_roots
+from .items import (
+    ItemRoots,
+    check_item,
+    check_list,
+    check_one,
+    find_roots,
+    item_attributes,
+    read_roots,
+)
 from .naming import (
     check_event_name,
     check_name,
@@ -110,6 +118,7 @@ __all__ = [
     "encode_refused",
     "encode_renewal",
     "event_key",
+    "find_roots",
     "has_fragments",
     "identity_of",
     "is_audience",

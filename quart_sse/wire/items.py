@@ -1,6 +1,7 @@
 """Items of lists in HTML: the attributes that their root elements carry, written and read."""
 
 import re
+from collections.abc import Iterator
 from html import escape, unescape
 from numbers import Real
 from typing import Any, NamedTuple
@@ -9,15 +10,18 @@ from ..errors import FragmentError, MacroError
 from .naming import plain, quote_item
 
 _KEY = re.compile(r'\sdata-sse-item="([^"]*)"')
-_ORDER = re.compile(r'\sdata-sse-order="')
+_ORDER = re.compile(r'\sdata-sse-order="([^"]*)"')
 #: A comment, or a tag with its attributes, whose quotes may hold ">".
-_TAG = re.compile(r"""<!--.*?-->|<(/?)([a-zA-Z][^\s/>]*)((?:[^>"']|"[^"]*"|'[^']*')*)>""", re.DOTALL)
+_TAG = re.compile(
+    r"""<!--.*?-->|<(/?)([a-zA-Z][^\s/>]*)((?:[^>"']|"[^"]*"|'[^']*')*)>""", re.DOTALL
+)
 #: Elements without content (https://html.spec.whatwg.org/multipage/syntax.html#void-elements).
 _VOID = frozenset(
-    "area base br col embed hr img input link meta source track wbr".split()
+    "area base br col embed hr img input link meta source track wbr".split()  # noqa: SIM905
 )
 #: Elements whose end tag may be missing: the next one of them ends it.
-_OPEN_ENDED = frozenset("li option tr dt dd p".split())
+_OPEN_ENDED = frozenset({"li", "option", "tr", "dt", "dd", "p"})
+#: Most characters of a key.
 _MOST_KEY = 128
 
 
@@ -82,36 +86,55 @@ def item_attributes(key: object, order: Any = None) -> str:
     return f'{text} data-sse-order="{number}"'
 
 
+class Root(NamedTuple):
+    """A root element in HTML.
+
+    Attributes:
+        start: Where its tag begins.
+        tag: Its name, in lower case.
+        key: The item's key, as its attribute has it; None without one.
+        order: The item's order, as its attribute has it; None without one.
+    """
+
+    start: int
+    tag: str
+    key: str | None
+    order: str | None
+
+
+def find_roots(html: str) -> Iterator[Root]:
+    """Yield the root elements of HTML, in their order."""
+    depth, outer = 0, ""
+    for tag in _TAG.finditer(html):
+        if tag[2] is None:
+            continue  # a comment
+        name, attributes = tag[2].lower(), tag[3]
+        if tag[1]:
+            depth = max(0, depth - 1)
+            continue
+        # The end tag of some may be missing: the next one of them ends it.
+        if depth == 0 or (depth == 1 and name == outer and name in _OPEN_ENDED):
+            outer, depth = name, 0
+            key, order = _KEY.search(attributes), _ORDER.search(attributes)
+            yield Root(tag.start(), name, key and unescape(key[1]), order and unescape(order[1]))
+        if name not in _VOID and not attributes.endswith("/"):
+            depth += 1
+
+
 def read_roots(html: str) -> ItemRoots:
-    """Return the root elements of a list's HTML, or of an item's.
+    """Return what the root elements of a list's HTML carry, or of an item's.
 
     Args:
         html: The HTML without the fragments inside, which may hold lists of their own.
     """
-    keys, bare, are_ordered, depth = list[str](), "", True, 0
-    outer = ""
-    for tag in _TAG.finditer(html):
-        if tag[2] is None:
-            continue
-        name = tag[2].lower()
-        if tag[1]:
-            depth = max(0, depth - 1)
-            continue
-        # The tag of a root whose end tag is missing, or one that stands outside.
-        if depth == 0 or (depth == 1 and name == outer and name in _OPEN_ENDED):
-            outer, depth = name, 0
-            key = _KEY.search(tag[3])
-            if key is None:
-                bare = bare or f"<{name}>"
-            else:
-                keys.append(unescape(key[1]))
-                are_ordered = are_ordered and _ORDER.search(tag[3]) is not None
-        if name not in _VOID and not tag[3].endswith("/"):
-            depth += 1
-    return ItemRoots(tuple(keys), are_ordered and bool(keys), bare)
+    roots = list(find_roots(html))
+    keys = tuple(root.key for root in roots if root.key is not None)
+    is_ordered = bool(keys) and all(root.order is not None for root in roots if root.key)
+    bare = next((f"<{root.tag}>" for root in roots if root.key is None), "")
+    return ItemRoots(keys, is_ordered, bare)
 
 
-def check_list(key: str, html: str, keep: int | None) -> ItemRoots:
+def check_list(key: str, html: str, keep: int | None = None) -> ItemRoots:
     """Return the items of a list's HTML.
 
     Args:

@@ -53,7 +53,9 @@ def encode_item(
     Raises:
         FragmentError, EventError: As for :func:`encode_fragment`.
     """
-    others = (_partial(key, "innerMorph", check_html(key, html)) for key, html in (behind or {}).items())
+    others = (
+        _partial(key, "innerMorph", check_html(key, html)) for key, html in (behind or {}).items()
+    )
     return encode_body(_item(key, item, html, place) + "".join(others), key=item_key(key, item))
 
 

@@ -107,7 +107,7 @@ def test_event_and_the_refreshes_behind_it_are_one_call() -> None:
     calls = commands.publish_all(NAMES, REQUEST, [(each, KEEP) for each in kinds])
 
     assert [len(call.keys) for _, call in calls] == [5, 9, 5, 5, 5, 5]
-    (_, both), change = calls[1], [NEWS, "refresh", "name|250|a%7Cpage|data", 1500, "name"]
+    (_, both), change = calls[1], [NEWS, "refresh", "name|250|a%7Cpage|data", 1500, "name", ""]
     assert both.keys[5:7] == [f"{TAG}:fragments:{TOPIC}", f"{TAG}:tip:{TOPIC}"]
     assert both.arguments[9:] == [*change, *change]
     many = [(event, KEEP), *[(refresh, KEEP)] * (MOST_REFRESHES + 2)]

@@ -5,10 +5,9 @@ position passes a change shows it, or something newer. After things have quieten
 the data: keys and content always, the order too where items carry one.
 """
 
-import asyncio
 import re
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
@@ -35,6 +34,9 @@ from tests.support.model import (
     VirtualLoop,
     World,
 )
+
+if TYPE_CHECKING:
+    from asyncio import Future
 
 ROWS, TOPS, LOG = Name(DEEP, "rows"), Name(SHALLOW, "tops"), Name(LOUD, "log")
 COUNT = Name(DEEP, "count")
@@ -119,12 +121,16 @@ class ListProcess(Process):
 
     app: Table
 
-    async def render(
-        self, topic: str, fragment: str, root: str = "", item: str | None = None
-    ) -> Rendered:
+    async def render(self, topic: str, fragment: str, root: str = "") -> Rendered:
         name = Name(topic, fragment)
         if name not in LISTS:
             return await super().render(topic, fragment, root)
+        return await self._render_alone(name, None)
+
+    async def render_item(self, topic: str, fragment: str, root: str, item: str) -> Rendered:
+        return await self._render_alone(Name(topic, fragment), item)
+
+    async def _render_alone(self, name: Name, item: str | None) -> Rendered:
         running = name if item is None else item_name(name, item)
         assert running not in self._running, f"{running.key} is rendered twice at once"
         self._running.add(running)
@@ -139,7 +145,7 @@ class ListProcess(Process):
         if app.is_failing:
             raise RuntimeError("the database is away")
         if app.is_slow:
-            outcome: asyncio.Future[str] = app.loop.create_future()
+            outcome: Future[str] = app.loop.create_future()
             app.renders.append(outcome)
             try:
                 match await outcome:
@@ -317,20 +323,15 @@ class ListRules(Model):
     make_browser = ListBrowser
     world: ListWorld
     tell = None  # type: ignore[assignment]
-    lists: ClassVar = LISTS
 
     @rule(
-        data=st.data(),
         name=st.sampled_from([ROWS, ROWS, ROWS, TOPS, TOPS, LOG]),
         what=st.sampled_from(["add", "add", "change", "change", "remove", "move"]),
         which=st.integers(0, 7),
         how=st.sampled_from(["item", "item", "item", "item", "push", "whole", "later", "twice"]),
     )
-    def change(  # type: ignore[override]
-        self, data: Any, name: Name, what: str, which: int, how: str
-    ) -> None:
+    def change(self, name: Name, what: str, which: int, how: str) -> None:
         """An item comes, changes, moves or goes; the message comes at once, or later."""
-        del data
         of = self.world.app.edit(name, "change" if name == LOG and what == "move" else what, which)
         if how == "whole":
             self.world.announce_whole(name)

@@ -465,9 +465,7 @@ class Process(house.Process):
     def lose(self) -> None:
         self.excused = self.app.given
 
-    async def render(
-        self, topic: str, fragment: str, root: str = "", item: str | None = None
-    ) -> Rendered:
+    async def render(self, topic: str, fragment: str, root: str = "") -> Rendered:
         name = Name(topic, fragment)
         assert name not in self._running, f"{name.key} is rendered twice at once"
         self._running.add(name)

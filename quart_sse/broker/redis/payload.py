@@ -56,7 +56,7 @@ TEXT = ";text"
 #: What comes before the trace, behind the origin. A page then is not the one that the origin names,
 #: and a root path not its own, for an older release: its pages take the event, or render.
 TRACE = ";trace="
-#: What comes before the item of a list, behind the origin. An older release refreshes the whole list.
+#: What comes before the item of a list, behind the origin. An older release refreshes the list.
 ITEM = ";item="
 
 
