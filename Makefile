@@ -21,15 +21,15 @@ demo: .venv/.stamp-run ## Run the example; PORT and QUART_SSE_BROKER_URL are pas
 demo-redis: .venv/.stamp-run ## Run it as two processes, a worker and a Redis; PORTS are passed on
 	@$(RUN) example.redis_demo $(ARGS)
 
-test: .venv/.stamp-dev ## Run the tests, with a real Redis and a real browser
+test: .venv/.stamp-dev node_modules/.stamp ## Run the tests, with a real Redis and a real browser
 	@scripts/tools.sh
 	$(RUN) pytest $(ARGS)
 
-test-browsers: .venv/.stamp-dev ## Run the tests that need a browser in Firefox, too
+test-browsers: .venv/.stamp-dev node_modules/.stamp ## Run the tests that need a browser in Firefox, too
 	@scripts/tools.sh
 	BROWSER=firefox $(RUN) pytest -m "browser and not chromium and not slow and not packages" $(ARGS)
 
-test-all: ## Run the tests on each of Python 3.11, 3.12 and 3.13 that is here
+test-all: node_modules/.stamp ## Run the tests on each of Python 3.11, 3.12 and 3.13 that is here
 	@scripts/tools.sh
 	@scripts/test-all.sh $(ARGS)
 
@@ -93,7 +93,7 @@ clean: ## Remove environments, caches and builds; the data of the demo stay
 	@scripts/venv.sh .venv dev
 	@touch .venv/.stamp-run $@
 
-# What formats, checks and minifies the scripts. It runs on the Node.js of the development environment.
+# What formats, checks and minifies the scripts, and the widgets of the browser tests. It runs on the Node.js of the development environment.
 node_modules/.stamp: package.json package-lock.json | .venv/.stamp-dev
 	@scripts/node.sh npm ci --no-audit --no-fund --no-update-notifier --silent
 	@touch $@

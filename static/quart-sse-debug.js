@@ -57,7 +57,33 @@
   });
 
   const CONNECT = "[sse-connect], [hx-sse\\:connect]";
+  // Rows, whatever they hold, and other elements with something in them that users change.
+  const ROWS =
+    "li,tr,article,:is(div,section,fieldset):has(> input,> select,> textarea,> button,> details,> a)";
+  /** @type {Set<?string>} */
+  const named = new Set(); // keys of fragments that the console has named
+  /** @param {Element} element */
+  const hasRowsWithoutIds = (element) =>
+    [...element.querySelectorAll(ROWS)].some((row) => {
+      const other = row.nextElementSibling;
+      const isKeyed =
+        row.id || /** @type {HTMLElement} */ (row).dataset.item || row.matches("[data-key],[data-sse]");
+      return !isKeyed && other?.localName === row.localName && !other.id;
+    });
+  /** @param {Element} element */
+  const judgeRows = (element) => {
+    const key = element.getAttribute("data-sse");
+    if (named.has(key) || !hasRowsWithoutIds(element)) return;
+    named.add(key);
+    say(
+      `rows of the fragment ${key} have no ids, so a row may be taken for its neighbour when one comes above. ` +
+        'Give each an id, such as <li id="comment-7">.'
+    );
+  };
+  addEventListener("sse:update", ({ target }) => judgeRows(/** @type {Element} */ (target)));
+
   addEventListener("load", () => {
+    document.querySelectorAll("[data-sse]").forEach(judgeRows);
     /** @type {NodeListOf<HTMLElement>} */
     const fragments = document.querySelectorAll("[data-sse]");
     const elements = document.querySelectorAll(CONNECT);

@@ -1,97 +1,148 @@
 /*
- * quart-sse-htmx.js: what htmx needs to know beside quart-sse.js, for htmx 2 and htmx 4.
+ * quart-sse-htmx.js: what htmx needs beside quart-sse-morph.js, for htmx 2 and htmx 4.
  *
- * Fragments are morphed: elements that are still there stay the same. htmx 4 does that by itself,
- * for htmx 2 idiomorph does, under the same name (innerMorph). Both would undo what the user has
- * typed, ticked, chosen or opened meanwhile; this script preserves it, for both.
+ * It names the page in htmx's requests, takes answers of htmx inside a fragment for what the server has
+ * sent, and leaves alone what htmx has done to elements while their request goes on.
  */
-(() => {
-  // Name the page in its requests, so that the server can leave it out. The name holds a secret, so
-  // no other origin gets it.
-  for (const name of ["htmx:configRequest", "htmx:config:request"]) {
-    addEventListener(name, (/** @type {any} */ { detail }) => {
+/** @param {any} morph what quart-sse-morph.js, which comes next, hands over */
+QuartSSE.htmx = (morph) => {
+  const SETTLING = ["class", "style", "width", "height"]; // attributes that come some ms after the element
+  const PASSING = ["htmx-added", "htmx-settling", "htmx-swapping", "htmx-request"]; // classes of htmx's own
+  const { liveOf, sentOf, copy, setAttribute } = QuartSSE.sent;
+  const { see } = morph;
+  const isOld = !!htmx.defineExtension;
+  /**
+   * @param {string} type
+   * @param {(detail: any) => void} listen
+   */
+  const on = (type, listen) =>
+    addEventListener(`htmx:${type}`, (/** @type {any} */ { detail }) => listen(detail));
+
+  // -- the page's name -----------------------------------------------------------------------------
+
+  // It lets the server leave this page out. It holds a secret, so no other origin gets it.
+  for (const type of ["configRequest", "config:request"])
+    on(type, (detail) => {
       const { headers, path, action } = detail.ctx?.request || detail;
       const link = document.createElement("a");
       link.href = path || action;
       if (QuartSSE.page && link.origin === origin) headers["X-SSE-Page"] = QuartSSE.page;
     });
-  }
 
-  // What the user has changed stays, until the form is reset to what the server has sent last.
-  const dirty = new WeakSet();
-  /** @param {Element} field */
-  const isDirty = (field) => dirty.has(field.closest("select") || field);
-  /**
-   * @param {string} type
-   * @param {(target: any) => void} listen
-   */
-  const onUser = (type, listen) => addEventListener(type, ({ target }) => listen(target), true);
+  // -- answers ---------------------------------------------------------------------------------------
 
-  onUser("input", (field) => {
-    if (field.type !== "radio") return dirty.add(field);
-    for (const each of /** @type {Iterable<any>} */ (document.getElementsByName(field.name)))
-      if (each.form === field.form) dirty.add(each);
-  });
-  onUser("click", (target) => {
-    const summary = target.closest?.("summary");
-    if (summary) dirty.add(summary.parentNode);
-  });
-  onUser("reset", (form) => [...form.elements].forEach((field) => dirty.delete(field)));
+  /** @type {any[]} */
+  const settling = []; // sent nodes whose attributes are not yet what they will be
 
   /**
-   * Preserve what the user has changed in an element, before the next one is morphed into it.
-   * @param {any} old
-   * @param {any} next
+   * Take what htmx has changed in a fragment for what the server has sent.
+   * @param {MutationRecord[]} records
    */
-  const preserve = (old, next) => {
-    if (old.nodeType !== 1) return;
-    if (old.matches("dialog")) next.open = old.open;
-    if (!isDirty(old)) {
-      if (old.checked !== next.checked) old.checked = next.checked; // attributes do too little
-    } else if (old.isContentEditable) next.innerHTML = old.innerHTML;
-    else if (old.matches("details")) next.open = old.open;
-    else if (old.matches("select")) {
-      const chosen = [...old.selectedOptions].map((option) => option.value);
-      if (old.innerHTML !== next.innerHTML) old.innerHTML = next.innerHTML;
-      [...old.options].forEach((option) => (option.selected = chosen.includes(option.value)));
-    } else if (!old.matches("option")) {
-      // biome-ignore lint/correctness/noSelfAssign: from now on a default does not change it
-      old.checked = old.checked;
-      old.defaultChecked = next.defaultChecked;
-      old.defaultValue = next.defaultValue;
+  const take = (records) => {
+    const isGone = (/** @type {Node} */ live) => !live.isConnected && sentOf.get(live)?.parentNode;
+    const gone = records.flatMap(({ removedNodes }) => [...removedNodes]).filter(isGone);
+    for (const live of /** @type {Set<any>} */ (
+      new Set(records.flatMap(({ addedNodes }) => [...addedNodes]))
+    )) {
+      const parent = live.isConnected && !sentOf.has(live) && sentOf.get(live.parentNode);
+      if (!parent) continue;
+      let next = live.nextSibling;
+      while (next && sentOf.get(next)?.parentNode !== parent) next = next.nextSibling;
+      const sent = parent.insertBefore(copy(live), next && sentOf.get(next));
+      settling.push(sent);
+      const old = gone.find(({ nodeName }) => nodeName === live.nodeName);
+      if (old) morph.instead.set(sent, morph.instead.get(sentOf.get(old)) || sentOf.get(old));
+    }
+    for (const live of gone) sentOf.get(live).remove();
+    see(records);
+  };
+
+  /** @param {any} sent */
+  const settle = (sent) => {
+    const live = liveOf.get(sent);
+    if (live.id) for (const name of SETTLING) setAttribute(sent, name, live);
+    if (sent.classList) {
+      sent.classList.remove(...PASSING);
+      if (!sent.classList.length) sent.removeAttribute("class");
+      for (const child of sent.children) settle(child);
     }
   };
 
-  QuartSSE.provide("swap", () =>
-    htmx.defineExtension
-      ? (/** @type {string} */ html) => htmx.swap(document.body, html, { swapStyle: "none" })
-      : (/** @type {string} */ text) => htmx.swap({ sourceElement: document.body, swap: "none", text })
-  );
+  const takeAnswer = () => {
+    morph.see = take;
+    morph.flush();
+    morph.see = see;
+  };
+  for (const type of ["beforeSwap", "oobBeforeSwap", "partialBeforeSwap", "before:swap"])
+    on(type, morph.flush);
+  for (const type of ["afterSwap", "oobAfterSwap", "partialAfterSwap", "before:settle"]) on(type, takeAnswer);
+  for (const type of ["afterSettle", "after:settle"]) on(type, () => settling.splice(0).forEach(settle));
 
-  if (!htmx.defineExtension) {
-    htmx.registerExtension("quart-sse", {
-      htmx_before_morph_node: (/** @type {any} */ old, /** @type {any} */ { newNode }) =>
-        void (old.closest?.("[data-sse]") && preserve(old, newNode)),
+  // -- requests that go on ---------------------------------------------------------------------------
+
+  /** @type {Map<any, any[]>} */
+  const requests = new Map(); // request -> its element, that one's form, and what htmx has disabled
+  /** @type {Map<any, any>} */
+  const held = new Map(); // live element -> what the server says of it, for later
+
+  const isHeld = (/** @type {any} */ live) =>
+    live.matches(".htmx-request,[data-disabled-by-htmx]") ||
+    [...requests.values()].some((each) => each.includes(live) || (live.form && each.includes(live.form)));
+
+  const begin = (/** @type {any} */ { xhr, ctx, elt }) => {
+    const element = elt || ctx.sourceElement;
+    requests.set(xhr || ctx, [
+      element,
+      element.closest("form") || element.form,
+      ...(ctx?.disabledElements || []),
+    ]);
+    xhr?.addEventListener("loadend", () => end({ xhr }));
+  };
+  const end = async (/** @type {any} */ { xhr, ctx }) => {
+    requests.delete(xhr || ctx);
+    await 0; // until htmx has enabled again what it has disabled
+    held.forEach((next, live) => {
+      if (live.isConnected && isHeld(live)) return;
+      held.delete(live);
+      if (live.isConnected) morph.release(live, next);
     });
-    return;
-  }
-  htmx.defineExtension("quart-sse", {
-    handleSwap: (
-      /** @type {string} */ style,
-      /** @type {Element} */ target,
-      /** @type {Element} */ { childNodes }
-    ) => {
-      if (style !== "innerMorph") return;
-      const callbacks = {
-        beforeNodeMorphed: preserve,
-        beforeAttributeUpdated: (/** @type {string} */ name, /** @type {Element} */ element) =>
-          !/^(value|checked|selected)$/.test(name) || !isDirty(element),
-      };
-      const nodes = Idiomorph.morph(target, childNodes, { morphStyle: "innerHTML", callbacks });
-      htmx.process(target); // at once, not when it settles: users may be quick
-      return nodes;
-    },
-  });
-  const root = document.documentElement;
-  root.setAttribute("hx-ext", `quart-sse,${root.getAttribute("hx-ext") || ""}`);
-})();
+  };
+  on("beforeSend", begin); // of htmx 2
+
+  /**
+   * @param {any} live
+   * @param {any} next
+   * @param {any} sent
+   */
+  morph.judge = (live, next, sent) => {
+    const earlier = morph.instead.get(sent);
+    // Somebody is writing in what htmx has put in place of it.
+    if (earlier?.isEqualNode(next) && live.querySelector("input:not([type=hidden]),textarea,select"))
+      return 0;
+    if (!isHeld(live)) return 2;
+    held.set(live, next);
+    return 1;
+  };
+
+  // -- elements that come and go -----------------------------------------------------------------------
+
+  morph.process = (/** @type {Map<any, boolean>} */ made) =>
+    made.forEach((isNew, live) => {
+      htmx.process(live, !isNew);
+      if (isOld && isNew) htmx.trigger(live, "htmx:load", { elt: live });
+    });
+  if (!isOld)
+    htmx.registerExtension("quart-sse", {
+      htmx_before_request: (/** @type {any} */ _element, /** @type {any} */ detail) => void begin(detail),
+      // No event of an element that has gone would come here.
+      htmx_finally_request: (/** @type {any} */ _element, /** @type {any} */ detail) => void end(detail),
+      init: (/** @type {any} */ { insertContent }) => {
+        const fragment = document.createDocumentFragment();
+        // It ends what the element listens to elsewhere; htmx 2 finds out by itself.
+        morph.remove = (/** @type {any} */ target) =>
+          target.matches
+            ? insertContent({ target, fragment, swapSpec: { style: "delete" } })
+            : target.remove();
+      },
+    });
+};

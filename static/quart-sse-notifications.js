@@ -30,7 +30,7 @@ QuartSSE.provide(
   "notifications",
   (
     /** @type {unknown} */ _put,
-    /** @type {unknown} */ _isShown,
+    /** @type {unknown} */ _outside,
     /** @type {unknown} */ _received,
     /** @type {(ms: number) => Promise<void>} */ sleep
   ) => {

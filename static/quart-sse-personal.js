@@ -7,14 +7,17 @@
 QuartSSE.provide(
   "personal",
   (
-    /** @type {(key: string, html: string) => void} */ put,
-    /** @type {(key: string) => ?Element} */ isShown,
+    /** @type {(html: string) => void} */ put,
+    /** @type {string} */ outside,
     /** @type {Map<string, string>} */ received,
     /** @type {(ms: number) => Promise<void>} */ sleep
   ) => {
     const MAX_DELAY = 30000; // ms, after a failure
     /** @type {Map<string, boolean>} */
     const fetches = new Map(); // key of a personal fragment during its fetch -> whether it has changed since
+
+    /** @param {string} key */
+    const isShown = (key) => document.querySelector(`[data-sse='${key}']${outside}`);
 
     /**
      * Fetch a personal fragment, and again if it has changed, or has not come, meanwhile.
@@ -34,8 +37,8 @@ QuartSSE.provide(
           const response = await fetch(url, { headers: { "HX-Request": "true" } });
           const html = await response.text();
           if (response.ok && !response.redirected)
-            put(key, `<hx-partial hx-target="[data-sse='${key}']" hx-swap="innerMorph">${html}</hx-partial>`);
-          received.forEach((html, key) => put(key, html)); // it may be newer than what is inside
+            put(`<hx-partial hx-target="[data-sse='${key}']" hx-swap="innerMorph">${html}</hx-partial>`);
+          received.forEach(put); // it may be newer than what is inside
           if (response.status > 499) throw 0;
         } catch {
           fetches.set(key, true);

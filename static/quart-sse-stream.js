@@ -10,11 +10,10 @@ QuartSSE.provide(
   "stream",
   (
     /** @type {unknown} */ _put,
-    /** @type {unknown} */ _isShown,
+    /** @type {unknown} */ _outside,
     /** @type {unknown} */ _received,
     /** @type {(ms: number) => Promise<void>} */ sleep,
-    /** @type {(url: string, signal: AbortSignal, take: (messages: any[]) => void) => Promise<void>} */ readStream,
-    /** @type {(name: string, ...values: any[]) => void} */ use
+    /** @type {(url: string, signal: AbortSignal, take: (messages: any[]) => void) => Promise<void>} */ readStream
   ) => {
     const MAX_DELAY = 30000; // ms; the first retry delay doubles up to it, and each varies by half
     const SILENCE = 45000; // ms, three heartbeats of the server
@@ -22,7 +21,8 @@ QuartSSE.provide(
     const ENDED = "quart-sse-ended"; // of the streams of this tab's history that have ended
     const MOST_ENDED = 50;
     // The script ignores what is inside of these; see quart-sse.js.
-    const isHtmx4 = window.htmx?.swap?.call && !htmx.defineExtension;
+    const isHtmx = window.htmx?.swap?.call; // no element to which users gave that name
+    const isHtmx4 = isHtmx && !htmx.defineExtension;
     const outside = ["hx-ignore", "data-hx-ignore", "hx-disable", "data-hx-disable"]
       .flatMap((name, i) => (i > 1 && isHtmx4 ? [`[${name}='']`, `[${name}=true]`] : [`[${name}]`]))
       .map((mark) => `:not(${mark}, ${mark} *)`)
@@ -32,6 +32,22 @@ QuartSSE.provide(
     /** @type {Map<Element, () => void>} */
     const elements = new Map(); // element -> closes its stream
     let isBack = /** @type {any} */ (performance.getEntriesByType("navigation")[0])?.type === "back_forward";
+
+    /**
+     * Put HTML into an element, or beside it, as htmx does if it is there.
+     * @param {any} target
+     * @param {any} style
+     * @param {string} html
+     */
+    const put = (target, style, html) => {
+      if (isHtmx) {
+        target.dataset.sseSwap ||= `${Math.random()}`.slice(2);
+        const text = `<hx-partial hx-target="[data-sse-swap='${target.dataset.sseSwap}']" hx-swap="${style}">${html}</hx-partial>`;
+        if (isHtmx4) htmx.swap({ sourceElement: document.body, swap: "none", text });
+        else htmx.swap(document.body, text, { swapStyle: "none" });
+      } else if (/^(before|after)/.test(style)) target.insertAdjacentHTML(style, html);
+      else target.innerHTML = html;
+    };
 
     /**
      * Open a stream, and call back for its events: open("/report", {progress: (data) => ...}).
@@ -77,13 +93,7 @@ QuartSSE.provide(
       const swap = ({ event, text }) =>
         [element, ...element.querySelectorAll(`[sse-swap]${outside}`)].forEach((target) => {
           const names = target.getAttribute("sse-swap")?.split(/[\s,]+/);
-          if (!names?.includes(event)) return;
-          target.dataset.sseSwap ||= `${Math.random()}`.slice(2);
-          const style = target.getAttribute("hx-swap") || "innerHTML";
-          use(
-            "swap",
-            `<hx-partial hx-target="[data-sse-swap='${target.dataset.sseSwap}']" hx-swap="${style}">${text}</hx-partial>`
-          );
+          if (names?.includes(event)) put(target, target.getAttribute("hx-swap") || "innerHTML", text);
         });
 
       /** @param {any} fields of a message */

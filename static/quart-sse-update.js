@@ -8,7 +8,7 @@ QuartSSE.provide(
   "update",
   (
     /** @type {unknown} */ _put,
-    /** @type {unknown} */ _isShown,
+    /** @type {unknown} */ _outside,
     /** @type {unknown} */ _received,
     /** @type {(ms: number) => Promise<void>} */ sleep
   ) => {

@@ -337,7 +337,6 @@
   const dataset = document.documentElement.dataset;
   const allowedOrigins = [origin, ...(script.dataset.origins || origin).split(" ")];
   // The script ignores what is inside of these. With htmx 4 hx-disable="selector" is something else.
-  const OPEN = "<hx-partial "; // the tag itself, wherever it stands: the server lets no HTML have it
   const MARKS = ["hx-ignore", "data-hx-ignore", "hx-disable", "data-hx-disable"];
   const CONNECT_NAMES = ["sse-connect", "hx-sse:connect"];
   const CONNECT = "[sse-connect],[hx-sse\\:connect]";
@@ -446,7 +445,7 @@
      * @param {(...inner: any[]) => any} make
      */
     provide(name, make) {
-      provided[name] = make(put, isShown, received, sleep, readStream, use);
+      provided[name] = make(put, outside, received, sleep, readStream);
       waiting.splice(0).forEach((call) => call());
     },
   });
@@ -579,16 +578,10 @@
   };
 
   /**
-   * Put in a fragment, if the page shows it: other subscriptions have other fragments of the topic.
-   * @param {string} key
-   * @param {string} html
+   * Put in fragments: quart-sse-morph.js does.
+   * @param {string} html one partial or more
    */
-  const put = (key, html) =>
-    isShown(key) &&
-    // One at a time: htmx 4 looks for the targets of all before it changes anything.
-    html.split(OPEN).forEach((one, i) => i && use("swap", OPEN + one.replace(`']"`, `']${outside}"`)));
-  /** @param {string} key */
-  const isShown = (key) => document.querySelector(`[data-sse='${key}']${outside}`);
+  const put = (html) => use("swap", html);
 
   /**
    * @param {Element} element
@@ -629,10 +622,10 @@
       } else if (load) {
         const [delay, url] = load.split(" ");
         use("personal", key, new URL(url, spec.url), +delay);
-      } else {
+      } else if (key) {
         received.delete(key);
         received.set(key, data);
-        put(key, data);
+        put(data);
       }
     } else if (!ownOrigins.includes(origin)) {
       const message = { event, data, id, timestamp: Date.now() };

@@ -13,9 +13,13 @@ from ..host import Host
 from .assets import ASSETS
 from .page_request import PageRequest, Pages
 
+#: What each page begins with whose tabs share a connection.
+_CORE = ("shared", "head")
+#: Those that need not be there when the page is painted.
+_DEFERRED = frozenset({"morph", "glue"})
 #: htmx version -> names of the scripts of a page, in loading order; vendor.json has those of
 #: others. With quart-sse.js, through which all tabs of a browser share a connection; without it.
-_SHARED = {2: ("htmx2", "idiomorph", "shared", "glue"), 4: ("htmx4", "shared", "glue")}
+_SHARED = {2: ("htmx2", *_CORE, "glue", "morph"), 4: ("htmx4", *_CORE, "glue", "morph")}
 _PLAIN = {2: ("htmx2", "htmx2-sse"), 4: ("htmx4", "htmx4-sse")}
 
 VENDOR: Mapping[str, Mapping[str, str]] = json.loads((ASSETS / "static/vendor.json").read_text())
@@ -35,13 +39,14 @@ STATIC: Mapping[str, str] = {
 #: Name -> file of the scripts that are not third-party.
 _OWN = {
     "shared": "quart-sse.min.js",
+    "head": "quart-sse-head.min.js",
+    "morph": "quart-sse-morph.min.js",
     "glue": "quart-sse-htmx.min.js",
     "reload": "quart-sse-reload.min.js",
     "stream": "quart-sse-stream.min.js",
     "debug": "quart-sse-debug.js",  # says in the browser's console why a page is not live
     "off": "quart-sse-off.min.js",
     "personal": "quart-sse-personal.min.js",
-    "plain": "quart-sse-plain.min.js",
     "refused": "quart-sse-refused.min.js",
     "seen": "quart-sse-seen.min.js",
     "update": "quart-sse-update.min.js",
@@ -96,13 +101,14 @@ class Scripts:
     ) -> Markup:
         """Return the script elements for ``QUART_SSE_HTMX``; ``sse_scripts``.
 
-        The scripts block parsing: with ``defer`` or ``async`` htmx 4 may never connect.
+        Those that connect and that watch the page block parsing, in this order; those that put
+        HTML into it are deferred.
 
         Args:
             nonce: The nonce of the page's Content-Security-Policy, or None.
             shared: Whether all tabs of a browser share one connection, through ``quart-sse.js``;
                 otherwise htmx's SSE extension opens one per connect element.
-            htmx: Whether the page loads htmx; without it ``quart-sse.js`` replaces fragments.
+            htmx: Whether the page loads htmx; fragments are kept current without it, too.
             refresh: Seconds after which browsers without JavaScript reload the page; None for
                 never.
             origins: Further origins whose streams the script may open.
@@ -122,7 +128,7 @@ class Scripts:
                     "sse_scripts(shared=false, htmx=false) loads no script at all. Remove the call "
                     "from the template, or one of the two arguments."
                 )
-            names = ("shared", "plain")
+            names = (*_CORE, "morph")
         options = {"shared": _options(shared, origins, reload or streams)}
         if reload:
             names = (*names, "reload")
@@ -203,11 +209,12 @@ class Scripts:
 
     def _element(self, name: str, nonce: str | None, options: str = "") -> Markup:
         file, integrity = _LOADED[name]
-        return Markup('<script src="{}" integrity="{}"{}{}></script>').format(
+        return Markup('<script src="{}" integrity="{}"{}{}{}></script>').format(
             self._url(file),
             integrity,
             Markup(' nonce="{}"').format(nonce) if nonce else "",
             options,
+            Markup(" defer") if name in _DEFERRED else "",
         )
 
 

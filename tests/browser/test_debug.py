@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, Page
+from playwright.async_api import Browser, BrowserContext, Page, expect
 
 from tests.support.browsers import OPEN
 from tests.support.servers import Server, serve_pages
@@ -85,4 +85,25 @@ async def test_console_is_silent_where_nothing_is_developed(browser: Browser) ->
         await page.wait_for_function(OPEN)
         assert await page.locator("script[src*=debug]").count() == 0
         assert said == []
+        await context.close()
+
+
+async def test_console_names_fragments_whose_rows_have_no_ids(browser: Browser) -> None:
+    """Once for each fragment, and none whose rows have ids."""
+    async with serve_pages("morph", 2, {"DEBUG": "1"}) as server:
+        context = await browser.new_context()
+        page, said = await show(context, server, "/page/rows")
+        await page.wait_for_function(OPEN)
+        for number, html in enumerate(
+            ["<li id=a>a</li><li id=b>b</li>", "<li>a</li><li>b</li>", "<li>a</li><li>c</li>"]
+        ):
+            if number == 1:
+                assert said == []
+            body = f"<ul>{html}</ul><i class=turn>{number}</i>"
+            origin = f"http://127.0.0.1:{server.port}"
+            await page.request.post(f"{origin}/say/rows", data=body)
+            await expect(page.locator(".turn")).to_have_text(str(number))
+
+        assert len(said) == 1
+        assert "rows of the fragment board.part?name=rows have no ids" in said[0]
         await context.close()

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import re
 
 import pytest
 from quart import render_template_string
@@ -18,19 +19,25 @@ from tests.support.pages import (
     render,
 )
 
+#: What every page loads that has our scripts.
+CORE = ["quart-sse.min.js", "quart-sse-head.min.js"]
+MORPH = "quart-sse-morph.min.js"
+#: Not needed before the page is painted.
+DEFERRED = re.compile(r"quart-sse-(morph|htmx)\.")
+
 
 @pytest.mark.parametrize(
     ("number", "names"),
     [
-        (2, ["htmx-2", "idiomorph", "quart-sse.min.js", "quart-sse-htmx.min.js"]),
-        (4, ["htmx-4", "quart-sse.min.js", "quart-sse-htmx.min.js"]),
+        (2, ["htmx-2", *CORE, "quart-sse-htmx.min.js", MORPH]),
+        (4, ["htmx-4", *CORE, "quart-sse-htmx.min.js", MORPH]),
     ],
 )
 @pytest.mark.parametrize("how", ["in a request", "outside a request"])
 async def test_scripts_are_served_with_integrity_for_ever(
     number: int, names: list[str], how: str
 ) -> None:
-    """Each script blocks, is what its integrity says, and never has to be asked for again."""
+    """Each script is what its integrity says, and never has to be asked for again."""
     app = make_app(QUART_SSE_HTMX=number)
     client = QuartClient(app)
     if how == "in a request":
@@ -46,7 +53,8 @@ async def test_scripts_are_served_with_integrity_for_ever(
 
         digest = base64.b64encode(hashlib.sha384(body).digest()).decode()
         assert name in str(script["src"])
-        assert set(script.attrs) == {"src", "integrity"}
+        deferred = {"defer"} if DEFERRED.search(name) else set()
+        assert set(script.attrs) == {"src", "integrity"} | deferred
         assert script["integrity"] == f"sha384-{digest}"
         for headers in (answer.headers, head.headers):
             assert headers["Content-Type"].startswith("text/javascript")
@@ -59,7 +67,7 @@ async def test_scripts_are_served_with_integrity_for_ever(
     ("argument", "names"),
     [
         ("shared=false", ["htmx-2", "htmx-ext-sse"]),
-        ("htmx=false", ["quart-sse.min.js", "quart-sse-plain.min.js"]),
+        ("htmx=false", [*CORE, MORPH]),
     ],
 )
 async def test_scripts_that_are_not_wanted_are_left_out(argument: str, names: list[str]) -> None:
@@ -115,8 +123,8 @@ async def test_page_that_reloads_itself_loads_what_does_so() -> None:
     plain = await render(make_app(), "{{ sse_scripts(htmx=false) }}")
     soup = await render(make_app(), "{{ sse_scripts(htmx=false, reload=true) }}")
 
-    assert len(plain.find_all("script")) == 2
-    shared, _, reload = (str(script["src"]) for script in soup.find_all("script"))
+    assert len(plain.find_all("script")) == len(CORE) + 1
+    shared, *_, reload = (str(script["src"]) for script in soup.find_all("script"))
     assert "/quart-sse.min.js" in shared
     assert "/quart-sse-reload.min.js" in reload
 
@@ -198,4 +206,4 @@ async def test_scripts_take_a_nonce() -> None:
     """A nonce for a strict policy is put on each script, escaped."""
     soup = await render(make_app(), """{{ sse_scripts(nonce='a"b') }}""")
 
-    assert [script["nonce"] for script in soup.find_all("script")] == ['a"b'] * 4
+    assert [script["nonce"] for script in soup.find_all("script")] == ['a"b'] * 5
