@@ -10,7 +10,7 @@
  */
 (() => {
   const KEEP = "[data-sse-keep],[hx-preserve],[hx-morph-skip],noscript"; // are left as they are
-  const KEYED = "[data-sse],[data-item],[data-key],[id]"; // by which elements are recognised
+  const KEYED = "[data-sse],[data-sse-item],[data-item],[data-key],[id]"; // by which elements are recognised
   const FILLED = "[x-text],[x-html]"; // whose children Alpine makes
   const FIELDS = "input,textarea,option,details,dialog";
   const STATE = ["value", "checked", "selected", "open"]; // which users and scripts change beside the attribute
@@ -49,7 +49,7 @@
   const isEqual = (a, b) => a.isEqualNode(b) && (!hasTemplates || a.outerHTML === b.outerHTML);
   /** @param {any} node */
   const keyOf = (node) =>
-    get(node, "data-sse") || get(node, "data-item") || get(node, "data-key") || get(node, "id");
+    get(node, "data-sse") || get(node, "data-sse-item") || get(node, "data-item") || get(node, "data-key") || get(node, "id");
   /** @param {any} node */
   const textOf = (node) => node.outerHTML || (/\S/.test(node.data) && node.data);
   /**
@@ -413,6 +413,26 @@
     run(live, () => mergeContent(sentOf.get(live), next, live));
   };
 
+  /** What quart-sse-list.js needs. */
+  const tools = {
+    find,
+    inside,
+    isEqual,
+    isLike,
+    make,
+    merge,
+    put,
+    run,
+    /**
+     * Take a sent node away, and in the end its live one.
+     * @param {any} sent
+     */
+    drop: (sent) => {
+      gone.add(sent);
+      sent.remove();
+    },
+  };
+
   /** What quart-sse-htmx.js needs and changes. */
   const hooks = {
     instead,
@@ -437,12 +457,12 @@
       "swap",
       (/** @type {any} */ _put, /** @type {string} */ outside) => (/** @type {string} */ message) => {
         for (const partial of message.split("<hx-partial ")) {
-          const [, key, html] = /'(.*?)'[^>]*>(.*)<\/hx-partial>$/s.exec(partial) || [];
+          const [, key, more, html] = /'(.*?)'([^>]*)>(.*)<\/hx-partial>$/s.exec(partial) || [];
           if (key)
             for (const live of document.querySelectorAll(
               `[data-sse='${key.replaceAll("&amp;", "&")}']${outside}`
             ))
-              update(live, html);
+              /^ /.test(more) ? QuartSSE.item?.(live, html, more, tools) : update(live, html);
         }
       }
     );
