@@ -453,6 +453,10 @@ class SharedFragment:
             if not waiter.done():
                 waiter.set_exception(error)
         self._answering = []
+        self._say_failed(error, delay)
+
+    def _say_failed(self, error: BaseException, delay: float) -> None:
+        """Log that a renderer has failed, if it has viewers."""
         if self.is_viewed():
             self._errors.log(
                 renderer_of(self.topic, self.spec.name),

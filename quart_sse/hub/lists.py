@@ -14,8 +14,8 @@ from ..error_log import ErrorLog
 from ..errors import RenderError
 from ..tracing import MOST_LINKS
 from ..wire import ZERO, Id
-from .fragment import FIRST_RETRY, LAST_RETRY, LONGEST_WAIT, RENDER_FAILED, Home, SharedFragment
-from .rendered import FragmentSpec, Rendered, next_number, renderer_of
+from .fragment import FIRST_RETRY, LAST_RETRY, LONGEST_WAIT, Home, SharedFragment
+from .rendered import FragmentSpec, Rendered, next_number
 
 #: Most items that are remembered without need.
 MOST_KEPT = 128
@@ -475,15 +475,7 @@ class SharedList(SharedFragment):
         item.not_before = asyncio.get_running_loop().time() + max(delay, LONGEST_WAIT)
         if isinstance(error, asyncio.CancelledError):
             error = RenderError(f"The renderer of items of {self.key!r} was cancelled.")
-        if self.is_viewed():
-            self._errors.log(
-                renderer_of(self.topic, self.spec.name),
-                error,
-                RENDER_FAILED,
-                fragment=self.spec.name,
-                topic=self.topic,
-                seconds=delay,
-            )
+        self._say_failed(error, delay)
 
     def abandon(self) -> None:
         """Stop rendering in a loop that has ended, or that will not end this properly."""

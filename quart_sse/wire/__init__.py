@@ -28,7 +28,6 @@ from .event import (
     is_like_json,
 )
 from .items import (
-    ItemRoots,
     check_item,
     check_list,
     check_one,
@@ -46,7 +45,6 @@ from .naming import (
     member_key,
     parse_topic,
     plain,
-    quote_item,
     topic_name,
     topic_of,
 )
@@ -87,7 +85,6 @@ __all__ = [
     "Event",
     "EventBodies",
     "Id",
-    "ItemRoots",
     "Level",
     "Notification",
     "Position",
@@ -134,7 +131,6 @@ __all__ = [
     "parse_topic",
     "plain",
     "public_name",
-    "quote_item",
     "read_notification",
     "read_roots",
     "topic_name",

@@ -19,8 +19,8 @@ _TAG = re.compile(
 _VOID = frozenset(
     "area base br col embed hr img input link meta source track wbr".split()  # noqa: SIM905
 )
-#: Elements whose end tag may be missing: the next one of them ends it.
-_OPEN_ENDED = frozenset({"li", "option", "tr", "dt", "dd", "p"})
+#: Elements whose end tags may be missing.
+_OPEN_ENDED = frozenset({"li", "option", "tr", "td", "th", "dt", "dd", "p"})
 #: Most characters of a key.
 _MOST_KEY = 128
 
@@ -104,21 +104,22 @@ class Root(NamedTuple):
 
 def find_roots(html: str) -> Iterator[Root]:
     """Yield the root elements of HTML, in their order."""
-    depth, outer = 0, ""
+    open_: list[str] = []
     for tag in _TAG.finditer(html):
         if tag[2] is None:
             continue  # a comment
         name, attributes = tag[2].lower(), tag[3]
         if tag[1]:
-            depth = max(0, depth - 1)
+            while name in open_ and open_.pop() != name:
+                pass
             continue
-        # The end tag of some may be missing: the next one of them ends it.
-        if depth == 0 or (depth == 1 and name == outer and name in _OPEN_ENDED):
-            outer, depth = name, 0
+        # End tags may be missing: the next root element ends the one before.
+        if not open_ or (name == open_[0] and _OPEN_ENDED.issuperset(open_)):
+            open_.clear()
             key, order = _KEY.search(attributes), _ORDER.search(attributes)
             yield Root(tag.start(), name, key and unescape(key[1]), order and unescape(order[1]))
         if name not in _VOID and not attributes.endswith("/"):
-            depth += 1
+            open_.append(name)
 
 
 def read_roots(html: str) -> ItemRoots:
