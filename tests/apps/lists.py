@@ -27,7 +27,8 @@ PAGE = """<!doctype html>
 
 ITEM = """{% from "quart_sse/macros.html" import sse_item, sse_fragment -%}
 <{{ tag }} {{ sse_item(key, order=order) }}>{{ html }}
-{%- if "NESTED" in html %}{{ sse_fragment("board.count", name=name, tag="b") }}{% endif %}</{{ tag }}>
+{%- if "NESTED" in html %}{{ sse_fragment("board.count", name=name, tag="b") }}{% endif -%}
+</{{ tag }}>
 """
 
 
