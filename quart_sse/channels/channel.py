@@ -206,7 +206,7 @@ class Topic(Target):
             BrokerUnavailable: If the broker cannot be reached. Refreshing again is always safe.
 
         Example:
-            ``await comments.topic(discussion_id=7).refresh("list", item=12)``
+            ``await comments.topic(discussion_id=7).refresh("list", "count")``
         """
         names, key = self._changed(fragments, item)
         origin = page_that_asks(self._binding.host) if to_others else ""

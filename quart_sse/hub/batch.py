@@ -52,7 +52,7 @@ _ORIGIN = re.compile(rb"(?<=\n)origin: .*\n")
 def in_place_of(old: bytes, new: bytes) -> bytes:
     """Return a message with the id line of the one whose place it takes.
 
-    State may come earlier than it would, never later (rule 42 of ``docs/protocol.md``).
+    State may come earlier than it would, never later (rule 43 of ``docs/protocol.md``).
     """
     return old[: old.index(b"\n") + 1] + new[new.index(b"\n") + 1 :]
 

@@ -1,6 +1,6 @@
 """One list in this process: a shared fragment whose items are rendered and sent one by one.
 
-The rules are 39 to 45 of ``docs/protocol.md``. A *whole* is a render of the whole list. Pages that
+The rules are 40 to 46 of ``docs/protocol.md``. A *whole* is a render of the whole list. Pages that
 take no items are sent wholes alone.
 """
 

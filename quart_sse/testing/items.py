@@ -66,7 +66,7 @@ def with_item(html: str, placed: PlacedItem) -> str:
 def _split(html: str) -> tuple[str, list[tuple[str | None, str | None, str]]]:
     """Return what comes before the first item, and key, order and text of each item."""
     roots = list(find_roots(html))
-    ends = [root.start for root in roots[1:]] + [len(html)]
+    ends = [*(root.start for root in roots[1:]), len(html)][: len(roots)]
     items = [
         (root.key, root.order, html[root.start : end])
         for root, end in zip(roots, ends, strict=True)

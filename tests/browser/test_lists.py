@@ -147,8 +147,8 @@ DO = """() => {
 DONE = """() => {
     const field = items[1].querySelector("input");
     return [items[1].isConnected, document.activeElement === field, field.value,
-        field.selectionStart, field.selectionEnd, items[1].querySelector("details").open, getSelection().toString(),
-        canvas.getImageData(0, 0, 1, 1).data[3], paused];
+        field.selectionStart, field.selectionEnd, items[1].querySelector("details").open,
+        getSelection().toString(), canvas.getImageData(0, 0, 1, 1).data[3], paused];
 }"""
 
 

@@ -14,6 +14,7 @@ def li(key: object, order: object = None) -> str:
 @pytest.mark.parametrize(
     ("html", "item", "after"),
     [
+        ("", PlacedItem("l", "1", "end", None, li(1, 1)), "1"),
         (li(1, 1) + li(3, 3), PlacedItem("l", "2", "end", None, li(2, 2)), "123"),
         (li(3, 3) + li(1, 1), PlacedItem("l", "2", "start", None, li(2, 2)), "321"),
         (li(1) + li(2), PlacedItem("l", "3", "end", None, li(3)), "123"),
