@@ -142,11 +142,7 @@
    * @param {() => void} change
    */
   const follow = (change) => {
-    const before = [...document.querySelectorAll(FOLLOW)].map((each) => [
-      each,
-      isThere(each),
-      newest(each),
-    ]);
+    const before = [...document.querySelectorAll(FOLLOW)].map((each) => [each, isThere(each), newest(each)]);
     change();
     for (const [scroller, wasThere, key] of /** @type {any[]} */ (before)) {
       const latest = newest(scroller);

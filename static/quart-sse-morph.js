@@ -49,7 +49,11 @@
   const isEqual = (a, b) => a.isEqualNode(b) && (!hasTemplates || a.outerHTML === b.outerHTML);
   /** @param {any} node */
   const keyOf = (node) =>
-    get(node, "data-sse") || get(node, "data-sse-item") || get(node, "data-item") || get(node, "data-key") || get(node, "id");
+    get(node, "data-sse") ||
+    get(node, "data-sse-item") ||
+    get(node, "data-item") ||
+    get(node, "data-key") ||
+    get(node, "id");
   /** @param {any} node */
   const textOf = (node) => node.outerHTML || (/\S/.test(node.data) && node.data);
   /**

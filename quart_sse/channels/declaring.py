@@ -164,7 +164,9 @@ class Declaring:
                 @chat.item("messages", keep=500)
                 async def message(room: int, key: str) -> str | None:
                     found = await find_message(room, int(key))
-                    return found and await render_template("_message.html", message=found)
+                    if found is None:
+                        return None
+                    return await render_template("_message.html", message=found)
         """
 
         def declare(function: Function) -> Function:

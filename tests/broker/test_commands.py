@@ -96,7 +96,8 @@ def test_change_is_published_as_the_script_takes_it(kind: Kind) -> None:
     call = commands.publish(NAMES, REQUEST, a_message(kind), KEEP)
 
     assert call.keys == [*PRELUDE_KEYS, f"{TAG}:fragments:{TOPIC}", f"{TAG}:tip:{TOPIC}"]
-    assert call.arguments == [*PRELUDE, NEWS, kind.value, "name|250|a%7Cpage|data", 1500, "name"]
+    payload = "name|250|a%7Cpage|data"
+    assert call.arguments == [*PRELUDE, NEWS, kind.value, payload, 1500, "name", ""]
     assert call.script.source == source("prelude") + source("changing") + source("change")
 
 

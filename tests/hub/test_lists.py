@@ -7,10 +7,10 @@ import pytest
 
 from quart_sse.broker import Kind, Message
 from quart_sse.config import Config
-from quart_sse.hub.rendered import ItemSpec, Rendered
+from quart_sse.hub.rendered import FragmentSpec, ItemSpec, Rendered
 from quart_sse.wire.items import item_attributes
 from quart_sse.wire.position import ZERO, Id
-from tests.support.house import CONFIG, KEEPS, TOPIC, Broker, FragmentSpec, House, Pages, Viewer
+from tests.support.house import CONFIG, KEEPS, TOPIC, Broker, House, Pages, Viewer
 from tests.support.streams import until
 
 #: Most bytes on the wire beside the item's own.
@@ -59,7 +59,7 @@ class ListHouse(House):
         self.pages = ListPages(self.broker, CONFIG)
         self.hub = self.pages.hub
 
-    async def paint(self, rows: Mapping[str, str]) -> None:
+    async def fill(self, rows: Mapping[str, str]) -> None:
         """Show a page the list, so that the process knows it."""
         self.pages.rows.update(rows)
         await self.hub.render_now(TOPIC, self.pages.specs["rows"])
@@ -106,7 +106,7 @@ def wholes_of(viewer: Viewer) -> list[str]:
 async def test_changed_item_is_rendered_and_sent_alone(house: ListHouse) -> None:
     """However long the list is; what is beside the item in the message is little."""
     viewer = await house.viewing("rows", "rows/")
-    await house.paint({str(number): ROW for number in range(500)})
+    await house.fill({str(number): ROW for number in range(500)})
     viewer.writes.clear()
 
     await house.edit("500", ROW)
@@ -119,7 +119,7 @@ async def test_changed_item_is_rendered_and_sent_alone(house: ListHouse) -> None
 
 async def test_item_is_rendered_once_for_all_pages(house: ListHouse) -> None:
     """And not at all without a page."""
-    await house.paint({"a": "one"})
+    await house.fill({"a": "one"})
     await house.tell("a")
     viewers = [await house.viewing("rows", "rows/") for _ in range(3)]
 
@@ -133,7 +133,7 @@ async def test_item_is_rendered_once_for_all_pages(house: ListHouse) -> None:
 async def test_item_that_has_gone_is_sent_without_html(house: ListHouse) -> None:
     """The page takes it away."""
     viewer = await house.viewing("rows", "rows/")
-    await house.paint({"a": "one", "b": "two"})
+    await house.fill({"a": "one", "b": "two"})
 
     await house.edit("a", None)
     await until(lambda: items_of(viewer) == [("a", "")])
@@ -141,7 +141,7 @@ async def test_item_that_has_gone_is_sent_without_html(house: ListHouse) -> None
 
 async def test_page_that_takes_no_items_gets_the_whole_list(house: ListHouse) -> None:
     """One of another release, or one that htmx's own extension serves; others go on with items."""
-    await house.paint({"a": "one"})
+    await house.fill({"a": "one"})
     plain = await house.viewing("rows")
     viewer = await house.viewing("rows", "rows/")
 
@@ -155,7 +155,7 @@ async def test_page_that_takes_no_items_gets_the_whole_list(house: ListHouse) ->
 async def test_page_that_comes_back_gets_the_items_that_it_missed(house: ListHouse) -> None:
     """Nothing else is rendered, and nothing is sent twice."""
     other = await house.viewing("rows", "rows/")
-    await house.paint({"a": "one", "b": "two", "c": "three"})
+    await house.fill({"a": "one", "b": "two", "c": "three"})
     position = house.broker.known
     await house.edit("a", "ONE")
     await house.edit("b", "TWO")
@@ -171,7 +171,7 @@ async def test_page_that_comes_back_gets_the_items_that_it_missed(house: ListHou
 async def test_many_missed_items_are_one_whole_list(house: ListHouse) -> None:
     """That is one render."""
     other = await house.viewing("rows", "rows/")
-    await house.paint({str(number): "row" for number in range(60)})
+    await house.fill({str(number): "row" for number in range(60)})
     position = house.broker.known
     for number in range(51):
         await house.tell(str(number))
@@ -186,7 +186,7 @@ async def test_many_missed_items_are_one_whole_list(house: ListHouse) -> None:
 async def test_many_changes_at_once_are_one_whole_list(house: ListHouse) -> None:
     """More than are sent one by one."""
     viewer = await house.viewing("rows", "rows/")
-    await house.paint({str(number): "row" for number in range(60)})
+    await house.fill({str(number): "row" for number in range(60)})
     house.pages.gate.clear()
     for number in range(60):
         await house.tell(str(number))
@@ -201,7 +201,7 @@ async def test_two_new_items_without_order_are_one_whole_list(house: ListHouse) 
     """Which of them comes first only the list says; one that is known stays where it is."""
     house.pages.is_ordered = False
     viewer = await house.viewing("rows", "rows/")
-    await house.paint({"a": "one", "b": "two"})
+    await house.fill({"a": "one", "b": "two"})
     await house.edit("a", "ONE")
     await house.edit("b", "TWO")
     await until(lambda: len(items_of(viewer)) == 2)
@@ -217,7 +217,7 @@ async def test_two_new_items_without_order_are_one_whole_list(house: ListHouse) 
 async def test_older_item_is_not_put_back_by_the_whole_list(house: ListHouse) -> None:
     """A list that was read before an item has changed is sent with the item behind it."""
     viewer = await house.viewing("rows", "rows/")
-    await house.paint({"a": "one", "b": "two"})
+    await house.fill({"a": "one", "b": "two"})
     house.pages.gate.clear()
     await house.refresh("rows")
     await until(lambda: house.pages.rendered == ["*"])
@@ -236,7 +236,7 @@ async def test_older_item_is_not_put_back_by_the_whole_list(house: ListHouse) ->
 async def test_pushed_item_is_sent_as_it_is(house: ListHouse) -> None:
     """No process renders it."""
     viewer = await house.viewing("rows", "rows/")
-    await house.paint({"a": "one"})
+    await house.fill({"a": "one"})
     html = f"<li {item_attributes('a', 'a')}>pushed</li>"
     message = Message(Kind.PUSH, ZERO, TOPIC, "rows", html, item="a")
 
@@ -249,7 +249,7 @@ async def test_pushed_item_is_sent_as_it_is(house: ListHouse) -> None:
 async def test_page_that_caused_a_change_is_named_in_the_message(house: ListHouse) -> None:
     """Unless others have changed the item as well, so that it needs the HTML."""
     viewer = await house.viewing("rows", "rows/")
-    await house.paint({"a": "one"})
+    await house.fill({"a": "one"})
 
     await house.edit("a", "ONE", origin="x.page")
     await until(lambda: len(items_of(viewer)) == 1)
@@ -273,7 +273,7 @@ async def test_failed_item_is_rendered_again(
     monkeypatch.setattr("quart_sse.hub.lists.FIRST_RETRY", 0.01)
     monkeypatch.setattr("quart_sse.hub.lists.LONGEST_WAIT", 0.0)
     viewer = await house.viewing("rows", "rows/")
-    await house.paint({"a": "one"})
+    await house.fill({"a": "one"})
     house.pages.error = RuntimeError("the database is away")
     id = await house.edit("a", "ONE")
     await until(lambda: "a" in house.pages.rendered)

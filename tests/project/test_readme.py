@@ -124,9 +124,10 @@ async def test_page_on_lists_shows_a_whole_app(folder: Path) -> None:
     namespace = await run_document(ROOT / "docs" / "lists.md")
     app = namespace["app"]
 
-    @app.get("/")
     async def page() -> str:
-        return str(await render_template("chat.html"))
+        return await render_template("chat.html")
+
+    app.add_url_rule("/", view_func=page)
 
     async with app.test_app():
         client = app.test_client()

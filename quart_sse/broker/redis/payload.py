@@ -195,7 +195,7 @@ class Reader:
         item = ""
         if ITEM in origin and kind in (Kind.REFRESH, Kind.PUSH):
             origin, _, item = origin.rpartition(ITEM)
-        origin = _unescape(origin)
+        origin, item = _unescape(origin), _unescape(item)
         return Message(
             kind, id, topic, name, data, retry_ms, origin, is_text, where, exclude, trace, item
         )
