@@ -9,8 +9,6 @@
   const FOLLOW = "[data-sse-follow]";
   const NEAR = 8; // px from the end that count as being there
 
-  const { inert, liveOf, sentOf } = QuartSSE.sent;
-
   /** @param {any} node */
   const keyOf = (node) => node.getAttribute("data-sse-item");
 
@@ -67,13 +65,12 @@
    */
   QuartSSE.item = (live, html, more, tools) => {
     const { find, inside, isEqual, isLike, make, merge, put, run, drop } = tools;
+    const { liveOf, sentOf, parse } = QuartSSE.sent;
     const [, key, place, keep] = more.split(" ");
     const isAtEnd = place === "end";
     run(live, () => {
       const list = sentOf.get(live);
-      const shell = inert.importNode(live, false);
-      shell.innerHTML = html;
-      const node = shell.querySelector(ITEM);
+      const node = parse(live, html).querySelector(ITEM);
       let items = itemsOf(list);
       let old = items.find((each) => keyOf(each) === key);
       if (!node) {
