@@ -157,11 +157,11 @@ class Declaring:
         Example:
             .. code-block:: python
 
-                @chat.fragment("messages")
+                @rooms.fragment("messages")
                 async def messages(room: int) -> str:
                     return await render_template("_messages.html", messages=await newest(room))
 
-                @chat.item("messages", keep=500)
+                @rooms.item("messages", keep=500)
                 async def message(room: int, key: str) -> str | None:
                     found = await find_message(room, int(key))
                     if found is None:
