@@ -82,6 +82,9 @@ class SharedList(SharedFragment):
     The arguments are those of :class:`SharedFragment`.
     """
 
+    requested: Id
+    is_targeted: bool
+
     def __init__(
         self, topic: str, spec: FragmentSpec, debounce: float, home: ListHome, errors: ErrorLog
     ) -> None:
