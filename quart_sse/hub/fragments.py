@@ -136,6 +136,10 @@ class Fragments:
         kept = [shared.rendered for shared in list(self._shared.values())]
         return sum(len(each.html) for each in kept if each is not None)
 
+    def all(self) -> list[SharedFragment]:
+        """Return the fragments that are known here."""
+        return list(self._shared.values())
+
     def names(self) -> dict[str, set[str]]:
         """Return topic -> names of its known fragments."""
         found: dict[str, set[str]] = {}
@@ -269,14 +273,18 @@ class Fragments:
 
     async def render(self, shared: SharedFragment, traces: Sequence[str] = ()) -> Rendered:
         """Return the outcome of a render that begins now."""
-        began = time.monotonic()
+        began, failure = time.monotonic(), None
         try:
             return await self._render(shared.topic, shared.spec.name, traces)
-        except Exception:
+        except Exception as error:
             self._renders.failed += 1
+            failure = error
             raise
         finally:
-            self._renders.took.observe(time.monotonic() - began)
+            seconds = time.monotonic() - began
+            self._renders.took.observe(seconds)
+            shared.record.note(seconds, failure)
+            del failure  # or the error, its frames and this one would hold each other
 
     async def _render(self, topic: str, name: str, traces: Sequence[str]) -> Rendered:
         tracing = self._delivery.tracing

@@ -21,6 +21,7 @@ from .connection import Connection
 from .connections import Connections
 from .delivery import Delivery
 from .durations import Durations, Renders
+from .fragment import SharedFragment
 from .fragments import Fragments, Renderer
 from .group import Joining
 from .groups import Groups
@@ -166,6 +167,11 @@ class Hub:
     def renders(self) -> Renders:
         """The renders of shared fragments."""
         return self._roots.renders
+
+    @property
+    def fragments(self) -> list[SharedFragment]:
+        """The shared fragments that this process knows, with the record of their renders."""
+        return self._roots.all()
 
     @property
     def lag(self) -> Durations:

@@ -8,12 +8,14 @@ from .desk import Desk
 from .finding import ConnectionInfo, Counted, Found, conditions, count_by_channel, find
 from .handle import ConnectionHandle
 from .hooks import Hooks, StreamHooks
-from .processes import ProcessList
+from .processes import ProcessList, live_processes
 from .registry import Registry
 from .remote import Remote
 from .sending import Sending
 from .statistics import Statistics
 from .stats import CollectedStats, Stats, Took, written
+from .survey import Sheet, Survey, Surveyed
+from .surveying import Surveying
 
 __all__ = [
     "Closing",
@@ -28,12 +30,17 @@ __all__ = [
     "Registry",
     "Remote",
     "Sending",
+    "Sheet",
     "Statistics",
     "Stats",
     "StreamHooks",
+    "Survey",
+    "Surveyed",
+    "Surveying",
     "Took",
     "conditions",
     "count_by_channel",
     "find",
+    "live_processes",
     "written",
 ]
