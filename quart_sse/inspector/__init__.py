@@ -3,6 +3,7 @@
 This package is private: it may change in any release.
 """
 
-from .inspector import CHANNEL, MAX_AGE, RULE, Inspector
+from .inspector import MAX_AGE, RULE, Inspector
+from .question import CHANNEL
 
 __all__ = ["CHANNEL", "MAX_AGE", "RULE", "Inspector"]

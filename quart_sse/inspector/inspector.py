@@ -18,8 +18,8 @@ from .question import ASKS, PEOPLE, read, written
 from .samples import EVERY
 from .views import VIEWS, Look
 
-#: Name and rule of the channel of the pages.
-CHANNEL, RULE = "sse-inspector", "/sse-inspector/<view>/<asked>"
+#: URL rule of the channel of the pages.
+RULE = "/sse-inspector/<view>/<asked>"
 #: Lifetime of a stream of the pages, in seconds, after which ``authorize`` is asked again.
 MAX_AGE = 60.0
 #: Pages in the order of the navigation.

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
+#: Name of the channel of the pages.
+CHANNEL = "sse-inspector"
 #: Page -> what its URL may ask for.
 ASKS: Mapping[str, frozenset[str]] = {
     "overview": frozenset(),

@@ -12,7 +12,7 @@ from ..registry import Surveyed
 from ..wire import EVERYONE, is_audience
 from ..wiring import Services
 from .charts import Chart, draw
-from .question import condition
+from .question import CHANNEL, condition
 from .samples import Samples
 from .settings import settings
 
@@ -61,7 +61,14 @@ View = Callable[[Look, Mapping[str, str]], Awaitable[dict[str, Any]]]
 async def overview(look: Look, asked: Mapping[str, str]) -> dict[str, Any]:
     """Figures, rates, processes, limits, and how streams end."""
     found = await look.figures()
-    return {"found": found, "total": found.total, "curves": look.samples.curves()}
+    own = f"{CHANNEL}?"
+    busiest = [each for each in found.total.top_topics.items() if not each[0].startswith(own)]
+    return {
+        "found": found,
+        "total": found.total,
+        "busiest": busiest,
+        "curves": look.samples.curves(),
+    }
 
 
 async def connections(look: Look, asked: Mapping[str, str]) -> dict[str, Any]:

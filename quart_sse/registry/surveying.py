@@ -110,7 +110,7 @@ class Surveying:
         keyed = (
             (f"{0 if each.record.error else 1} {each.key}", each)
             for each in self._hub.fragments
-            if part in each.key and topic in (None, each.topic)
+            if each.record.number and part in each.key and topic in (None, each.topic)
         )
 
         def row(shared: Any) -> Any:
