@@ -14,7 +14,7 @@ from .remote import Remote
 from .sending import Sending
 from .statistics import Statistics
 from .stats import CollectedStats, Stats, Took, written
-from .survey import Sheet, Survey, Surveyed
+from .survey import Survey, Surveyed
 from .surveying import Surveying
 
 __all__ = [
@@ -30,7 +30,6 @@ __all__ = [
     "Registry",
     "Remote",
     "Sending",
-    "Sheet",
     "Statistics",
     "Stats",
     "StreamHooks",
