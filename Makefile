@@ -23,7 +23,7 @@ demo-redis: .venv/.stamp-run ## Run it as two processes, a worker and a Redis; P
 
 test: .venv/.stamp-dev node_modules/.stamp ## Run the tests, with a real Redis and a real browser
 	@scripts/tools.sh
-	$(RUN) pytest $(ARGS)
+	@scripts/test.sh $(ARGS)
 
 test-browsers: .venv/.stamp-dev node_modules/.stamp ## Run the tests that need a browser in Firefox, too
 	@scripts/tools.sh
@@ -93,7 +93,7 @@ clean: ## Remove environments, caches and builds; the data of the demo stay
 	@scripts/venv.sh .venv dev
 	@touch .venv/.stamp-run $@
 
-# What formats, checks and minifies the scripts, and the widgets of the browser tests. It runs on the Node.js of the development environment.
+# What formats, checks and minifies the scripts, and the widgets and clients that tests run. It runs on the Node.js of the development environment.
 node_modules/.stamp: package.json package-lock.json | .venv/.stamp-dev
 	@scripts/node.sh npm ci --no-audit --no-fund --no-update-notifier --silent
 	@touch $@

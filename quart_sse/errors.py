@@ -17,6 +17,19 @@ def near(name: str, names: Iterable[str]) -> str:
     return f"Did you mean {found[0]!r}? " if found else ""
 
 
+def without_password(url: str) -> str:
+    """Return a URL without what may be a password, for errors and logs.
+
+    A password may have characters that end the host of a URL, such as ``/``, where they should be
+    encoded. So all up to the last ``@`` is hidden.
+
+    Args:
+        url: The URL, or a text that begins with one.
+    """
+    hidden = re.sub(r"(?s)^([^/]*//)?.*@", r"\1...@", url)
+    return re.sub(r"((?:username|password)=)[^&'\"]*", r"\1...", hidden)
+
+
 class SSEError(Exception):
     """Base class of all errors that quart_sse raises.
 
@@ -33,8 +46,10 @@ class ConfigError(SSEError, ValueError):
     """
 
     def __init__(self, key: str, value: object, expected: str) -> None:
-        # A URL may contain a password, and error messages are logged.
-        shown = re.sub(r"//[^/@]*@", "//...@", repr(value))
+        if isinstance(value, str):
+            shown = repr(without_password(value))
+        else:
+            shown = without_password(repr(value))
         end = "" if expected.endswith("?") else "."
         super().__init__(f"{key} is {shown}. It must be {expected}{end}")
 

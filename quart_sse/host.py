@@ -91,6 +91,9 @@ class Host(Protocol):
             ``""`` or a path such as ``"/app"``.
         """
 
+    def here(self) -> str:
+        """Return path and query of the current request as a link has them, or ``""``."""
+
     def address(self) -> str:
         """Return the IP address of the current request's client; ``""`` if it is not known."""
 

@@ -6,10 +6,13 @@
  */
 /** @param {any} morph what quart-sse-morph.js, which comes next, hands over */
 QuartSSE.htmx = (morph) => {
+  const WAIT = 50; // ms
   const SETTLING = ["class", "style", "width", "height"]; // attributes that come some ms after the element
   const PASSING = ["htmx-added", "htmx-settling", "htmx-swapping", "htmx-request"]; // classes of htmx's own
   const { liveOf, sentOf, copy, setAttribute } = QuartSSE.sent;
   const { see } = morph;
+  // An htmx of the page's own may come later. Users may have named an element so.
+  if (!window.htmx?.swap?.call) return void setTimeout(QuartSSE.htmx, WAIT, morph);
   const isOld = !!htmx.defineExtension;
   /**
    * @param {string} type

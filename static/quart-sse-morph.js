@@ -1,7 +1,7 @@
 /*
  * quart-sse-morph.js: put new HTML of fragments into the page, by three-way morphing.
  *
- * New HTML is compared with what the server has sent last, of which quart-sse-head.js has the first copy,
+ * New HTML is compared with what the server has sent last, of which quart-sse-sent.js has the first copy,
  * and only what differs is changed in the page. So what scripts, htmx and the user have done stays, until
  * the server changes that very thing.
  *
@@ -15,7 +15,7 @@
   const FIELDS = "input,textarea,option,details,dialog";
   const STATE = ["value", "checked", "selected", "open"]; // which users and scripts change beside the attribute
 
-  const { inert, liveOf, sentOf, tie, tieAll, setAttribute, see, begin, touched } = QuartSSE.sent;
+  const { liveOf, sentOf, tieAll, setAttribute, revive, parse, see, begin, touched } = QuartSSE.sent;
   /** @type {WeakMap<Node, any>} */
   const instead = new WeakMap(); // sent node that htmx has put in -> the one whose place it took
 
@@ -46,7 +46,8 @@
    * @param {any} a
    * @param {any} b
    */
-  const isEqual = (a, b) => a.isEqualNode(b) && (!hasTemplates || a.outerHTML === b.outerHTML);
+  const isEqual = (a, b) =>
+    !hooks.hasShadows && a.isEqualNode(b) && (!hasTemplates || a.outerHTML === b.outerHTML);
   /** @param {any} node */
   const keyOf = (node) =>
     get(node, "data-sse") || get(node, "data-item") || get(node, "data-key") || get(node, "id");
@@ -170,7 +171,7 @@
   const put = (parent, node, before) => {
     if (node.parentNode === parent && node.nextSibling === before) return;
     if (parent.moveBefore && node.isConnected) return parent.moveBefore(node, before);
-    const { activeElement } = document;
+    const { activeElement } = parent.getRootNode();
     // What the server does is no reason to take the focus.
     const focusing = node.matches
       ? [...node.querySelectorAll("[autofocus]"), node].filter((each) => each.autofocus)
@@ -190,11 +191,9 @@
     let live = document.importNode(sent, true);
     tieAll(sent, live);
     if (live.nodeType !== 1) return live;
+    hooks.fill(sent);
     for (const dead of live.localName === "script" ? [live] : live.querySelectorAll("script")) {
-      const script = document.createElement("script");
-      for (const { name } of dead.attributes) setAttribute(script, name, dead);
-      script.text = dead.text;
-      tie(sentOf.get(dead), script);
+      const script = revive(dead);
       if (dead === live) live = script;
       else dead.replaceWith(script);
     }
@@ -209,14 +208,14 @@
   const isTouched = (live) => {
     if (!selects) {
       selects = new Map();
-      for (const field of root.querySelectorAll(FIELDS)) {
+      for (const field of hooks.find(root, FIELDS)) {
         const sent = sentOf.get(field);
         if (!sent || STATE.every((name) => field[name] === sent[name])) continue;
         touched.add(field.closest("select") || field);
         // A radio button stands for its group.
         if (field.type === "radio")
-          for (const each of /** @type {Iterable<any>} */ (document.getElementsByName(field.name)))
-            if (each.form === field.form) touched.add(each);
+          for (const each of field.getRootNode().querySelectorAll("[type=radio]"))
+            if (each.name === field.name && each.form === field.form) touched.add(each);
       }
       for (const select of [root, ...root.querySelectorAll("select")])
         if (select.localName === "select")
@@ -273,7 +272,12 @@
    * @param {any} live
    */
   const merge = (sent, next, live) => {
-    if (live.matches(KEEP) || QuartSSE.beforeMorph?.(live, next) === false) return;
+    if (live.matches(KEEP)) return;
+    try {
+      if (QuartSSE.beforeMorph?.(live, next) === false) return;
+    } catch (error) {
+      reportError(error);
+    }
     const what = hooks.judge(live, next, sent);
     if (what > 1) mergeAttributes(sent, next, live);
     if (what) mergeContent(sent, next, live);
@@ -286,13 +290,15 @@
    */
   const mergeContent = (sent, next, live) => {
     if (live.localName === "template") {
-      if (sent.innerHTML !== next.innerHTML) live.innerHTML = sent.innerHTML = next.innerHTML;
+      if (sent.innerHTML !== next.innerHTML)
+        for (const each of [sent, live]) each.content.replaceChildren(next.content.cloneNode(true));
     } else if (
       live.localName !== "textarea" &&
       !live.matches(FILLED) &&
       !(live.isContentEditable && live.innerHTML !== sent.innerHTML) // what the user has written
     )
       mergeChildren(sent, next, live);
+    hooks.descend(sent, next, live);
   };
 
   /**
@@ -397,7 +403,7 @@
     });
     observer.takeRecords();
     hooks.process(made);
-    live.dispatchEvent(new CustomEvent("sse:update", { bubbles: true }));
+    live.dispatchEvent(new CustomEvent("sse:update", { bubbles: true, composed: true }));
   };
 
   /**
@@ -405,16 +411,24 @@
    * @param {string} html
    */
   const update = (live, html) => {
-    const next = inert.importNode(live, false);
-    // The parser drops a line break at the beginning of these, but not here.
-    next.innerHTML = /^(pre|textarea)$/.test(live.localName) ? html.replace(/^\n/, "") : html;
-    next.querySelectorAll("[shadowrootmode]").forEach((/** @type {Element} */ each) => each.remove());
+    const next = parse(live, html);
     hasTemplates = /<template/i.test(html);
-    run(live, () => mergeContent(sentOf.get(live), next, live));
+    const sent = sentOf.get(live);
+    run(live, () => {
+      try {
+        mergeContent(sent, next, live);
+      } catch (error) {
+        // Nothing says how far it has come, so all is made new.
+        reportError(error);
+        sent.replaceChildren(...next.cloneNode(true).childNodes);
+        live.replaceChildren(...[...sent.childNodes].map(make));
+      }
+    });
   };
 
-  /** What quart-sse-htmx.js needs and changes. */
+  /** What quart-sse-htmx.js and quart-sse-shadow.js need and change. */
   const hooks = {
+    hasShadows: false, // in what is to be put in now, so nothing says that two nodes are equal
     instead,
     see,
     flush: () => hooks.see(observer.takeRecords()), // what has happened up to now
@@ -427,25 +441,27 @@
     remove: (live) => live.remove(),
     /** @type {(made: Map<any, boolean>) => void} */
     process: () => {},
+    // What knows of shadow trees:
+    /** @type {(root: any, selector: string) => any[]} */
+    find: (root, selector) => [...root.querySelectorAll(selector)],
+    /** @type {(next: any, html: any) => void} */
+    write: (next, html) => {
+      next.innerHTML = html;
+    },
+    /** @type {(sent: any, next: any, live: any) => void} what is in the shadow root of an element */
+    descend: () => {},
+    /** @type {(sent: any) => void} give new live elements their shadow roots */
+    fill: () => {},
+    /** @param {Node} root */
+    watch: (root) => observer.observe(root, { childList: true, subtree: true }),
+    mergeChildren,
+    put: update,
   };
 
   const start = () => {
-    begin();
-    observer.observe(document, { childList: true, subtree: true });
     QuartSSE.htmx?.(hooks);
-    QuartSSE.provide(
-      "swap",
-      (/** @type {any} */ _put, /** @type {string} */ outside) => (/** @type {string} */ message) => {
-        for (const partial of message.split("<hx-partial ")) {
-          const [, key, html] = /'(.*?)'[^>]*>(.*)<\/hx-partial>$/s.exec(partial) || [];
-          if (key)
-            for (const live of document.querySelectorAll(
-              `[data-sse='${key.replaceAll("&amp;", "&")}']${outside}`
-            ))
-              update(live, html);
-        }
-      }
-    );
+    hooks.watch(document);
+    begin(hooks);
   };
   if (document.readyState === "loading") document.addEventListener("readystatechange", start, { once: true });
   else start();

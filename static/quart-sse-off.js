@@ -8,23 +8,16 @@
   const STATE = "stopped";
   let isSaid = false; // by this script
 
-  const paint = () =>
-    document.querySelectorAll("[data-sse-status] > *").forEach((/** @type {any} */ text) => {
-      text.hidden = text.dataset.state !== dataset.sseState;
-    });
-
   const say = () => {
     const isOff = document.querySelector("[data-sse-off]");
     if (isOff && !dataset.sseState) {
       dataset.sseState = STATE;
-      paint();
       const detail = { state: STATE, error: null };
       if (!isSaid) document.dispatchEvent(new CustomEvent("sse:stopped", { bubbles: true, detail }));
       isSaid = true;
     } else if (isSaid && !isOff) {
       isSaid = false;
       if (dataset.sseState === STATE) delete dataset.sseState;
-      paint();
     }
   };
 

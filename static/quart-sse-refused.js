@@ -19,7 +19,8 @@ QuartSSE.provide("refused", () => {
     });
 
   return (/** @type {string[]} */ names) => {
-    const refused = [...new Set(names)].sort();
+    // What is not current by our fault is not refused.
+    const refused = [...new Set(names)].filter((name) => name[0] !== "!").sort();
     mark(refused);
     if (before === (before = `${refused}`)) return;
     const topics = refused.filter((name) => !/^[^?]*\./.test(name));

@@ -13,7 +13,8 @@ QuartSSE.provide(
     /** @type {unknown} */ _outside,
     /** @type {unknown} */ _received,
     /** @type {(ms: number) => Promise<void>} */ sleep,
-    /** @type {(url: string, signal: AbortSignal, take: (messages: any[]) => void) => Promise<void>} */ readStream
+    /** @type {(url: string, signal: AbortSignal, take: (messages: any[]) => void) => Promise<void>} */ readStream,
+    /** @type {(how: string, text: string) => any} */ trust
   ) => {
     const MAX_DELAY = 30000; // ms; the first retry delay doubles up to it, and each varies by half
     const SILENCE = 45000; // ms, three heartbeats of the server
@@ -21,8 +22,7 @@ QuartSSE.provide(
     const ENDED = "quart-sse-ended"; // of the streams of this tab's history that have ended
     const MOST_ENDED = 50;
     // The script ignores what is inside of these; see quart-sse.js.
-    const isHtmx = window.htmx?.swap?.call; // no element to which users gave that name
-    const isHtmx4 = isHtmx && !htmx.defineExtension;
+    const isHtmx4 = document.querySelector("script[data-htmx='4']");
     const outside = ["hx-ignore", "data-hx-ignore", "hx-disable", "data-hx-disable"]
       .flatMap((name, i) => (i > 1 && isHtmx4 ? [`[${name}='']`, `[${name}=true]`] : [`[${name}]`]))
       .map((mark) => `:not(${mark}, ${mark} *)`)
@@ -40,13 +40,14 @@ QuartSSE.provide(
      * @param {string} html
      */
     const put = (target, style, html) => {
-      if (isHtmx) {
+      // An htmx of the page's own may have come later; and users may have named an element so.
+      if (window.htmx?.swap?.call) {
         target.dataset.sseSwap ||= `${Math.random()}`.slice(2);
         const text = `<hx-partial hx-target="[data-sse-swap='${target.dataset.sseSwap}']" hx-swap="${style}">${html}</hx-partial>`;
         if (isHtmx4) htmx.swap({ sourceElement: document.body, swap: "none", text });
         else htmx.swap(document.body, text, { swapStyle: "none" });
-      } else if (/^(before|after)/.test(style)) target.insertAdjacentHTML(style, html);
-      else target.innerHTML = html;
+      } else if (/^(before|after)/.test(style)) target.insertAdjacentHTML(style, trust("createHTML", html));
+      else target.innerHTML = trust("createHTML", html);
     };
 
     /**

@@ -30,7 +30,7 @@
  * @property {string} [type] "text" for data that are text and read like JSON
  * @property {any} [key]
  * @property {string} [load] ms and URL of a personal fragment
- * @property {string} [token] key, token and position of a renewed connect element
+ * @property {string} [token] key, token, position and number of a renewed connect element
  */
 /**
  * A subscription as the worker has it.
@@ -61,6 +61,7 @@
   const SILENCE = 45000; // ms, three heartbeats of the server
   const PING = 3000; // ms between two signs of life of a tab, and of the worker
   const PATIENCE = 5000; // ms without one after which a tab is asked for one, three times in all
+  const LASTING = 10000; // ms after which a stream counts as one that stays open
 
   /** @type {((subscription: Subscription) => boolean)[]} */
   const connections = []; // functions that take a subscription, if there is room
@@ -136,10 +137,13 @@
     let opened = { secret: "" }; // what the last stream has begun with; the next one replaces that
     /** @type {number | undefined} */
     let debounce; // a timer
+    let heldUntil = 0; // ms; before that the server wants to be asked for nothing
+    /** @type {Subscription[]} */
+    let asking = []; // the subscriptions that the last attempt was for
 
     /** @param {string | void} data */
     const broadcastRetry = (data) =>
-      subscriptions.forEach((subscription) => subscription.post({ state: "retry", data }));
+      asking.forEach((subscription) => subscription.post({ state: "retry", data }));
 
     const getShares = () => {
       const all = [...subscriptions];
@@ -170,7 +174,7 @@
         open?.abort();
       };
       clearTimeout(debounce);
-      debounce = setTimeout(start, DEBOUNCE);
+      debounce = setTimeout(start, Math.max(DEBOUNCE, heldUntil - Date.now()));
       // A worker whose last page goes into the back-forward cache stands still before a timer fires.
       if (!subscriptions.size) start();
     };
@@ -179,8 +183,9 @@
     const keepOpen = async (run) => {
       while (newest === run) {
         retry = 0;
-        lastReceived = Date.now();
+        const begun = (lastReceived = Date.now());
         const shares = getShares();
+        asking = shares.flat();
         /** @type {string | void} */
         const data = await readStream(`${initial.url}?${query(shares)}`, run.signal, (messages) => {
           if (newest === run) lastReceived = Date.now();
@@ -189,8 +194,12 @@
         if (open === run) open = null;
         if (newest !== run) return;
         broadcastRetry(data);
+        // What lets streams begin and cuts them is asked less and less often, too.
+        if (Date.now() - begun > LASTING) attempts = 0;
         const delay =
           retry || Math.min((interval || first) * 2 ** attempts++, MAX_DELAY) * (0.5 + Math.random());
+        // A run that begins meanwhile comes a little before this one would go on, and replaces it.
+        if (retry) heldUntil = Date.now() + retry - DEBOUNCE;
         lastReceived += delay; // the delay is no silence
         await sleep(delay);
       }
@@ -208,7 +217,6 @@
       if (event === "sse-open") {
         if (open !== run) open?.abort();
         open = run;
-        attempts = 0;
         opened = JSON.parse(data);
         if (opened.again) replace(); // now with the cookie that came with this stream
         (opened.names || opened.topics).forEach((/** @type {string[]} */ topics, /** @type {number} */ i) => {
@@ -233,7 +241,9 @@
             ? (message.for?.includes(subscription.mark) ?? topic) &&
               subscription.admitted.includes(topic) &&
               !(event && order <= 0)
-            : !event || event === "sse-reset";
+            : message.token
+              ? +message.token.split(" ")[3] === i
+              : !event || event === "sse-reset";
           if (isFor) subscription.post(message);
           // The id of a farewell (sse-stop, sse-holdoff) is no position. One with a mask is none while
           // the next run opens: that has asked by an older one, and sends topics that this run lacks.
@@ -329,10 +339,8 @@
 
   // -- the page ------------------------------------------------------------------------------------
 
-  // Neither may be an element to which users gave that name.
-  const htmx = window.htmx?.swap?.call && window.htmx;
-  const running = () => /** @type {any} */ (Reflect.get(Document.prototype, "currentScript", document));
-  const script = running();
+  // Users may have named an element so.
+  const script = /** @type {any} */ (Reflect.get(Document.prototype, "currentScript", document));
   /** @type {any} */
   const dataset = document.documentElement.dataset;
   const allowedOrigins = [origin, ...(script.dataset.origins || origin).split(" ")];
@@ -340,9 +348,8 @@
   const MARKS = ["hx-ignore", "data-hx-ignore", "hx-disable", "data-hx-disable"];
   const CONNECT_NAMES = ["sse-connect", "hx-sse:connect"];
   const CONNECT = "[sse-connect],[hx-sse\\:connect]";
-  const TEXTS = "[data-sse-status] > *";
   const marks = MARKS.flatMap((name, i) =>
-    i > 1 && htmx && !htmx.defineExtension ? [`[${name}='']`, `[${name}=true]`] : `[${name}]`
+    i > 1 && script.dataset.htmx > 2 ? [`[${name}='']`, `[${name}=true]`] : `[${name}]`
   );
   const outside = `:not(:is(${marks}) *)`;
   /** @type {Map<Element, Own>} */
@@ -364,6 +371,25 @@
   /** @type {string | undefined} */
   let secret; // by which the server knows a stream of this page
   let isOff = false;
+  /** @type {Set<string>} */
+  const failed = new Set(); // keys of fragments that are not current, after "!" if that is our fault
+
+  /** @type {any} */
+  let policy; // a TrustedTypePolicy, which the page's Content-Security-Policy may ask for, or forbid
+  try {
+    const same = (/** @type {string} */ text) => text;
+    policy = /** @type {any} */ (window).trustedTypes?.createPolicy("quart-sse", {
+      createHTML: same,
+      createScript: same,
+      createScriptURL: same,
+    });
+  } catch {}
+  /**
+   * Make a text what such a policy lets scripts write.
+   * @param {string} how "createHTML", "createScript" or "createScriptURL"
+   * @param {any} text
+   */
+  const trust = (how, text) => policy?.[how](text) ?? text;
 
   /**
    * @param {any[]} list
@@ -403,29 +429,6 @@
     reconnect: true,
     interval,
     attempts: Infinity,
-    /**
-     * Call back for an event: on("comments", "added", {discussion_id: 7}, callback), of a topic without
-     * parameters on("news", "added", callback), and for every event on("*", callback). That ends with
-     * the script element that calls it: a part of a page that comes again brings it again.
-     * @param {string} channel
-     * @param {any} event
-     * @param {any} params
-     * @param {(data: any, message: any) => void} callback
-     */
-    on(channel, event, params, callback = params || event) {
-      const expected = new URLSearchParams(params);
-      expected.sort();
-      const caller = running();
-      const listen = (/** @type {any} */ { detail }) => {
-        if (caller?.isConnected === false) return stop();
-        const [name, query] = detail.event.split("?");
-        const isMatch = name === `${channel}.${event}` && `${new URLSearchParams(query)}` === `${expected}`;
-        if (isMatch || channel === "*") callback(detail.data, detail);
-      };
-      const stop = () => removeEventListener("sse:message", listen);
-      addEventListener("sse:message", listen);
-      return stop;
-    },
     clearMessages() {
       api.messages = [];
     },
@@ -445,7 +448,7 @@
      * @param {(...inner: any[]) => any} make
      */
     provide(name, make) {
-      provided[name] = make(put, outside, received, sleep, readStream);
+      provided[name] = make(put, outside, received, sleep, readStream, trust, fail, need);
       waiting.splice(0).forEach((call) => call());
     },
   });
@@ -458,11 +461,6 @@
   const emit = (target, name, detail) =>
     target.dispatchEvent(new CustomEvent(name, { bubbles: true, detail }));
 
-  const paintStatus = () =>
-    document.querySelectorAll(TEXTS).forEach((/** @type {any} */ text) => {
-      text.hidden = text.dataset.state !== dataset.sseState;
-    });
-
   /**
    * Show the state of the connection to users and scripts.
    * @param {string} state
@@ -472,12 +470,34 @@
     const before = dataset.sseState;
     const was = api.isConnected;
     dataset.sseState = state;
-    paintStatus();
     api.error = error;
     if (error) api.onerror?.(error);
     if (state === before) return;
     emit(document, `sse:${state}`, { state, error });
     api.isConnected ? was || api.onconnect?.() : was && api.ondisconnect?.(state);
+  };
+
+  /**
+   * Show what the states of all subscriptions and fragments make together.
+   * @param {string} state the last one that was told
+   * @param {?string} [error]
+   */
+  const judge = (state, error) => {
+    const all = [...subscriptions.values()];
+    const isStopped = isOff || all.some((each) => each.isStopped);
+    const lost = [...failed, ...all.flatMap((each) => each.lost || [])];
+    showState(isStopped ? "stopped" : state === "open" && lost[0] ? "partial" : state, error);
+    if ("refused" in provided) use("refused", lost);
+  };
+
+  /**
+   * Note that a fragment is not current, or that it is again.
+   * @param {string} name its key, after "!" if that is our fault
+   * @param {any} isFailed
+   */
+  const fail = (name, isFailed) => {
+    if (isFailed ? !failed.has(name) && failed.add(name) : failed.delete(name))
+      if (api.isConnected) judge("open");
   };
 
   /** Subscribe connect elements that are new in the document, and unsubscribe those that have gone. */
@@ -513,8 +533,10 @@
       loadFiles(/** @type {any} */ (element).dataset.sseFiles);
       attach(subscription, element);
     });
-    if (!subscriptions.size) delete dataset.sseState;
-    paintStatus();
+    if (subscriptions.size) return;
+    // A copy on disk, which can connect nothing, is not live.
+    if (elements[0] && !/^http/.test(origin)) showState("stopped");
+    else delete dataset.sseState;
   };
 
   /**
@@ -524,6 +546,16 @@
    */
   const use = (name, ...values) =>
     provided[name] ? provided[name](...values) : append(waiting, () => use(name, ...values));
+
+  /**
+   * The same for a file that few pages need, which is loaded then.
+   * @param {string} name
+   * @param {any[]} values
+   */
+  const need = (name, ...values) => {
+    loadFiles(script.dataset.files);
+    use(name, ...values);
+  };
 
   /**
    * Load the further files that a connect element or a message names, unless they are there.
@@ -536,7 +568,12 @@
       if (name in provided || !/^[\w-]+\.min\.js\?/.test(path)) return;
       provided[name] = 0;
       const further = document.createElement("script");
-      Object.assign(further, { integrity, nonce: script.nonce, src: new URL(path, script.src) });
+      Object.assign(further, {
+        integrity,
+        crossOrigin: "",
+        nonce: script.nonce,
+        src: trust("createScriptURL", new URL(path, script.src)),
+      });
       further.onerror = async () => {
         await sleep(MAX_DELAY);
         delete provided[name];
@@ -569,7 +606,7 @@
       listen(port2);
     };
     try {
-      const worker = new SharedWorker(script.src, "quart-sse");
+      const worker = new SharedWorker(trust("createScriptURL", script.src), "quart-sse");
       worker.onerror = attachToPage; // a policy may forbid workers
       listen(worker.port);
     } catch {
@@ -605,16 +642,11 @@
     if (state) {
       subscription.isStopped = state === "stopped";
       subscription.failures = state === "retry" ? subscription.failures + 1 : 0;
-      const all = [...subscriptions.values()];
-      const isStopped = isOff || all.some((each) => each.isStopped);
-      const lost = all.flatMap((each) => each.lost || []);
-      showState(isStopped ? "stopped" : stream && lost[0] ? "partial" : state, data);
-      if ("refused" in provided) use("refused", lost);
+      judge(state, data);
       if (subscription.failures > (api.reconnect ? api.attempts : 0)) api.disconnect();
     } else if (!event) {
       if (token) {
-        const [shareKey, next, position = spec.position] = token.split(" ");
-        if (shareKey !== spec.shareKey) return;
+        const [, next, position] = token.split(" ");
         spec.token = next; // the page's own expires soon
         spec.lost = subscription.lost; // of which that one knows nothing
         spec.position = position; // in which bits stand for the topics of that token
@@ -656,13 +688,12 @@
     subscribeAll();
   }, PING);
   // Most changes have nothing to do with it, and the document may be large.
-  const WATCHED = `${CONNECT},${TEXTS}`;
   new MutationObserver((records) => {
     records.some(
       (each) =>
         each.attributeName ||
         [.../** @type {Iterable<any>} */ (each.addedNodes), ...each.removedNodes].some(
-          (node) => node.matches?.(WATCHED) || node.querySelector?.(WATCHED)
+          (node) => node.matches?.(CONNECT) || node.querySelector?.(CONNECT)
         )
     ) && scan();
   }).observe(document, { childList: true, subtree: true, attributeFilter: [...MARKS, ...CONNECT_NAMES] });

@@ -12,7 +12,7 @@ from ..errors import DeclarationError
 from ..host import Host
 from ..hub import ChannelLimits, FragmentSpec
 from ..publisher import Declared, write
-from ..wire import channel_of, is_audience
+from ..wire import channel_of, is_audience, neutral_adapter
 from .channel import Channel
 from .declaration import Declaration
 from .options import StreamSettings, settings_of
@@ -72,7 +72,7 @@ class AppChannels:
             path: Path of a request, without the app's root path.
         """
         try:
-            endpoint, _ = self._host.url_map.bind("localhost").match(path, method="GET")
+            endpoint, _ = neutral_adapter(self._host.url_map).match(path, method="GET")
         except Exception:  # an app's converter may raise anything for text that it rejects
             return None
         wing, _, name = endpoint.removesuffix(".stream").partition(".")

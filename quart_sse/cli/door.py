@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import SetupError
+from ..errors import SetupError, without_password
 from ..publisher import Declared, ShellPublisher
 
 if TYPE_CHECKING:
@@ -96,8 +96,9 @@ class AppDoor(Door):
         services = self._services
         broker = services.broker.inner
         if not broker.is_shared:
+            url = without_password(services.config.broker_url)
             raise SetupError(
-                f"This needs Redis: the app's broker is {services.config.broker_url}, which leads "
+                f"This needs Redis: the app's broker is {url}, which leads "
                 "to no other process. Set QUART_SSE_BROKER_URL=redis://... for the app and for "
                 "this shell."
             )

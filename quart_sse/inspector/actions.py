@@ -16,7 +16,7 @@ INSPECTOR_ACTION = LogLine(
     "inspector-action",
     # What a person does to others is to be found later, also where only warnings are kept.
     logging.WARNING,
-    "Operator %(who)r has used the inspector: %(action)s for connection %(connection)s: %(outcome)s.",
+    "Operator %(who)r has used the inspector: %(action)s connection %(connection)s: %(outcome)s.",
     who=str,
     action=str,
     connection=str,

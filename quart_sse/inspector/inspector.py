@@ -66,7 +66,7 @@ class Inspector:
         app.extensions[_KEY] = look, guard
         prefix = f"{services.config.url_prefix}/~inspector"
         add = app.add_url_rule
-        add(prefix, "sse.inspector", _page, defaults={"view": "overview"}, methods=["GET"])
+        add(prefix, "sse.inspector", _page, methods=["GET"])
         add(f"{prefix}/<view>", "sse.inspector", _page, methods=["GET"])
         add(f"{prefix}/~act", "sse.inspector-act", _act, methods=["POST"])
 
@@ -117,7 +117,7 @@ async def _people(channel: Channel, view: str, asked: str) -> str:
 # -- pages and actions -----------------------------------------------------------------------------
 
 
-async def _page(view: str) -> Response:
+async def _page(view: str = NAVIGATION[0]) -> Response:
     _, guard = _parts()
     await guard.admit()
     if view not in ASKS:

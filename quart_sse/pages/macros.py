@@ -71,6 +71,8 @@ class Macros:
         self.scripts: Callable[..., Markup] = scripts.elements
         #: ``sse_notifications``; see :meth:`Notifications.region`.
         self.notifications: Callable[..., Awaitable[Region]] = notifications.region
+        #: The current page, for links that ``<base>`` does not lead elsewhere.
+        self.here: Callable[[], str] = host.here
         # (topic, fragment) -> the fragments whose renders its own render waits for
         self._waiting: dict[tuple[str, str], set[tuple[str, str]]] = {}
 
@@ -382,7 +384,7 @@ class Macros:
         page.shown.add([(topic.name, fragment)])
         if declared.spec.personal:
             page.is_private = True  # in public channels, too: the HTML is this viewer's
-            page.files.add("personal")
+            page.files |= {"personal", "refused"}
             return Rendered(await self._renderer.call(topic.name, fragment, topic.params))
         inside, inner = page.rendering, (topic.name, fragment)
         if inside is not None:

@@ -16,10 +16,13 @@ from .page_request import PageRequest, Pages
 #: What each page begins with whose tabs share a connection.
 _CORE = ("shared", "head")
 #: Those that need not be there when the page is painted.
-_DEFERRED = frozenset({"morph", "glue"})
+_DEFERRED = frozenset({"sent", "glue", "morph"})
 #: htmx version -> names of the scripts of a page, in loading order; vendor.json has those of
 #: others. With quart-sse.js, through which all tabs of a browser share a connection; without it.
-_SHARED = {2: ("htmx2", *_CORE, "glue", "morph"), 4: ("htmx4", *_CORE, "glue", "morph")}
+_SHARED = {
+    2: ("htmx2", *_CORE, "sent", "glue", "morph"),
+    4: ("htmx4", *_CORE, "sent", "glue", "morph"),
+}
 _PLAIN = {2: ("htmx2", "htmx2-sse"), 4: ("htmx4", "htmx4-sse")}
 
 VENDOR: Mapping[str, Mapping[str, str]] = json.loads((ASSETS / "static/vendor.json").read_text())
@@ -40,6 +43,7 @@ STATIC: Mapping[str, str] = {
 _OWN = {
     "shared": "quart-sse.min.js",
     "head": "quart-sse-head.min.js",
+    "sent": "quart-sse-sent.min.js",
     "morph": "quart-sse-morph.min.js",
     "glue": "quart-sse-htmx.min.js",
     "reload": "quart-sse-reload.min.js",
@@ -49,6 +53,7 @@ _OWN = {
     "personal": "quart-sse-personal.min.js",
     "refused": "quart-sse-refused.min.js",
     "seen": "quart-sse-seen.min.js",
+    "shadow": "quart-sse-shadow.min.js",
     "update": "quart-sse-update.min.js",
     "notifications": "quart-sse-notifications.min.js",
 }
@@ -93,7 +98,7 @@ class Scripts:
         self,
         nonce: str | None = None,
         shared: bool = True,
-        htmx: bool = True,
+        htmx: bool | str = True,
         refresh: int | None = None,
         origins: Iterable[str] = (),
         reload: bool = False,
@@ -108,7 +113,9 @@ class Scripts:
             nonce: The nonce of the page's Content-Security-Policy, or None.
             shared: Whether all tabs of a browser share one connection, through ``quart-sse.js``;
                 otherwise htmx's SSE extension opens one per connect element.
-            htmx: Whether the page loads htmx; fragments are kept current without it, too.
+            htmx: Whether these load htmx, or ``"own"`` if the page loads an htmx of its own, of
+                the version that ``QUART_SSE_HTMX`` says; fragments are kept current without it,
+                too.
             refresh: Seconds after which browsers without JavaScript reload the page; None for
                 never.
             origins: Further origins whose streams the script may open.
@@ -118,18 +125,13 @@ class Scripts:
                 ``QuartSSE.open``; ``sse_stream`` needs it only where htmx brings it later.
 
         Raises:
-            MacroError: If ``shared`` and ``htmx`` are both false, ``origins``, ``reload`` or
+            MacroError: If ``shared`` and ``htmx`` are both false, ``htmx`` is another text than
+                ``"own"``, or ``"own"`` with ``shared=False``; ``origins``, ``reload`` or
                 ``streams`` is given with ``shared=False``, or an origin is malformed.
         """
-        names: tuple[str, ...] = (_SHARED if shared else _PLAIN)[self._config.htmx]
-        if not htmx:
-            if not shared:
-                raise MacroError(
-                    "sse_scripts(shared=false, htmx=false) loads no script at all. Remove the call "
-                    "from the template, or one of the two arguments."
-                )
-            names = (*_CORE, "morph")
-        options = {"shared": _options(shared, origins, reload or streams)}
+        names = self._names(shared, htmx)
+        version = self._config.htmx if htmx else 0
+        options = {"shared": _options(shared, version, origins, reload or streams)}
         if reload:
             names = (*names, "reload")
         if streams:
@@ -144,6 +146,29 @@ class Scripts:
             meta = '<noscript><meta http-equiv="refresh" content="{:d}"></noscript>'
             elements.append(Markup(meta).format(refresh))
         return Markup("\n").join(elements)
+
+    def _names(self, shared: bool, htmx: bool | str) -> tuple[str, ...]:
+        """Return the names of the scripts that hold the connection and change the page.
+
+        Raises:
+            MacroError: If these options have no meaning, or none together.
+        """
+        if htmx not in (True, False, "own"):
+            raise MacroError(f"htmx is {htmx!r}. Write true, false or 'own' in sse_scripts().")
+        if not shared and not htmx:
+            raise MacroError(
+                "sse_scripts(shared=false, htmx=false) loads no script at all. Remove the call "
+                "from the template, or one of the two arguments."
+            )
+        if not shared and htmx == "own":
+            raise MacroError(
+                "sse_scripts(shared=false) loads htmx's SSE extension, which must come after htmx. "
+                "Remove shared=false, or htmx='own'."
+            )
+        names: tuple[str, ...] = (_SHARED if shared else _PLAIN)[self._config.htmx]
+        if htmx == "own":
+            return names[1:]
+        return names if htmx else (*_CORE, "sent", "morph")
 
     def take_further(self, page: PageRequest, is_boosted: bool = False) -> tuple[Markup, str]:
         """Return how a connect element brings the further files that the page needs.
@@ -188,7 +213,7 @@ class Scripts:
     def stylesheet(self) -> Markup:
         """Return the element that loads the stylesheet of notifications."""
         nonce = self._pages.current().nonce
-        return Markup('<link rel="stylesheet" href="{}" integrity="{}"{}>').format(
+        return Markup('<link rel="stylesheet" href="{}" integrity="{}" crossorigin{}>').format(
             self._url(_STYLESHEET),
             _STYLESHEET_DIGEST,
             Markup(' nonce="{}"').format(nonce) if nonce else "",
@@ -209,7 +234,8 @@ class Scripts:
 
     def _element(self, name: str, nonce: str | None, options: str = "") -> Markup:
         file, integrity = _LOADED[name]
-        return Markup('<script src="{}" integrity="{}"{}{}{}></script>').format(
+        # A frame that is sandboxed has no origin, so integrity needs CORS there.
+        return Markup('<script src="{}" integrity="{}" crossorigin{}{}{}></script>').format(
             self._url(file),
             integrity,
             Markup(' nonce="{}"').format(nonce) if nonce else "",
@@ -223,7 +249,7 @@ def _version(file: str) -> str:
     return f"{file}?v={STATIC[file][:12]}"
 
 
-def _options(shared: bool, origins: Iterable[str], further: bool) -> Markup:
+def _options(shared: bool, version: int, origins: Iterable[str], further: bool) -> Markup:
     """Return the attributes from which quart-sse.js reads its options."""
     if (origins or further) and not shared:
         raise MacroError(
@@ -237,4 +263,11 @@ def _options(shared: bool, origins: Iterable[str], further: bool) -> Markup:
             f"origins is {origins!r}. List origins such as 'https://live.example.org', without a "
             "path, in sse_scripts(origins=[...])."
         ) from None
-    return Markup(' data-origins="{}"').format(" ".join(listed)) if listed else Markup()
+    options = {
+        "files": Scripts.named("shadow"),
+        "htmx": str(version or ""),
+        "origins": " ".join(listed),
+    }
+    return Markup().join(
+        Markup(' data-{}="{}"').format(name, value) for name, value in options.items() if value
+    )

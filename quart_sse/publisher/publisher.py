@@ -9,7 +9,7 @@ from typing import Any, Self, overload
 
 from ..broker import Broker, process_of
 from ..config import Config
-from ..errors import ConfigError, SetupError
+from ..errors import ConfigError, SetupError, without_password
 from ..serving_loop import after_fork
 from ..tracing import find_tracing
 from .asking import ask, is_done
@@ -76,7 +76,9 @@ class AsyncPublisher:
         self._broker: Broker | None = used
         self._timeout = config.broker_timeout
         self._services = Services(
-            Catalog(used, given, shown(config.broker_url) if self._is_own else repr(used)),
+            Catalog(
+                used, given, without_password(config.broker_url) if self._is_own else repr(used)
+            ),
             MessagePublisher(used, config.pending_bytes, dumps or default_dumps, find_tracing()),
         )
         if self._is_own:
@@ -255,11 +257,6 @@ def check(url: str | None, prefix: str, timeout: float) -> Config:
     if url is not None and not re.match("(redis|rediss|unix)://", config.broker_url):
         raise ConfigError("QUART_SSE_BROKER_URL", url, "a redis://, rediss:// or unix:// URL")
     return config
-
-
-def shown(url: str) -> str:
-    """Return a URL without its password, for errors."""
-    return re.sub(r"//[^/@]*@", "//...@", url)
 
 
 _all: "weakref.WeakSet[AsyncPublisher]" = weakref.WeakSet()

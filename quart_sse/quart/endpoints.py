@@ -2,16 +2,17 @@
 
 import logging
 import mimetypes
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from typing import Any
 
-from quart import Blueprint, Quart, Response, abort, request
+from quart import Blueprint, Quart, Response, abort, current_app, request
 from quart.helpers import send_from_directory
 from quart.wrappers.response import DataBody, ResponseBody
 from werkzeug.exceptions import HTTPException
 
 from ..access import Grant, Judgement, is_foreign
 from ..channels import Channel, Topic
+from ..error_log import OnceLog
 from ..errors import BrokerUnavailable, ParameterError, SetupError
 from ..hub import renderer_of
 from ..logs import LogLine
@@ -81,6 +82,17 @@ FETCH_FAILED = LogLine(
     path=str,
 )
 
+COOKIE_PATH = LogLine(
+    "pages",
+    "cookie-path",
+    logging.WARNING,
+    "The session's cookie has the path %(cookie)s, and streams are at %(streams)s, so browsers "
+    "open them without the session. Let the server pass the root path, or set "
+    "SESSION_COOKIE_PATH='/'. This is logged once.",
+    cookie=str,
+    streams=str,
+)
+
 
 class Endpoints:
     """The endpoints of one app.
@@ -99,13 +111,15 @@ class Endpoints:
         self._hub = services.hub
         self._renderer = services.renderer
         self._pages = services.pages
+        self._names: set[str] = set()  #: endpoints of channels
+        self._once = OnceLog()
 
     def extension_blueprint(self) -> Blueprint:
         """Return the blueprint of the shared connection, the static files and the templates."""
         blueprint = Blueprint("sse", __name__, template_folder=str(ASSETS / "templates"))
 
         # A function, which an app may mark, as rate limiters do; a method takes no attributes.
-        async def connect() -> Response:
+        async def connect(**_: Any) -> Response:
             return await _stream(self._streams.connect(request))
 
         blueprint.add_url_rule("", "connect", connect, methods=["GET"])
@@ -116,18 +130,19 @@ class Endpoints:
         """Register the endpoints of a channel: its stream, and its fragments below ``/~/``."""
         prefix, rule = self._config.url_prefix, channel.rule
 
-        async def stream(**params: Any) -> Response:
-            topic = _topic(channel, params).name
+        async def stream(**_: Any) -> Response:
+            topic = self._topic(channel).name
             declared = self._channels.known(topic)
             shown = request.args.get("fragments")
             names = declared.fragments if shown is None else shown.split(",")
             fragments = frozenset(names) & declared.known.keys()
             return await _stream(self._streams.channel(request, topic, fragments))
 
-        async def fragment(fragment: str, **params: Any) -> Response:
-            if fragment not in self._channels.known(channel.name).known:
+        async def fragment(**_: Any) -> Response:
+            name = str(_said()["fragment"])
+            if name not in self._channels.known(channel.name).known:
                 abort(404)
-            return await self._fragment(_topic(channel, params), fragment)
+            return await self._fragment(self._topic(channel), name)
 
         # On the app: each blueprint of it is compared with all others when it is registered, and
         # the fragments' endpoint may have the name of a blueprint of the app's own.
@@ -136,6 +151,19 @@ class Endpoints:
             (f"/~/<fragment>{rule}", channel._declaration.url_rule.fragment_endpoint, fragment),
         ):
             app.add_url_rule(f"{prefix}{path}", endpoint, view, methods=["GET"])
+            self._names.add(endpoint)
+
+    def is_ours(self, endpoint: str) -> bool:
+        """Whether an endpoint is one of the extension's."""
+        return endpoint in self._names or endpoint.startswith("sse.")
+
+    def _topic(self, channel: Channel) -> Topic:
+        """Return the topic of the request's URL; 404 for values that no topic can have."""
+        said, names = _said(), channel._declaration.url_rule.parameters
+        try:
+            return channel.topic(**{name: said[name] for name in names})
+        except ParameterError:  # such as inf
+            abort(404)
 
     async def _fragment(self, topic: Topic, name: str) -> Response:
         """Respond with a fragment's HTML; the gate judges the client as for a stream."""
@@ -198,6 +226,8 @@ class Endpoints:
         if not is_page and exchange.page is None:
             return response
         page = self._pages.current()
+        if page.is_private and exchange.identity is not None:
+            self._check_cookie_path()
         if response.status_code >= 500:
             page.shown.forget()  # a page that has failed is not shown: it lacks no connect element
         if is_page and not isinstance(response.response, DataBody):
@@ -213,6 +243,25 @@ class Endpoints:
             response.headers["Cache-Control"] = "private, no-store"
         return response
 
+    def _check_cookie_path(self) -> None:
+        """Say so if browsers do not send the session to the URLs of streams (RFC 6265, 5.1.4)."""
+        app = current_app
+        cookie = app.session_interface.get_cookie_path(app).rstrip("/")
+        streams = f"{self._host.root()}{self._config.url_prefix}"
+        if not f"{streams}/".startswith(f"{cookie}/"):
+            self._once.warn("cookie path", COOKIE_PATH, cookie=cookie, streams=streams)
+
+
+def _said() -> Mapping[str, Any]:
+    """Return the values in the request's URL.
+
+    Those that the view was called with may lack some: a ``url_value_preprocessor`` of the app, such
+    as one for languages, may have taken them out.
+    """
+    adapter = current_app.create_url_adapter(request)
+    assert adapter is not None  # only without a request
+    return adapter.match()[1]
+
 
 async def _stream(answer: Awaitable[StreamAnswer]) -> Response:
     """Respond to a stream request; an error page names the reason of a refusal."""
@@ -223,15 +272,7 @@ async def _stream(answer: Awaitable[StreamAnswer]) -> Response:
         abort(refusal.ending.status, reason.rstrip())
 
 
-def _topic(channel: Channel, params: dict[str, Any]) -> Topic:
-    """Return the topic of a URL; 404 for values that no topic can have, such as ``inf``."""
-    try:
-        return channel.topic(**params)
-    except ParameterError:
-        abort(404)
-
-
-async def _static(filename: str) -> Response:
+async def _static(filename: str, **_: Any) -> Response:
     """Respond with a static file, compressed if the client accepts that.
 
     The URL that a page writes has the hash of the content, so that caches may keep it for ever. In
@@ -250,6 +291,7 @@ async def _static(filename: str) -> Response:
         response.cache_control.no_cache = None
     response.headers.pop("Expires", None)
     response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Access-Control-Allow-Origin"] = "*"  # for pages in frames that are sandboxed
     return response
 
 

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, cast
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from quart import (
     Quart,
@@ -149,6 +149,14 @@ class QuartHost:
             return urlsplit(self._config.base_url).path
         return request.root_path.rstrip("/") if has_request_context() else ""
 
+    def here(self) -> str:
+        """Return path and query of the current request as a link has them, or ``""``."""
+        if not has_request_context():
+            return ""
+        path = quote(request.path.lstrip("/"), safe="/:@!$&'()*+,;=~")  # "//" would name a host
+        query = request.query_string.decode("latin-1")
+        return f"{self.root()}/{path}{query and '?'}{query}"
+
     def address(self) -> str:
         """Return the client's IP address; ``""`` if it is not known."""
         return request.remote_addr or "" if has_request_context() else ""
@@ -161,6 +169,8 @@ class QuartHost:
         if (site := self._site()) is not None:
             own.add(site)
         trusted = self._app.config.get("TRUSTED_HOSTS") or request.trusted_hosts
+        if trusted is None and name and any(rule.subdomain for rule in self.url_map.iter_rules()):
+            trusted = [f".{name}"]  # its subdomains as well
         return Sites(frozenset(own), None if trusted is None else list(trusted))
 
     def _site(self) -> tuple[str, str] | None:
@@ -234,9 +244,9 @@ class QuartHost:
                     answer = await self._app.preprocess_request(pushed)
                 except Exception as error:
                     raise RenderError(
-                        f"A before_request function raised {type(error).__name__} in the request "
-                        f"for {path!r}: {error} Let it pass where sse.is_rendering is true, or "
-                        "declare the fragment personal=True."
+                        f"A before_request or url_value_preprocessor function raised "
+                        f"{type(error).__name__} in the request for {path!r}: {error} Let it pass "
+                        "where sse.is_rendering is true, or declare the fragment personal=True."
                     ) from error
                 if answer is not None:
                     raise RenderError(

@@ -12,6 +12,7 @@ from ..wiring import Identify, Services, make_broker, wire
 from .development import TemplateWatcher
 from .endpoints import Endpoints
 from .host import QuartHost
+from .hosts import HostRules
 from .monitoring import StatsEndpoint
 from .publishing import PublishEndpoint
 
@@ -50,6 +51,7 @@ class Installation:
         )
         self.app: Quart = app
         self._endpoints = Endpoints(self.services)
+        self._rules = HostRules(app, self._endpoints.is_ours)
         functions = functions or AppFunctions()
         self._publishing = PublishEndpoint(self.services, functions)
         self._monitoring = StatsEndpoint(self.services, functions)
@@ -66,6 +68,8 @@ class Installation:
         self._monitoring.install(app, prefix)
         for channel in services.channels.declared.values():
             self.add_channel(channel)
+        self._rules.install()
+        services.lifecycle.at_start.append(self._rules.repeat)
         app.after_request(self._endpoints.finish)
         app.before_serving(self._watch_templates)
         app.before_serving(services.lifecycle.start)
@@ -97,3 +101,5 @@ class Installation:
     def add_channel(self, channel: Channel) -> None:
         """Register the endpoints of a channel, also of one declared after :meth:`install`."""
         self._endpoints.add_channel(self.app, channel)
+        if self.services.lifecycle.is_serving:
+            self._rules.repeat()

@@ -51,7 +51,7 @@ class StatsEndpoint:
         """
         app.add_url_rule(f"{prefix}/~stats", "sse.stats", self._respond, methods=["GET"])
 
-    async def _respond(self) -> Response:
+    async def _respond(self, **_: Any) -> Response:
         if self._functions.stats is None:
             abort(404)
         try:

@@ -117,7 +117,7 @@ class PublishEndpoint:
         methods = list(METHODS)
         app.add_url_rule(f"{prefix}/~publish", "sse.publish", self._respond, methods=methods)
 
-    async def _respond(self) -> Response:
+    async def _respond(self, **_: Any) -> Response:
         if self._functions.publishing is None:
             abort(404)
         try:

@@ -83,6 +83,8 @@ class Lifecycle:
         self._start: object | None = None  #: identifies the last start; None while stopped
         self._end: object = None
         self._lock = threading.Lock()
+        #: Are called before all else; they must not wait.
+        self.at_start: list[Callable[[], None]] = []
         #: Are called when all has stopped; they must not wait.
         self.at_end: list[Callable[[], None]] = []
         _all.add(self)
@@ -110,6 +112,8 @@ class Lifecycle:
                 return
             if self._serving.is_known:
                 self.abandon()
+            for function in self.at_start:
+                function()
             self._channels.check()
             self._serving.enter()
         start = self._start = object()

@@ -21,7 +21,7 @@ from ..hub import Connections
 from ..logs import LogLine
 from ..streams import HEADERS
 from ..wire import STOPPED, Ending
-from .headers import AnswerHeaders, Message, Send, drop, header, path_of, send_empty
+from .headers import AnswerHeaders, Headers, Message, Send, drop, header, path_of, send_empty
 from .internals import find_transport
 from .lifecycle import Lifecycle
 from .shutdown import Shutdown
@@ -223,13 +223,14 @@ def _replacing_non_streams(
             await send(message)
             return
         is_replaced = True
+        shared = [each for each in message["headers"] if _is_for_other_origins(*each)]
         if was_stopped:
-            await send_empty(send, _NO_STREAM)
+            await send_empty(send, [*_NO_STREAM, *shared])
             return
         is_transient = status >= 500 or status in _TRANSIENT
         ending = Ending.ERROR if is_transient else Ending.REFUSED
         refuse(ending)
-        await _send_whole(send, b"" if is_head else ending.encode())
+        await _send_whole(send, b"" if is_head else ending.encode(), shared)
 
     # A plain function: it hands on the server's coroutine, without another one for each message.
     def replacing(message: Message) -> Awaitable[None]:
@@ -240,7 +241,12 @@ def _replacing_non_streams(
     return replacing
 
 
-async def _send_whole(send: Send, body: bytes) -> None:
+def _is_for_other_origins(name: bytes, _: bytes) -> bool:
+    """Whether a header says which pages may read the answer; the app, or a package, has set it."""
+    return name.lower().startswith(b"access-control-") or name.lower() == b"vary"
+
+
+async def _send_whole(send: Send, body: bytes, more: Headers) -> None:
     headers = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.start", "status": 200, "headers": [*headers, *more]})
     await send({"type": "http.response.body", "body": body, "more_body": False})

@@ -10,7 +10,7 @@ from ..access import Admission, Gate, Judgement, Token, is_foreign
 from ..broker import Broker, Start
 from ..channels import Topic
 from ..config import Config
-from ..errors import BrokerUnavailable, ParameterError
+from ..errors import BrokerUnavailable, ParameterError, without_password
 from ..hub import Connections, Listed, Metadata, Page, counted_as, max_shared
 from ..logs import LogLine
 from ..registry import StreamHooks
@@ -499,7 +499,7 @@ class StreamEndpoints:
         epochs = {start.position.epoch for start in starts.values() if start.position is not None}
         if is_young and epochs - {known.epoch}:
             self._has_warned = True
-            OTHER_PROCESS.log(url=self._config.broker_url)
+            OTHER_PROCESS.log(url=without_password(self._config.broker_url))
 
 
 def _narrow(token: Token | None, topic: str, fragments: frozenset[str]) -> Token:

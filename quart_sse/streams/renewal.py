@@ -88,7 +88,7 @@ class Renewal:
                     mask = connection.pages[number].listing(sorted(granted)).mask
                     own = since._replace(granted=mask)
                     new = (str(element.element(own)), element.key, element.token, str(own))
-                    messages.append(encode_renewal(page, *new))
+                    messages.append(encode_renewal(page, *new, number))
                 return b"".join(messages)
 
             return write

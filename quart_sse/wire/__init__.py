@@ -49,7 +49,7 @@ from .notification import (
 )
 from .partial import check_html, check_pushed, encode_fragment, encode_loader, encode_renewal
 from .position import LAST, MAX_AHEAD_MS, ZERO, Id, Position, encode_mask, new_epoch
-from .url_rule import UrlRule, converters_of, make_map, own_converters
+from .url_rule import UrlRule, converters_of, make_map, neutral_adapter, own_converters
 
 __all__ = [
     "CONNECTION",
@@ -99,6 +99,7 @@ __all__ = [
     "make_map",
     "make_notification",
     "member_key",
+    "neutral_adapter",
     "new_epoch",
     "own_converters",
     "parse_topic",

@@ -13,6 +13,10 @@ from .html_text import encode_tags
 from .naming import selector
 
 _CONNECT_ELEMENT = re.compile(r"""\s(?:hx-sse:|sse-)connect\s*=\s*["'][^"']*[?&;]t=""")
+#: Triggers of a request that has failed, by the names of htmx 2 and of htmx 4.
+_AGAIN = "".join(
+    f", htmx:{name} delay:10s" for name in ("responseError", "sendError", "response:error", "error")
+)
 _SHOWN = re.compile(r"""\sdata-sse\s*=\s*["']([^"'?]+)""")
 
 
@@ -40,7 +44,8 @@ def encode_fragment(key: str, html: str, behind: Mapping[str, str] | None = None
 def encode_loader(key: str, url: str, delay_ms: int) -> bytes:
     """Encode the message that makes a page fetch a personal fragment with its viewer's cookies.
 
-    The loading element is appended, so that the old HTML stays until the answer has arrived.
+    The loading element is appended, so that the old HTML stays until the answer has arrived. Of two
+    of these the later one's answer counts.
 
     Args:
         key: The fragment's key.
@@ -49,13 +54,13 @@ def encode_loader(key: str, url: str, delay_ms: int) -> bytes:
     """
     target = escape(f"closest {selector(key)}")
     loader = (
-        f'<span hidden hx-get="{escape(url)}" hx-trigger="load delay:{delay_ms}ms"'
-        f' hx-target="{target}" hx-swap="innerMorph"></span>'
+        f'<span hidden hx-get="{escape(url)}" hx-trigger="load delay:{delay_ms}ms{_AGAIN}"'
+        f' hx-sync="closest [data-sse]:replace" hx-target="{target}" hx-swap="innerMorph"></span>'
     )
     return encode_body(_partial(key, "beforeend", loader), key=key, load=f"{delay_ms} {url}")
 
 
-def encode_renewal(page: str, html: str, key: str, token: str, since: str) -> bytes:
+def encode_renewal(page: str, html: str, key: str, token: str, since: str, number: int) -> bytes:
     """Encode the message that replaces a page's connect element by one with a new token.
 
     Args:
@@ -64,9 +69,11 @@ def encode_renewal(page: str, html: str, key: str, token: str, since: str) -> by
         key: The connect element's key, which stays the same.
         token: The new token.
         since: The stream's position, with the bits of the new token.
+        number: Which ``t`` of the stream's URL the new token replaces, from 0. A token of which a
+            part was refused is renewed without that, so its own key is another one afterwards.
     """
     partial = f'<hx-partial hx-target="#sse-{page}" hx-swap="outerHTML">{html}</hx-partial>'
-    return encode_body(partial, token=f"{key} {token} {since}")
+    return encode_body(partial, token=f"{key} {token} {since} {number}")
 
 
 def check_html(key: str, html: str) -> str:

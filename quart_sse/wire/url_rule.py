@@ -123,7 +123,7 @@ class UrlRule:
     def fragment_path(self, url_map: "Map", values: Mapping[str, Any], fragment: str) -> str:
         """Return the path of a fragment's URL, without the app's root path."""
         named = {**values, "fragment": fragment}
-        return str(_adapter(url_map).build(self.fragment_endpoint, named))
+        return str(neutral_adapter(url_map).build(self.fragment_endpoint, named))
 
     def round_trip(self, url_map: "Map", params: Mapping[str, Any]) -> dict[str, Any] | None:
         """Build the stream's URL from parameters and match it again.
@@ -131,7 +131,7 @@ class UrlRule:
         Returns:
             The parameters that the match gives; None if the URL cannot be built or leads elsewhere.
         """
-        adapter, endpoint = _adapter(url_map), f"sse.{self._channel}.stream"
+        adapter, endpoint = neutral_adapter(url_map), f"sse.{self._channel}.stream"
         try:
             path = adapter.build(endpoint, dict(params))
             matched, values = adapter.match(unquote(path.partition("?")[0]), method="GET")
@@ -142,12 +142,18 @@ class UrlRule:
         return dict(values)
 
     def _converters(self, url_map: "Map") -> "Mapping[str, BaseConverter]":
-        (rule,) = url_map.iter_rules(f"sse.{self._channel}.stream")
+        # One for each host, all with the same path.
+        rule = next(iter(url_map.iter_rules(f"sse.{self._channel}.stream")))
         return rule._converters
 
 
-def _adapter(url_map: "Map") -> "MapAdapter":
-    return url_map.bind("localhost")
+def neutral_adapter(url_map: "Map") -> "MapAdapter":
+    """Return an adapter for the rules without a host, which the extension always has.
+
+    Args:
+        url_map: The app's URL map.
+    """
+    return url_map.bind("" if url_map.host_matching else "localhost")
 
 
 def _is_same(given: Any, back: Any) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -9,12 +10,13 @@ import pytest
 
 from quart_sse.broker import Keep, Kind, Message, State
 from quart_sse.broker.redis import RedisBroker
-from quart_sse.broker.redis.link import Link
-from quart_sse.errors import BrokerUnavailable
+from quart_sse.broker.redis.blocking import BlockingLink
+from quart_sse.broker.redis.link import AnyLink, Link, check_url
+from quart_sse.errors import BrokerUnavailable, ConfigError
 from quart_sse.wire import ZERO
 from tests.support.processes import Inbox, event, replicated
 from tests.support.redis_server import RedisServer
-from tests.support.servers import ROOT
+from tests.support.servers import ROOT, free_port
 from tests.support.streams import until
 
 KEEP = Keep(10, 60)
@@ -54,6 +56,84 @@ async def test_options_of_the_url_that_would_break_reading_do_not(
     await broker.publish(event("x"), KEEP)
     await until(lambda: inbox.data == ["x"])
     await broker.stop()
+
+
+@pytest.mark.parametrize("make", [Link, BlockingLink])
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("redis://localhost?tiemout=3", "a URL without the option 'tiemout'"),
+        ("unix:///run/redis.sock?ssl_ca_certs=x", "a URL without the option 'ssl_ca_certs'"),
+        ("redis://localhost?db=one", "a redis://, rediss:// or unix:// URL"),
+        ("rediss://localhost?ssl_cert_reqs=perhaps", "a redis://, rediss:// or unix:// URL"),
+        ("redis://localhost:port", "a redis://, rediss:// or unix:// URL"),
+        ("redis://:sec/ret@localhost", "write %40 for '@'"),
+        ("redis://:7sec#ret@localhost", "write %40 for '@'"),
+        ("redis://:7#sec@localhost", "write %40 for '@'"),
+        ("redis://:7/sec@localhost", "write %40 for '@'"),
+        ("redis://:7?sec@localhost", "write %40 for '@'"),
+        ("redis://:[sec@localhost", "write %40 for '@'"),
+    ],
+)
+def test_url_by_which_no_connection_could_be_made_is_an_error_at_once(
+    make: Callable[[str, float], object], url: str, says: str
+) -> None:
+    """An unknown option would raise at each connect, and part of a password be taken for a port."""
+    with pytest.raises(ConfigError) as caught:
+        make(url, 1.0)
+
+    assert says in str(caught.value)
+    assert "sec" not in str(caught.value)
+    assert caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("redis://:p%40ss%2F%23@localhost:7000/3", "redis://:p@ss@localhost", "redis://[::1]/1"),
+        *("rediss://localhost?ssl_ca_certs=/ca.pem", "unix:///run/a@b.sock?db=1&password=a@b"),
+        *("redis://localhost?health_check_interval=5&client_name=x&max_connections=3",),
+    ],
+)
+def test_url_of_a_server_is_taken(url: str) -> None:
+    """Also with options that the Redis client knows."""
+    check_url(url)
+
+
+@pytest.mark.parametrize("make", [Link, BlockingLink])
+async def test_node_of_a_cluster_says_what_it_is(
+    tmp_path_factory: pytest.TempPathFactory, make: Callable[[str, float], AnyLink]
+) -> None:
+    """Of two nodes each has half of the keys, and answers MOVED for the others."""
+    nodes = [await _start_node(tmp_path_factory.mktemp("n")) for _ in range(2)]
+    try:
+        for node, slots in zip(nodes, (("0", "8191"), ("8192", "16383")), strict=True):
+            await node.ask("CLUSTER", "ADDSLOTSRANGE", *slots)
+        await nodes[0].ask("CLUSTER", "MEET", "127.0.0.1", nodes[1].options[1])
+        link = make(nodes[0].url, 2.0)
+        # The slots of "foo" (12182) are the other node's; until it is known, no one's.
+        said: set[str] = set()
+        async with asyncio.timeout(20):
+            while not any("(Moved)" in each for each in said):
+                with pytest.raises(BrokerUnavailable) as caught:
+                    await link.ask("GET", "foo")
+                said.add(str(caught.value))
+                await asyncio.sleep(POLL)
+        assert all("a node of a Redis Cluster, which is not supported" in each for each in said)
+        assert all("Name a server that is no cluster" in each for each in said)
+        await link.close()
+    finally:
+        for node in nodes:
+            await node.kill()
+
+
+async def _start_node(folder: Path) -> RedisServer:
+    port = free_port()
+    while port > 55_000:  # the bus of the cluster is 10,000 above
+        port = free_port()
+    node = RedisServer(folder, "--port", str(port), "--cluster-enabled", "yes")
+    await node.start()
+    return node
 
 
 async def test_messages_of_a_batch_are_sent_at_once_although_a_script_is_missing(

@@ -135,3 +135,20 @@ async def test_topic_that_is_closed_is_refused_at_once(
         await server.post("/close/1")
         await page.wait_for_function(PARTIAL)
         await marked(page, "vault.number?number=1")
+
+
+async def test_page_of_which_a_part_is_refused_lives_on_when_its_tokens_are_renewed(
+    browser: Browser,
+) -> None:
+    """Again and again: each new token lists less than the page was made for."""
+    lifetime = 3
+    async with serve_pages("refused", 2, {"QUART_SSE_TOKEN_LIFETIME": f"{lifetime}"}) as server:
+        await server.post("/vaults/2")
+        async with visit(browser, server, "/?plain", PARTIAL) as page:
+            await page.evaluate(
+                "(ms) => new Promise((run) => setTimeout(run, ms))", 2500 * lifetime
+            )
+            await page.evaluate("QuartSSE.connect()")
+            await server.post("/count/5")
+            await expect(page.locator("[data-sse='vault.number?number=2']")).to_have_text("5")
+            await page.wait_for_function(PARTIAL)

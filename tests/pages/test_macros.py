@@ -551,7 +551,20 @@ async def test_status_says_in_words_how_the_connection_is() -> None:
     assert "<On air>" in status.get_text()
     link = status.find("a")
     assert link is not None
-    assert (link["href"], link.get_text()) == ("", "Again")
+    assert (link["href"], link.get_text()) == ("/", "Again")
+
+
+@pytest.mark.parametrize(
+    ("path", "href"),
+    [("/a b/?x=1&y=%22", "/a%20b/?x=1&y=%22"), ("//evil.example/", "/evil.example/")],
+)
+async def test_link_of_the_status_names_the_page(path: str, href: str) -> None:
+    """An empty one would lead where ``<base>`` does; and none leads to another host."""
+    app = make_app()
+    async with app.test_request_context(path, root_path="/app"):
+        soup = parse(await render_template_string(MACROS + "{{ sse_status() }}"))
+
+    assert {link["href"] for link in soup.select("a[data-sse-refresh]")} == {f"/app{href}"}
 
 
 @pytest.mark.parametrize("macro", ["sse_fragment", "sse_live"])

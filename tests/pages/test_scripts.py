@@ -21,16 +21,17 @@ from tests.support.pages import (
 
 #: What every page loads that has our scripts.
 CORE = ["quart-sse.min.js", "quart-sse-head.min.js"]
+SENT, GLUE = "quart-sse-sent.min.js", "quart-sse-htmx.min.js"
 MORPH = "quart-sse-morph.min.js"
 #: Not needed before the page is painted.
-DEFERRED = re.compile(r"quart-sse-(morph|htmx)\.")
+DEFERRED = re.compile(r"quart-sse-(sent|morph|htmx)\.")
 
 
 @pytest.mark.parametrize(
     ("number", "names"),
     [
-        (2, ["htmx-2", *CORE, "quart-sse-htmx.min.js", MORPH]),
-        (4, ["htmx-4", *CORE, "quart-sse-htmx.min.js", MORPH]),
+        (2, ["htmx-2", *CORE, SENT, GLUE, MORPH]),
+        (4, ["htmx-4", *CORE, SENT, GLUE, MORPH]),
     ],
 )
 @pytest.mark.parametrize("how", ["in a request", "outside a request"])
@@ -53,12 +54,14 @@ async def test_scripts_are_served_with_integrity_for_ever(
 
         digest = base64.b64encode(hashlib.sha384(body).digest()).decode()
         assert name in str(script["src"])
-        deferred = {"defer"} if DEFERRED.search(name) else set()
-        assert set(script.attrs) == {"src", "integrity"} | deferred
+        more = {"defer"} if DEFERRED.search(name) else set()
+        more |= {"data-files", "data-htmx"} if name == CORE[0] else set()
+        assert set(script.attrs) == {"src", "integrity", "crossorigin"} | more
         assert script["integrity"] == f"sha384-{digest}"
         for headers in (answer.headers, head.headers):
             assert headers["Content-Type"].startswith("text/javascript")
             assert headers["X-Content-Type-Options"] == "nosniff"
+            assert headers["Access-Control-Allow-Origin"] == "*"
             cached = set(headers["Cache-Control"].split(", "))
             assert cached == {"public", "max-age=31536000", "immutable"}
 
@@ -67,7 +70,8 @@ async def test_scripts_are_served_with_integrity_for_ever(
     ("argument", "names"),
     [
         ("shared=false", ["htmx-2", "htmx-ext-sse"]),
-        ("htmx=false", [*CORE, MORPH]),
+        ("htmx=false", [*CORE, SENT, MORPH]),
+        ("htmx='own'", [*CORE, SENT, GLUE, MORPH]),
     ],
 )
 async def test_scripts_that_are_not_wanted_are_left_out(argument: str, names: list[str]) -> None:
@@ -93,6 +97,27 @@ async def test_no_script_at_all_is_an_error() -> None:
     """A page that loads neither script is an error."""
     with pytest.raises(ValueError, match="no script at all"):
         await render(make_app(), "{{ sse_scripts(shared=false, htmx=false) }}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [("htmx='mine'", "'own'"), ("htmx='own', shared=false", "must come after htmx")],
+)
+async def test_own_htmx_needs_what_goes_with_it(arguments: str, error: str) -> None:
+    """The word for it, and our script."""
+    with pytest.raises(MacroError, match=error):
+        await render(make_app(), f"{{{{ sse_scripts({arguments}) }}}}")
+
+
+@pytest.mark.parametrize(
+    ("argument", "version"), [("", "4"), ("htmx='own'", "4"), ("htmx=false", None)]
+)
+async def test_script_is_told_the_version_of_htmx(argument: str, version: str | None) -> None:
+    """It may come later than the script."""
+    soup = await render(make_app(QUART_SSE_HTMX=4), f"{{{{ sse_scripts({argument}) }}}}")
+
+    (script,) = soup.select("[data-files]")
+    assert script.get("data-htmx") == version
 
 
 @pytest.mark.parametrize(
@@ -123,7 +148,7 @@ async def test_page_that_reloads_itself_loads_what_does_so() -> None:
     plain = await render(make_app(), "{{ sse_scripts(htmx=false) }}")
     soup = await render(make_app(), "{{ sse_scripts(htmx=false, reload=true) }}")
 
-    assert len(plain.find_all("script")) == len(CORE) + 1
+    assert len(plain.find_all("script")) == len([*CORE, SENT, MORPH])
     shared, *_, reload = (str(script["src"]) for script in soup.find_all("script"))
     assert "/quart-sse.min.js" in shared
     assert "/quart-sse-reload.min.js" in reload
@@ -139,14 +164,16 @@ async def test_page_with_a_personal_fragment_loads_what_fetches_it() -> None:
     soup = await render(make_app(), body)
 
     (script,) = soup.select(f"script[src*='{PERSONAL}']")
+    (refused,) = soup.select("script[src*=refused]")
     shared, *named = connect_elements(soup)
-    assert script["nonce"] == "a"
-    assert script.find_next_sibling() is named[0]
+    assert script["nonce"] == refused["nonce"] == "a"
+    assert refused.find_next_sibling() is named[0]
     assert "data-sse-files" not in shared.attrs
-    file = str(script["src"]).rpartition("/")[2]
-    assert [each["data-sse-files"] for each in named] == [
-        f"personal {file} {script['integrity']}"
-    ] * 2
+    files = [
+        f"{name} {str(each['src']).rpartition('/')[2]} {each['integrity']}"
+        for name, each in (("personal", script), ("refused", refused))
+    ]
+    assert [each["data-sse-files"] for each in named] == [",".join(files)] * 2
 
 
 @pytest.mark.parametrize(
@@ -206,4 +233,4 @@ async def test_scripts_take_a_nonce() -> None:
     """A nonce for a strict policy is put on each script, escaped."""
     soup = await render(make_app(), """{{ sse_scripts(nonce='a"b') }}""")
 
-    assert [script["nonce"] for script in soup.find_all("script")] == ['a"b'] * 5
+    assert [script["nonce"] for script in soup.find_all("script")] == ['a"b'] * 6

@@ -13,6 +13,7 @@ from quart_sse.errors import (
     SSEError,
     UnknownChannelError,
     UnknownFragmentError,
+    without_password,
 )
 
 ALL = [
@@ -97,9 +98,21 @@ def test_unavailable_broker_says_whether_it_may_have_published() -> None:
     assert (str(uncertain), uncertain.maybe_published) == ("No answer.", True)
 
 
-def test_wrong_url_does_not_show_its_password() -> None:
-    """A password in a mistyped URL does not reach the log."""
-    error = ConfigError("QUART_SSE_BROKER_URL", "reddis://:secret@host", "a URL")
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("reddis://:secret@host", "reddis://...@host"),
+        ("redis://user:sec/ret@host/1", "redis://...@host/1"),
+        ("redis://:sec#ret?se@cret@host", "redis://...@host"),
+        ("redis:/:secret@host", "...@host"),
+        ("redis://host?password=secret&db=1", "redis://host?password=...&db=1"),
+        ("redis://host/1", "redis://host/1"),
+    ],
+)
+def test_wrong_url_does_not_show_its_password(url: str, shown: str) -> None:
+    """A password in a mistyped URL does not reach the log, also one that should be encoded."""
+    error = ConfigError("QUART_SSE_BROKER_URL", url, "a URL")
 
-    assert "secret" not in str(error)
-    assert "reddis://...@host" in str(error)
+    assert "sec" not in str(error)
+    assert f" is '{shown}'. " in str(error)
+    assert without_password(url) == shown

@@ -85,6 +85,29 @@ async def test_answer_of_the_app_to_a_stream_becomes_a_stream(
     assert retry == 3_600_000 if expected == "sse-stop" else 1000 < retry < 10_000
 
 
+@pytest.mark.parametrize(
+    ("headers", "status"), [({}, 200), ({"Last-Event-ID": "stop"}, 204)], ids=["new", "stopped"]
+)
+@pytest.mark.usefixtures("sse")
+async def test_stream_in_place_of_an_answer_keeps_its_cors_headers(
+    app: Quart, headers: dict[str, str], status: int
+) -> None:
+    """An app that allows origins by itself allows them to read the refusal; no more."""
+    allowed = {
+        "Access-Control-Allow-Origin": "https://friend.example",
+        "access-control-expose-headers": "X-Why",
+        "Vary": "Origin",
+    }
+    app.before_request(lambda: Response("", 401, {**allowed, "X-Why": "x", "Set-Cookie": "a=b"}))
+
+    answer = await QuartClient(app).get("/sse/news", headers={**SSE_ACCEPT, **headers})
+
+    assert answer.status_code == status
+    assert {name: answer.headers.get(name) for name in allowed} == allowed
+    assert "X-Why" not in answer.headers
+    assert "Set-Cookie" not in answer.headers
+
+
 @pytest.mark.parametrize("case", ["login redirect", "401", "429", "503"])
 @pytest.mark.parametrize(
     ("url", "headers"),

@@ -45,6 +45,11 @@ class Shown:
         """Send the server something for this page."""
         await self.page.request.post(f"{self.origin}/{what}/{self.name}", data=body)
 
+    async def asked(self) -> int:
+        """Return how often the page has asked for its personal fragment."""
+        answer = await self.page.request.get(f"{self.origin}/asked/{self.name}")
+        return int((await answer.json())["asked"])
+
     async def paid(self) -> int:
         """Return how often the page has sent a payment."""
         answer = await self.page.request.get(f"{self.origin}/paid/{self.name}")
@@ -70,17 +75,22 @@ class Pages:
             context: The browser.
             html: The fragment's HTML; ``NAME`` in it becomes the topic's name.
             then: JavaScript to run before the page begins.
-            more: What is in its ``head``, ``before`` or ``foot``, or the fragment's ``tag``.
+            more: What is in its ``head``, ``before`` or ``foot``, the fragment's ``tag``, or
+                another word of ``tests.apps.morph``.
         """
         page = await context.new_page()
         shown = Shown(page, self.origin, f"t{next(_names)}")
         await shown.post("say", html.replace("NAME", shown.name))
         if then:
             await page.add_init_script(then)
-        plain = {"plain": "1"} if self.kind == "plain" else {}
-        await page.goto(f"{self.origin}/page/{shown.name}?{urlencode({**more, **plain})}")
+        await page.goto(self.url(shown, **more))
         await page.wait_for_function(OPEN)
         return shown
+
+    def url(self, shown: Shown, **more: str) -> str:
+        """Return the URL of a page, with the same words."""
+        plain = {"plain": "1"} if self.kind == "plain" else {}
+        return f"{self.origin}/page/{shown.name}?{urlencode({**more, **plain})}"
 
 
 @asynccontextmanager

@@ -93,6 +93,11 @@ class PlainHost:
         scope = self._scope.get()
         return "" if scope is None else str(scope.get("root_path", ""))
 
+    def here(self) -> str:
+        """Return the path of the current request."""
+        scope = self._scope.get()
+        return "" if scope is None else str(scope["path"])
+
     def address(self) -> str:
         """Return the IP address of the current request's client."""
         scope = self._scope.get()

@@ -7,8 +7,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-#: Returns the bytes with which a request for a stream is answered, given who asks.
-Answer = Callable[[str], bytes]
+#: Returns the bytes with which a request for a stream is answered, given who asks. None holds it,
+#: and lets the server answer those that come later.
+Answer = Callable[[str], bytes | None]
+#: A page that asks for this lets those requests fail that are held.
+RELEASE = "/release"
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,8 @@ class Proxy:
         self._server_port = server_port
         self._asked = asyncio.Event()
         self._answer: Answer | None = None
+        self._passes_pages = False
+        self._held: set[asyncio.StreamWriter] = set()
         self._listener: asyncio.Server | None = None
         self._links: set[_Link] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -74,10 +79,16 @@ class Proxy:
         for link in self._links:
             link.is_dead = True
 
-    async def answer(self, answer: Answer) -> None:
-        """Cut what there is, and answer requests for streams in the server's place."""
+    async def answer(self, answer: Answer, *, passes_pages: bool = False) -> None:
+        """Cut what there is, and answer requests for streams in the server's place.
+
+        Args:
+            answer: The answer.
+            passes_pages: Whether other requests come to the server.
+        """
         await self.open()
         self._answer = answer
+        self._passes_pages = passes_pages
         self.cut()
 
     def attempts_of(self, who: str) -> list[Attempt]:
@@ -102,13 +113,19 @@ class Proxy:
         task.add_done_callback(self._tasks.discard)
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._answer is not None:
+        head = b""
+        if self._answer is not None or self._held:
             with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin1")
-                writer.write(self._answered(head))
-            writer.close()
-            return
+                head = await reader.readuntil(b"\r\n\r\n")
+            path = head.decode("latin1").partition(" ")[2]
+            is_ours = path.startswith("/sse?") or not self._passes_pages
+            if path.startswith(RELEASE) or (self._answer is not None and is_ours):
+                self._take(head, path, writer)
+                return
+            # The next request may be one for a stream, so it gets a connection of its own.
+            head = head.replace(b"keep-alive", b"close")
         from_server, to_server = await asyncio.open_connection("127.0.0.1", self._server_port)
+        to_server.write(head)
         link = _Link(writer, to_server)
         self._links.add(link)
         try:
@@ -117,7 +134,22 @@ class Proxy:
             self._links.discard(link)
             link.cut()
 
-    def _answered(self, head: str) -> bytes:
+    def _take(self, head: bytes, path: str, writer: asyncio.StreamWriter) -> None:
+        """Answer a request in the server's place."""
+        if path.startswith(RELEASE):
+            for held in self._held:
+                held.transport.abort()
+            writer.write(http("204 No Content"))
+        elif head:
+            answer = self._answered(head.decode("latin1"))
+            if answer is None:
+                self._held.add(writer)
+                self._answer = None
+                return
+            writer.write(answer)
+        writer.close()
+
+    def _answered(self, head: str) -> bytes | None:
         path = head.split(" ")[1]
         if not path.startswith("/sse?") or self._answer is None:
             return http("200 OK", "Content-Type: text/html", body="<p>Please sign in.")

@@ -114,7 +114,7 @@ def test_field_that_would_end_its_line_raises(bad: str) -> None:
     with pytest.raises(EventError, match=r"^The load .* contains CR, LF or NUL"):
         encode_loader(KEY, broken, 0)
     with pytest.raises(EventError, match=r"^The token .* contains CR, LF or NUL"):
-        encode_renewal("page", "html", "00", broken, "")
+        encode_renewal("page", "html", "00", broken, "", 0)
 
 
 def test_fragment_of_a_lone_surrogate_raises() -> None:
@@ -137,7 +137,9 @@ def test_loader_fetches_beside_what_is_shown() -> None:
     assert loader.attrs == {
         "hidden": "",
         "hx-get": url,
-        "hx-trigger": "load delay:250ms",
+        "hx-trigger": "load delay:250ms, htmx:responseError delay:10s, htmx:sendError delay:10s, "
+        "htmx:response:error delay:10s, htmx:error delay:10s",
+        "hx-sync": "closest [data-sse]:replace",
         "hx-target": f"closest {selector(KEY)}",
         "hx-swap": "innerMorph",
     }
@@ -146,12 +148,12 @@ def test_loader_fetches_beside_what_is_shown() -> None:
 
 
 def test_renewal_replaces_the_connect_element_and_says_its_token() -> None:
-    """A page's connect element is replaced whole; the token and its key stand beside it."""
+    """A page's connect element is replaced whole; its token, key and number stand beside it."""
     html = '<div id="sse-b" sse-connect="/sse?t=new%20token&amp;k=0a&amp;since=0"></div>'
 
-    encoded = encode_renewal("a", html, "0a", "new", "e.5-0@3")
+    encoded = encode_renewal("a", html, "0a", "new", "e.5-0@3", 2)
 
     partial = partial_of(encoded)
     assert (partial["hx-target"], partial["hx-swap"]) == ("#sse-a", "outerHTML")
     assert partial.decode_contents() == html
-    assert fields_of(encoded) == {"token": "0a new e.5-0@3"}
+    assert fields_of(encoded) == {"token": "0a new e.5-0@3 2"}

@@ -23,7 +23,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from ...errors import BrokerUnavailable
-from .link import MAX_CALLS, Hearing, connection_options, refused, unanswered
+from .link import MAX_CALLS, Hearing, check_url, connection_options, refused, unanswered
 from .script import ScriptCall
 
 
@@ -47,6 +47,7 @@ class BlockingLink:
     """
 
     def __init__(self, url: str, timeout: float) -> None:
+        check_url(url)
         self._timeout = timeout
         options: dict[str, Any] = parse_url(url)  # type: ignore[no-untyped-call]
         self._class: type[Connection] = options.pop("connection_class", Connection)

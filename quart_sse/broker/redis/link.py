@@ -5,16 +5,26 @@ answer was lost.
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import cache
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
-from redis.asyncio.connection import AbstractConnection, BlockingConnectionPool
+from redis.asyncio.connection import (
+    AbstractConnection,
+    BlockingConnectionPool,
+    Connection,
+    parse_url,
+)
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
+    AskError,
     BusyLoadingError,
+    ClusterDownError,
+    MovedError,
     NoScriptError,
     ReadOnlyError,
     RedisError,
@@ -22,12 +32,13 @@ from redis.exceptions import (
 )
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from ...errors import BrokerUnavailable
+from ...errors import BrokerUnavailable, ConfigError
 from ...serving_loop import at_end_of_loop, forget
 from .script import ScriptCall
 from .subscription import Subscription, calling_redis
 from .turns import Turns
 
+_BROKER_URL = "QUART_SSE_BROKER_URL"
 #: Most calls at the same time in one event loop, each over a connection; the others wait.
 MAX_CALLS = 50
 
@@ -97,6 +108,41 @@ def _names() -> dict[str, Any]:
     return {"driver_info": DriverInfo()}
 
 
+def check_url(url: str) -> None:
+    """Refuse a URL by which no connection could be made.
+
+    Args:
+        url: ``redis://``, ``rediss://`` or ``unix://``.
+
+    Raises:
+        ConfigError: If the URL is malformed, or an option of its query is unknown.
+    """
+    expected = (
+        "a redis://, rediss:// or unix:// URL; in a password, write %40 for '@', %2F for '/', and "
+        "so on"
+    )
+    try:
+        parts = urlsplit(url)
+        # What a password that is not encoded leaves behind the host.
+        behind = [] if parts.scheme == "unix" else [parts.path, parts.fragment]
+        behind += [each for each in parts.query.split("&") if "=" not in each]
+        if any("@" in each for each in behind):
+            raise ValueError
+        options = dict(parse_url(url))
+    except ValueError:
+        raise ConfigError(_BROKER_URL, url, expected) from None
+    made_by: Any = options.pop("connection_class", Connection)
+    for option in ("max_connections", "timeout"):  # of the pool
+        options.pop(option, None)
+    try:
+        made_by(**options, **_names())
+    except (TypeError, ValueError, RedisError) as error:
+        unknown = re.search(r"unexpected keyword argument ('\w+')", str(error))
+        if unknown is not None:
+            expected = f"a URL without the option {unknown[1]}, which the client does not know"
+        raise ConfigError(_BROKER_URL, url, expected) from None
+
+
 def refused(error: Exception, *, maybe_published: bool = False) -> BrokerUnavailable:
     """Return what a caller gets if Redis has refused a call.
 
@@ -104,6 +150,13 @@ def refused(error: Exception, *, maybe_published: bool = False) -> BrokerUnavail
         error: The refusal.
         maybe_published: Whether it has done others that were sent with that call.
     """
+    if isinstance(error, (MovedError, AskError, ClusterDownError)):
+        reason = type(error).__name__.removesuffix("Error")
+        return BrokerUnavailable(
+            f"Redis refused ({reason}): the server is a node of a Redis Cluster, which is not "
+            "supported. Name a server that is no cluster in QUART_SSE_BROKER_URL.",
+            maybe_published=maybe_published,
+        )
     return BrokerUnavailable(f"Redis refused: {error}.", maybe_published=maybe_published)
 
 
@@ -148,6 +201,7 @@ class Link:
     """
 
     def __init__(self, url: str, timeout: float) -> None:
+        check_url(url)
         self._url = url
         self._timeout = timeout
         self._lanes: dict[asyncio.AbstractEventLoop, _Lane] = {}
