@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Protocol
 
@@ -212,6 +212,26 @@ class Hub:
         else:
             self.received += 1
             self._change(subscribers, message, before)
+
+    def watch(self, listener: Callable[[Message], None] | None) -> None:
+        """Show each message of the broker to a listener, before it is fanned out.
+
+        The method that brokers call is replaced meanwhile, so that a delivery costs nothing more
+        while there is no listener.
+
+        Args:
+            listener: Takes each message, in the serving loop, and raises nothing; None for none.
+        """
+        self.__dict__.pop("receive", None)
+        if listener is None:
+            return
+        receive = self.receive
+
+        def show(message: Message) -> None:
+            listener(message)
+            receive(message)
+
+        self.receive = show  # type: ignore[method-assign]
 
     def _deliver(self, message: Message, topic: TopicSubscribers | None = None) -> None:
         self.received += 1

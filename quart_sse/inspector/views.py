@@ -2,13 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..broker import Message
 from ..errors import BrokerUnavailable
-from ..registry import Surveyed
+from ..registry import Surveyed, written_message
 from ..wire import EVERYONE, is_audience
 from ..wiring import Services
 from .charts import Chart, draw
@@ -24,8 +24,8 @@ TOPICS = 20
 EVENTS, CHARTED = 50, 64
 #: Topics whose events are shown where no topic is named: those with most connections.
 HEARD = 20
-#: Shown people, and the longest shown data of an event, in characters.
-PEOPLE, MAX_DATA = 50, 2_000
+#: Shown people.
+PEOPLE = 50
 #: Bars of the chart of a topic's events, and what time one is, in seconds.
 BARS, BAR = 24, 5.0
 
@@ -120,7 +120,7 @@ async def topic(look: Look, asked: Mapping[str, str]) -> dict[str, Any]:
         "people": here.who[:PEOPLE],
         "viewers": next((row["viewers"] for row in sheet.rows if row["name"] == name), 0),
         "renders": renders.rows,
-        "events": _shown(look, events),
+        "events": _shown(look, map(written_message, reversed(events))),
         "events_chart": _chart(events),
         "keep": services.channels.keep(name),
     }
@@ -133,22 +133,25 @@ async def renders(look: Look, asked: Mapping[str, str]) -> dict[str, Any]:
 
 
 async def messages(look: Look, asked: Mapping[str, str]) -> dict[str, Any]:
-    """The newest events that the broker keeps, of one topic or of those with most connections."""
-    name = asked.get("topic", "")
+    """The newest messages: events that the broker keeps, and all that comes while this is shown.
+
+    Without a topic the events are those of the topics with most connections.
+    """
+    name, survey = asked.get("topic", ""), look.services.survey
     if name and not _is_known(look.services, name):
         return {"name": name, "is_known": False, "events": []}
     names = [name]
     if not name:
         found = await look.figures()
         names = [*list(found.total.top_topics)[:HEARD], EVERYONE]
-    kept = await asyncio.gather(*(_events(look, each, EVENTS) for each in names))
-    events = sorted((event for events in kept for event in events), key=lambda each: each.id)
-    return {
-        "name": name,
-        "is_known": True,
-        "heard": len(names),
-        "events": _shown(look, events[-EVENTS:]),
-    }
+    sheet, kept = await asyncio.gather(
+        survey.messages(name or None, EVENTS),
+        asyncio.gather(*(_events(look, each, EVENTS) for each in names)),
+    )
+    seen = {row["place"]: row for row in sheet.rows if not row["topic"].startswith(f"{CHANNEL}?")}
+    seen |= {row["place"]: row for events in kept for row in map(written_message, events)}
+    rows = [seen[place] for place in sorted(seen)[:EVENTS]]
+    return {"name": name, "is_known": True, "heard": len(names), "events": _shown(look, rows)}
 
 
 async def configuration(look: Look, asked: Mapping[str, str]) -> dict[str, Any]:
@@ -199,20 +202,17 @@ def _chart(events: list[Message]) -> Chart:
     return draw("Events", f"in {BAR:.0f} s", counts, BARS)
 
 
-def _shown(look: Look, events: list[Message]) -> list[dict[str, Any]]:
-    """Return events as a page shows them, the newest first."""
+def _shown(look: Look, rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return messages as a page shows them."""
     now = time.time()
     return [
         {
-            "id": str(event.id),
-            "topic": event.topic,
-            "name": event.name or "",
-            "age": now - event.id.ms / 1000,
-            "size": len(event.data or ""),
-            "data": (event.data or "")[:MAX_DATA] if look.payloads else None,
-            "is_cut": len(event.data or "") > MAX_DATA,
-            "where": event.where.text if event.where is not None and look.payloads else None,
-            "is_filtered": event.where is not None,
+            **row,
+            "age": now - row["ms"] / 1000,
+            "data": row["data"] if look.payloads else None,
+            "is_cut": row["size"] > len(row["data"]),
+            "where": row["where"] if look.payloads else None,
+            "is_filtered": row["where"] is not None,
         }
-        for event in reversed(events)
+        for row in rows
     ]

@@ -16,6 +16,7 @@ from .statistics import Statistics
 from .stats import CollectedStats, Stats, Took, written
 from .survey import Survey, Surveyed
 from .surveying import Surveying
+from .watching import written_message
 
 __all__ = [
     "Closing",
@@ -42,4 +43,5 @@ __all__ = [
     "find",
     "live_processes",
     "written",
+    "written_message",
 ]

@@ -150,6 +150,19 @@ class Survey:
 
         return _sheet(answers, most, silent, merge)
 
+    async def messages(self, topic: str | None, most: int) -> Sheet:
+        """Return the newest messages that processes have received, the newest first.
+
+        They are kept from the first call until some seconds after the last one.
+
+        Args:
+            topic: Name of a topic or an audience; None for all.
+            most: Most messages.
+        """
+        find = {} if topic is None else {"topic": topic}
+        answers, _, silent = await self._answers(_told("messages", find, "", most))
+        return _sheet(answers, most, silent, lambda found: found[0][1])
+
     async def _answers(
         self, told: Mapping[str, Any], to: str | None = None
     ) -> tuple[Mapping[str, Any], Mapping[str, Process], tuple[Process, ...]]:

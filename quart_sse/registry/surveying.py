@@ -11,6 +11,7 @@ from ..config import Config
 from ..hub import Connection, Hub
 from .statistics import Statistics
 from .stats import written
+from .watching import Watching
 
 #: The question's name.
 SURVEY = "survey"
@@ -45,6 +46,7 @@ class Surveying:
 
     def __init__(self, control: Control, hub: Hub, statistics: Statistics, config: Config) -> None:
         self._hub = hub
+        self._watching = Watching(hub)
         self._statistics = statistics
         self._config = config
         self._answers: Mapping[str, Callable[[Mapping[str, Any]], Mapping[str, object]]] = {
@@ -53,6 +55,7 @@ class Surveying:
             "connection": self._connection,
             "topics": self._topics,
             "renders": self._renders,
+            "messages": self._messages,
         }
         control.reply(SURVEY, self._answer)
 
@@ -132,6 +135,11 @@ class Surveying:
             }
 
         return _page(keyed, told, row)
+
+    def _messages(self, told: Mapping[str, Any]) -> Mapping[str, object]:
+        topic = told.get("topic")
+        seen = [each for each in self._watching.look() if topic in (None, each["topic"])]
+        return _page([(each["place"], each) for each in seen], told, lambda each: each)
 
 
 def _condition(told: Mapping[str, Any]) -> Callable[[Connection], bool]:

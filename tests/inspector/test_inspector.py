@@ -108,6 +108,21 @@ async def test_app_may_come_later() -> None:
     assert (await QuartClient(app).get("/live/~inspector")).status_code == 200
 
 
+async def test_it_is_at_every_host_of_the_app() -> None:
+    """Where an app has rules for several, with scripts, streams and actions at each."""
+    app = Quart(__name__, host_matching=True, static_host="cdn.example.com")
+    app.secret_key = "for tests only"
+    app.add_url_rule("/", "home", lambda: "", host="www.example.com")
+    SSE(app).inspector(authorize=lambda: True)
+    async with app.test_app():
+        headers = {"Host": "www.example.com"}
+        for page in PAGES:
+            answer = await QuartClient(app).get(f"{URL}{page}", headers=headers)
+            assert answer.status_code == 200, page
+        answer = await QuartClient(app).post(f"{URL}/~act", headers=headers)
+        assert answer.status_code == 403
+
+
 # -- other origins ---------------------------------------------------------------------------------
 
 

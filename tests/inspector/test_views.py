@@ -49,6 +49,27 @@ async def test_messages_are_the_newest_of_all_topics(shop: Site, operator: Opera
     assert "<b>first</b>" not in one
 
 
+async def test_refreshes_are_among_the_messages_while_somebody_looks(
+    shops: tuple[Site, Site],
+) -> None:
+    """Of all processes, and one that both have received once."""
+    here, there = shops
+    for site in shops:
+        site.rooms.fragment("list")(lambda room: "")
+    operator = Operator(here)
+    async with here.view(1), there.view(1), there.view(2):
+        assert "refresh</span>" not in await operator.look("/messages")
+        await here.room(1).refresh("list")
+        await there.room(2).refresh("list")
+        await there.room(1).publish("paid", 5)
+        html = ""
+        while html.count("refresh</span>") < 2:  # they come over Redis
+            html = await operator.look("/messages")
+
+    assert html.count("refresh</span>") == 2
+    assert html.count("<b>paid</b>") == 1
+
+
 async def test_limits_refusals_and_failed_renders_are_on_the_overview() -> None:
     """With the setting that was met."""
     site = Site("memory://", max_connections=1)
