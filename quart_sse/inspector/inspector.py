@@ -14,7 +14,7 @@ from ..wiring import Services
 from .actions import act
 from .charts import ago, ms, short, size
 from .guard import Guard
-from .question import ASKS, PEOPLE, read, written
+from .question import ASKS, PEOPLE, Asked, read, written
 from .samples import EVERY
 from .views import VIEWS, Look
 
@@ -163,7 +163,7 @@ async def _shown(
         "quart_sse/inspector/page.html",
         view=view,
         asked=asked,
-        question=read(view, asked) or {},
+        question=read(view, asked) or Asked(),
         people=PEOPLE,
         navigation=NAVIGATION,
         channels=sorted(look.services.channels.declared),
@@ -171,7 +171,7 @@ async def _shown(
         csrf=token,
         done=DONE.get(given.get("done", ""), ""),
         problem=problem,
-        form=form or {},
+        form=Asked(form or {}),
         file=_file,
         app_name=current_app.name,
     )

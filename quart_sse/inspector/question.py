@@ -29,6 +29,14 @@ MAX_VALUE, MAX_ASKED = 1_000, 1_500
 ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 
 
+class Asked(dict[str, str]):
+    """What is asked for; what is not is empty, also where templates may name nothing undefined."""
+
+    def __missing__(self, key: str) -> str:
+        """Return the empty text, which is not kept."""
+        return ""
+
+
 def written(view: str, asked: Mapping[str, str]) -> str:
     """Return a question as the parameter of a topic; what a page does not ask for is left out."""
     known = {
@@ -40,13 +48,13 @@ def written(view: str, asked: Mapping[str, str]) -> str:
     return text if len(text) <= MAX_ASKED else NOTHING
 
 
-def read(view: str, text: str) -> dict[str, str] | None:
+def read(view: str, text: str) -> Asked | None:
     """Return what a topic asks for; None if no page would ask so."""
     if view == PEOPLE:
-        return {} if text == NOTHING else None
+        return Asked() if text == NOTHING else None
     if view not in ASKS or len(text) > MAX_ASKED:
         return None
-    asked = {} if text == NOTHING else dict(parse_qsl(text))
+    asked = Asked() if text == NOTHING else Asked(parse_qsl(text))
     return asked if written(view, asked) == text else None
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from urllib.parse import quote
 
 import pytest
+from jinja2 import StrictUndefined
 from quart import Quart
 from quart.testing import QuartClient
 
@@ -51,6 +52,7 @@ async def test_call_without_a_function_refuses_everybody(site: Site) -> None:
 
 async def test_pages_are_for_those_whom_the_app_allows(shop: Site) -> None:
     """It is judged at each request, also of a browser that was shown a page before."""
+    shop.app.jinja_env.undefined = StrictUndefined  # as some apps have it
     client, visitor = shop.client("op-ada"), shop.client()
     for page in PAGES:
         client.set_cookie("localhost", "who", "op-ada")
@@ -159,6 +161,7 @@ async def test_origins_that_may_open_streams_may_not_look() -> None:
 async def test_what_clients_bring_is_escaped(shop: Site, operator: Operator) -> None:
     """On every page that shows it."""
     evil = '"><script>alert(1)</script>'
+    shop.app.jinja_env.autoescape = False  # templates of the app may be of text
     shouts = shop.sse.channel("shouts", "/shouts/<path:name>", public=True)
 
     @shouts.fragment("loud")
