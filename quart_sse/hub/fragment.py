@@ -12,7 +12,7 @@ from ..errors import RenderError
 from ..logs import LogLine
 from ..tracing import MOST_LINKS
 from ..wire import ZERO, Id, member_key
-from .rendered import FragmentSpec, Rendered, next_number, renderer_of
+from .rendered import FragmentSpec, Rendered, RenderRecord, next_number, renderer_of
 from .slots import Turn
 
 RENDER_FAILED = LogLine(
@@ -88,6 +88,7 @@ class SharedFragment:
         self.spec = spec
         self.key: str = member_key(topic, spec.name)
         self._errors = errors
+        self.record: RenderRecord = RenderRecord()
         self.rendered: Rendered | None = None
         self.version: Id = ZERO  #: the newest refresh that ``rendered`` shows
         self._debounce = debounce

@@ -156,6 +156,10 @@ class Fragments:
         """Size of the HTML that is kept, in characters."""
         return sum(shared.html_size for shared in list(self._shared.values()))
 
+    def all(self) -> list[SharedFragment]:
+        """Return the fragments that are known here."""
+        return list(self._shared.values())
+
     def names(self) -> dict[str, set[str]]:
         """Return topic -> names of its known fragments."""
         found: dict[str, set[str]] = {}
@@ -291,14 +295,18 @@ class Fragments:
         self, shared: SharedFragment, traces: Sequence[str] = (), item: str | None = None
     ) -> Rendered:
         """Return the outcome of a render that begins now."""
-        began = time.monotonic()
+        began, failure = time.monotonic(), None
         try:
             return await self._render(shared.topic, shared.spec.name, traces, item)
-        except Exception:
+        except Exception as error:
             self._renders.failed += 1
+            failure = error
             raise
         finally:
-            self._renders.took.observe(time.monotonic() - began)
+            seconds = time.monotonic() - began
+            self._renders.took.observe(seconds)
+            shared.record.note(seconds, failure)
+            del failure  # or the error, its frames and this one would hold each other
 
     async def _render(
         self, topic: str, name: str, traces: Sequence[str], item: str | None

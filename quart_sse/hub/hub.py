@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Protocol
 
@@ -21,6 +21,7 @@ from .connection import Connection
 from .connections import Connections
 from .delivery import Delivery
 from .durations import Durations, Renders
+from .fragment import SharedFragment
 from .fragments import Fragments, Renderer
 from .group import Joining
 from .groups import Groups
@@ -169,6 +170,11 @@ class Hub:
         return self._roots.renders
 
     @property
+    def fragments(self) -> list[SharedFragment]:
+        """The shared fragments that this process knows, with the record of their renders."""
+        return self._roots.all()
+
+    @property
     def lag(self) -> Durations:
         """How long events took from being published until the server was given them."""
         return self._batcher.lag
@@ -207,6 +213,26 @@ class Hub:
         else:
             self.received += 1
             self._change(subscribers, message, before)
+
+    def watch(self, listener: Callable[[Message], None] | None) -> None:
+        """Show each message of the broker to a listener, before it is fanned out.
+
+        The method that brokers call is replaced meanwhile, so that a delivery costs nothing more
+        while there is no listener.
+
+        Args:
+            listener: Takes each message, in the serving loop, and raises nothing; None for none.
+        """
+        self.__dict__.pop("receive", None)
+        if listener is None:
+            return
+        receive = self.receive
+
+        def show(message: Message) -> None:
+            listener(message)
+            receive(message)
+
+        self.receive = show  # type: ignore[method-assign]
 
     def _deliver(self, message: Message, topic: TopicSubscribers | None = None) -> None:
         self.received += 1
