@@ -4,8 +4,8 @@ import time
 from collections import deque
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Generic, TypeVar
 
-from ..registry import Stats
 from .charts import Chart, draw
 
 #: Interval of the renders of a page, in seconds.
@@ -16,8 +16,10 @@ PLACES = 61
 #: meanwhile, and one step over that time would be no rate.
 GAP = 5 * EVERY
 
+Figures = TypeVar("Figures")
 
-class Samples:
+
+class Samples(Generic[Figures]):
     """The newest figures of all processes, as one process has asked for them.
 
     Args:
@@ -26,9 +28,9 @@ class Samples:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._kept: deque[tuple[float, Stats]] = deque(maxlen=PLACES)
+        self._kept: deque[tuple[float, Figures]] = deque(maxlen=PLACES)
 
-    def add(self, figures: Stats) -> None:
+    def add(self, figures: Figures) -> None:
         """Keep figures; those that come within a part of the interval stand for each other."""
         now = self._clock()
         if self._kept and now - self._kept[-1][0] > GAP:
@@ -36,11 +38,11 @@ class Samples:
         if not self._kept or now - self._kept[-1][0] > EVERY / 2:
             self._kept.append((now, figures))
 
-    def gauge(self, title: str, unit: str, value: Callable[[Stats], float]) -> Chart:
+    def gauge(self, title: str, unit: str, value: Callable[[Figures], float]) -> Chart:
         """Draw a figure that goes up and down."""
         return draw(title, unit, [value(each) for _, each in self._kept], PLACES)
 
-    def rate(self, title: str, unit: str, value: Callable[[Stats], float]) -> Chart:
+    def rate(self, title: str, unit: str, value: Callable[[Figures], float]) -> Chart:
         """Draw how much a figure grows in a second."""
         # A process that has gone takes what it has counted with it.
         rates = [
@@ -48,18 +50,3 @@ class Samples:
             for (then, old), (now, new) in pairwise(self._kept)
         ]
         return draw(title, unit, rates, PLACES)
-
-    def curves(self) -> list[Chart]:
-        """Return the charts of the overview."""
-        return [
-            self.gauge("Connections", "", lambda each: each.connections),
-            self.rate("Published", "per second", lambda each: each.published),
-            self.rate("Delivered", "per second", lambda each: each.delivered),
-            self.rate("Written", "KiB per second", lambda each: each.written / 1024),
-            self.rate("Renders", "per second", lambda each: each.renders.number),
-            self.gauge("Lag, median", "ms", lambda each: 1000 * (each.lag.p50 or 0.0)),
-        ]
-
-    def viewers(self, channel: str) -> Chart:
-        """Draw the connections of a channel."""
-        return self.gauge(channel, "viewers", lambda each: each.by_channel.get(channel, 0))

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..broker import Message
 from ..errors import BrokerUnavailable
-from ..registry import Surveyed, written_message
+from ..registry import Stats, Surveyed, written_message
 from ..wire import EVERYONE, is_audience
 from ..wiring import Services
 from .charts import Chart, draw
@@ -41,7 +41,9 @@ class Look:
 
     services: Services
     payloads: bool = True
-    samples: Samples = field(default_factory=Samples)
+    samples: Samples[Stats] = field(default_factory=Samples)
+    #: Messages that processes have received: channel -> their number.
+    received: Samples[Mapping[str, int]] = field(default_factory=Samples)
 
     async def figures(self) -> Surveyed:
         """Return the figures of all processes, and keep them for the charts."""
@@ -67,7 +69,7 @@ async def overview(look: Look, asked: Mapping[str, str]) -> dict[str, Any]:
         "found": found,
         "total": found.total,
         "busiest": busiest,
-        "curves": look.samples.curves(),
+        "curves": _curves(look.samples),
     }
 
 
@@ -87,16 +89,19 @@ async def connection(look: Look, asked: Mapping[str, str]) -> dict[str, Any]:
 async def topics(look: Look, asked: Mapping[str, str]) -> dict[str, Any]:
     """The channels, and one page of the topics with their newest events."""
     survey, channels = look.services.survey, look.services.channels.declared
-    found, sheet = await asyncio.gather(
-        look.figures(), survey.topics(condition(asked), asked.get("after", ""), TOPICS)
+    found, sheet, received = await asyncio.gather(
+        look.figures(),
+        survey.topics(condition(asked), asked.get("after", ""), TOPICS),
+        survey.received(),
     )
+    look.received.add(received)
     events = await asyncio.gather(*(_events(look, row["name"], CHARTED) for row in sheet.rows))
     rows = [{**row, "chart": _chart(kept)} for row, kept in zip(sheet.rows, events, strict=True)]
     return {
         "sheet": sheet,
         "rows": rows,
         "channels": [
-            (channel.record(), found.total.by_channel.get(name, 0), look.samples.viewers(name))
+            (channel.record(), found.total.by_channel.get(name, 0), *_moves(look, name))
             for name, channel in sorted(channels.items())
         ],
     }
@@ -172,6 +177,26 @@ VIEWS: Mapping[str, View] = {
         configuration,
     )
 }
+
+
+def _curves(samples: Samples[Stats]) -> list[Chart]:
+    """Return the charts of the overview."""
+    return [
+        samples.gauge("Connections", "", lambda each: each.connections),
+        samples.rate("Published", "per second", lambda each: each.published),
+        samples.rate("Delivered", "per second", lambda each: each.delivered),
+        samples.rate("Written", "KiB per second", lambda each: each.written / 1024),
+        samples.rate("Renders", "per second", lambda each: each.renders.number),
+        samples.gauge("Lag, median", "ms", lambda each: 1000 * (each.lag.p50 or 0.0)),
+    ]
+
+
+def _moves(look: Look, channel: str) -> tuple[Chart, Chart]:
+    """Return the charts of a channel: its viewers, and the messages that came for them."""
+    return (
+        look.samples.gauge("Viewers", "", lambda each: each.by_channel.get(channel, 0)),
+        look.received.rate("Messages", "per second", lambda each: each.get(channel, 0)),
+    )
 
 
 # -- events ----------------------------------------------------------------------------------------

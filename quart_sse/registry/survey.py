@@ -163,6 +163,17 @@ class Survey:
         answers, _, silent = await self._answers(_told("messages", find, "", most))
         return _sheet(answers, most, silent, lambda found: found[0][1])
 
+    async def received(self) -> Mapping[str, int]:
+        """Return how many messages processes have received for each channel, added up.
+
+        They are counted from the first call until some seconds after the last one.
+        """
+        answers, _, _ = await self._answers({"what": "received"})
+        counts = Counter[str]()
+        for answer in answers.values():
+            counts.update(answer["counts"])
+        return counts
+
     async def _answers(
         self, told: Mapping[str, Any], to: str | None = None
     ) -> tuple[Mapping[str, Any], Mapping[str, Process], tuple[Process, ...]]:

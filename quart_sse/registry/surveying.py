@@ -56,6 +56,7 @@ class Surveying:
             "topics": self._topics,
             "renders": self._renders,
             "messages": self._messages,
+            "received": lambda _: {"counts": self._watching.count()},
         }
         control.reply(SURVEY, self._answer)
 

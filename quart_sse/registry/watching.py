@@ -1,7 +1,7 @@
 """Watching: the newest messages of this process, which are kept while somebody looks at them."""
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -32,22 +32,36 @@ class Watching:
         self._clock = clock
         self._until = float("-inf")
         self._kept: deque[Mapping[str, Any]] = deque(maxlen=MOST)
+        self._counts: Counter[str] = Counter()
 
     def look(self) -> list[Mapping[str, Any]]:
         """Return the messages that came since a look of before, and keep those that come."""
+        self._begin()
+        return list(self._kept)
+
+    def count(self) -> Mapping[str, int]:
+        """Return how many came for each channel and audience since then; it is a look, too."""
+        self._begin()
+        return self._counts
+
+    def _begin(self) -> None:
         now = self._clock()
         if now > self._until:
-            self._kept.clear()
+            self._forget()
             self._hub.watch(self._take)
         self._until = now + LEASE
-        return list(self._kept)
+
+    def _forget(self) -> None:
+        self._kept.clear()
+        self._counts.clear()
 
     def _take(self, message: Message) -> None:
         if self._clock() > self._until:
-            self._kept.clear()
+            self._forget()
             self._hub.watch(None)
         elif message.kind in KINDS:
             self._kept.append(written_message(message))
+            self._counts[message.topic.partition("?")[0]] += 1
 
 
 def written_message(message: Message) -> Mapping[str, Any]:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from urllib.parse import quote
 
 import pytest
@@ -301,6 +301,9 @@ class _Crowd:
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._chains, name)
+
+    def __iter__(self) -> Iterator[object]:
+        return iter(self._chains)  # type: ignore[call-overload, no-any-return]
 
     def __len__(self) -> int:
         return len(self._chains)  # type: ignore[arg-type]

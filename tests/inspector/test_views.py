@@ -49,6 +49,26 @@ async def test_messages_are_the_newest_of_all_topics(shop: Site, operator: Opera
     assert "<b>first</b>" not in one
 
 
+async def test_channels_show_viewers_and_rates(
+    shop: Site, operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As charts of what has changed from one look to the next."""
+    look, _ = shop.app.extensions["quart_sse.inspector"]
+    now = [100.0]
+    for samples in (look.samples, look.received):
+        monkeypatch.setattr(samples, "_clock", lambda: now[0])
+    async with shop.view(1), shop.view(2):
+        await operator.look("/topics")
+        for _ in range(6):
+            await shop.room(1).publish("moved")
+        now[0] += 2.0
+        html = await operator.look("/topics")
+
+    row = html.partition('id="channel-rooms"')[2].partition("</tr>")[0]
+    assert 'aria-label="Viewers: 2 now, at most 2 in the last 2 minutes"' in row
+    assert 'aria-label="Messages: 3 per second now, at most 3 in the last 2 minutes"' in row
+
+
 async def test_refreshes_are_among_the_messages_while_somebody_looks(
     shops: tuple[Site, Site],
 ) -> None:

@@ -34,9 +34,11 @@ async def test_messages_are_kept_from_one_look_to_some_time_after_the_last(site:
         now[0] += LEASE
         await site.room(1).publish("seen")
         assert len(watching.look()) == 3
+        counted = dict(watching.count())
         now[0] += LEASE + 1
         await site.room(1).publish("after")
 
+    assert counted == {"rooms": 3}
     assert (event["kind"], event["name"], event["topic"]) == ("event", "paid", "rooms?room=1")
     assert (event["size"], len(event["data"]), event["where"]) == (
         3_000,
