@@ -5,7 +5,10 @@ import sys
 from typing import Any
 
 import pytest
+from quart import Quart, request
 
+from quart_sse import SSE
+from quart_sse.host import KEY
 from quart_sse.server.relay import Relay
 
 START = {"type": "http.response.start", "status": 200, "headers": []}
@@ -100,3 +103,20 @@ async def test_answer_with_a_length_has_no_outlet(
     await usual(begun, START)
     assert begun.find_outlet(sys._getframe()) is None
     assert len(asked) == 2
+
+
+async def test_request_that_is_over_holds_nothing_of_the_server(app: Quart, sse: SSE) -> None:
+    """Its scope does not lead back to itself, or a socket would stay until garbage is collected."""
+    exchanges: list[Any] = []
+
+    @app.get("/own")
+    async def own() -> str:
+        exchanges.append(request.scope[KEY])  # type: ignore[literal-required]
+        assert exchanges[0].kick is not None
+        return "own"
+
+    answer = await app.test_client().get("/own")
+
+    assert await answer.get_data(as_text=True) == "own"
+    assert exchanges[0].kick is None
+    assert exchanges[0].find_outlet is None
