@@ -26,6 +26,7 @@ MESSAGES = 8  # shown
 
 status = sse.channel("status", "/status", public=True)
 sse.stats_endpoint(authorize=may_moderate)
+sse.inspector(authorize=may_moderate)
 metrics = sse.metrics() if find_spec("prometheus_client") else None
 
 Samples = deque[tuple[float, Stats]]

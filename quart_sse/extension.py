@@ -38,6 +38,7 @@ from .errors import (
 )
 from .host import KEY, Host
 from .hub import metadata_of
+from .inspector import CHANNEL, MAX_AGE, RULE, Inspector
 from .logs import LogLine
 from .metrics import Metrics, metrics_of
 from .publisher import Data, EventType
@@ -114,6 +115,7 @@ class SSE:
         self._identity: Callable[..., Any] | None = None
         self._functions = AppFunctions()
         self._metrics: Metrics | None = None
+        self._inspector: Inspector | None = None
         if app is not None:
             self.init_app(app, broker=broker)
         elif broker is not None:
@@ -156,6 +158,8 @@ class SSE:
         installation.install()
         if self._metrics is not None:
             installation.measure(self._metrics)
+        if self._inspector is not None:
+            self._inspector.install(app, installation.services)
 
     # -- declaring -------------------------------------------------------------------------------
 
@@ -695,6 +699,41 @@ class SSE:
             for installation in self._installations:
                 installation.measure(metrics)
         return metrics
+
+    def inspector(
+        self, *, authorize: Callable[..., Any] | None = None, payloads: bool = True
+    ) -> None:
+        """Serve pages on which operators see and steer what is live, in all processes.
+
+        They are at ``/sse/~inspector`` (below ``QUART_SSE_URL_PREFIX``), for a browser, and need
+        ``app.secret_key``. Without this call there are none. docs/inspector.md describes them.
+
+        Args:
+            authorize: A sync or async function without arguments, which runs in each request for a
+                page, an action or a stream, and again at least once a minute while a stream is
+                open. It returns True to allow it. False, None and ``abort(4xx)`` refuse it; any
+                other answer is logged as an error and refuses it, too. None refuses everyone.
+            payloads: Whether the pages show the data of events, and what errors of renderers say.
+
+        Raises:
+            DeclarationError: If the inspector is there already.
+
+        Example:
+            .. code-block:: python
+
+                def may_inspect() -> bool:
+                    return session.get("role") == "admin"
+
+                sse.inspector(authorize=may_inspect)
+        """
+        if self._inspector is not None:
+            raise DeclarationError(
+                "sse.inspector() was called already. Combine the two authorize functions into one."
+            )
+        channel = self.channel(CHANNEL, RULE, presence=True, history=0, max_age=MAX_AGE)
+        self._inspector = Inspector(channel, authorize, payloads)
+        for installation in self._installations:
+            self._inspector.install(installation.app, installation.services)
 
     # -- publishing --------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ Part = Literal[
     "broker",
     "channels",
     "hub",
+    "inspector",
     "pages",
     "publisher",
     "registry",

@@ -24,7 +24,19 @@ from .host import Host
 from .hub import Connections, Hub
 from .pages import Macros, Notifications, Pages, Renderer, Scripts
 from .publisher import MessagePublisher
-from .registry import Closing, Desk, Hooks, ProcessList, Registry, Remote, Sending, Statistics
+from .registry import (
+    Closing,
+    Desk,
+    Hooks,
+    ProcessList,
+    Registry,
+    Remote,
+    Sending,
+    Statistics,
+    Survey,
+    Surveying,
+    live_processes,
+)
 from .server import AnswerHeaders, Housekeeping, Lifecycle, Middleware, Shutdown
 from .serving_loop import ServingLoop
 from .soon import Soon
@@ -53,6 +65,7 @@ class Services:
     registry: Registry
     processes: ProcessList
     statistics: Statistics
+    survey: Survey
     sending: Sending
     remote: Remote
     signer: Signer
@@ -161,6 +174,7 @@ def wire(
     desk = Desk(connections, hub.changes, declared, binding, hooks, presence, serving)
 
     statistics = Statistics(hub, broker, publisher)
+    Surveying(control, hub, statistics, config)
     sending = Sending(desk, control, broker, publisher, serving, config)
 
     shutdown = Shutdown(connections, reloader)
@@ -199,6 +213,13 @@ def wire(
         registry=Registry(desk),
         processes=ProcessList(control, desk, statistics, serving, config),
         statistics=statistics,
+        survey=Survey(
+            lambda question, data=None, *, deadline, to=None: serving.run(
+                control.ask, question, data, deadline=deadline, to=to
+            ),
+            partial(serving.run, live_processes, control),
+            config.broker_timeout,
+        ),
         sending=sending,
         remote=Remote(declared, binding, sending),
         signer=signer,

@@ -3,14 +3,15 @@
     python scripts/screenshot.py [NAME ...]
 
 Writes `docs/screenshot-discussion.png`, where two people look at one discussion and a comment has
-just arrived, one each of the `dashboard`, the `board` and the `reports`, and the header in its
-`states`; or only those that are named. It starts the example on a free port with a database of its
-own, and drives the Chromium that is on the PATH through Playwright.
+just arrived, one each of the `dashboard`, the `board`, the `reports` and the `inspector`, and the
+header in its `states`; or only those that are named. It starts the example on a free port with a
+database of its own, and drives the Chromium that is on the PATH through Playwright.
 """
 
 import asyncio
 import base64
 import os
+import re
 import shutil
 import struct
 import sys
@@ -287,12 +288,42 @@ async def take_states(browser: Browser, address: str) -> bytes:
     return await put_together(browser, SHEET.replace("inline-flex", "inline-grid"), figures, SCALE)
 
 
+async def take_inspector(browser: Browser, address: str) -> bytes:
+    """The inspector's overview on a desktop, and its list of connections on a phone in the dark."""
+    pages, size = f"{address}/sse/~inspector", ViewportSize(width=1080, height=860)
+    small = ViewportSize(width=390, height=860)
+    async with (
+        window(browser, f"{address}/discussion/4", "pell", PHONE) as reader,
+        window(browser, f"{address}/discussion/1", "juno", DESKTOP),
+        window(browser, f"{address}/board", "mira", DESKTOP),
+        window(browser, pages, "hazel", size) as desktop,
+        window(browser, f"{pages}/connections", "tobi", small, is_dark=True) as phone,
+    ):
+        places = desktop.locator(".charts li").first.locator("path.line")
+        for number in range(8):  # what moves in the charts
+            await say(reader, f"Shaving {number + 1}")
+            await expect(reader.get_by_text(f"Shaving {number + 1}", exact=True)).to_be_visible()
+            await expect(places).to_have_attribute("d", re.compile(rf"(L[^L]*){{{number + 1}}}"))
+        await expect(phone.locator("main tbody tr")).to_have_count(5, timeout=15_000)
+        shots = await asyncio.gather(picture(desktop), picture(phone))
+
+    figures = [
+        FIGURE.format(caption=caption, data=shot, width=each["width"] * SHRINK)
+        for caption, shot, each in (
+            ("Overview", shots[0], size),
+            ("Connections", shots[1], small),
+        )
+    ]
+    return await put_together(browser, SHEET, figures, SCALE / SHRINK)
+
+
 PICTURES = {
     "discussion": take_discussion,
     "dashboard": take_dashboard,
     "board": take_board,
     "reports": take_reports,
     "states": take_states,
+    "inspector": take_inspector,
 }
 
 

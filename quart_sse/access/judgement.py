@@ -210,8 +210,9 @@ class Judgement:
                         admission.expired_tokens.append(number)
                     continue
                 # Long lists name the same few fragments: one set serves all of their topics.
-                names = channel.known.keys()
-                known = fragments if fragments <= names else fragments.intersection(names)
+                names = channel.names
+                is_known = all(name in names for name in fragments)
+                known = fragments if is_known else fragments.intersection(names)
                 held = admission.subscription.get(topic)
                 admission.subscription[topic] = held | known if held else known
                 admission.tokens_of.setdefault(topic, []).append(number)

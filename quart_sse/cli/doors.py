@@ -10,10 +10,11 @@ from .door import AppDoor, UrlDoor
 from .group import EPILOG, CommandGroup, fail_usage
 from .listing import channels, connections
 from .tail import tail
+from .top import top
 from .typescript import types
 
 _DEFAULTS = Config()
-_COMMANDS = [channels, connections, tail, publish, notify, refresh, send, close, types]
+_COMMANDS = [channels, connections, top, tail, publish, notify, refresh, send, close, types]
 
 
 @click.group(cls=CommandGroup, commands=_COMMANDS, epilog=EPILOG, no_args_is_help=False)

@@ -17,7 +17,7 @@ from .outgoing import Outgoing
 from .outlet import Outlet
 from .own import OwnConnection
 from .page import NO_LISTS, NO_NAMES, Listed, Page
-from .rendered import FragmentSpec, Inside, Rendered, renderer_of
+from .rendered import FragmentSpec, Inside, ItemSpec, Rendered, renderer_of
 from .slots import carry
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "FragmentSpec",
     "Hub",
     "Inside",
+    "ItemSpec",
     "Listed",
     "Metadata",
     "Outgoing",

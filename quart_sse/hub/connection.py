@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from ..config import Config
 from ..wire import Ending, Id, Position, encode_body, encode_mask, encode_preamble
-from .batch import HEARTBEAT, Batch, Part, Personal
+from .batch import HEARTBEAT, Batch, Part, Personal, for_all, in_place_of
 from .lasting import Lasting
 from .metadata import Metadata
 from .page import NO_LISTS, NO_NAMES, Listed, Page
@@ -58,6 +58,7 @@ class Connection:
         "_bytes",
         "_events",
         "_farewell",
+        "_lists",
         "_loop",
         "_max_bytes",
         "_max_events",
@@ -184,6 +185,8 @@ class Connection:
         # Fragment key, or a number for an event -> its bytes, in the order of sending.
         self._pending: dict[str | int, bytes] = {}
         self._versions: dict[str, Id] = {}  #: fragment key -> its pending version
+        # List -> its pending entries in their order, with their versions; None without any.
+        self._lists: dict[str, dict[str, Id]] | None = None
         self._events = 0  #: number of pending events
         self._bytes = 0  #: their size
         self._number = 0
@@ -221,9 +224,11 @@ class Connection:
             self.end(Ending.OVERFLOW)
 
     def _buffer(self, part: Part) -> None:
-        key, data, version = part
+        key, data, version = part.key, part.data, part.version
         assert isinstance(data, bytes)  # feed() encodes personal parts first
-        if key is None:
+        if part.within:
+            self._buffer_of_list(part, data)
+        elif key is None:
             self._number += 1
             self._events += 1
             self._bytes += len(data)
@@ -235,9 +240,53 @@ class Connection:
                     self.traffic.replace()
                 if part.repeats(self._versions[key]):
                     return
+                if part.has_origin:
+                    data = for_all(self._pending[key], data)
                 del self._pending[key]
             self._pending[key] = data
             self._versions[key] = version
+
+    def _buffer_of_list(self, part: Part, data: bytes) -> None:
+        """Buffer a whole list or an item of it, in the place of what it replaces.
+
+        A newer item takes the place of the pending one, a whole list that of the first that is
+        pending of the list; all others of the list go. Items count against the bound like events.
+        """
+        key, version = part.key or "", part.version
+        if self._lists is None:
+            self._lists = {}
+        held = self._lists.setdefault(part.within, {})
+        is_whole = key == part.within
+        if key in held and (held[key] > version or (held[key] == version and not is_whole)):
+            self.traffic.replace()
+            return
+        replaced = [*held] if is_whole else [key] if key in held else []
+        if replaced:
+            first = replaced[0]
+            old = self._pending[first]
+            data = in_place_of(old, for_all(old, data) if part.has_origin else data)
+            for other in replaced:
+                self.traffic.replace()
+                self._uncount(other, part.within)
+        if replaced and (len(replaced) > 1 or first != key):
+            gone = {*replaced[1:], key}
+            self._pending = {
+                key if each == first else each: data if each == first else pending
+                for each, pending in self._pending.items()
+                if each == first or each not in gone
+            }
+            held.clear()
+        else:
+            self._pending[key] = data
+        held[key] = version
+        if not is_whole:
+            self._events += 1
+            self._bytes += len(data)
+
+    def _uncount(self, key: str, within: str) -> None:
+        if key != within:
+            self._events -= 1
+            self._bytes -= len(self._pending[key])
 
     def _take(self) -> bytes:
         data = b"".join(self._pending.values())
@@ -257,6 +306,7 @@ class Connection:
     def _clear(self) -> None:
         self._pending.clear()
         self._versions.clear()
+        self._lists = None
         self._events = self._bytes = 0
 
     def _waiting(self) -> "asyncio.Future[bytes | None] | None":

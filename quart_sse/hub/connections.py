@@ -149,6 +149,11 @@ class Connections:
                 listed = listed.plus(before[0].listed, -1)
         return self._limits.is_full(number, topics, address, of_address, listed)
 
+    @property
+    def reached(self) -> dict[str, int]:
+        """Name of a log line about a limit -> how many streams had to wait for it."""
+        return dict(self._limits.reached)
+
     def say_full(self, line: LogLine, /, **fields: object) -> None:
         """Log why new streams are held off, each line at most once a minute.
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Protocol
 
@@ -13,7 +13,7 @@ from ..errors import BrokerUnavailable
 from ..logs import LogLine
 from ..serving_loop import Pauses, ServingLoop
 from ..tracing import Tracing
-from ..wire import Id, Position, declared_name, has_fragments
+from ..wire import Id, Position, declared_name, has_fragments, read_roots
 from .audiences import Audiences
 from .batcher import Batcher
 from .changes import Changes
@@ -21,15 +21,17 @@ from .connection import Connection
 from .connections import Connections
 from .delivery import Delivery
 from .durations import Durations, Renders
+from .fragment import SharedFragment
 from .fragments import Fragments, Renderer
 from .group import Joining
 from .groups import Groups
 from .idle import IdleStreams
 from .limits import Limits
+from .lists import SharedList
 from .outgoing import Outgoing
 from .progress import Progress
 from .receivers import Receivers
-from .rendered import FragmentSpec, Rendered
+from .rendered import FragmentSpec, Rendered, next_number
 from .replays import Replays, missed, unrecorded
 from .resume import Declared, Resumer
 from .roots import Roots
@@ -168,6 +170,11 @@ class Hub:
         return self._roots.renders
 
     @property
+    def fragments(self) -> list[SharedFragment]:
+        """The shared fragments that this process knows, with the record of their renders."""
+        return self._roots.all()
+
+    @property
     def lag(self) -> Durations:
         """How long events took from being published until the server was given them."""
         return self._batcher.lag
@@ -206,6 +213,26 @@ class Hub:
         else:
             self.received += 1
             self._change(subscribers, message, before)
+
+    def watch(self, listener: Callable[[Message], None] | None) -> None:
+        """Show each message of the broker to a listener, before it is fanned out.
+
+        The method that brokers call is replaced meanwhile, so that a delivery costs nothing more
+        while there is no listener.
+
+        Args:
+            listener: Takes each message, in the serving loop, and raises nothing; None for none.
+        """
+        self.__dict__.pop("receive", None)
+        if listener is None:
+            return
+        receive = self.receive
+
+        def show(message: Message) -> None:
+            listener(message)
+            receive(message)
+
+        self.receive = show  # type: ignore[method-assign]
 
     def _deliver(self, message: Message, topic: TopicSubscribers | None = None) -> None:
         self.received += 1
@@ -262,13 +289,28 @@ class Hub:
                 outer.check_inside(before)
                 self._progress.wait_for(outer)
         shared, html = fragments.get(subscribers.topic, spec), message.data or ""
-        is_push = message.kind is Kind.PUSH and message.origin == fragments.root
-        if is_push and not has_fragments(html):
+        is_refresh = message.kind is Kind.REFRESH
+        # Fragments inside pushed HTML are of unknown age, and its URLs may begin with another root
+        # path. A render is right in both cases.
+        is_push = not is_refresh and message.origin == fragments.root and not has_fragments(html)
+        origin = message.origin if is_refresh else ""
+        if isinstance(shared, SharedList) and message.item:
+            # First, as an item that is pushed is sent at once, with the position behind it.
+            if is_push:
+                rendered = Rendered(
+                    html,
+                    number=next_number(),
+                    trace=message.trace,
+                    is_ordered=read_roots(html).is_ordered,
+                )
+                shared.push_item(message.id, before, message.item, rendered)
+            else:
+                shared.refresh(message.id, before, message.trace, origin, message.item)
+            self._progress.wait_for(shared)
+        elif is_push and not message.item:
             shared.push(message.id, html, message.trace)
         else:
-            # Fragments inside pushed HTML are of unknown age, and its URLs may begin with another
-            # root path. A render is right in both cases.
-            shared.refresh(message.id, before, message.trace)
+            shared.refresh(message.id, before, message.trace, origin)
             self._progress.wait_for(shared)
 
     # -- fragments -------------------------------------------------------------------------------
@@ -422,7 +464,8 @@ class Hub:
         starts = {"": Start(position, frozenset(), CONTROL_HISTORY)}
         for topic, subscribers in self.subscribers.items():
             names = (group.subscription[topic] for group in subscribers.groups)
-            fragments = frozenset().union(*names, subscribers.parents, known.get(topic, ()))
+            listed = frozenset().union(*names, subscribers.parents, known.get(topic, ()))
+            fragments = frozenset(name for name in listed if not name.endswith("/"))
             starts[topic] = Start(position, fragments, self._declared.keep(topic))
         for audience in self._audiences:
             starts[audience] = Start(position, frozenset(), self._declared.keep(audience))

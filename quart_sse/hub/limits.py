@@ -130,6 +130,8 @@ class Limits:
         self._declared = declared
         self._by_channel: Counter[str] = Counter()
         self._once = OnceLog()
+        #: Name of a log line about a limit -> how many streams had to wait for it.
+        self.reached: Counter[str] = Counter()
         self._said_at: dict[object, float] = {}  #: what a log line is about -> time.monotonic
 
     # -- new connections that must wait ------------------------------------------------------------
@@ -211,6 +213,7 @@ class Limits:
             line: The log line.
             fields: Value of each field of the line.
         """
+        self.reached[line.name] += 1
         now, what = time.monotonic(), (line.name, fields.get("of"), fields.get("setting"))
         if now - self._said_at.get(what, float("-inf")) >= FULL_LOG_INTERVAL:
             self._said_at[what] = now

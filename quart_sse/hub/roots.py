@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from ..error_log import ErrorLog
 from ..errors import RenderError
 from .durations import Renders
+from .fragment import SharedFragment
 from .fragments import Delivery, Fragments, Renderer
 from .slots import Slots
 
@@ -99,6 +100,10 @@ class Roots(dict[str, Fragments]):
         """Return (topic, fragment) of the fragments inside another one, below any root path."""
         found = (fragments.nested(topic, fragment) for fragments in self.values())
         return frozenset[tuple[str, str]]().union(*found)
+
+    def all(self) -> list[SharedFragment]:
+        """Return the known fragments below all root paths."""
+        return [shared for fragments in list(self.values()) for shared in fragments.all()]
 
     def names(self) -> dict[str, set[str]]:
         """Return topic -> names of its known fragments."""

@@ -56,7 +56,7 @@ class Installation:
         self.services: Services = wire(
             host, used, channels, identify, config, reloader(), functions
         )
-        self._app = app
+        self.app: Quart = app
         self._endpoints = Endpoints(self.services)
         self._rules = HostRules(app, self._endpoints.is_ours)
         functions = functions or AppFunctions()
@@ -66,7 +66,7 @@ class Installation:
 
     def install(self) -> None:
         """Register the endpoints, hooks and middleware."""
-        app, services = self._app, self.services
+        app, services = self.app, self.services
         self._host.run_renders_apart()
         app.jinja_env.globals["_quart_sse"] = services.macros
         prefix = services.config.url_prefix
@@ -101,12 +101,12 @@ class Installation:
 
     async def _watch_templates(self) -> None:
         # Some apps are served more than once, such as by test_app() in each of several tests.
-        if self._app.debug and self._watcher is None:
-            self._watcher = TemplateWatcher(self._app, self.services.hub)
+        if self.app.debug and self._watcher is None:
+            self._watcher = TemplateWatcher(self.app, self.services.hub)
             self.services.housekeeping.add(self._watcher.poll)
 
     def add_channel(self, channel: Channel) -> None:
         """Register the endpoints of a channel, also of one declared after :meth:`install`."""
-        self._endpoints.add_channel(self._app, channel)
+        self._endpoints.add_channel(self.app, channel)
         if self.services.lifecycle.is_serving:
             self._rules.repeat()

@@ -8,12 +8,15 @@ from .desk import Desk
 from .finding import ConnectionInfo, Counted, Found, conditions, count_by_channel, find
 from .handle import ConnectionHandle
 from .hooks import Hooks, StreamHooks
-from .processes import ProcessList
+from .processes import ProcessList, live_processes
 from .registry import Registry
 from .remote import Remote
 from .sending import Sending
 from .statistics import Statistics
 from .stats import CollectedStats, Stats, Took, written
+from .survey import Survey, Surveyed
+from .surveying import Surveying
+from .watching import written_message
 
 __all__ = [
     "Closing",
@@ -31,9 +34,14 @@ __all__ = [
     "Statistics",
     "Stats",
     "StreamHooks",
+    "Survey",
+    "Surveyed",
+    "Surveying",
     "Took",
     "conditions",
     "count_by_channel",
     "find",
+    "live_processes",
     "written",
+    "written_message",
 ]

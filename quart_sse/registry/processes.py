@@ -119,8 +119,7 @@ class ProcessList:
     # -- asking ------------------------------------------------------------------------------------
 
     async def _live(self) -> dict[str, Process]:
-        processes = [*await self._control.processes.live(), self._control.processes.own]
-        return {process.id: process for process in processes if process is not None}
+        return await live_processes(self._control)
 
     # -- answering ---------------------------------------------------------------------------------
 
@@ -154,6 +153,16 @@ class ProcessList:
                 return {"connections": rows, "more": True}
             rows.append(row)
         return {"connections": rows, "more": False}
+
+
+async def live_processes(control: Control) -> dict[str, Process]:
+    """Return the live processes, by id; this one is among them as soon as it serves.
+
+    Raises:
+        BrokerUnavailable: If the broker does not answer.
+    """
+    processes = [*await control.processes.live(), control.processes.own]
+    return {process.id: process for process in processes if process is not None}
 
 
 def _written(connection: Connection) -> dict[str, object]:

@@ -7,6 +7,7 @@ from ..broker import Broker, Control, process_of
 from ..config import Config
 from ..publisher import EventType, MessagePublisher, event_name, is_done
 from ..serving_loop import ServingLoop
+from ..wire import NOTIFICATION, Notification
 from .desk import Desk, check_retry
 
 
@@ -43,7 +44,19 @@ class Sending:
     async def send(self, id: str, event: EventType[Any] | str, data: Any) -> bool:
         """Send an event to one connection of any process; see ``SSE.send``."""
         text, is_text = self._publisher.encode(event, data)
-        name = event_name(event)
+        return await self._send(id, event_name(event), text, is_text)
+
+    async def notify(self, id: str, notification: Notification) -> bool:
+        """Send a notification to one connection of any process; it is in no history.
+
+        Raises:
+            EventError: If it is too large.
+            BrokerUnavailable: As for :meth:`send`.
+        """
+        text, is_text = self._publisher.encode_notification(notification)
+        return await self._send(id, NOTIFICATION, text, is_text)
+
+    async def _send(self, id: str, name: str, text: str, is_text: bool) -> bool:
         if await self._desk.deliver(id, name, text, is_text):
             return True
         return await self._ask(id, "send", {"name": name, "data": text, "is_text": is_text})

@@ -102,9 +102,14 @@ class Middleware:
         if wants_stream and scope["method"] in ("GET", "HEAD"):
             relay.replace = partial(self._replace, scope, exchange)
         del receive, send  # this frame lasts as long as a stream, and the relay has what it needs
-        await self._inner(scope, relay.receive, relay.send)
-        for function in exchange.after:
-            await function()
+        try:
+            await self._inner(scope, relay.receive, relay.send)
+            for function in exchange.after:
+                await function()
+        finally:
+            # The scope has the exchange, and the relay the scope: the server's objects would stay
+            # until the collector of garbage comes.
+            exchange.kick = exchange.find_outlet = None
 
     async def _replace(self, scope: Any, exchange: Exchange, begun: Message, send: Send) -> bool:
         """Send a short stream in place of an answer that is none, to a request for one of ours.

@@ -430,6 +430,9 @@ class StreamEndpoints:
         is_list = not texts and not bare
         # A client's own list is of no page of the user's, so it counts as an unsigned token.
         number = len(tokens) if is_list else len(texts)
+        if "replaces" not in request.args or bare:
+            # Only our script can put items into lists.
+            admission.subscription = without_items(admission.subscription)
         audiences = find_audiences(admission, viewer.identity, number)
         starts = await find_starts(self._channels, admission, request, audiences, number)
         replaced = None if bare or is_list else self._replacing.find(request, viewer)
@@ -500,6 +503,16 @@ class StreamEndpoints:
         if is_young and epochs - {known.epoch}:
             self._has_warned = True
             OTHER_PROCESS.log(url=without_password(self._config.broker_url))
+
+
+def without_items(subscription: Mapping[str, frozenset[str]]) -> dict[str, frozenset[str]]:
+    """Return topics with their fragments, for a client that takes lists whole."""
+    return {
+        topic: frozenset(name for name in names if not name.endswith("/"))
+        if any(name.endswith("/") for name in names)
+        else names
+        for topic, names in subscription.items()
+    }
 
 
 def _narrow(token: Token | None, topic: str, fragments: frozenset[str]) -> Token:

@@ -70,6 +70,23 @@ async def test_figures_are_for_moderators(app: Quart) -> None:
     assert (answer.status_code, (await answer.get_json())["healthy"]) == (200, True)
 
 
+async def test_inspector_is_for_moderators(app: Quart) -> None:
+    """Behind the sign-in of the forum; others are shown no way there."""
+    client = QuartClient(app)
+    assert (await client.get("/sse/~inspector")).status_code == 403
+    assert "inspector" not in await (await client.get("/status")).get_data(as_text=True)
+    await client.post("/sign-in", form={"nickname": "mira"})
+    assert (await client.get("/sse/~inspector")).status_code == 403
+    await client.post("/sign-in", form={"nickname": "tobi"})
+
+    assert 'href="/sse/~inspector"' in await (await client.get("/status")).get_data(as_text=True)
+    async with live(client, "/sse/~inspector/topics") as page:
+        assert "comments" in page.html
+        await client.get("/discussion/1")
+    answer = await client.get("/sse/~inspector")
+    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+
+
 def test_curves_show_changes_per_second() -> None:
     """Of a process that has gone no change is below zero."""
     samples = deque(

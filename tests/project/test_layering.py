@@ -48,7 +48,8 @@ ORDER = [
 HUB_FLOORS = [
     {"addresses", "batch", "durations", "lasting", "metadata", "page", "rendered", "slots"},
     {"fragment", "outlet", "traffic"},
-    {"connection", "fragments", "progress"},
+    {"connection", "lists", "progress"},
+    {"fragments"},
     {"audiences", "chains", "outgoing", "own", "roots", "sieve"},
     {"group", "replays"},
     {"subscribers", "batcher"},
