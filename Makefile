@@ -6,7 +6,7 @@
 #   make clean test PYTHON=/path/to/python3.12
 # PYTHON counts when the environment is made; without it the scripts look for one that runs.
 
-.PHONY: help demo demo-redis test test-browsers test-all test-packages test-min check format docs hooks script bench bench-check soak faults attack clean
+.PHONY: help demo demo-redis test test-browsers test-all test-packages test-min check format docs hooks script bench bench-check soak faults attack proxies clean
 .DEFAULT_GOAL := help
 
 RUN := .venv/bin/python -m
@@ -67,8 +67,8 @@ script: node_modules/.stamp ## Minify the scripts of static/, after a change of 
 soak: .venv/.stamp-dev ## Let a thousand streams come and go for two minutes
 	$(RUN) pytest tests/project/test_soak.py -m slow --log-level info -rA $(ARGS)
 
-bench: .venv/.stamp-dev ## Run the benchmarks
-	$(RUN) benchmarks $(ARGS)
+bench: .venv-bench/.stamp-dev ## Compare with other libraries and nchan; ARGS="--short" in a minute
+	.venv-bench/bin/python -m benchmarks suite $(ARGS)
 
 bench-check: .venv/.stamp-dev ## Compare deliveries and memory with another commit: BASE=main
 	@$(RUN) benchmarks.check $(ARGS) $(BASE)
@@ -78,6 +78,10 @@ faults: .venv/.stamp-dev ## Kill, freeze and cut what there is, and count what i
 
 attack: .venv/.stamp-dev ## Attack a server as any client may, and measure what others notice
 	@$(RUN) attacks $(ARGS)
+
+proxies: .venv/.stamp-proxies ## Measure streams behind fourteen set-ups of nine real proxies
+	@scripts/tools.sh proxies
+	@$(RUN) proxies $(ARGS)
 
 clean: ## Remove environments, caches and builds; the data of the demo stay
 	rm -rf .venv .venv-* node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
@@ -93,6 +97,11 @@ clean: ## Remove environments, caches and builds; the data of the demo stay
 	@scripts/venv.sh .venv dev
 	@touch .venv/.stamp-run $@
 
+# One of the proxies is on PyPI, and large.
+.venv/.stamp-proxies: pyproject.toml | .venv/.stamp-dev
+	@.venv/bin/python -m pip --disable-pip-version-check install --quiet --group proxies
+	@touch $@
+
 # What formats, checks and minifies the scripts, and the widgets and clients that tests run. It runs on the Node.js of the development environment.
 node_modules/.stamp: package.json package-lock.json | .venv/.stamp-dev
 	@scripts/node.sh npm ci --no-audit --no-fund --no-update-notifier --silent
@@ -100,6 +109,10 @@ node_modules/.stamp: package.json package-lock.json | .venv/.stamp-dev
 
 .venv-min/.stamp-dev: pyproject.toml
 	@scripts/venv.sh .venv-min min
+	@touch $@
+
+.venv-bench/.stamp-dev: pyproject.toml
+	@scripts/venv.sh .venv-bench bench
 	@touch $@
 
 .venv-%/.stamp-dev: pyproject.toml

@@ -1,22 +1,25 @@
-"""Measure: ``python -m benchmarks [--streams 500] [--server uvicorn]``, or ``... sizing``.
+"""Measure: ``python -m benchmarks [--streams 500] [--server uvicorn]``, or with one more
+word of ``sizing``, ``suite`` and ``layers``.
 
 The first prints the CPU of the whole server process per delivery, paced and in a burst, for
 quart_sse and for the way of the Quart docs, taken in turns so that a change of the machine's speed
 meets both. CPU time, not wall time: other work on the machine then matters little.
 
-The second prints what several processes cost their Redis; see ``sizing.py``.
+The second prints what several processes cost their Redis; see ``sizing.py``. The third compares
+with other libraries and with nchan; see ``suite.py``.
 """
 
 import argparse
 import asyncio
 import statistics
+import sys
 
-from . import sizing
+from . import layers, sizing, suite
 from .load import Figures, Load, Served, measure
 from .servers import COMMANDS
 
 
-async def main() -> None:
+async def measure_docs() -> None:
     """Measure both apps in turns and print medians; or what Redis has to do."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("what", nargs="?", choices=["delivery", "sizing"], default="delivery")
@@ -52,4 +55,9 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    if sys.argv[1:2] == ["suite"]:
+        suite.main(sys.argv[2:])
+    elif sys.argv[1:2] == ["layers"]:
+        layers.main()
+    else:
+        asyncio.run(measure_docs())

@@ -19,7 +19,10 @@ Publish = Callable[[str], Awaitable[None]]
 
 
 def add_controls(app: Quart, publish: Publish) -> None:
-    """Let ``POST /go?count=&rate=`` publish events; rate 0 is all at once."""
+    """Let ``POST /go?count=&rate=&size=`` publish events; rate 0 is all at once.
+
+    Each begins with a mark and the time, by which `epoll.py` counts it and knows how old it is.
+    """
 
     @app.get("/imported")
     async def imported() -> dict[str, str]:
@@ -28,11 +31,12 @@ def add_controls(app: Quart, publish: Publish) -> None:
     @app.post("/go")
     async def go() -> dict[str, float]:
         count, rate = int(request.args["count"]), float(request.args["rate"])
+        size = request.args.get("size", len(PAYLOAD) + 2, type=int)
         begun = time.monotonic()
         for number in range(count):
             if rate:
                 await asyncio.sleep(max(0.0, begun + number / rate - time.monotonic()))
-            await publish(f"{number} {PAYLOAD}")
+            await publish(f"@@{time.monotonic_ns():019d} ".ljust(size, "x"))
         return {"seconds": time.monotonic() - begun}
 
 
@@ -59,10 +63,22 @@ def users() -> Quart:
 
 
 def serve_news(app: Quart, sse: SSE) -> Quart:
-    """Serve one public channel."""
+    """Serve one public channel, many topics, and a fragment that may be refreshed in a storm."""
     news = sse.channel("news", "/news", public=True)
+    topics = sse.channel("topics", "/topics/<int:number>", public=True)
+    board = sse.channel("board", "/board", public=True)
+    board_shows = {"text": "begun"}
+
+    @board.fragment("list")
+    async def render() -> str:
+        return f"<p>{board_shows['text']}</p>"
 
     async def publish(text: str) -> None:
+        for number in range(request.args.get("topics", 0, type=int)):
+            await topics.topic(number=number).publish("news", text)
+        for number in range(refreshes := request.args.get("storm", 0, type=int)):
+            board_shows["text"] = text if number == refreshes - 1 else "goes on"
+            await board.topic().refresh("list")
         await news.topic().publish("news", text)
 
     add_controls(app, publish)

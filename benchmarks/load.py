@@ -46,11 +46,12 @@ class Load:
 
 @dataclass(frozen=True)
 class Figures:
-    """What a load cost: microseconds of CPU per delivery, and KiB of memory per stream."""
+    """What a load cost: microseconds of CPU per delivery and connect, KiB of memory per stream."""
 
     paced_us: float
     burst_us: float
     kib_per_stream: float
+    connect_us: float
 
 
 #: Memory per stream that is too little to be measured.
@@ -122,7 +123,7 @@ class Loaded:
         self.load = load
         self._streams: list[Stream] = []
         self._published = 0
-        self._kib_per_stream = 0.0
+        self._kib_per_stream = self._connect_us = 0.0
         self._paced_us: list[float] = []
         self._burst_us: list[float] = []
 
@@ -130,8 +131,9 @@ class Loaded:
         """Open the streams, and measure their memory."""
         await self._publish(1, 0)  # so that imports and first-time work are done
         self._published = 0  # no stream was open for that one
-        empty = memory_kib(self.pid)
+        empty, before = memory_kib(self.pid), cpu_seconds(self.pid)
         await self._open_streams()
+        self._connect_us = (cpu_seconds(self.pid) - before) / self.load.streams * 1e6
         grown = memory_kib(self.pid) - empty
         # A process that gives memory back meanwhile needs less with few streams than without.
         self._kib_per_stream = max(grown / self.load.streams, LEAST_KIB)
@@ -149,7 +151,7 @@ class Loaded:
         for stream in self._streams:
             stream.transport.close()
         paced, burst = statistics.fmean(self._paced_us), statistics.fmean(self._burst_us)
-        return Figures(paced, burst, self._kib_per_stream)
+        return Figures(paced, burst, self._kib_per_stream, self._connect_us)
 
     async def _open_streams(self) -> None:
         loop = asyncio.get_running_loop()

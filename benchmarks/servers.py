@@ -27,8 +27,9 @@ def processes(pid: int) -> list[int]:
     """Return the ids of a process and its children, at any depth."""
     found = [pid]
     for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            found += processes(int(child))
+        with contextlib.suppress(FileNotFoundError):  # a thread that has ended meanwhile
+            for child in (task / "children").read_text().split():
+                found += processes(int(child))
     return found
 
 

@@ -110,6 +110,6 @@ def hue(nickname: str) -> int:
 def is_fresh(created: float) -> bool:
     """Whether something has just been written, so that it may be highlighted.
 
-    The whole list is swapped at each refresh; a class on every comment would light up all of them.
+    A class on every comment would light up all of them when the page is made.
     """
     return time.time() - created < 3

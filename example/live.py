@@ -67,13 +67,26 @@ async def may_follow(discussion_id: int) -> bool:
 
 
 # A fragment is for pages; an event is for programs: `curl -N` the channel's URL to see it. The
-# event refreshes the list, so that one line says to both what has happened.
+# event refreshes the number of comments, so that one line says to both what has happened.
 added = comments.event("comment-added", CommentAdded)
 
 
-@comments.fragment("list", every=60.0, on=added)
+@comments.fragment("title", on=added)
+async def comments_title(discussion_id: int) -> str:
+    number = len(await store().comments(discussion_id))
+    return await render_template("_comments_title.html", number=number)
+
+
+# A list that grows: a new comment is rendered and sent alone, however many there are.
+@comments.fragment("list", every=60.0)
 async def comment_list(discussion_id: int) -> str:
     return await render_template("_comments.html", comments=await store().comments(discussion_id))
+
+
+@comments.item("list")
+async def one_comment(discussion_id: int, key: str) -> str | None:
+    found = await store().comment(discussion_id, int(key))
+    return await render_template("_comment.html", comment=found) if found else None
 
 
 @discussion.fragment("votes")
@@ -154,6 +167,7 @@ async def comment_added(where: Discussion, comment: Comment) -> None:
     topic = comments.topic(discussion_id=where.id)
     with telling():
         await topic.publish(added, CommentAdded(comment.id, comment.author, comment.text))
+        await topic.refresh("list", item=comment.id)
         for nickname in await store().participants(where.id):
             if nickname != comment.author:
                 await member.topic(nickname=nickname).refresh("replies")

@@ -15,7 +15,7 @@ from quart.typing import ResponseReturnValue
 from example.live import sse, telling
 from example.people import ACCOUNTS, Person, signed_in_as
 from example.store import store
-from example.talk import Talk
+from example.talk import MAX_LINES, Talk
 from example.views import by_htmx, go, number
 from quart_sse import BrokerUnavailable, ConnectionHandle, ConnectionInfo, Ending, Topic
 
@@ -44,6 +44,12 @@ async def may_enter() -> bool:
 @lounge.fragment("lines", every=60.0)
 async def lines() -> str:
     return await render_template("_lines.html", lines=await talk().lines())
+
+
+@lounge.item("lines", keep=MAX_LINES)
+async def one_line(key: str) -> str | None:
+    line = await talk().find(int(key))
+    return await render_template("_line.html", line=line) if line else None
 
 
 @lounge.fragment("people", presence=True)
@@ -95,9 +101,9 @@ async def desk_changed() -> None:
         await desk.topic().refresh()
 
 
-async def lines_changed() -> None:
+async def line_changed(line_id: int) -> None:
     with telling():
-        await lounge.topic().refresh("lines")
+        await lounge.topic().refresh("lines", item=line_id)
 
 
 async def reports_changed() -> None:
@@ -120,8 +126,7 @@ async def say() -> ResponseReturnValue:
         return go(url_for(".page"))  # which says why
     text, problem = await read_text()
     if problem is None:
-        await talk().say(person.nickname, text)
-        await lines_changed()
+        await line_changed(await talk().say(person.nickname, text))
         if not by_htmx():
             return go(url_for(".page"))
         text = ""  # the answer is an empty form again
@@ -157,7 +162,7 @@ async def settle() -> ResponseReturnValue:
     line_id = number(sent.get("line", ""))
     if sent.get("do") == "remove":
         await talk().remove(line_id)
-        await lines_changed()
+        await line_changed(line_id)
     else:
         await talk().keep(line_id)
     await reports_changed()

@@ -108,6 +108,14 @@ class Store:
         )
         return [Comment(**row) for row in rows]
 
+    async def comment(self, discussion_id: int, comment_id: int) -> Comment | None:
+        rows = await self.query(
+            "SELECT * FROM comment WHERE discussion_id = :of AND id = :id",
+            of=discussion_id,
+            id=comment_id,
+        )
+        return Comment(**rows[0]) if rows else None
+
     async def add_comment(self, discussion_id: int, author: str | None, text: str) -> Comment:
         """Keep a comment; `author` is None for a guest."""
         rows = await self.query(

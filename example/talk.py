@@ -23,21 +23,27 @@ class Talk:
         """Return what was said, oldest first."""
         return [Line(**row) for row in await self._store.query("SELECT * FROM line ORDER BY id")]
 
-    async def say(self, author: str, text: str) -> None:
-        """Add a line, and drop the oldest if there are too many."""
+    async def find(self, line_id: int) -> Line | None:
+        """Return a line; None if it was removed or dropped."""
+        rows = await self._store.query("SELECT * FROM line WHERE id = :id", id=line_id)
+        return Line(**rows[0]) if rows else None
 
-        def insert(db: sqlite3.Connection) -> None:
-            db.execute(
-                "INSERT INTO line (author, text, created) VALUES (?, ?, ?)",
+    async def say(self, author: str, text: str) -> int:
+        """Add a line, drop the oldest if there are too many, and return its id."""
+
+        def insert(db: sqlite3.Connection) -> int:
+            (line_id,) = db.execute(
+                "INSERT INTO line (author, text, created) VALUES (?, ?, ?) RETURNING id",
                 (author, text, time.time()),
-            )
+            ).fetchone()
             db.execute(
                 """DELETE FROM line WHERE id NOT IN
                    (SELECT id FROM line ORDER BY id DESC LIMIT ?)""",
                 (MAX_LINES,),
             )
+            return int(line_id)
 
-        await self._store.transact(insert)
+        return await self._store.transact(insert)
 
     async def reported(self) -> list[Line]:
         """Return the lines that wait for a moderator, oldest first."""

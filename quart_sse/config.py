@@ -53,6 +53,12 @@ def _text(pattern: str) -> Callable[[Any], str]:
     return read
 
 
+def _switch(value: Any) -> bool:
+    if str(value) not in {"0", "1", "False", "True"}:
+        raise ValueError
+    return str(value) in {"1", "True"}
+
+
 def _htmx(value: Any) -> int:
     if str(value) not in {"2", "4"}:
         raise ValueError
@@ -165,6 +171,9 @@ class Config:
     #: leave and join.
     presence_linger: float = _key(3.0, "a number of seconds, 0 or more", _seconds(0))
 
+    #: Whether messages go straight to the transport of Uvicorn where that is known to be the same.
+    #: Turn it off to let each stream's own task send them, as on other servers.
+    direct: bool = _key(True, "1 or 0", _switch)
     #: Size limit of the messages that wait for one slow client, in events. Over it the stream ends,
     #: and the client resumes from history.
     pending_events: int = _key(1000, "a whole number, 1 or more", _int(1))

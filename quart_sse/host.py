@@ -7,6 +7,7 @@ framework needs another host and nothing else; ``tests/project/test_host.py`` te
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import Any, NamedTuple, Protocol
 
 from werkzeug.routing import Map
@@ -35,6 +36,9 @@ class Exchange:
     #: Disconnects the client and returns whether its socket is closed; None if the request cannot
     #: become a stream.
     kick: Callable[[], bool] | None = None
+    #: Given the frame that has entered a stream's body, returns where batches may go without the
+    #: stream's task, or None; None if there is no such place.
+    find_outlet: Callable[[FrameType], Any] | None = None
     is_rendering: bool = False  #: whether this is the anonymous request of a shared fragment
     is_foreign: bool = False  #: whether the request comes from a page of another origin
     #: The path as the framework sees it, inside all middleware; None if the framework saw none.

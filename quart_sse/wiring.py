@@ -81,8 +81,13 @@ class Services:
     renderer: Renderer
     macros: Macros
 
-    def wrap(self, app: Any) -> Middleware:
-        """Return the middleware around the framework's ASGI app."""
+    def wrap(self, app: Any, sender: CodeType | None = None) -> Middleware:
+        """Return the middleware around the framework's ASGI app.
+
+        Args:
+            app: The framework's ASGI app.
+            sender: Code of the coroutine by which the framework sends an answer; None if unknown.
+        """
         prefix = self.config.url_prefix
         return Middleware(
             app,
@@ -92,6 +97,7 @@ class Services:
             self.headers,
             prefix,
             self.connections,
+            sender if self.config.direct else None,
         )
 
 

@@ -11,7 +11,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 private='url|isAsked|shareKey|count|position|admitted|mark|lost|spec|post|leave|failures|missed|isStopped|stream'
 
 for script in static/quart-sse \
-    static/quart-sse-{head,htmx,morph,notifications,off,personal,refused,reload,seen,sent,shadow,stream,update}; do
+    static/quart-sse-{head,htmx,list,morph,notifications,off,personal,refused,reload,seen,sent,shadow,stream,update}; do
     scripts/node.sh terser "$script.js" --compress passes=3,unsafe_arrows=true,ecma=2020 \
         --mangle --mangle-props "builtins=true,regex=/^($private)\$/" --output "$script.min.js"
     printf '\n//%s\n' "$(sha256sum "$script.js" | cut -c1-8)" >> "$script.min.js"

@@ -67,6 +67,7 @@ BEHIND: dict[str, Callable[..., Any]] = {
     "sse_event": Macros.event,
     "sse_notifications": Notifications.region,
     "sse_seen": Macros.seen,
+    "sse_item": Macros.item,
     "sse_stream": Macros.stream,
 }
 

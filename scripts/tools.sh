@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# See to it that the programs the tests start are there: a Redis server, nginx, Prometheus, and the
-# browsers Chromium, Firefox and WebKit.
+# See to it that the programs the tests start are there: a Redis server, nginx, HAProxy, Caddy,
+# Prometheus, and the browsers Chromium, Firefox and WebKit. With the argument "proxies" also those that
+# `make proxies` measures besides.
 # Nothing is skipped for want of them: what is missing gets installed where this user may install
 # packages without being asked for a password; elsewhere this prints the command and fails.
 set -euo pipefail
@@ -13,11 +14,20 @@ need() { # PACKAGE of Debian, and its PROGRAM if that has another name
 missing=()
 need redis-server
 need nginx
+need haproxy
+need caddy
 need prometheus
 need chromium
 need firefox-esr
 need webkit2gtk-driver WebKitWebDriver
 need xvfb Xvfb
+if [ "${1:-}" = proxies ]; then
+    need apache2
+    need varnish varnishd
+    need lighttpd
+    need squid
+    need nghttp2-proxy nghttpx
+fi
 [ ${#missing[@]} -gt 0 ] || exit 0
 
 sudo=()
@@ -47,7 +57,7 @@ if command -v apt-get >/dev/null && { [ ${#sudo[@]} -eq 0 ] || sudo -n true 2>/d
     if [ -d /run/systemd/system ]; then
         for name in "${missing[@]}"; do
             case $name in
-                redis-server | nginx | prometheus) "${sudo[@]}" systemctl disable --now --quiet "$name" ;;
+                redis-server | nginx | haproxy | caddy | prometheus | apache2 | varnish | lighttpd | squid) "${sudo[@]}" systemctl disable --now --quiet "$name" ;;
             esac
         done
     fi

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Make or renew a virtual environment: venv.sh FOLDER run|dev|min [VERSION]
+# Make or renew a virtual environment: venv.sh FOLDER run|bench|dev|min [VERSION]
 #   run: quart_sse and what it needs, in editable form
-#   dev: that and every dependency group
-#   min: that and the tests' group, with the oldest dependencies that pyproject.toml allows
+#   bench: that and what `make bench` compares with
+#   dev: that of the first and every dependency group of people who change it
+#   min: that of the first and the tests' group, with the oldest dependencies that pyproject.toml allows
 # VERSION (3.12) picks the Python; without it find-python.sh chooses, which heeds $PYTHON.
 set -euo pipefail
 here=$(dirname "${BASH_SOURCE[0]}")
@@ -39,6 +40,7 @@ pip() { "$venv/bin/python" -m pip --disable-pip-version-check "$@"; }
 
 case $kind in
     run) pip install --quiet --editable . ;;
+    bench) pip install --quiet --editable . --group bench ;;
     dev) pip install --quiet --editable . --group dev ;;
     min)
         "$venv/bin/python" "$here/lowest.py" >"$venv/lowest.txt"

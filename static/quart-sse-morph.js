@@ -10,7 +10,7 @@
  */
 (() => {
   const KEEP = "[data-sse-keep],[hx-preserve],[hx-morph-skip],noscript"; // are left as they are
-  const KEYED = "[data-sse],[data-item],[data-key],[id]"; // by which elements are recognised
+  const KEYED = "[data-sse],[data-sse-item],[data-item],[data-key],[id]"; // by which elements are recognised
   const FILLED = "[x-text],[x-html]"; // whose children Alpine makes
   const FIELDS = "input,textarea,option,details,dialog";
   const STATE = ["value", "checked", "selected", "open"]; // which users and scripts change beside the attribute
@@ -50,7 +50,11 @@
     !hooks.hasShadows && a.isEqualNode(b) && (!hasTemplates || a.outerHTML === b.outerHTML);
   /** @param {any} node */
   const keyOf = (node) =>
-    get(node, "data-sse") || get(node, "data-item") || get(node, "data-key") || get(node, "id");
+    get(node, "data-sse") ||
+    get(node, "data-sse-item") ||
+    get(node, "data-item") ||
+    get(node, "data-key") ||
+    get(node, "id");
   /** @param {any} node */
   const textOf = (node) => node.outerHTML || (/\S/.test(node.data) && node.data);
   /**
@@ -426,6 +430,26 @@
     });
   };
 
+  /** What quart-sse-list.js needs. */
+  const tools = {
+    find,
+    inside,
+    isEqual,
+    isLike,
+    make,
+    merge,
+    put,
+    run,
+    /**
+     * Take a sent node away, and in the end its live one.
+     * @param {any} sent
+     */
+    drop: (sent) => {
+      gone.add(sent);
+      sent.remove();
+    },
+  };
+
   /** What quart-sse-htmx.js and quart-sse-shadow.js need and change. */
   const hooks = {
     hasShadows: false, // in what is to be put in now, so nothing says that two nodes are equal
@@ -455,7 +479,8 @@
     /** @param {Node} root */
     watch: (root) => observer.observe(root, { childList: true, subtree: true }),
     mergeChildren,
-    put: update,
+    /** @type {(live: any, html: any) => void} an item of a list comes with its key and place */
+    put: (live, html) => (Array.isArray(html) ? QuartSSE.item?.(live, ...html, tools) : update(live, html)),
   };
 
   const start = () => {

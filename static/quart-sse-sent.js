@@ -154,7 +154,7 @@
   /**
    * Put HTML into all elements of a fragment; an error, also one of the page's own code, is told.
    * @param {string} key
-   * @param {string} html
+   * @param {any} html that of an item comes with its key and place
    * @param {any[]} inner what quart-sse.js hands over
    */
   const update = (key, html, [, outside, , , , , fail, need]) => {
@@ -203,11 +203,11 @@
         for (const each of [attributes, children, standIns]) each.clear();
         if ([...document.querySelectorAll("*")].some(({ shadowRoot }) => shadowRoot))
           inner[7]("shadow", morph);
-        morph.update = (/** @type {string} */ key, /** @type {string} */ html) => update(key, html, inner);
+        morph.update = (/** @type {string} */ key, /** @type {any} */ html) => update(key, html, inner);
         return (/** @type {string} */ message) => {
           for (const partial of message.split("<hx-partial ")) {
-            const [, key, html] = /'(.*?)'[^>]*>(.*)<\/hx-partial>$/s.exec(partial) || [];
-            if (key) morph.update(key.replaceAll("&amp;", "&"), html);
+            const [, key, more, html] = /'(.*?)'([^>]*)>(.*)<\/hx-partial>$/s.exec(partial) || [];
+            if (key) morph.update(key.replaceAll("&amp;", "&"), /^ /.test(more) ? [html, more] : html);
           }
         };
       });

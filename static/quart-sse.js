@@ -654,10 +654,10 @@
       } else if (load) {
         const [delay, url] = load.split(" ");
         use("personal", key, new URL(url, spec.url), +delay);
-      } else if (key) {
+      } else if (key && !ownOrigins.includes(origin)) {
         received.delete(key);
         received.set(key, data);
-        put(data);
+        use(/\//.test(key) ? "list" : "swap", data);
       }
     } else if (!ownOrigins.includes(origin)) {
       const message = { event, data, id, timestamp: Date.now() };

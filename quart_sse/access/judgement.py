@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Any
 
 from ..channels import AppChannels, Declaration
-from ..hub import FragmentSpec
+from ..hub import NO_NAMES, FragmentSpec
 from ..logs import LogLine
 from ..serving_loop import Pauses
 from ..wire import Ending, Refusal, declared_name, member_key
@@ -87,7 +87,8 @@ class Admission:
         if topic in self.subscription:
             signed = self.subscription[topic]
             is_whole = self.grants[topic] is Grant.WHOLE
-            self.subscription[topic] = frozenset(fragments if is_whole else fragments & signed)
+            kept = fragments if is_whole else fragments & signed
+            self.subscription[topic] = frozenset(kept) or NO_NAMES
 
     def refuse(self, topic: str, fragments: Iterable[str]) -> None:
         """Move fragments of a granted topic to the refused ones; its events stay granted."""
@@ -209,8 +210,9 @@ class Judgement:
                         admission.expired_tokens.append(number)
                     continue
                 # Long lists name the same few fragments: one set serves all of their topics.
-                names = channel.known.keys()
-                known = fragments if fragments <= names else fragments.intersection(names)
+                names = channel.names
+                is_known = all(name in names for name in fragments)
+                known = fragments if is_known else fragments.intersection(names)
                 held = admission.subscription.get(topic)
                 admission.subscription[topic] = held | known if held else known
                 admission.tokens_of.setdefault(topic, []).append(number)
@@ -249,8 +251,9 @@ class Judgement:
         """Return the judge of nested fragments, by every ``authorize`` that was called so far."""
         return Sight(
             self._channels,
-            frozenset(topic for topic, is_yes in self._asked.items() if is_yes),
-            self._signed,
+            # Each stream keeps them.
+            frozenset(topic for topic, is_yes in self._asked.items() if is_yes) or NO_NAMES,
+            self._signed or NO_NAMES,
         )
 
     async def judge(self, topic: str, token: Token | None) -> Grant:

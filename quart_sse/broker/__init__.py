@@ -8,6 +8,7 @@ This package is provisional: it may change in any release before 1.0.
 """
 
 from .base import Broker, Receiver, State
+from .changed import MOST_RESUMED, Changed
 from .control import ANSWER, ASK, CLOSE, UNLISTED, Answers, Control
 from .filter import Filter, Where
 from .memory import MemoryBroker
@@ -25,11 +26,13 @@ __all__ = [
     "CLOSE",
     "CONTROL_HISTORY",
     "MOST_REFRESHES",
+    "MOST_RESUMED",
     "UNLISTED",
     "Answers",
     "Ask",
     "Broker",
     "Budget",
+    "Changed",
     "Claim",
     "Control",
     "Filter",

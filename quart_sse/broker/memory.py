@@ -14,6 +14,7 @@ from ..error_log import OnceLog
 from ..logs import LogLine
 from ..wire import ZERO, Id, Position, new_epoch
 from .base import Broker, Receiver, State
+from .changed import Changed
 from .messages import Keep, Kind, Message
 from .replay import BUDGET, Budget, Collector, Past, Replay, Start, shortest_first
 from .texts import Claim, Texts
@@ -43,6 +44,17 @@ class _Record:
     before: Id = ZERO  #: the event before the oldest one kept
     tip: Id | None = None
     changes: dict[str, Id] = field(default_factory=dict)
+    items: dict[str, Changed] = field(default_factory=dict)  #: of lists
+
+    def note_change(self, fragment: str, item: str, id: Id) -> None:
+        """Note the change of a fragment, or of an item of it."""
+        if not item:
+            self.items.pop(fragment, None)
+        elif fragment in self.items:
+            self.items[fragment].note(item, id)
+        else:
+            self.items[fragment] = Changed(self.changes.get(fragment, ZERO), {item: id})
+        self.changes[fragment] = id
 
 
 class MemoryBroker(Broker):
@@ -121,7 +133,7 @@ class MemoryBroker(Broker):
             self._keep_event(self._touch(message.topic, keep), message, keep)
         elif message.kind in (Kind.REFRESH, Kind.PUSH):
             record = self._touch(message.topic, keep)
-            record.changes[message.name or ""] = message.id
+            record.note_change(message.name or "", message.item, message.id)
         if self._receiver is not None:
             self._receiver.receive(message)
         elif message.kind is not Kind.PROBE:
@@ -201,9 +213,9 @@ class MemoryBroker(Broker):
                 before = message.id
                 break
             if len(missed) == most:
-                return Past((), None, record.tip, record.changes, is_cut=True)
+                return Past((), None, record.tip, record.changes, is_cut=True, items=record.items)
             missed.append(message)
-        return Past(missed[::-1], before, record.tip, record.changes)
+        return Past(missed[::-1], before, record.tip, record.changes, items=record.items)
 
     async def kept(self, topic: str, most: int) -> list[Message]:
         """Return the events of a topic's history."""

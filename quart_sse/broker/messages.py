@@ -27,14 +27,15 @@ class Message:
     name: str | None = None  #: of the event, the fragment or the control message
     data: str | None = None  #: the event's data, or the pushed HTML
     retry_ms: int | None = None
-    #: of an event: the page that caused it and drops it; of a push: the root path with which the
-    #: URLs in the HTML begin
+    #: of an event or a refresh: the page that caused it and drops it; of a push: the root path with
+    #: which the URLs in the HTML begin
     origin: str = ""
     #: of an event: whether its data are a text that reads like JSON, which scripts must not parse
     is_text: bool = False
     where: Filter | None = None  #: of an event: for which connections it is; None for all
     exclude: str = ""  #: of an event: ids of connections that it is not for, with spaces
     trace: str = ""  #: the span of its publish, for OpenTelemetry; see ``tracing``
+    item: str = ""  #: of a change: the item of the list that has changed; "" for all of it
 
     def with_id(self, id: Id) -> "Message":
         """Return the message with the id that a broker has assigned.
@@ -53,6 +54,7 @@ class Message:
             self.where,
             self.exclude,
             self.trace,
+            self.item,
         )
 
     @property

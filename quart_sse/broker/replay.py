@@ -3,9 +3,11 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import NamedTuple
 
 from ..wire import MAX_AHEAD_MS, ZERO, EventBodies, Id, Position
+from .changed import Changed
 from .messages import Keep, Message
 
 
@@ -30,6 +32,8 @@ class Past(NamedTuple):
     changes: Mapping[str, Id]  #: fragment -> id of its last change
     unrecorded: Id = ZERO  #: changes up to here may be missing from ``changes``
     is_cut: bool = False  #: whether there are events that were not read, see :class:`Collector`
+    #: fragment that is a list -> its changed items, if its last change was one of an item
+    items: Mapping[str, Changed] = MappingProxyType({})
 
 
 class Budget(NamedTuple):
@@ -59,6 +63,8 @@ class Replay:
     stale: set[str] = field(default_factory=set)
     #: event -> its bytes, encoded once for all connections that share this replay
     bodies: dict[Id, EventBodies] = field(default_factory=dict)
+    #: (topic, fragment) -> the changed items of a list, if its last change was one of an item
+    items: dict[tuple[str, str], Changed] = field(default_factory=dict)
 
 
 def judge(replay: Replay, topic: str, start: Start, past: Past, at_ms: int | None = None) -> None:
@@ -78,6 +84,7 @@ def judge(replay: Replay, topic: str, start: Start, past: Past, at_ms: int | Non
             replay's position.
     """
     replay.changes.update({(topic, name): change for name, change in past.changes.items()})
+    replay.items.update({(topic, name): items.copy() for name, items in past.items.items()})
     if start.now:
         return
     position, snapshot = start.position, replay.position

@@ -18,11 +18,16 @@ from .refreshing import Refreshing
 class Pushes(Protocol):
     """Checks and renders pushed HTML; :class:`quart_sse.pages.Renderer` implements it."""
 
-    def check(self, topic: str, fragment: str, html: str) -> str:
+    def check(self, topic: str, fragment: str, html: str, item: str = "") -> str:
         """Return the HTML if it may go to all viewers; raise FragmentError otherwise."""
 
     async def render_template(
-        self, topic: str, fragment: str, template: str, context: Mapping[str, Any]
+        self,
+        topic: str,
+        fragment: str,
+        template: str,
+        context: Mapping[str, Any],
+        item: str = "",
     ) -> str:
         """Render a template as a shared fragment: outside the current request."""
 

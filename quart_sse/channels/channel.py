@@ -10,14 +10,14 @@ from markupsafe import escape
 from ..errors import FragmentError
 from ..hub import FragmentSpec
 from ..publisher import ChannelRecord
-from ..wire import plain
+from ..wire import check_item, plain
 from .binding import Binding
 from .declaration import BUILT_IN, Declaration, Fragment
 from .declaring import Declaring
 from .options import ChannelOptions
 from .presence import Presence
 from .refreshing import Refreshers
-from .target import Target, WholeChannel
+from .target import Target, WholeChannel, page_that_asks
 
 #: Template of the built-in fragments, in which an app may write other words.
 PRESENCE = "quart_sse/presence.html"
@@ -184,7 +184,9 @@ class Topic(Target):
         self.channel = channel
         self.params = params
 
-    async def refresh(self, *fragments: str) -> None:
+    async def refresh(
+        self, *fragments: str, item: str | int | None = None, to_others: bool = False
+    ) -> None:
         """Render fragments again for their viewers, in every process.
 
         Commit first: the renderer may run at once, in a process that reads the committed data.
@@ -192,25 +194,42 @@ class Topic(Target):
 
         Args:
             fragments: Names of the changed fragments; without names, all of the channel.
+            item: Key of the item of a list that was added, has changed or has gone: it alone is
+                rendered, and sent to pages. Then ``fragments`` is the list, one name.
+            to_others: Whether the page that sent the current request leaves the HTML out, as it
+                shows the change already. If others have changed the same since, it takes it.
 
         Raises:
             UnknownFragmentError: If the channel does not declare one of the fragments.
+            FragmentError: If ``item`` is given without one fragment that is declared with
+                :meth:`Channel.item`, or is no key.
             BrokerUnavailable: If the broker cannot be reached. Refreshing again is always safe.
 
         Example:
             ``await comments.topic(discussion_id=7).refresh("list", "count")``
         """
-        declared = self._declaration
-        names = [declared.find(name).spec.name for name in fragments] or [*declared.fragments]
-        await self._binding.publisher.refresh(self.name, names, self._keep)
+        names, key = self._changed(fragments, item)
+        origin = page_that_asks(self._binding.host) if to_others else ""
+        await self._binding.publisher.refresh(self.name, names, self._keep, item=key, origin=origin)
 
-    def refresh_soon(self, *fragments: str) -> Future[None]:
+    def _changed(self, fragments: tuple[str, ...], item: str | int | None) -> tuple[list[str], str]:
+        """Return the names of changed fragments, and the key of the item that has changed."""
+        declared = self._declaration
+        if item is not None:
+            return [declared.find_list(fragments)], check_item(item)
+        return [declared.find(name).spec.name for name in fragments] or [*declared.fragments], ""
+
+    def refresh_soon(
+        self, *fragments: str, item: str | int | None = None, to_others: bool = False
+    ) -> Future[None]:
         """Render fragments again without waiting for it, from any thread.
 
         What :meth:`publish_soon` says holds here, too.
 
         Args:
-            fragments: As for :meth:`refresh`.
+            fragments: As for :meth:`refresh`, like all others.
+            item: Key of the item of a list that has changed.
+            to_others: Whether the page that sent the current request leaves the HTML out.
 
         Returns:
             A future that is done when the refresh is published, with any error of
@@ -224,7 +243,8 @@ class Topic(Target):
                     comments.topic(discussion_id=7).refresh_soon("list")
                     return ""
         """
-        return self._soon(self.refresh(*fragments), f"refresh_soon() of {self.name!r}")
+        refreshing = self.refresh(*fragments, item=item, to_others=to_others)
+        return self._soon(refreshing, f"refresh_soon() of {self.name!r}")
 
     async def push(
         self,
@@ -232,6 +252,7 @@ class Topic(Target):
         html: str | None = None,
         *,
         template: str | None = None,
+        item: str | int | None = None,
         **context: Any,
     ) -> None:
         """Publish a fragment's HTML, so that no other process renders it.
@@ -245,13 +266,15 @@ class Topic(Target):
                 is escaped.
             template: Name of a template to render instead of ``html``. It is rendered as a shared
                 fragment: outside the current request, without its session, user and ``g``.
+            item: Key of the item of a list that the HTML is of; None for the whole fragment.
             context: Variables of the template.
 
         Raises:
             UnknownFragmentError: If the channel does not declare the fragment.
             FragmentError: If the fragment is personal, neither or both of ``html`` and ``template``
                 are given, or the HTML contains a connect element, a personal fragment, or htmx's
-                own tags in a script or style.
+                own tags in a script or style; or if it is a list, and its items do not carry what
+                ``sse_item`` writes.
             RenderError: If the template cannot be rendered outside a request, or takes longer than
                 ``QUART_SSE_RENDER_TIMEOUT``.
             BrokerUnavailable: If the broker cannot be reached. Pushing again is always safe.
@@ -270,15 +293,18 @@ class Topic(Target):
             raise FragmentError(
                 "push() takes either html= or template=, and got neither or both. Pass one of them."
             )
+        _, key = self._changed((fragment,), item)
         bound = self._binding
         if template is not None:
             text = await bound.serving.run(
-                bound.pushes.render_template, self.name, fragment, template, context
+                bound.pushes.render_template, self.name, fragment, template, context, key
             )
         else:
             given = html if html is None or hasattr(html, "__html__") else plain(html)
-            text = bound.pushes.check(self.name, fragment, str(escape(given)))
-        await bound.publisher.push(self.name, fragment, text, self._keep, root=bound.host.root())
+            text = bound.pushes.check(self.name, fragment, str(escape(given)), key)
+        await bound.publisher.push(
+            self.name, fragment, text, self._keep, root=bound.host.root(), item=key
+        )
 
     def push_soon(
         self,
@@ -286,6 +312,7 @@ class Topic(Target):
         html: str | None = None,
         *,
         template: str | None = None,
+        item: str | int | None = None,
         **context: Any,
     ) -> Future[None]:
         """Publish a fragment's HTML without waiting for it, from any thread.
@@ -296,6 +323,7 @@ class Topic(Target):
             fragment: As for :meth:`push`, like all others.
             html: The HTML.
             template: Name of a template to render instead.
+            item: Key of the item of a list that the HTML is of.
             context: Variables of the template.
 
         Returns:
@@ -304,7 +332,7 @@ class Topic(Target):
         Example:
             ``topic.push_soon("count", html=Markup("<b>3</b>"))``
         """
-        pushing = self.push(fragment, html, template=template, **context)
+        pushing = self.push(fragment, html, template=template, item=item, **context)
         return self._soon(pushing, f"push_soon() of {fragment!r} to {self.name!r}")
 
     async def presence(self) -> Presence:

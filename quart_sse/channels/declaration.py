@@ -1,7 +1,7 @@
 """What an application has declared of a channel: the part of it that is no user's business."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from werkzeug.routing import Map
@@ -9,8 +9,8 @@ from werkzeug.routing import Map
 from ..broker import Keep
 from ..config import Config
 from ..errors import DeclarationError, EventError, SSEError, UnknownFragmentError, near
-from ..hub import FragmentSpec
-from ..publisher import ChannelRecord, Declares, EventType, event_name
+from ..hub import FragmentSpec, ItemSpec
+from ..publisher import ChannelRecord, Declares, EventType, check_one_list, event_name
 from ..wire import (
     EVERYONE,
     RESERVED,
@@ -19,6 +19,7 @@ from ..wire import (
     check_event_name,
     check_name,
     converters_of,
+    items_of,
     own_converters,
     plain,
 )
@@ -76,6 +77,7 @@ class Declaration:
         #: Those of ``BUILT_IN``; a fragment of the app's own takes the place of one. They are
         #: part of a stream, or of a refresh, only where they are named.
         self.built_in: dict[str, Fragment] = {}
+        self.items: dict[str, Callable[..., Any]] = {}  #: list -> renderer of one item
         self.events: dict[str, EventType[Any]] = {}
         self.declares: Declares = Declares(name, self.events, is_closed=False)
         self.on: dict[str, list[str]] = {}  #: name of an event -> the fragments that it refreshes
@@ -90,6 +92,13 @@ class Declaration:
     def known(self) -> Mapping[str, Fragment]:
         """The fragments by name, the built-in ones as well."""
         return {**self.built_in, **self.fragments} if self.built_in else self.fragments
+
+    @property
+    def names(self) -> Collection[str]:
+        """Names that tokens may have: of fragments, and that pages take items of lists."""
+        if not self.items:
+            return self.known.keys()
+        return self.known.keys() | {items_of(name) for name in self.items}
 
     @property
     def specs(self) -> Mapping[str, FragmentSpec]:
@@ -159,6 +168,7 @@ class Declaration:
             types={name: each.schema for name, each in self.events.items()},
             on={event: tuple(names) for event, names in self.on.items()},
             refresh_on=tuple(dict.fromkeys(self.refresh_on)),
+            items=tuple(self.items),
         )
 
     def origins(self, config: Config) -> tuple[str, ...]:
@@ -218,6 +228,42 @@ class Declaration:
                 f"every={every!r} cannot be used for fragment {name!r}: it must be more than 0, "
                 "and a personal fragment is refreshed by topic.refresh() alone."
             )
+
+    def add_item(self, name: str, item: ItemSpec, function: Callable[..., Any]) -> None:
+        """Declare how one item of a fragment is rendered, which is a list from now on.
+
+        Raises:
+            DeclarationError: As for ``Channel.item``.
+        """
+        declared = self.fragments.get(name)
+        if declared is None:
+            raise DeclarationError(
+                f"Channel {self.name!r} has no fragment {name!r} yet. Declare the whole list "
+                f"first, by @{self.name}.fragment({name!r}); @{self.name}.item({name!r}) is one "
+                "item of it."
+            )
+        if declared.spec.personal:
+            raise DeclarationError(
+                f"Fragment {name!r} of channel {self.name!r} is personal, so nothing renders an "
+                f"item for all. Use topic.refresh({name!r}); or let the list be shared, and put a "
+                "personal fragment into its items for what differs between viewers."
+            )
+        if "key" in converters_of(self.rule):
+            raise DeclarationError(
+                f"The rule {self.rule!r} of channel {self.name!r} has a parameter 'key', and the "
+                "renderer of an item takes the item's key under this name. Rename the parameter."
+            )
+        if name in self.items:
+            raise DeclarationError(
+                f"Channel {self.name!r} has items of {name!r} already. Remove one of the two."
+            )
+        if item.place not in ("start", "end"):
+            raise DeclarationError(f"place is {item.place!r}. It must be 'start' or 'end'.")
+        is_number = isinstance(item.keep, int) and not isinstance(item.keep, bool)
+        if item.keep is not None and not (is_number and item.keep > 0):
+            raise DeclarationError(f"keep is {item.keep!r}. It must be a number of items, or None.")
+        self.items[name] = function
+        self.fragments[name] = replace(declared, spec=replace(declared.spec, item=item))
 
     def add_event(self, event: EventType[Any]) -> None:
         """Declare an event.
@@ -312,6 +358,20 @@ class Declaration:
             return self.known[fragment]
         except KeyError:
             raise UnknownFragmentError(self.name, fragment, self.fragments) from None
+
+    def find_list(self, fragments: Collection[str]) -> str:
+        """Return the name of the list that an item is of.
+
+        Args:
+            fragments: The names that were given, of which there must be one.
+
+        Raises:
+            UnknownFragmentError: If the channel declares no fragment of this name.
+            FragmentError: If there is not one name, or it is of no list.
+        """
+        names = [self.find(name).spec.name for name in fragments]
+        check_one_list(self.name, names, self.items, self.personal)
+        return names[0]
 
     def select(self, url_map: Map, params: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         """Return the name of the topic that parameters select, and what its URL says of them.

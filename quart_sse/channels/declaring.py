@@ -1,9 +1,9 @@
 """What an app declares of a channel: the decorators of :class:`Channel`."""
 
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, TypeVar, overload
+from typing import Any, Literal, TypeVar, overload
 
-from ..hub import FragmentSpec
+from ..hub import FragmentSpec, ItemSpec
 from ..publisher import Data, EventType
 from ..wire import plain
 from .declaration import Declaration, Fragment
@@ -125,6 +125,52 @@ class Declaring:
             self._declaration.fragments[name] = Fragment(spec, function)
             for event in events:
                 self._declaration.on.setdefault(event, []).append(name)
+            return function
+
+        return declare
+
+    def item(
+        self, name: str, *, place: Literal["start", "end"] = "end", keep: int | None = None
+    ) -> Callable[[Function], Function]:
+        """Declare how one item of a list is rendered, so that a change costs one item.
+
+        The list is a shared fragment, declared before: its renderer returns all items. The root
+        element of each item carries what ``sse_item(key, order=...)`` writes, in both renderers.
+
+        Args:
+            name: The fragment's name.
+            place: Where the items begin that have come last: with ``"end"`` orders ascend, with
+                ``"start"`` they descend. An item without an order that is new goes there.
+            keep: How many items pages show at most; those at the other end go. The list's renderer
+                returns that many at most. An item that goes from such a list costs a render of the
+                list, as another one may take its place. None for any number.
+
+        Returns:
+            A decorator, which returns the renderer unchanged. The renderer takes the topic's
+            parameters as keyword arguments, and ``key``, the item's key as a ``str``. It returns
+            the item's HTML, or None if there is no such item.
+
+        Raises:
+            DeclarationError: If there is no such fragment, it is personal, it has items already,
+                the channel's rule has a parameter ``key``, or ``place`` or ``keep`` is invalid.
+
+        Example:
+            .. code-block:: python
+
+                @rooms.fragment("messages")
+                async def messages(room: int) -> str:
+                    return await render_template("_messages.html", messages=await newest(room))
+
+                @rooms.item("messages", keep=500)
+                async def message(room: int, key: str) -> str | None:
+                    found = await find_message(room, int(key))
+                    if found is None:
+                        return None
+                    return await render_template("_message.html", message=found)
+        """
+
+        def declare(function: Function) -> Function:
+            self._declaration.add_item(plain(name), ItemSpec(place, keep), function)
             return function
 
         return declare

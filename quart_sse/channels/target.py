@@ -222,7 +222,7 @@ class Target:
             data,
             self._keep,
             retry_ms=retry_ms,
-            origin=_page_that_asks(bound.host) if to_others else "",
+            origin=page_that_asks(bound.host) if to_others else "",
             where=condition,
             exclude=excluded,
             refreshes=() if pending is None else await pending.done(),
@@ -543,7 +543,7 @@ def _id_of(excluded: HasId | str | None) -> str:
     return id
 
 
-def _page_that_asks(host: Host) -> str:
+def page_that_asks(host: Host) -> str:
     """Return the page that sent the current request; "" without a valid header.
 
     Every client of the topic receives the result. It is a hash of the header's secret, because a

@@ -100,9 +100,12 @@ def notify(
 @click.command()
 @click.argument("topic", metavar="TOPIC")
 @click.argument("fragments", metavar="[FRAGMENT]...", nargs=-1)
+@click.option("--item", help="Key of the item of a list that has changed; FRAGMENT is the list.")
 @json_option
 @click.pass_obj
-def refresh(door: Door, topic: str, fragments: tuple[str, ...], as_json: bool) -> None:
+def refresh(
+    door: Door, topic: str, fragments: tuple[str, ...], item: str | None, as_json: bool
+) -> None:
     """Render fragments again for their viewers.
 
     Without names, all of the topic's channel.
@@ -110,7 +113,7 @@ def refresh(door: Door, topic: str, fragments: tuple[str, ...], as_json: bool) -
 
     async def work() -> None:
         async with door.open() as publisher:
-            await _topic(publisher, topic).refresh(*fragments)
+            await _topic(publisher, topic).refresh(*fragments, item=item)
 
     asyncio.run(work())
     if as_json:

@@ -4,7 +4,7 @@ This package is private: it may change in any release.
 """
 
 from .addresses import counted_as
-from .batch import Batch, Part, Personal
+from .batch import Batch, Part, Personal, chunk_of
 from .changes import Changes
 from .connection import Connection, Subscription
 from .connections import Connections
@@ -14,14 +14,16 @@ from .lasting import id_of
 from .limits import ChannelLimits, max_shared
 from .metadata import Metadata, metadata_of
 from .outgoing import Outgoing
+from .outlet import Outlet
 from .own import OwnConnection
-from .page import NO_LISTS, Listed, Page
-from .rendered import FragmentSpec, Inside, Rendered, renderer_of
+from .page import NO_LISTS, NO_NAMES, Listed, Page
+from .rendered import FragmentSpec, Inside, ItemSpec, Rendered, renderer_of
 from .slots import carry
 
 __all__ = [
     "BOUNDS",
     "NO_LISTS",
+    "NO_NAMES",
     "Batch",
     "Changes",
     "ChannelLimits",
@@ -31,9 +33,11 @@ __all__ = [
     "FragmentSpec",
     "Hub",
     "Inside",
+    "ItemSpec",
     "Listed",
     "Metadata",
     "Outgoing",
+    "Outlet",
     "OwnConnection",
     "Page",
     "Part",
@@ -41,6 +45,7 @@ __all__ = [
     "Rendered",
     "Subscription",
     "carry",
+    "chunk_of",
     "counted_as",
     "id_of",
     "max_shared",

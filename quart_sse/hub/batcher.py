@@ -17,7 +17,7 @@ from ..wire import Ending, public_name
 from .batch import Batch, Part
 from .connection import Connection
 from .durations import Durations
-from .group import Group
+from .group import Feed, Group
 from .traffic import Traffic
 
 FEED_FAILED = LogLine(
@@ -64,8 +64,8 @@ class Batcher:
         #: set while no group has pending messages and no batch is on its way
         self.idle: asyncio.Event = asyncio.Event()
         self.idle.set()
-        self._feeds: list[tuple[Connection, Batch]] = []  #: those of the running batch
-        self._at = 0  #: number of those that were fed
+        #: those of the running batch that are not fed yet, the next one last
+        self._feeds: list[Feed] = []
         self._late: dict[Connection, Batch] | None = None  #: the others, if they were asked for
         #: (span, topic) of the recorded messages of the next batch
         self._noted: list[tuple[str, str]] = []
@@ -114,30 +114,36 @@ class Batcher:
     def _begin(self) -> None:
         self._begun = asyncio.get_running_loop().time()
         self._oldest_now, self._oldest = self._oldest, None
-        feeds, self._at = self._feeds, 0
+        feeds = self._feeds
         for group in self._dirty:
             if group.is_pending:
-                feeds.extend(group.take_feeds(self._traffic))
+                for batch, members in group.take_feeds(self._traffic):
+                    slices = range(0, len(members), SLICE)
+                    feeds.extend((batch, members[at : at + SLICE]) for at in slices)
+        feeds.reverse()
         self._dirty.clear()
         if self._noted:
-            self._begin_span(len(feeds))
+            self._begin_span(sum(len(members) for _, members in feeds))
         self._after()
         self._feed()
 
     def _feed(self) -> None:
-        feeds, at = self._feeds, self._at
-        self._at += SLICE
+        feeds, number = self._feeds, 0
         self._late = None
-        for connection, batch in feeds[at : at + SLICE]:
-            try:
-                connection.feed(batch)
-            except Exception as error:
-                self._fail(connection, error)
+        while feeds and number < SLICE:
+            batch, members = feeds.pop()
+            number += len(members)
+            for connection in members:
+                try:
+                    direct = connection.direct
+                    if direct is None or not direct.write(batch):
+                        connection.feed(batch)
+                except Exception as error:
+                    self._fail(connection, error)
         loop = asyncio.get_running_loop()
-        if self._at < len(feeds):
+        if feeds:
             loop.call_soon(self._feed)
         else:
-            self._feeds = []
             # Scheduled behind the tasks that were just woken, so that it measures their writes.
             loop.call_soon(self._finish)
 
@@ -149,7 +155,7 @@ class Batcher:
             parts: What would come with the next batch.
         """
         if self._late is None:
-            self._late = dict(self._feeds[self._at :])
+            self._late = {each: batch for batch, members in self._feeds for each in members}
         late = self._late.get(connection)
         try:
             if late is not None:

@@ -14,6 +14,7 @@ from .delivery import RECHECK_LINGER, Delivery
 from .group import Joining
 from .groups import Groups
 from .outgoing import Outgoing, Sent
+from .page import NO_NAMES
 from .subscribers import Subscribers
 
 #: Most events for one connection that are sent to its next stream again, their size in bytes, and
@@ -188,7 +189,7 @@ class Changes:
         """Change a stream that has its replay as the app has changed its connection."""
         before, subscription = connection.subscription, connection.wanted
         refused = connection.refused - subscription.keys()
-        connection.refused = frozenset()
+        connection.refused = NO_NAMES
         is_same = subscription.keys() == before.keys()
         if is_same and connection.made == connection.lasting.made.keys():
             return

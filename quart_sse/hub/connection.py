@@ -4,15 +4,18 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from ..config import Config
 from ..wire import Ending, Id, Position, encode_body, encode_mask, encode_preamble
-from .batch import HEARTBEAT, Batch, Part, Personal
+from .batch import HEARTBEAT, Batch, Part, Personal, for_all, in_place_of
 from .lasting import Lasting
 from .metadata import Metadata
-from .page import NO_LISTS, Listed, Page
+from .page import NO_LISTS, NO_NAMES, Listed, Page
 from .traffic import UNCOUNTED, Traffic
+
+if TYPE_CHECKING:
+    from .outlet import Outlet
 
 #: Of the stream of a view, which no page of ours has opened.
 NO_PAGES: tuple[Page, ...] = ()
@@ -55,6 +58,7 @@ class Connection:
         "_bytes",
         "_events",
         "_farewell",
+        "_lists",
         "_loop",
         "_max_bytes",
         "_max_events",
@@ -68,6 +72,7 @@ class Connection:
         "browser",
         "busy_since",
         "comes_again",
+        "direct",
         "ending",
         "ends_at",
         "expired",
@@ -87,6 +92,7 @@ class Connection:
         "made",
         "may_see",
         "metadata",
+        "outlet",
         "pages",
         "refused",
         "refused_file",
@@ -130,9 +136,9 @@ class Connection:
         #: Topics of the audiences that the connection belongs to.
         self.audiences: tuple[str, ...] = ()
         #: Topics of ``lasting.made`` that this stream has.
-        self.made: frozenset[str] = frozenset()
+        self.made: frozenset[str] = NO_NAMES
         #: Topics that were closed, of which the client has yet to be told.
-        self.refused: frozenset[str] = frozenset()
+        self.refused: frozenset[str] = NO_NAMES
         #: The further script file that marks what is refused, as pages name it.
         self.refused_file: str = ""
         self.last_event_id: str | None = None  #: id with which the client came
@@ -149,7 +155,7 @@ class Connection:
         #: view of the app has decided.
         self.may_see: Callable[[str, frozenset[str]], bool] | None = None
         #: Topics of nested fragments, whose access rules the client has passed, too.
-        self.inside: frozenset[str] = frozenset()
+        self.inside: frozenset[str] = NO_NAMES
         #: Whether the request brought no browser cookie, so that the answer sets one.
         self.is_browser_new: bool = False
         #: Whether our script replaces the stream at once, because a new browser has a cookie then.
@@ -167,6 +173,10 @@ class Connection:
         #: Cancels the request of a client that reads nothing, and returns whether the socket was
         #: closed, too; None if the server offers no way to.
         self.kick: Callable[[], bool] | None = None
+        #: Where batches can go without the stream's task; None if only the task can send them.
+        self.outlet: Outlet | None = None
+        #: The outlet while the server waits for bytes, so that batches may go there; else None.
+        self.direct: Outlet | None = None
         #: Loop time since which the server has been writing; None while it waits for bytes.
         self.busy_since: float | None = None
         self.loader: Callable[[Personal], bytes] = loader
@@ -175,6 +185,8 @@ class Connection:
         # Fragment key, or a number for an event -> its bytes, in the order of sending.
         self._pending: dict[str | int, bytes] = {}
         self._versions: dict[str, Id] = {}  #: fragment key -> its pending version
+        # List -> its pending entries in their order, with their versions; None without any.
+        self._lists: dict[str, dict[str, Id]] | None = None
         self._events = 0  #: number of pending events
         self._bytes = 0  #: their size
         self._number = 0
@@ -212,9 +224,11 @@ class Connection:
             self.end(Ending.OVERFLOW)
 
     def _buffer(self, part: Part) -> None:
-        key, data, version = part
+        key, data, version = part.key, part.data, part.version
         assert isinstance(data, bytes)  # feed() encodes personal parts first
-        if key is None:
+        if part.within:
+            self._buffer_of_list(part, data)
+        elif key is None:
             self._number += 1
             self._events += 1
             self._bytes += len(data)
@@ -226,9 +240,53 @@ class Connection:
                     self.traffic.replace()
                 if part.repeats(self._versions[key]):
                     return
+                if part.has_origin:
+                    data = for_all(self._pending[key], data)
                 del self._pending[key]
             self._pending[key] = data
             self._versions[key] = version
+
+    def _buffer_of_list(self, part: Part, data: bytes) -> None:
+        """Buffer a whole list or an item of it, in the place of what it replaces.
+
+        A newer item takes the place of the pending one, a whole list that of the first that is
+        pending of the list; all others of the list go. Items count against the bound like events.
+        """
+        key, version = part.key or "", part.version
+        if self._lists is None:
+            self._lists = {}
+        held = self._lists.setdefault(part.within, {})
+        is_whole = key == part.within
+        if key in held and (held[key] > version or (held[key] == version and not is_whole)):
+            self.traffic.replace()
+            return
+        replaced = [*held] if is_whole else [key] if key in held else []
+        if replaced:
+            first = replaced[0]
+            old = self._pending[first]
+            data = in_place_of(old, for_all(old, data) if part.has_origin else data)
+            for other in replaced:
+                self.traffic.replace()
+                self._uncount(other, part.within)
+        if replaced and (len(replaced) > 1 or first != key):
+            gone = {*replaced[1:], key}
+            self._pending = {
+                key if each == first else each: data if each == first else pending
+                for each, pending in self._pending.items()
+                if each == first or each not in gone
+            }
+            held.clear()
+        else:
+            self._pending[key] = data
+        held[key] = version
+        if not is_whole:
+            self._events += 1
+            self._bytes += len(data)
+
+    def _uncount(self, key: str, within: str) -> None:
+        if key != within:
+            self._events -= 1
+            self._bytes -= len(self._pending[key])
 
     def _take(self) -> bytes:
         data = b"".join(self._pending.values())
@@ -248,11 +306,13 @@ class Connection:
     def _clear(self) -> None:
         self._pending.clear()
         self._versions.clear()
+        self._lists = None
         self._events = self._bytes = 0
 
     def _waiting(self) -> "asyncio.Future[bytes | None] | None":
         """Take the server's waiter; None if the server does not wait or was cancelled."""
         waiter, self._waiter = self._waiter, None
+        self.direct = None
         return None if waiter is None or waiter.done() else waiter
 
     def _wake(self, waiter: "asyncio.Future[bytes | None]", data: bytes | None) -> None:
@@ -362,7 +422,7 @@ class Connection:
             refused: Topics that the client is sent as refused.
         """
         lasting = self.lasting
-        self.made = frozenset(lasting.made)
+        self.made = frozenset(lasting.made) or NO_NAMES
         self.pages = tuple(
             page.without(lasting.removed, lasting.made, refused) for page in self.pages
         )
@@ -383,7 +443,7 @@ class Connection:
     def _requeue(self, waiter: "asyncio.Future[bytes | None]") -> None:
         """Put bytes back that were handed to a waiter whose task was cancelled meanwhile."""
         if self._waiter is waiter:
-            self._waiter = None
+            self._waiter = self.direct = None
         data = None if waiter.cancelled() or not waiter.done() else waiter.result()
         if data is not None:
             self._ahead.insert(0, data)
@@ -408,6 +468,7 @@ class Connection:
         if not self.is_ended:
             self.busy_since = None
             waiter = self._waiter = self._loop.create_future()
+            self.direct = self.outlet
             try:
                 data: bytes | None = await waiter
             except asyncio.CancelledError:

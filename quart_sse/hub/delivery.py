@@ -4,12 +4,13 @@ import asyncio
 from collections.abc import Set
 
 from ..tracing import Tracing
-from ..wire import ZERO, Ending
+from ..wire import ZERO, Ending, item_key
 from .batcher import Batcher
 from .connection import Connection
 from .fragment import SharedFragment
 from .fragments import Fragments
-from .group import Group
+from .group import Group, Joining, Missing
+from .lists import Item, SharedList
 from .outgoing import Outgoing
 from .progress import Progress
 from .rendered import Rendered
@@ -98,7 +99,19 @@ class Delivery:
             rendered: The outcome of its render.
         """
         whole = fragments.whole(rendered, frozenset({shared.key}))
+        if isinstance(shared, SharedList):
+            whole = whole._replace(
+                items={
+                    item.key: (item.version, self._html_of(fragments, shared, item))
+                    for item in shared.newer
+                }
+            )
         return Outgoing.from_html(self._progress.position, shared, whole)
+
+    @staticmethod
+    def _html_of(fragments: Fragments, shared: SharedFragment, item: Item) -> str:
+        assert item.rendered is not None
+        return fragments.whole(item.rendered, frozenset({shared.key})).html
 
     def deliver(self, fragments: Fragments, shared: SharedFragment, is_wanted: bool) -> bool:
         """Note the nesting in a fragment's new HTML, and send the HTML to its pages.
@@ -122,10 +135,82 @@ class Delivery:
         outgoing = self.html(fragments, shared, shared.rendered)
         subscribers.sent_at = asyncio.get_running_loop().time()
         for group in subscribers.showing(shared.spec.name, fragments.root):
-            self.add(group, outgoing)
+            if not outgoing.is_targeted or not self._passes_by(group, outgoing):
+                self.add(group, outgoing)
         if shared.rendered.trace:
             self.note(shared.rendered.trace, shared.topic)
         return True
+
+    @staticmethod
+    def _passes_by(group: Group, outgoing: Outgoing) -> bool:
+        """Whether pages have no need of a whole list that others lack: they take items."""
+        is_live = not isinstance(group, Joining)
+        return is_live and group.takes_items(outgoing.topic, outgoing.fragment)
+
+    # -- items of lists ----------------------------------------------------------------------------
+
+    def viewers(self, topic: str, fragment: str, root: str) -> tuple[bool, bool]:
+        """Whether pages below a root path take items of a list, and whether pages take none."""
+        groups = self._subscribers.showing(topic, fragment, root)
+        takes = [group.takes_items(topic, fragment) for group in groups]
+        return any(takes), not all(takes)
+
+    def item(self, fragments: Fragments, shared: SharedList, item: Item) -> Outgoing:
+        """Return the message with an item's HTML for pages below a root path.
+
+        Args:
+            fragments: The fragments below the root path.
+            shared: The list.
+            item: The item, with its HTML.
+        """
+        assert item.rendered is not None
+        whole = fragments.whole(item.rendered, frozenset({shared.key}))
+        return Outgoing.from_item(self._progress.position, shared, item, whole)
+
+    def deliver_item(self, fragments: Fragments, shared: SharedList, item: Item) -> bool:
+        """Note the nesting in an item's new HTML, and send the HTML to the pages that take it.
+
+        Args:
+            fragments: The fragments below the root path of the HTML.
+            shared: The list.
+            item: The item, with its new HTML.
+
+        Returns:
+            Whether the HTML may be used; False if the item must be rendered once more.
+        """
+        subscribers, name = self._subscribers.get(shared.topic), shared.spec.name
+        if subscribers is None or item.rendered is None:
+            return True
+        if self._note_nested(fragments, subscribers, name, item.rendered):
+            return False
+        outgoing = self.item(fragments, shared, item)
+        subscribers.sent_at = asyncio.get_running_loop().time()
+        for group in subscribers.showing(name, fragments.root):
+            if group.takes_items(shared.topic, name) and (
+                not item.is_targeted or isinstance(group, Joining)
+            ):
+                self.add(group, outgoing)
+        if item.rendered.trace:
+            self.note(item.rendered.trace, shared.topic)
+        return True
+
+    def replace_item(self, fragments: Fragments, shared: SharedList, item: Item) -> None:
+        """Let connections that lack an item wait for the whole list instead.
+
+        Args:
+            fragments: The fragments below the root path.
+            shared: The list.
+            item: The item, which has gone from a list that is cut.
+        """
+        key = item_key(shared.key, item.key)
+        for group in self._subscribers.showing(shared.topic, shared.spec.name, fragments.root):
+            missing = group.missing.get(key) if isinstance(group, Joining) else None
+            if isinstance(group, Joining) and missing and missing.version <= item.version:
+                del group.missing[key]
+                least = group.missing.get(shared.key, Missing(ZERO))
+                version = max(least.version, item.version)
+                group.missing[shared.key] = least._replace(version=version)
+                shared.require(item.version, group.connection.id)
 
     def _note_nested(
         self, fragments: Fragments, subscribers: TopicSubscribers, outer: str, rendered: Rendered

@@ -99,6 +99,8 @@ class SharedFragment:
         self.begun: int = 0
         #: whether that render was made without a known change
         self.is_extra: bool = False
+        self.origin: str = ""  #: the page that caused the only change since the render before
+        self.is_targeted: bool = False  #: of a list: whether only those get it who are owed it
         # The hub's position before the oldest refresh that the running (or failed) render shows,
         # and before the oldest one that only the next render will show.
         self._floor_now: Id | None = None
@@ -121,10 +123,21 @@ class SharedFragment:
         self._generation = 0
         self._every: asyncio.TimerHandle | None = None
         self._traces: tuple[str, ...] = ()  #: spans of publishes that the next render shows
+        #: pages that have caused the changes that the next render shows
+        self._origins: frozenset[str] = frozenset()
 
     @property
     def floor(self) -> Id | None:
         """The hub's position before the oldest refresh whose HTML viewers still lack, or None."""
+        return self._floor
+
+    @property
+    def html_size(self) -> int:
+        """Size of the HTML that is kept, in characters."""
+        return 0 if self.rendered is None else len(self.rendered.html)
+
+    @property
+    def _floor(self) -> Id | None:
         floors = (self._floor_now, self._floor_next)
         return min((floor for floor in floors if floor is not None), default=None)
 
@@ -139,23 +152,28 @@ class SharedFragment:
 
     # -- causes of a render ----------------------------------------------------------------------
 
-    def refresh(self, id: Id, seen: Id, trace: str = "") -> None:
+    def refresh(self, id: Id, seen: Id, trace: str = "", origin: str = "") -> None:
         """Take a change, and render it if a page shows the fragment.
 
         Args:
             id: Id of the change.
             seen: The hub's position before the change.
             trace: Span of its publish; "" if it is not recorded.
+            origin: The page that has caused it and needs no HTML for it; "" for none.
         """
         self.requested = max(self.requested, id)
         if id <= self.version:
             return  # already rendered, for a viewer that knew the change earlier
         if self.is_viewed():
             self._floor_next = seen if self._floor_next is None else self._floor_next
-            self._cause = ""
-            if trace and len(self._traces) < MOST_LINKS:
-                self._traces += (trace,)
+            self._note_cause(trace, origin)
             self._start()
+
+    def _note_cause(self, trace: str, origin: str) -> None:
+        self._cause = ""
+        self._origins |= {origin}
+        if trace and len(self._traces) < MOST_LINKS:
+            self._traces += (trace,)
 
     def push(self, id: Id, html: str, trace: str = "") -> None:
         """Take HTML that a publisher rendered, without other fragments inside.
@@ -170,6 +188,8 @@ class SharedFragment:
             self._state = Rendered(html, number=next_number(), trace=trace), id, 0, False
             if self.requested <= id:
                 self.mark_current()
+            self.origin, self.is_targeted = "", False
+            self._took(id, True)
             self._home.deliver(self, True)
 
     def mark_current(self) -> None:
@@ -293,8 +313,7 @@ class SharedFragment:
             self._task = asyncio.get_running_loop().create_task(self._work())
 
     def _is_wanted(self) -> bool:
-        behind = self._again or self._check_inside or self.requested > self.version
-        return bool(self._waiters) or (behind and self.is_viewed())
+        return bool(self._waiters) or (self._is_behind() and self.is_viewed())
 
     async def _work(self) -> None:
         try:
@@ -304,6 +323,7 @@ class SharedFragment:
                 async with self._turn:
                     if self._is_wanted():
                         await self._render_once()
+            self._rest()
         finally:
             self._task = self._turn = None
 
@@ -325,9 +345,10 @@ class SharedFragment:
         loop = asyncio.get_running_loop()
         self._answering, self._waiters = self._waiters, []
         version, generation = self.requested, self._generation
-        self._floor_now, self._floor_next = self.floor, None
+        self._floor_now, self._floor_next = self._floor, None
         number, was_asked, was_check = next_number(), self._again, self._check_inside
-        was_wanted = was_asked or version > self.version
+        was_wanted, origins = self._take_wanted(version), self._origins
+        self._origins = frozenset()
         self._again = self._check_inside = False
         self._is_urgent = False
         traces, self._traces = self._traces, ()
@@ -342,7 +363,8 @@ class SharedFragment:
             # A renderer that was cancelled by something of its own has failed like any other.
             self._fail(error)
             self._traces = (traces + self._traces)[:MOST_LINKS]
-            self._again = self._again or was_wanted
+            self._origins |= origins
+            self._want_again(was_wanted)
             self._check_inside = self._check_inside or was_check
             return
         self._failures = 0
@@ -358,24 +380,60 @@ class SharedFragment:
                 self._again or was_asked,
                 self._check_inside or was_check,
             )
+            self._superseded(was_wanted)
             return
         before = self._state
         self._state = rendered, version, number, was_asked or was_check
         floors = self._floor_now, self._floor_next
         self._floor_now = None
-        if version >= self.requested and not (self._again or self._check_inside):
+        is_wanted = was_wanted or (was_check and bool(rendered.nested))
+        self._took(version, is_wanted)
+        if not self._is_behind():
             # Refreshes that arrived during the render, but were known before, are shown, too.
             self._floor_next = None
+        only = next(iter(origins)) if len(origins) == 1 else ""
+        self.origin = "" if was_asked or was_check else only
         is_kept = False
         try:
-            is_wanted = was_wanted or (was_check and bool(rendered.nested))
-            is_kept = self._home.deliver(self, is_wanted and self.is_viewed())
+            is_kept = self._home.deliver(self, self._is_sent(is_wanted) and self.is_viewed())
         except Exception as error:
             self._fail(error)
         if not is_kept:
             self._state = before
             self._floor_now, self._floor_next = floors
             self._again = True
+            self._origins |= {""}
+            self._untook()
+
+    # What is otherwise for a list, whose viewers may need items of it alone.
+
+    def _take_wanted(self, version: Id) -> bool:
+        """Return whether viewers need the render that begins."""
+        return self._again or version > self.version
+
+    def _want_again(self, was_wanted: bool) -> None:
+        """Let a render that has failed be made again."""
+        self._again = self._again or was_wanted
+
+    def _superseded(self, was_wanted: bool) -> None:
+        """Note that newer HTML was pushed during the render."""
+
+    def _took(self, version: Id, is_wanted: bool) -> None:
+        """Note that HTML of a version is there, and goes to the viewers if they need it."""
+
+    def _untook(self) -> None:
+        """Note that the HTML was not sent, and is rendered once more."""
+
+    def _is_behind(self) -> bool:
+        """Whether viewers need another render."""
+        return self._again or self._check_inside or self.requested > self.version
+
+    def _is_sent(self, is_wanted: bool) -> bool:
+        """Whether connections are sent the HTML that was rendered."""
+        return is_wanted
+
+    def _rest(self) -> None:
+        """Note that nothing is left to render."""
 
     @property
     def _state(self) -> tuple[Rendered | None, Id, int, bool]:
@@ -396,6 +454,10 @@ class SharedFragment:
             if not waiter.done():
                 waiter.set_exception(error)
         self._answering = []
+        self._say_failed(error, delay)
+
+    def _say_failed(self, error: BaseException, delay: float) -> None:
+        """Log that a renderer has failed, if it has viewers."""
         if self.is_viewed():
             self._errors.log(
                 renderer_of(self.topic, self.spec.name),

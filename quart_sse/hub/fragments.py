@@ -5,13 +5,15 @@ import heapq
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from ..error_log import ErrorLog
 from ..tracing import Tracing
-from ..wire import ZERO, member_key
+from ..wire import ZERO, Id, member_key
 from .durations import Renders
 from .fragment import SharedFragment
+from .lists import Item, SharedList
 from .rendered import FragmentSpec, Rendered
 from .slots import Slots, Turn
 
@@ -26,12 +28,28 @@ class Renderer(Protocol):
             Exception: Any exception of the application's renderer.
         """
 
+    async def render_item(self, topic: str, fragment: str, root: str, item: str) -> Rendered:
+        """Render one item of a list for pages below a root path; "" if it has gone.
+
+        Raises:
+            Exception: Any exception of the application's renderer.
+        """
+
 
 class Delivery(Protocol):
     """Sends HTML to the pages that show it; see :class:`~quart_sse.hub.delivery.Delivery`."""
 
     def deliver(self, fragments: "Fragments", shared: SharedFragment, is_wanted: bool) -> bool:
         """Note the nesting in a fragment's new HTML, and send the HTML to its pages if wanted."""
+
+    def deliver_item(self, fragments: "Fragments", shared: SharedList, item: Item) -> bool:
+        """Send an item's HTML to the pages that take it."""
+
+    def replace_item(self, fragments: "Fragments", shared: SharedList, item: Item) -> None:
+        """Let connections that lack an item wait for the whole list instead."""
+
+    def viewers(self, topic: str, fragment: str, root: str) -> tuple[bool, bool]:
+        """Whether pages below a root path take items of a list, and whether pages take none."""
 
     @property
     def tracing(self) -> Tracing | None:
@@ -49,6 +67,8 @@ class Whole(NamedTuple):
     behind: Mapping[str, str]
     #: (topic, fragment) of the fragments inside, at any depth
     nested: frozenset[tuple[str, str]]
+    #: of a list: item -> version and HTML of what is newer than the list's
+    items: Mapping[str, tuple[Id, str]] = MappingProxyType({})
 
 
 def _recorded(rendered: Rendered) -> set[tuple[str, str]]:
@@ -112,7 +132,8 @@ class Fragments:
         shared = self._shared.get(key)
         if shared is None:
             debounce = self._debounce if spec.debounce is None else spec.debounce
-            shared = SharedFragment(topic, spec, debounce, self, self._errors)
+            make = SharedFragment if spec.item is None else SharedList
+            shared = make(topic, spec, debounce, self, self._errors)
             # A change holds below every root path.
             known = (each.known(topic, spec.name) for each in self._others.values())
             shared.requested = max((other.requested for other in known if other), default=ZERO)
@@ -133,8 +154,7 @@ class Fragments:
     @property
     def html_size(self) -> int:
         """Size of the HTML that is kept, in characters."""
-        kept = [shared.rendered for shared in list(self._shared.values())]
-        return sum(len(each.html) for each in kept if each is not None)
+        return sum(shared.html_size for shared in list(self._shared.values()))
 
     def all(self) -> list[SharedFragment]:
         """Return the fragments that are known here."""
@@ -271,11 +291,13 @@ class Fragments:
 
     # -- the Home of the fragments -----------------------------------------------------------------
 
-    async def render(self, shared: SharedFragment, traces: Sequence[str] = ()) -> Rendered:
+    async def render(
+        self, shared: SharedFragment, traces: Sequence[str] = (), item: str | None = None
+    ) -> Rendered:
         """Return the outcome of a render that begins now."""
         began, failure = time.monotonic(), None
         try:
-            return await self._render(shared.topic, shared.spec.name, traces)
+            return await self._render(shared.topic, shared.spec.name, traces, item)
         except Exception as error:
             self._renders.failed += 1
             failure = error
@@ -286,17 +308,36 @@ class Fragments:
             shared.record.note(seconds, failure)
             del failure  # or the error, its frames and this one would hold each other
 
-    async def _render(self, topic: str, name: str, traces: Sequence[str]) -> Rendered:
+    async def _render(
+        self, topic: str, name: str, traces: Sequence[str], item: str | None
+    ) -> Rendered:
         tracing = self._delivery.tracing
         if not traces or tracing is None:
-            return await self._renderer.render(topic, name, self.root)
+            return await self._call(topic, name, item)
         with tracing.render(traces, topic.partition("?")[0], name) as trace:
-            rendered = await self._renderer.render(topic, name, self.root)
+            rendered = await self._call(topic, name, item)
         return replace(rendered, trace=trace)
+
+    async def _call(self, topic: str, name: str, item: str | None) -> Rendered:
+        if item is None:
+            return await self._renderer.render(topic, name, self.root)
+        return await self._renderer.render_item(topic, name, self.root, item)
 
     def deliver(self, shared: SharedFragment, is_wanted: bool) -> bool:
         """Note the nesting in a fragment's new HTML, and send the HTML to its pages if wanted."""
         return self._delivery.deliver(self, shared, is_wanted)
+
+    def deliver_item(self, shared: SharedList, item: Item) -> bool:
+        """Send an item's HTML to the pages that take it."""
+        return self._delivery.deliver_item(self, shared, item)
+
+    def replace_item(self, shared: SharedList, item: Item) -> None:
+        """Let connections that lack an item wait for the whole list instead."""
+        self._delivery.replace_item(self, shared, item)
+
+    def viewers(self, shared: SharedList) -> tuple[bool, bool]:
+        """Whether pages take items of a list, and whether pages take none."""
+        return self._delivery.viewers(shared.topic, shared.spec.name, self.root)
 
     def is_viewed(self, shared: SharedFragment) -> bool:
         """Whether a page below the root path shows a fragment."""

@@ -1,11 +1,10 @@
 """Groups of connections that share bytes, and the group of a connection that still joins."""
 
 import asyncio
-from collections import Counter
 from collections.abc import Container, Mapping, Set
 from typing import NamedTuple
 
-from ..wire import ZERO, Ending, Id, Position, topic_of
+from ..wire import ZERO, Ending, Id, Position, item_key, items_of, topic_of
 from .batch import Batch, Part
 from .connection import Connection, Subscription
 from .outgoing import Outgoing
@@ -16,6 +15,9 @@ from .traffic import Traffic, messages
 MAX_HELD = 2000
 #: Their largest size, in bytes. Streams of one topic hold the same messages, not copies.
 MAX_HELD_BYTES = 8 << 20
+
+#: A batch, and the connections that it is for.
+Feed = tuple[Batch, list[Connection]]
 
 
 class Group:
@@ -58,13 +60,22 @@ class Group:
         names = self.subscription.get(topic, frozenset())
         return fragment in names or not names.isdisjoint(parents.get(fragment, ()))
 
+    def takes_items(self, topic: str, fragment: str | None) -> bool:
+        """Whether the pages take single items of a list."""
+        names = self.subscription.get(topic, frozenset())
+        return fragment is not None and items_of(fragment) in names
+
+    def _part(self, outgoing: Outgoing) -> Part:
+        has_items = bool(outgoing.within) and self.takes_items(outgoing.topic, outgoing.fragment)
+        return outgoing.part(self.bare, self.granted, has_items)
+
     def add(self, outgoing: Outgoing) -> bool:
         """Put a message into the next batch.
 
         Returns:
             Whether the group has to be flushed.
         """
-        self.pending.append(outgoing.part(self.bare, self.granted))
+        self.pending.append(self._part(outgoing))
         return True
 
     def aim(self, outgoing: Outgoing, members: Set[Connection]) -> bool:
@@ -95,28 +106,27 @@ class Group:
         self.pending = []
         return batch
 
-    def take_feeds(self, traffic: Traffic) -> list[tuple[Connection, Batch]]:
-        """Return the pending batch of each member that has one, and clear them.
-
-        Members with the same messages share a batch.
+    def take_feeds(self, traffic: Traffic) -> list[Feed]:
+        """Return the pending batches with the members that each is for, and clear them.
 
         Args:
             traffic: Counts the batches.
         """
         if not self.aimed:
-            batch = self.take(traffic)
-            return [(connection, batch) for connection in self.members]
+            return [(self.take(traffic), list(self.members))]
         own: dict[Connection, list[int]] = {}
         for number, (_, _, members) in enumerate(self.aimed):
             for connection in members:
                 own.setdefault(connection, []).append(number)
-        numbers = [(each, tuple(own.get(each, ()))) for each in self.members]
-        batches = {
-            each: _counted(self._merged(each), members, traffic)
-            for each, members in Counter(each for _, each in numbers).items()
-        }
+        sharing: dict[tuple[int, ...], list[Connection]] = {}
+        for each in self.members:
+            sharing.setdefault(tuple(own.get(each, ())), []).append(each)
+        feeds = [
+            (_counted(self._merged(numbers), len(members), traffic), members)
+            for numbers, members in sharing.items()
+        ]
         self.pending, self.aimed = [], []
-        return [(connection, batches[each]) for connection, each in numbers if batches[each].parts]
+        return [feed for feed in feeds if feed[0].parts]
 
     def parts_for(self, connection: Connection) -> list[Part]:
         """Return what is pending for one member, in order."""
@@ -175,7 +185,9 @@ class Joining(Group):
         self.members: set[Connection] = {connection}
         self.is_holding: bool = True
         self.has_gap = False  #: messages were lost that the replay may lack
-        self.missing: dict[str, Missing] = {}  #: fragment key -> the HTML that will do
+        #: key of a fragment, or of an item of a list -> the HTML that will do
+        self.missing: dict[str, Missing] = {}
+        self.wholes: dict[str, Id] = {}  #: list -> version of the newest whole that was sent
         #: topic -> the page's fragments were current up to here when it connected
         self.page_fragments: dict[str, Id] = {}
         self._held: list[Outgoing] = []
@@ -247,11 +259,24 @@ class Joining(Group):
         if outgoing.version > ZERO and not self._is_wanted(outgoing):
             return False
         self.missing.pop(outgoing.key or "", None)
+        has_items = bool(outgoing.within) and self.takes_items(outgoing.topic, outgoing.fragment)
+        if has_items and outgoing.key == outgoing.within:
+            self._note_whole(outgoing)
         if not self.missing:
             self._floor = None
         self.last = max(self.last, outgoing.position.events)
-        self.pending.append(outgoing.part_at(self._at(outgoing.position), self.bare))
+        self.pending.append(outgoing.part_at(self._at(outgoing.position), self.bare, has_items))
         return True
+
+    def _note_whole(self, outgoing: Outgoing) -> None:
+        """Note that a whole list is sent, and so all items whose version it has."""
+        self.wholes[outgoing.within] = max(outgoing.version, self.wholes.get(outgoing.within, ZERO))
+        prefix = item_key(outgoing.within, "").partition("?")[0]
+        for key in [key for key in self.missing if key.partition("?")[0].startswith(prefix)]:
+            item = key.partition("?")[0].removeprefix(prefix)
+            has = max(outgoing.version, (outgoing.newer or {}).get(item, ZERO))
+            if key == item_key(outgoing.within, item) and self.missing[key].version <= has:
+                del self.missing[key]
 
     def aim(self, outgoing: Outgoing, members: Set[Connection]) -> bool:
         """Add a message, if it is for this connection."""
@@ -262,7 +287,15 @@ class Joining(Group):
         missing = self.missing.get(outgoing.key or "")
         if missing is not None:
             return outgoing.version >= missing.version and outgoing.begun >= missing.since
-        known = max(self.current, self.page_fragments.get(outgoing.topic, ZERO))
+        is_targeted = outgoing.is_targeted or outgoing.within in self.missing
+        if is_targeted and outgoing.within and self.takes_items(outgoing.topic, outgoing.fragment):
+            # What only others lack may be older than what this page has been sent.
+            return False
+        known = max(
+            self.current,
+            self.page_fragments.get(outgoing.topic, ZERO),
+            self.wholes.get(outgoing.within, ZERO),
+        )
         # A render that began after the connection came shows everything that its page knows.
         return outgoing.version > known or (outgoing.is_extra and outgoing.begun > self._began)
 
@@ -303,7 +336,7 @@ class Joining(Group):
     @property
     def page_current(self) -> Id:
         """Id up to which the page's fragments are current, by its own or a sent position."""
-        return max(self.current, *self.page_fragments.values(), ZERO)
+        return max(self.current, *self.page_fragments.values(), *self.wholes.values(), ZERO)
 
     @property
     def is_caught_up(self) -> bool:

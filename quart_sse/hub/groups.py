@@ -144,6 +144,7 @@ class Groups:
             self._subscribers.add(group)
             self._subscribers.remove(joining, 0.0)
             group.members.add(joining.connection)
+            joining.connection.subscription = group.subscription  # one object for all of them
             self._of[joining.connection] = group
             self._joining.discard(joining)
 

@@ -13,7 +13,7 @@ from ..errors import BrokerUnavailable
 from ..logs import LogLine
 from ..serving_loop import Pauses, ServingLoop
 from ..tracing import Tracing
-from ..wire import Id, Position, declared_name, has_fragments
+from ..wire import Id, Position, declared_name, has_fragments, read_roots
 from .audiences import Audiences
 from .batcher import Batcher
 from .changes import Changes
@@ -27,10 +27,11 @@ from .group import Joining
 from .groups import Groups
 from .idle import IdleStreams
 from .limits import Limits
+from .lists import SharedList
 from .outgoing import Outgoing
 from .progress import Progress
 from .receivers import Receivers
-from .rendered import FragmentSpec, Rendered
+from .rendered import FragmentSpec, Rendered, next_number
 from .replays import Replays, missed, unrecorded
 from .resume import Declared, Resumer
 from .roots import Roots
@@ -288,13 +289,28 @@ class Hub:
                 outer.check_inside(before)
                 self._progress.wait_for(outer)
         shared, html = fragments.get(subscribers.topic, spec), message.data or ""
-        is_push = message.kind is Kind.PUSH and message.origin == fragments.root
-        if is_push and not has_fragments(html):
+        is_refresh = message.kind is Kind.REFRESH
+        # Fragments inside pushed HTML are of unknown age, and its URLs may begin with another root
+        # path. A render is right in both cases.
+        is_push = not is_refresh and message.origin == fragments.root and not has_fragments(html)
+        origin = message.origin if is_refresh else ""
+        if isinstance(shared, SharedList) and message.item:
+            # First, as an item that is pushed is sent at once, with the position behind it.
+            if is_push:
+                rendered = Rendered(
+                    html,
+                    number=next_number(),
+                    trace=message.trace,
+                    is_ordered=read_roots(html).is_ordered,
+                )
+                shared.push_item(message.id, before, message.item, rendered)
+            else:
+                shared.refresh(message.id, before, message.trace, origin, message.item)
+            self._progress.wait_for(shared)
+        elif is_push and not message.item:
             shared.push(message.id, html, message.trace)
         else:
-            # Fragments inside pushed HTML are of unknown age, and its URLs may begin with another
-            # root path. A render is right in both cases.
-            shared.refresh(message.id, before, message.trace)
+            shared.refresh(message.id, before, message.trace, origin)
             self._progress.wait_for(shared)
 
     # -- fragments -------------------------------------------------------------------------------
@@ -448,7 +464,8 @@ class Hub:
         starts = {"": Start(position, frozenset(), CONTROL_HISTORY)}
         for topic, subscribers in self.subscribers.items():
             names = (group.subscription[topic] for group in subscribers.groups)
-            fragments = frozenset().union(*names, subscribers.parents, known.get(topic, ()))
+            listed = frozenset().union(*names, subscribers.parents, known.get(topic, ()))
+            fragments = frozenset(name for name in listed if not name.endswith("/"))
             starts[topic] = Start(position, fragments, self._declared.keep(topic))
         for audience in self._audiences:
             starts[audience] = Start(position, frozenset(), self._declared.keep(audience))

@@ -1,5 +1,6 @@
 """Messages for connections, encoded once for all that get the same bytes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..broker import Message
@@ -12,13 +13,17 @@ from ..wire import (
     encode_body,
     encode_fragment,
     encode_id,
+    encode_item,
+    encode_list,
     event_key,
+    item_key,
     member_key,
     public_name,
 )
 from .batch import HEARTBEAT, Part, Personal
 from .fragment import SharedFragment
 from .fragments import Whole
+from .lists import Item
 
 _NOWHERE = Position("", ZERO, ZERO)
 
@@ -45,35 +50,51 @@ class Outgoing:
     viewers: int = 0  #: connections that fetch a personal fragment
     inner: frozenset[str] = frozenset()  #: other topics of the fragments inside
     is_direct: bool = False  #: whether it is for one connection, and has no place in the order
-    _parts: dict[tuple[bool, int | None], Part] = field(default_factory=dict)
+    origin: str = ""  #: of HTML: the page that caused it and drops it
+    within: str = ""  #: key of the list, for all of it and for each of its items
+    items_body: bytes = b""  #: of a whole list: takes the place of ``body`` for pages with items
+    #: of a whole list: item -> version of its HTML behind the list's
+    newer: Mapping[str, Id] | None = None
+    is_targeted: bool = False  #: whether pages with items want it only if they are owed it
+    _parts: dict[tuple[bool, int | None, bool], Part] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
         """Number of characters of the event, or of bytes of the message."""
         return len(self.body) if self.event is None else len(self.event.data or "")
 
-    def part(self, bare: bool, granted: int | None) -> Part:
+    def part(self, bare: bool, granted: int | None, has_items: bool = False) -> Part:
         """Return the message for connections that share bytes, encoded once for each kind of them.
 
         Args:
             bare: Whether event names go out without their topic.
             granted: Bitmask of the granted topics of the URL; None if all were.
+            has_items: Whether the connections' pages take single items of the list.
         """
-        kind = (bare, granted)
+        kind = (bare, granted, has_items)
         part = self._parts.get(kind)
         if part is None:
-            part = self._parts[kind] = self.part_at(self.position._replace(granted=granted), bare)
+            position = self.position._replace(granted=granted)
+            part = self.part_at(position, bare, has_items, self.origin)
+            self._parts[kind] = part
         return part
 
-    def part_at(self, position: Position, bare: bool) -> Part:
-        """Return the message with a connection's own position."""
+    def part_at(
+        self, position: Position, bare: bool, has_items: bool = False, origin: str = ""
+    ) -> Part:
+        """Return the message with a connection's own position, for the page that caused it, too."""
         if self.is_direct:
             return Part(None, self.body)
         line = encode_id(position)
         if self.event is not None:
             return Part(self.key, line + self.event.encoded(bare), self.version)
         if self.body or self.fragment is None:
-            return Part(self.key, line + self.body, self.version)
+            if origin:
+                line += f"origin: {origin}\n".encode()
+            if has_items and self.within:
+                body = self.items_body or self.body
+                return Part(self.key, line + body, self.version, self.within, bool(origin))
+            return Part(self.key, line + self.body, self.version, has_origin=bool(origin))
         return Part(self.key, Personal(line, self.topic, self.fragment, self.viewers))
 
     @classmethod
@@ -119,7 +140,7 @@ class Outgoing:
             whole: The fragment's HTML, with that of the fragments inside.
         """
         topic = shared.topic
-        return cls(
+        outgoing = cls(
             position,
             topic,
             shared.spec.name,
@@ -130,6 +151,45 @@ class Outgoing:
             begun=shared.begun,
             is_extra=shared.is_extra,
             inner=frozenset(other for other, _ in whole.nested if other != topic),
+            origin=shared.origin,
+        )
+        if shared.spec.item is not None:
+            outgoing.within, outgoing.is_targeted = shared.key, shared.is_targeted
+            outgoing.newer = {item: version for item, (version, _) in whole.items.items()}
+            outgoing.items_body = encode_list(
+                shared.key,
+                whole.html,
+                whole.behind,
+                {item: html for item, (_, html) in whole.items.items()},
+                shared.spec.item.text,
+            )
+        return outgoing
+
+    @classmethod
+    def from_item(
+        cls, position: Position, shared: SharedFragment, item: Item, whole: Whole
+    ) -> "Outgoing":
+        """Return the message with the HTML of one item of a list.
+
+        Args:
+            position: The process's position.
+            shared: The list.
+            item: The item.
+            whole: The item's HTML, with that of the fragments inside; "" if it has gone.
+        """
+        topic, place = shared.topic, shared.spec.item
+        assert place is not None
+        return cls(
+            position,
+            topic,
+            shared.spec.name,
+            item_key(shared.key, item.key),
+            encode_item(shared.key, item.key, whole.html, place.text, whole.behind),
+            version=item.version,
+            inner=frozenset(other for other, _ in whole.nested if other != topic),
+            origin=item.origin,
+            within=shared.key,
+            is_targeted=item.is_targeted,
         )
 
     @classmethod

@@ -24,6 +24,8 @@ class Listed(NamedTuple):
 
 #: Of a stream without lists.
 NO_LISTS: Listed = Listed()
+#: One empty set for all streams: Python makes another one, of 216 bytes, for each ``frozenset()``.
+NO_NAMES: frozenset[str] = frozenset()
 
 
 class Page(NamedTuple):

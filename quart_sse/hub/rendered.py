@@ -8,6 +8,18 @@ from typing import NamedTuple
 from ..wire import declared_name
 
 
+class ItemSpec(NamedTuple):
+    """How the items of a list were declared; see ``Channel.item``."""
+
+    place: str = "end"  #: where items without an order go: "start" or "end"
+    keep: int | None = None  #: how many items the list has at most; None for any number
+
+    @property
+    def text(self) -> str:
+        """Return the same as messages have it."""
+        return self.place if self.keep is None else f"{self.place} {self.keep}"
+
+
 @dataclass(frozen=True, slots=True)
 class FragmentSpec:
     """How a fragment was declared; see ``Channel.fragment``."""
@@ -18,6 +30,7 @@ class FragmentSpec:
     debounce: float | None = None  #: in seconds; None for ``QUART_SSE_DEBOUNCE``
     presence: bool = False
     includes: frozenset[str] = frozenset()
+    item: ItemSpec | None = None  #: of a list; None for any other fragment
 
 
 class Inside(NamedTuple):
@@ -52,6 +65,9 @@ class Rendered:
     number: int = field(default=0, compare=False)
     #: span of the render, or of the publish that has pushed the HTML; see ``tracing``
     trace: str = field(default="", compare=False)
+    #: of a list: the keys of its items; of an item: its key, or nothing if it has gone
+    items: tuple[str, ...] = ()
+    is_ordered: bool = False  #: whether every item has an order
 
 
 #: Longest text of an error that is kept, in characters.

@@ -1,12 +1,12 @@
 """Replays: concurrent, identical requests share one broker call."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from ..broker import Broker, Budget, Kind, Message, Replay, Start, bound
+from ..broker import Broker, Budget, Changed, Kind, Message, Replay, Start, bound
 from ..errors import BrokerUnavailable
-from ..wire import identity_of
+from ..wire import Id, identity_of
 
 Key = frozenset[tuple[str, Start]]
 
@@ -129,6 +129,7 @@ def merged(first: Replay, second: Replay) -> Replay:
         first.unknown | second.unknown,
         first.stale | second.stale,
         first.bodies,
+        {**first.items, **second.items},
     )
 
 
@@ -138,12 +139,22 @@ def missed(replay: Replay) -> list[Message]:
     Changes on record become refreshes, also those that the process has seen already. One after the
     replay's position comes live, in its place in the order, as all that is after it.
     """
-    changes = (
+    changes = [
         Message(Kind.REFRESH, change, topic, name)
         for (topic, name), change in replay.changes.items()
-        if change <= replay.position.events
-    )
+        if change <= replay.position.events and (topic, name) not in replay.items
+    ]
+    for (topic, name), changed in replay.items.items():
+        changes += _missed_items(topic, name, changed, replay.position.events)
     return sorted([*replay.events, *changes], key=lambda message: message.id)
+
+
+def _missed_items(topic: str, name: str, changed: Changed, snapshot: Id) -> Iterator[Message]:
+    # Items that are no longer on record may have changed before the snapshot, too.
+    yield Message(Kind.REFRESH, min(changed.base, snapshot), topic, name)
+    for item, id in changed.items.items():
+        if id <= snapshot:
+            yield Message(Kind.REFRESH, id, topic, name, item=item)
 
 
 def unrecorded(replay: Replay, starts: Mapping[str, Start]) -> list[Message]:
@@ -156,5 +167,5 @@ def unrecorded(replay: Replay, starts: Mapping[str, Start]) -> list[Message]:
         for topic, start in starts.items()
         if topic in replay.stale
         for name in sorted(start.fragments)
-        if (topic, name) not in replay.changes
+        if (topic, name) not in replay.changes or (topic, name) in replay.items
     ]

@@ -6,12 +6,13 @@ from typing import Protocol
 
 from ..broker import Keep, Message, Replay, Start
 from ..error_log import ErrorLog
-from ..wire import ZERO, Id, encode_body, is_audience
+from ..wire import ZERO, Id, encode_body, is_audience, item_key
 from .connection import Connection
 from .delivery import Delivery
 from .fragment import SharedFragment
 from .group import Joining, Missing
 from .limits import ChannelLimits
+from .lists import SharedList
 from .outgoing import Outgoing
 from .progress import Progress
 from .rendered import FragmentSpec, next_number
@@ -182,7 +183,7 @@ class Resumer:
         Returns:
             Signals for personal fragments, and messages with HTML that is already current.
         """
-        signals, ready = [], []
+        signals, ready = list[Outgoing](), list[Outgoing]()
         fragments = self._roots.at(joining.root)
         for topic, start in starts.items():
             is_hiding = may_hide(start, topic, replay)
@@ -194,6 +195,10 @@ class Resumer:
                 is_lacking = lacks(spec, start, change, topic, replay)
                 if not spec.personal:
                     shared = fragments.get(topic, spec)
+                    late = self._late_items(joining, shared, start, replay)
+                    if late is not None and (not is_hiding or shared.is_current(change or ZERO)):
+                        ready += self._note_missing_items(joining, late)
+                        continue
                     outgoing = self._note_missing_html(
                         joining, shared, change, is_lacking, is_hiding
                     )
@@ -202,6 +207,36 @@ class Resumer:
                 elif is_lacking:
                     signals.append(Outgoing.signal(replay.position, topic, name, 1))
         return signals, ready
+
+    def _late_items(
+        self, joining: Joining, shared: SharedFragment, start: Start, replay: Replay
+    ) -> "tuple[SharedList, dict[str, Id]] | None":
+        """Return a list and its items that the page lacks; None if it needs all or takes none."""
+        topic, name, position = shared.topic, shared.spec.name, start.position
+        if not isinstance(shared, SharedList) or not joining.takes_items(topic, name):
+            return None
+        changed = replay.items.get((topic, name))
+        if start.now or position is None or changed is None or replay.incomplete:
+            return None
+        if topic in replay.unknown | replay.stale:
+            return None
+        late = changed.after(position.fragments)
+        return None if late is None or not shared.may_send_items(len(late)) else (shared, late)
+
+    def _note_missing_items(
+        self, joining: Joining, late: "tuple[SharedList, dict[str, Id]]"
+    ) -> Iterator[Outgoing]:
+        """Note items as missing, and render those whose HTML is not current; yield the others."""
+        shared, items = late
+        for key, change in items.items():
+            item = shared.ready_item(key, change)
+            joining.missing[item_key(shared.key, key)] = Missing(change)
+            if item is not None:
+                outgoing = self._delivery.item(self._roots.at(joining.root), shared, item)
+                outgoing.is_targeted = True
+                yield outgoing
+            else:
+                shared.require_item(key, change, joining.connection.id)
 
     def _note_missing_html(
         self,

@@ -11,7 +11,7 @@ from ..channels import AppChannels, Channel, Topic
 from ..errors import FragmentError, MacroError, UnknownChannelError
 from ..host import Host
 from ..hub import Hub, Inside, Rendered
-from ..wire import RESERVED, check_event_name, member_key, plain
+from ..wire import RESERVED, check_event_name, item_attributes, items_of, member_key, plain
 from .notifications import Notifications, Region
 from .page_request import PageRequest, Pages
 from .render import Renderer
@@ -155,6 +155,19 @@ class Macros:
         page = self._page()
         element = await self._element(page, topic, fragment, tag, attrs, aria_live)
         return element + await self._connect(page, page.shown.take_rendered(topic.name, fragment))
+
+    def item(self, key: str | int, order: Any = None) -> Markup:
+        """Return the attributes of the root element of a list's item; ``sse_item``.
+
+        Args:
+            key: The item's key, as ``refresh(item=...)`` has it.
+            order: A number or text by which the list is ordered; None for none.
+
+        Raises:
+            MacroError: If the order is neither.
+            FragmentError: If the key is none.
+        """
+        return Markup(item_attributes(key, order))
 
     async def connect(
         self, topics: Iterable[Any] = (), user: bool = False, enabled: bool = True
@@ -349,13 +362,25 @@ class Macros:
     async def _make(self, page: PageRequest, shown: Mapping[str, set[str]]) -> ConnectElement:
         _refuse_shared(page)
         element = await self._elements.make(
-            shown,
+            {topic: self._with_lists(page, topic, names) for topic, names in shown.items()},
             root=self._host.root(),
             identity=await self._gate.identity(),
             address=self._host.address(),
         )
         page.is_private = page.is_private or element.is_signed
         return element
+
+    def _with_lists(self, page: PageRequest, topic: str, names: set[str]) -> set[str]:
+        """Return names of fragments, and those by which the page takes items of lists.
+
+        A list inside of another fragment is sent with that, so it is always whole.
+        """
+        channel = self._channels.of(topic)
+        lists = () if channel is None else names & channel.items.keys()
+        if not lists:
+            return names
+        inside = page.shown.inside
+        return names | {items_of(name) for name in lists if (topic, name) not in inside}
 
     async def _element(
         self,
@@ -397,6 +422,8 @@ class Macros:
                 if not self._waiting[inside]:
                     del self._waiting[inside]
         page.shown.put_inside((topic.name, fragment), rendered.nested)
+        if declared.spec.item is not None:
+            page.files.add("list")
         return rendered
 
     def _check_nesting(self, page: PageRequest, topic: Topic, fragment: str) -> None:

@@ -70,6 +70,11 @@ class Shown:
         return frozenset(self._rendered)
 
     @property
+    def inside(self) -> frozenset[Pair]:
+        """Fragments that stand inside of another one."""
+        return frozenset[Pair]().union(*self._inside.values())
+
+    @property
     def uncovered(self) -> frozenset[str]:
         """Names (``channel.fragment``) of the fragments that no connect element covers yet."""
         return frozenset(

@@ -9,7 +9,9 @@ import asyncio
 import contextvars
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any
+from urllib.parse import unquote
 
 from werkzeug.exceptions import Gone, NotFound
 
@@ -21,7 +23,7 @@ from ..host import Exchange, Host
 from ..hub import Rendered, carry
 from ..logs import LogLine
 from ..tracing import carry_span
-from ..wire import check_html, check_pushed, declared_name, member_key
+from ..wire import check_html, check_list, check_one, check_pushed, declared_name, member_key
 from .page_request import Pages
 
 RENDER_SLOW = LogLine(
@@ -84,6 +86,32 @@ class Renderer:
 
         return await self._render(topic, fragment, values, root, function)
 
+    async def render_item(self, topic: str, fragment: str, root: str, item: str) -> Rendered:
+        """Render one item of a list.
+
+        Args:
+            topic: Name of a topic that is known to exist.
+            fragment: Name of the list.
+            root: Root path that begins the URLs in the HTML.
+            item: Key of the item, percent-encoded.
+
+        Returns:
+            The HTML, with the fragments inside it; "" for an item that has gone.
+
+        Raises:
+            RenderError: As for :meth:`render`.
+            FragmentError: As for :meth:`render`; or if the HTML is not one element that carries
+                what ``sse_item`` writes.
+        """
+        values = self._channels.known_values(topic)
+        renderer = self._channels.known(topic).items[fragment]
+
+        async def function() -> str:
+            html = await self._host.call(renderer, {**values, "key": unquote(item)})
+            return "" if html is None else _check(member_key(topic, fragment), html)
+
+        return await self._render(topic, fragment, values, root, function, item)
+
     async def call(self, topic: str, fragment: str, values: Mapping[str, Any]) -> str:
         """Call a fragment's renderer in the current request, and check the HTML.
 
@@ -103,7 +131,12 @@ class Renderer:
     # -- pushed HTML ------------------------------------------------------------------------------
 
     async def render_template(
-        self, topic: str, fragment: str, template: str, context: Mapping[str, Any]
+        self,
+        topic: str,
+        fragment: str,
+        template: str,
+        context: Mapping[str, Any],
+        item: str = "",
     ) -> str:
         """Render a template as a shared fragment.
 
@@ -112,6 +145,7 @@ class Renderer:
             fragment: The fragment's name.
             template: Name of the template.
             context: Its variables.
+            item: Key of the item of a list that it is of; "" for the whole fragment.
 
         Raises:
             RenderError: As for :meth:`render`.
@@ -123,9 +157,9 @@ class Renderer:
             return _check(member_key(topic, fragment), html)
 
         values, root = self._channels.known_values(topic), self._host.root()
-        return (await self._render(topic, fragment, values, root, function)).html
+        return (await self._render(topic, fragment, values, root, function, item or None)).html
 
-    def check(self, topic: str, fragment: str, html: str) -> str:
+    def check(self, topic: str, fragment: str, html: str, item: str = "") -> str:
         """Return pushed HTML if it may go to all viewers.
 
         The publisher rendered it in its own request, so it may contain what is for one viewer only.
@@ -134,17 +168,21 @@ class Renderer:
             topic: The topic's name.
             fragment: The fragment's name.
             html: The HTML.
+            item: Key of the item of a list that it is of; "" for the whole fragment.
 
         Raises:
             FragmentError: If the HTML contains a connect element (which would send the publisher's
-                token to all viewers) or a personal fragment, or cannot be sent.
+                token to all viewers) or a personal fragment, or cannot be sent; or if items do not
+                carry what ``sse_item`` writes.
         """
 
         def is_personal(channel: str, inner: str) -> bool:
             spec = self._channels.spec(channel, inner)
             return spec is not None and spec.personal
 
-        return check_pushed(member_key(topic, fragment), html, is_personal)
+        text = check_pushed(member_key(topic, fragment), html, is_personal)
+        self._with_items(topic, fragment, item or None, Rendered(text))
+        return text
 
     # -- inner -------------------------------------------------------------------------------------
 
@@ -155,6 +193,7 @@ class Renderer:
         values: Mapping[str, Any],
         root: str,
         function: Callable[[], Awaitable[str]],
+        item: str | None = None,
     ) -> Rendered:
         """Call a function in an anonymous GET of the fragment's URL."""
         exchange = Exchange(self._broker.known, is_identified=True, is_rendering=True)
@@ -194,7 +233,27 @@ class Renderer:
         finally:
             slow.cancel()
             task.cancel()
-        return Rendered(html, page.shown.rendered, tuple(page.inside))
+        rendered = Rendered(html, page.shown.rendered, tuple(page.inside))
+        return self._with_items(topic, fragment, item, rendered)
+
+    def _with_items(
+        self, topic: str, fragment: str, item: str | None, rendered: Rendered
+    ) -> Rendered:
+        """Return what was rendered of a list with the keys of its items.
+
+        Raises:
+            FragmentError: If items do not carry what ``sse_item`` writes, or are too many.
+        """
+        spec = self._channels.spec(topic, fragment)
+        if spec is None or spec.item is None or (item is not None and not rendered.html):
+            return rendered
+        html, key = rendered.html, member_key(topic, fragment)
+        for inside in rendered.inside:  # which may be lists, too
+            html = html.replace(inside.element, "")
+        roots = (
+            check_list(key, html, spec.item.keep) if item is None else check_one(key, item, html)
+        )
+        return replace(rendered, items=roots.keys, is_ordered=roots.is_ordered)
 
     def _say_slow(self, topic: str, fragment: str) -> None:
         name = declared_name(topic, fragment)

@@ -50,6 +50,7 @@ _OWN = {
     "stream": "quart-sse-stream.min.js",
     "debug": "quart-sse-debug.js",  # says in the browser's console why a page is not live
     "off": "quart-sse-off.min.js",
+    "list": "quart-sse-list.min.js",
     "personal": "quart-sse-personal.min.js",
     "refused": "quart-sse-refused.min.js",
     "seen": "quart-sse-seen.min.js",

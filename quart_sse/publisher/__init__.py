@@ -9,7 +9,7 @@ from .declared import ChannelRecord, Declared, write
 from .event_type import Data, Declares, EventType, check_text, event_name
 from .messages import Encoded, MessagePublisher
 from .publisher import AsyncPublisher
-from .refreshes import Refresh, own_refreshes
+from .refreshes import Refresh, check_one_list, own_refreshes
 from .schema import Schema
 from .shell import Place, ShellPublisher
 from .targets import AsyncPublisherChannel, AsyncPublisherTarget, AsyncPublisherTopic
@@ -34,6 +34,7 @@ __all__ = [
     "Refresh",
     "Schema",
     "ShellPublisher",
+    "check_one_list",
     "check_text",
     "event_name",
     "is_done",

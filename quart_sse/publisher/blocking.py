@@ -121,21 +121,28 @@ class PublisherTopic(PublisherTarget):
         super().__init__(topic)
         self._topic = topic
 
-    def refresh(self, *fragments: str) -> None:
+    def refresh(self, *fragments: str, item: str | int | None = None) -> None:
         """Render fragments again; see :meth:`AsyncPublisherTopic.refresh`.
 
         Example:
             ``publisher.topic("room", id=3).refresh("list", "count")``, in a worker
         """
-        run(self._topic.refresh(*fragments))
+        run(self._topic.refresh(*fragments, item=item))
 
-    def push(self, fragment: str, html: str, *, root: str | None = None) -> None:
+    def push(
+        self,
+        fragment: str,
+        html: str,
+        *,
+        root: str | None = None,
+        item: str | int | None = None,
+    ) -> None:
         """Publish a fragment's HTML; see :meth:`AsyncPublisherTopic.push`.
 
         Example:
             ``publisher.topic("room", id=3).push("count", Markup("<b>3</b>"))``, in a worker
         """
-        run(self._topic.push(fragment, html, root=root))
+        run(self._topic.push(fragment, html, root=root, item=item))
 
     def close(self) -> None:
         """Take the topic off all open connections; see :meth:`AsyncPublisherTopic.close`.

@@ -66,15 +66,19 @@ class Bundle:
         with self._lock:
             self._is_over = True
         last = {
-            (message.topic, message.name): number
+            _refreshed(message): number
             for number, (message, _) in enumerate(self._messages)
             if message.kind is Kind.REFRESH
         }
         return [
             (message, keep)
             for number, (message, keep) in enumerate(self._messages)
-            if message.kind is not Kind.REFRESH or last[message.topic, message.name] == number
+            if message.kind is not Kind.REFRESH or last[_refreshed(message)] == number
         ]
+
+
+def _refreshed(message: Message) -> tuple[str, str | None, str, str]:
+    return message.topic, message.name, message.item, message.origin
 
 
 async def all_done(futures: Iterable[Future[Any]]) -> None:

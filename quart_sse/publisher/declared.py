@@ -37,6 +37,7 @@ class ChannelRecord:
             class that this process does not have.
         types: Name of an event -> JSON Schema of its data.
         on: Name of an event -> the fragments of its topic that it refreshes.
+        items: Names of the fragments whose items can be refreshed one by one.
         refresh_on: Events of any channel that refresh topics of this one by a function of the
             app's, as ``"channel.event"``.
 
@@ -56,6 +57,7 @@ class ChannelRecord:
     types: Mapping[str, Schema] = field(default_factory=dict)
     on: Mapping[str, Iterable[str]] = field(default_factory=dict)
     refresh_on: Iterable[str] = ()
+    items: tuple[str, ...] = ()
 
     def record(self) -> "ChannelRecord":
         """Return itself, as :meth:`Channel.record` returns one.
@@ -119,6 +121,7 @@ def write(declared: Declared) -> str:
             "types": dict(each.types),
             "on": {event: sorted(names) for event, names in each.on.items()},
             "refresh_on": sorted(each.refresh_on),
+            "items": sorted(each.items),
         }
         for each in declared.channels.values()
     ]
@@ -168,6 +171,7 @@ def _read(told: Any) -> Declared:
             types={str(name): dict(schema) for name, schema in each.get("types", {}).items()},
             on={str(name): tuple(map(str, some)) for name, some in each.get("on", {}).items()},
             refresh_on=tuple(map(str, each.get("refresh_on", ()))),
+            items=tuple(map(str, each.get("items", ()))),
         )
         for each in told["channels"]
     ]

@@ -238,21 +238,35 @@ class MessagePublisher:
             json.loads(text, parse_constant=_refuse_constant)
         return text
 
-    async def refresh(self, topic: str, fragments: Iterable[str], keep: Keep) -> None:
+    async def refresh(
+        self,
+        topic: str,
+        fragments: Iterable[str],
+        keep: Keep,
+        *,
+        item: str = "",
+        origin: str = "",
+    ) -> None:
         """Render fragments of a topic again for their viewers, in every process.
 
         Args:
             topic: The topic's name.
             fragments: Names of the changed fragments.
             keep: How much history the topic keeps.
+            item: Key of the item of the only fragment that has changed, percent-encoded; "" for
+                all of it.
+            origin: Name of the page that leaves the HTML out; "" for none.
 
         Raises:
             BrokerUnavailable: If the broker cannot be reached. Refreshing again is always safe.
         """
         for name in fragments:
-            await self._publish(Message(Kind.REFRESH, ZERO, topic, name), keep)
+            message = Message(Kind.REFRESH, ZERO, topic, name, origin=origin, item=item)
+            await self._publish(message, keep)
 
-    async def push(self, topic: str, fragment: str, html: str, keep: Keep, *, root: str) -> None:
+    async def push(
+        self, topic: str, fragment: str, html: str, keep: Keep, *, root: str, item: str = ""
+    ) -> None:
         """Publish a fragment's HTML.
 
         Args:
@@ -262,11 +276,13 @@ class MessagePublisher:
             keep: How much history the topic keeps.
             root: Root path that begins the URLs in the HTML; pages below another root path are
                 rendered instead.
+            item: Key of the item that the HTML is of; "" for the whole fragment.
 
         Raises:
             BrokerUnavailable: If the broker cannot be reached. Pushing again is always safe.
         """
-        await self._publish(Message(Kind.PUSH, ZERO, topic, fragment, html, origin=root), keep)
+        message = Message(Kind.PUSH, ZERO, topic, fragment, html, origin=root, item=item)
+        await self._publish(message, keep)
 
     async def _publish(self, message: Message, keep: Keep) -> Id:
         """Publish a message, or put it into the bundle that is open here; its id is ZERO then."""

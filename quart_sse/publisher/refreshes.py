@@ -1,10 +1,10 @@
 """What an event refreshes, as far as no function of the app's has to say it."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from ..broker import Keep
-from ..errors import EventError
+from ..errors import EventError, FragmentError
 from ..wire import channel_of, is_audience
 
 
@@ -20,6 +20,39 @@ class Refresh(NamedTuple):
     topic: str
     fragment: str
     keep: Keep
+
+
+def check_one_list(
+    channel: str, names: Collection[str], lists: Collection[str], personal: Collection[str]
+) -> None:
+    """Refuse an item that is not of one list.
+
+    Args:
+        channel: The channel's name.
+        names: The fragments that were given.
+        lists: Those of the channel that have items.
+        personal: Those that are personal.
+
+    Raises:
+        FragmentError: If it is not.
+    """
+    if len(names) != 1:
+        raise FragmentError(
+            f"item= came with {len(names)} names of fragments. An item is of one list, so name "
+            "that one, such as refresh('messages', item=12)."
+        )
+    (name,) = names
+    if name in lists:
+        return
+    if name in personal:
+        raise FragmentError(
+            f"Fragment {name!r} of channel {channel!r} is personal and has no items. Use "
+            f"refresh({name!r})."
+        )
+    raise FragmentError(
+        f"Fragment {name!r} of channel {channel!r} has no items. Declare how one of them is "
+        f"rendered, by @{channel}.item({name!r}), or use refresh({name!r})."
+    )
 
 
 def own_refreshes(

@@ -1,6 +1,6 @@
 """What an :class:`AsyncPublisher` publishes to."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple, TypedDict, overload
 
 from ..broker import Filter, Keep
@@ -11,6 +11,9 @@ from ..wire import (
     Level,
     Notification,
     channel_topic,
+    check_item,
+    check_list,
+    check_one,
     check_pushed,
     make_notification,
     member_key,
@@ -21,7 +24,7 @@ from ..wire import (
 from .catalog import AGAIN, Catalog, Known
 from .event_type import Data, EventType, event_name
 from .messages import MessagePublisher
-from .refreshes import Refresh, own_refreshes
+from .refreshes import Refresh, check_one_list, own_refreshes
 
 
 class _Place(NamedTuple):
@@ -243,14 +246,16 @@ class AsyncPublisherTopic(AsyncPublisherTarget):
         assert channel is not None
         return _Place(channel.select(self._params, are_texts=self._are_texts), keep, channel)
 
-    async def refresh(self, *fragments: str) -> None:
+    async def refresh(self, *fragments: str, item: str | int | None = None) -> None:
         """Render fragments again for their viewers, in every process of the app.
 
         Args:
             fragments: Names of the changed fragments; without names, all of the channel.
+            item: Key of the item of a list that has changed; see :meth:`Topic.refresh`.
 
         Raises:
             UnknownFragmentError: If the channel does not declare one of the fragments.
+            FragmentError: If ``item`` is given without one fragment that has items, or is no key.
             UnknownChannelError: As for :meth:`publish`, and so are all other errors.
 
         Example:
@@ -258,9 +263,20 @@ class AsyncPublisherTopic(AsyncPublisherTarget):
         """
         topic, keep, channel = await self._place()
         assert channel is not None
-        await self._services.messages.refresh(topic, channel.fragments(fragments), keep)
+        names, key = channel.fragments(fragments), ""
+        if item is not None:
+            _check_list(channel, fragments)
+            key = check_item(item)
+        await self._services.messages.refresh(topic, names, keep, item=key)
 
-    async def push(self, fragment: str, html: str, *, root: str | None = None) -> None:
+    async def push(
+        self,
+        fragment: str,
+        html: str,
+        *,
+        root: str | None = None,
+        item: str | int | None = None,
+    ) -> None:
         """Publish a fragment's HTML, so that no process renders it; see :meth:`Topic.push`.
 
         Args:
@@ -269,10 +285,12 @@ class AsyncPublisherTopic(AsyncPublisherTarget):
                 is escaped.
             root: Root path with which URLs in the HTML begin; None for that of
                 ``QUART_SSE_BASE_URL``. Pages below another root path are rendered instead.
+            item: Key of the item of a list that the HTML is of; None for the whole fragment.
 
         Raises:
             UnknownFragmentError: If the channel does not declare the fragment.
-            FragmentError: If the fragment is personal, or the HTML cannot go to all viewers.
+            FragmentError: If the fragment is personal, the HTML cannot go to all viewers, or items
+                of a list do not carry what ``sse_item`` writes.
             UnknownChannelError: As for :meth:`publish`, and so are all other errors.
 
         Example:
@@ -294,9 +312,16 @@ class AsyncPublisherTopic(AsyncPublisherTarget):
             return name in declared.channels and inner in declared.channels[name].personal
 
         given = html if hasattr(html, "__html__") else plain(html)
-        text = check_pushed(member_key(topic, fragment), str(escape(given)), is_personal)
+        list_key, key = member_key(topic, fragment), ""
+        text = check_pushed(list_key, str(escape(given)), is_personal)
+        if item is not None:
+            _check_list(channel, [fragment])
+            key = check_item(item)
+            check_one(list_key, key, text)
+        elif fragment in channel.record.items:
+            check_list(list_key, text)
         root = declared.root if root is None else root
-        await self._services.messages.push(topic, fragment, text, keep, root=root)
+        await self._services.messages.push(topic, fragment, text, keep, root=root, item=key)
 
     async def close(self) -> None:
         """Take the topic off all open connections, in every process; see :meth:`Topic.close`.
@@ -354,6 +379,11 @@ class AsyncPublisherChannel:
         """
         await self._services.catalog.find(self._name)
         await self._services.messages.close(channel=self._name)
+
+
+def _check_list(channel: Known, fragments: Collection[str]) -> None:
+    record = channel.record
+    check_one_list(record.name, fragments, record.items, [*record.personal])
 
 
 def everyone(services: Services) -> AsyncPublisherTarget:

@@ -3,6 +3,7 @@
 import logging
 import mimetypes
 from collections.abc import Awaitable, Mapping
+from functools import partial
 from typing import Any
 
 from quart import Blueprint, Quart, Response, abort, current_app, request
@@ -20,6 +21,7 @@ from ..pages import ASSETS, COMPRESSED, STATIC
 from ..streams import OwnBody, StreamAnswer, StreamBody
 from ..wire import Ending, Refusal, declared_name
 from ..wiring import Services
+from .slim import slim
 
 #: Lifetime in caches of a file whose URL has a hash of its content, in seconds (one year).
 LONG = 31_536_000
@@ -66,11 +68,11 @@ def _endless() -> SetupError:
 
 def respond(answer: StreamAnswer) -> Response:
     """Return the Quart response for the answer to a stream request."""
-    return (
-        Response(status=204, headers=answer.headers)
-        if answer.status == 204
-        else EventStream(answer)
-    )
+    if answer.status == 204:
+        return Response(status=204, headers=answer.headers)
+    if not isinstance(answer.body, bytes):
+        answer.body.at_open = partial(slim, request._get_current_object())  # type: ignore[attr-defined]
+    return EventStream(answer)
 
 
 FETCH_FAILED = LogLine(

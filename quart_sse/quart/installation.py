@@ -3,6 +3,7 @@
 from types import CodeType
 
 from quart import Quart, utils
+from quart.asgi import ASGIHTTPConnection
 
 from ..broker import Broker
 from ..channels import AppFunctions, Channel
@@ -20,6 +21,12 @@ from .publishing import PublishEndpoint
 def reloader() -> CodeType | None:
     """Return the code of the coroutine in which Quart's reloader watches files; None without."""
     code = getattr(getattr(utils, "observe_changes", None), "__code__", None)
+    return code if isinstance(code, CodeType) else None
+
+
+def sender() -> CodeType | None:
+    """Return the code of the coroutine by which Quart sends an answer; None if it is elsewhere."""
+    code = getattr(getattr(ASGIHTTPConnection, "_send_response", None), "__code__", None)
     return code if isinstance(code, CodeType) else None
 
 
@@ -80,7 +87,7 @@ class Installation:
             await services.lifecycle.release()
 
         # Quart documents this assignment as the way to add ASGI middleware; its types forbid it.
-        app.asgi_app = services.wrap(app.asgi_app)  # type: ignore[method-assign, assignment]
+        app.asgi_app = services.wrap(app.asgi_app, sender())  # type: ignore[method-assign, assignment]
 
     def measure(self, metrics: Metrics) -> None:
         """Keep metrics up to date while the app is served, and once more when that ends.

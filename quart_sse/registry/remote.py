@@ -16,8 +16,8 @@ _WHAT = ("event", "notify", "refresh", "push", "close")
 _WITH = {
     "event": {"data", "retry_ms", "where", "exclude"},
     "notify": {"level", "title", "data", "id", "where", "exclude"},
-    "refresh": set[str](),
-    "push": {"html"},
+    "refresh": {"item"},
+    "push": {"html", "item"},
     "close": set[str](),
 }
 
@@ -84,12 +84,13 @@ class Remote:
         if "close" in request:
             await topic.close()
         elif "push" in request:
-            await topic.push(_text(request, "push"), html=Markup(_text(request, "html")))
+            html = Markup(_text(request, "html"))
+            await topic.push(_text(request, "push"), html=html, item=request.get("item"))
         else:
             names = request["refresh"]
             if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
                 raise ParameterError("refresh must be a list of fragments; [] means all of them.")
-            await topic.refresh(*names)
+            await topic.refresh(*names, item=request.get("item"))
 
     def _target(self, request: Mapping[str, Any]) -> Target:
         if "user" in request:

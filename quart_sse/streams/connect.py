@@ -11,7 +11,7 @@ from ..broker import Broker, Start
 from ..channels import Topic
 from ..config import Config
 from ..errors import BrokerUnavailable, ParameterError, without_password
-from ..hub import Connections, Listed, Metadata, Page, counted_as, max_shared
+from ..hub import NO_NAMES, Connections, Listed, Metadata, Page, counted_as, max_shared
 from ..logs import LogLine
 from ..registry import StreamHooks
 from ..serving_loop import Pauses
@@ -430,6 +430,9 @@ class StreamEndpoints:
         is_list = not texts and not bare
         # A client's own list is of no page of the user's, so it counts as an unsigned token.
         number = len(tokens) if is_list else len(texts)
+        if "replaces" not in request.args or bare:
+            # Only our script can put items into lists.
+            admission.subscription = without_items(admission.subscription)
         audiences = find_audiences(admission, viewer.identity, number)
         starts = await find_starts(self._channels, admission, request, audiences, number)
         replaced = None if bare or is_list else self._replacing.find(request, viewer)
@@ -459,7 +462,7 @@ class StreamEndpoints:
             # script comes again once: with what it replaces then, whether it keeps cookies or not.
             connection.comes_again = any(map(self._channels.announces, admission.subscription))
         connection.may_see = admission.may_see
-        connection.inside = frozenset() if admission.may_see is None else admission.may_see.allowed
+        connection.inside = NO_NAMES if admission.may_see is None else admission.may_see.allowed
         connection.pages = tuple(
             _page(token, admission, number, viewer.identity) for number, token in enumerate(tokens)
         )
@@ -500,6 +503,16 @@ class StreamEndpoints:
         if is_young and epochs - {known.epoch}:
             self._has_warned = True
             OTHER_PROCESS.log(url=without_password(self._config.broker_url))
+
+
+def without_items(subscription: Mapping[str, frozenset[str]]) -> dict[str, frozenset[str]]:
+    """Return topics with their fragments, for a client that takes lists whole."""
+    return {
+        topic: frozenset(name for name in names if not name.endswith("/"))
+        if any(name.endswith("/") for name in names)
+        else names
+        for topic, names in subscription.items()
+    }
 
 
 def _narrow(token: Token | None, topic: str, fragments: frozenset[str]) -> Token:

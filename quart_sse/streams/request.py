@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from types import FrameType
 
 from werkzeug.http import dump_cookie
 from werkzeug.sansio.request import Request
@@ -11,7 +12,7 @@ from werkzeug.sansio.request import Request
 from ..access import Signer
 from ..config import Config
 from ..host import Host
-from ..hub import NO_LISTS, Listed, Metadata, counted_as
+from ..hub import NO_LISTS, Listed, Metadata, Outlet, counted_as
 from ..wire import STOPPED
 
 
@@ -78,6 +79,8 @@ class Viewer:
         judged_at: Time before the client was judged, by ``time.monotonic``.
         kick: Ends the request from outside and returns whether its socket is closed; None if the
             request cannot be ended so.
+        find_outlet: Finds where batches may go without the stream's task, given the frame that has
+            entered the stream's body; None if there is no such place.
         remote_address: IP address of the client, as the server says it.
         user_agent: ``User-Agent`` of the client, or "".
         last_event_id: Id of the last event that the client has received; None if it says none.
@@ -98,6 +101,7 @@ class Viewer:
     last_event_id: str | None = None
     metadata: Metadata | None = None
     listed: Listed = NO_LISTS
+    find_outlet: Callable[[FrameType], Outlet | None] | None = None
 
 
 class Viewers:
@@ -139,6 +143,7 @@ class Viewers:
             remote_address=request.remote_addr,
             user_agent=_shared(request.headers.get("User-Agent", "")[:MAX_USER_AGENT]),
             last_event_id=_short(last_event_id(request)),
+            find_outlet=exchange.find_outlet,
         )
 
     def name_browser(self, viewer: Viewer, request: Request) -> str | None:

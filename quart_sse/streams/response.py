@@ -3,11 +3,12 @@
 import asyncio
 import logging
 import random
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
-from types import TracebackType
+from types import FrameType, TracebackType
 
 from ..access import Revocations
 from ..broker import Processes, Start
@@ -15,7 +16,7 @@ from ..channels import AppChannels, PresenceTracker
 from ..config import Config
 from ..error_log import OnceLog
 from ..errors import BrokerUnavailable
-from ..hub import Connection, Connections, Hub, OwnConnection, Personal, Subscription
+from ..hub import Connection, Connections, Hub, Outlet, OwnConnection, Personal, Subscription
 from ..logs import LogLine
 from ..registry import Closing, Hooks
 from ..serving_loop import Pauses, ServingLoop
@@ -236,7 +237,9 @@ class Streams:
         )
         connection.audiences = _shared(tuple(topic for topic in starts if is_audience(topic)))
         _describe(connection, viewer)
-        return StreamBody(self, connection, starts, viewer.is_multiplexed, first)
+        return StreamBody(
+            self, connection, starts, viewer.is_multiplexed, first, viewer.find_outlet
+        )
 
     def open_own(self, viewer: Viewer, source: Source) -> "OwnBody":
         """Return the body of a stream that a source feeds, which begins when the client reads it.
@@ -385,6 +388,7 @@ class Streams:
     def leave(self, connection: Connection) -> None:
         """Release all that was registered for a stream, however far it was opened and has ended."""
         connection.end()
+        connection.outlet = None  # it holds the server's objects
         if STREAM_ENDED.is_on:
             ending = connection.ending
             STREAM_ENDED.log(
@@ -416,6 +420,9 @@ class StreamBody:
         starts: Topic -> where it starts.
         is_multiplexed: Whether the browser sends all requests over one socket.
         first: Encoded messages that go out before what the viewer missed.
+        find_outlet: Finds where batches may go without the stream's task, given the frame that
+            enters the body; None if there is no such place.
+        at_open: Called when the stream is open; None for nothing.
     """
 
     streams: Streams
@@ -423,12 +430,20 @@ class StreamBody:
     starts: Mapping[str, Start]
     is_multiplexed: bool = False
     first: Iterable[bytes] = ()
+    find_outlet: Callable[[FrameType], Outlet | None] | None = None
+    at_open: Callable[[], None] | None = None
 
     async def __aenter__(self) -> Connection:
         """Join the hub and return the connection, an async iterator over the stream's bytes."""
         try:
+            if self.find_outlet is not None:
+                self.connection.outlet = self.find_outlet(sys._getframe(1))
             await self.streams.join(self.connection, self.starts, self.is_multiplexed, self.first)
-            self.starts, self.first = {}, ()  # they would be kept as long as the stream is open
+            if self.at_open is not None:
+                self.at_open()
+            # They would be kept as long as the stream is open.
+            self.starts, self.first = {}, ()
+            self.find_outlet = self.at_open = None
         except BaseException:
             self.streams.leave(self.connection)
             raise
@@ -454,6 +469,7 @@ class OwnBody:
         source: What feeds it.
         is_multiplexed: Whether the browser sends all requests over one socket.
         initial: Encoded messages that go out before those of the source.
+        at_open: Called when the stream is open; None for nothing.
     """
 
     streams: Streams
@@ -461,12 +477,16 @@ class OwnBody:
     source: Source
     is_multiplexed: bool = False
     initial: Iterable[bytes] = ()
+    at_open: Callable[[], None] | None = None
 
     async def __aenter__(self) -> OwnConnection:
         """Register the connection and return it, an async iterator over the stream's bytes."""
         try:
             self.streams.enter_own(self.connection, self.source, self.is_multiplexed)
             self.connection.ahead([*self.initial])
+            if self.at_open is not None:
+                self.at_open()
+                self.at_open = None
         except BaseException:
             self.streams.leave_own(self.connection)
             raise

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote
 
 from ..broker import Broker, Filter, Keep, Kind, Message, ServingBroker
 from ..channels import Target
@@ -40,11 +41,13 @@ class CapturedFragment:
         topic: Name of its topic.
         name: Its name, without the channel.
         html: The HTML that was pushed; None if the fragment was refreshed.
+        item: Key of the item of a list that has changed; None if it is all of the fragment.
     """
 
     topic: str
     name: str
     html: str | None = None
+    item: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,10 +189,14 @@ def _entry(message: Message) -> _Entry | None:
         data = decode_data(message.data, message.is_text)
         return CapturedEvent(topic, name, data, _where(message.where))
     if message.kind is Kind.REFRESH:
-        return CapturedFragment(topic, name)
+        return CapturedFragment(topic, name, item=_item(message))
     if message.kind is Kind.PUSH:
-        return CapturedFragment(topic, name, message.data)
+        return CapturedFragment(topic, name, message.data, _item(message))
     return None
+
+
+def _item(message: Message) -> str | None:
+    return unquote(message.item) if message.item else None
 
 
 @contextmanager

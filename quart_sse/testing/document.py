@@ -6,6 +6,8 @@ from html import unescape
 from html.parser import HTMLParser
 from itertools import accumulate
 
+from .items import PlacedItem, read_item, with_item
+
 #: Elements without content: https://html.spec.whatwg.org/multipage/syntax.html#void-elements
 _VOID = frozenset(
     "area base br col embed hr img input link meta source track wbr".split()  # noqa: SIM905
@@ -80,12 +82,18 @@ class _Scan(HTMLParser):
                     self._open.remove(element)
 
 
-def partials(data: str) -> Iterator[tuple[str, str]]:
-    """Yield key and HTML of each partial in the data of a message, in the order of the script."""
+def partials(data: str) -> Iterator[tuple[str, str] | PlacedItem]:
+    """Yield what each partial in the data of a message brings, in the order of the script.
+
+    That is the key and HTML of a fragment, or an item of a list.
+    """
     for piece in data.split("<hx-partial ")[1:]:
-        found = _PARTIAL.match("<hx-partial " + piece)
+        partial = "<hx-partial " + piece
+        found, item = _PARTIAL.match(partial), read_item(partial)
         if found is not None:
             yield unescape(found[1]), found[2]
+        elif item is not None:
+            yield item
 
 
 class Document:
@@ -125,6 +133,16 @@ class Document:
             if (one.start <= each.start and each.end <= one.end)
             or (each.start <= one.start and one.end <= each.end)
         }
+
+    def take(self, data: str) -> None:
+        """Put what the data of a message bring in place."""
+        for each in partials(data):
+            if isinstance(each, PlacedItem):
+                html = self.inner(each.list)
+                if html is not None:
+                    self.put(each.list, with_item(html, each))
+            else:
+                self.put(*each)
 
     def put(self, key: str, html: str) -> bool:
         """Put HTML into every element of a fragment, and return whether the page shows it.

@@ -13,7 +13,7 @@ from quart.testing import QuartClient
 
 from ..hub import id_of
 from ..wire import Ending, Position, decode_data, parse_topic
-from .document import Document, partials
+from .document import Document
 from .shares import Shares
 from .stream import Block, PageStream
 
@@ -190,8 +190,8 @@ class Listener:
             self._load(key, urljoin(self.shares.path, block["load"].partition(" ")[2]))
         else:
             self._received[key] = data
-            for each, html in partials(data):
-                self.document.put(each, html)
+            if block.get("origin") not in self._own:
+                self.document.take(data)
 
     def _dispatch(self, block: Block, event: str, data: str) -> None:
         if block.get("origin") in self._own:
@@ -230,8 +230,7 @@ class Listener:
                 else:
                     self.failures[key] = f"its fetch was answered {answer.status_code}"
                 for data in self._received.values():  # it may be newer than what is inside
-                    for each, html in partials(data):
-                        self.document.put(each, html)
+                    self.document.take(data)
         except Exception as error:
             self.failures[key] = f"its fetch raised {error!r}"
             self.error = error

@@ -8,9 +8,17 @@ from quart.testing import QuartClient
 
 from ..errors import LivePageError, SetupError, UnknownChannelError
 from ..host import KEY
-from ..wire import NOTIFICATION, RESERVED, Notification, parse_topic, read_notification
+from ..wire import (
+    NOTIFICATION,
+    RESERVED,
+    Notification,
+    check_item,
+    parse_topic,
+    read_notification,
+)
 from ..wiring import Services
 from .document import Document
+from .items import find_item
 from .listening import Listener, ReceivedEvent
 from .waiting import Waiting, call
 
@@ -129,6 +137,31 @@ class LivePage:
         await self.settle(timeout=timeout)
         self._waiting.see(key)
         return self.current(name, **params)
+
+    async def item(
+        self, name: str, key: str | int, *, timeout: float | None = None, **params: Any
+    ) -> str | None:
+        """Wait until a list has changed since the test last saw it, and return one item of it.
+
+        Args:
+            name: Channel and list, such as ``chat.messages``.
+            key: The item's key.
+            timeout: How long to wait, in seconds; None for the page's.
+            params: Parameters of the topic, if the page shows the list for several.
+
+        Returns:
+            The item's element, as the server wrote it; None if the list has no such item.
+
+        Raises:
+            LivePageError: If the list does not change in time.
+            UnknownChannelError: If no such channel is declared.
+            UnknownFragmentError: If the channel declares no such list.
+
+        Example:
+            ``assert "Hello" in await page.item("chat.messages", 12)``
+        """
+        html = await self.fragment(name, timeout=timeout, **params)
+        return find_item(html, check_item(key))
 
     async def event(self, name: str, *, timeout: float | None = None, **params: Any) -> Any:
         """Wait for the next event of a name, and return its data.

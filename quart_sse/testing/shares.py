@@ -44,6 +44,7 @@ class Shares:
             share = self._all.setdefault(key, Share(key, given["t"], since))
             share.token = given["t"]
             share.since = [*dict.fromkeys([*share.since, since])]
+        self._asked: list[Share] = self.open  #: those of the last stream, in the order of its URL
 
     @property
     def open(self) -> list[Share]:
@@ -71,6 +72,7 @@ class Shares:
             data: The decoded data.
         """
         self.secret = data["secret"]
+        self._asked = self.open
         self._masks = data.get("masks", [])
         reason = None
         for number, (share, names) in enumerate(zip(self.open, data["names"], strict=True)):
@@ -84,12 +86,13 @@ class Shares:
         """Take a new token, by which the next stream is asked for.
 
         Args:
-            token: The field of the message: key, token and position.
+            token: The field of the message: key, token, position, and which token of the stream's
+                URL it replaces.
         """
-        key, new, *since = token.split(" ")
-        share = self._all.get(key)
-        if share is not None:
-            share.token, share.since = new, since or share.since
+        _, new, since, number = token.split(" ")
+        if int(number) < len(self._asked):
+            share = self._asked[int(number)]
+            share.token, share.since = new, [since]
 
     def takes(self, block: Block) -> bool:
         """Whether the page gets a message; its id becomes the position from which it resumes.

@@ -27,11 +27,21 @@ from .event import (
     encode_preamble,
     is_like_json,
 )
+from .items import (
+    check_item,
+    check_list,
+    check_one,
+    find_roots,
+    item_attributes,
+    read_roots,
+)
 from .naming import (
     check_event_name,
     check_name,
     declared_name,
     has_fragments,
+    item_key,
+    items_of,
     member_key,
     parse_topic,
     plain,
@@ -47,7 +57,15 @@ from .notification import (
     read_notification,
     write_notification,
 )
-from .partial import check_html, check_pushed, encode_fragment, encode_loader, encode_renewal
+from .partial import (
+    check_html,
+    check_pushed,
+    encode_fragment,
+    encode_item,
+    encode_list,
+    encode_loader,
+    encode_renewal,
+)
 from .position import LAST, MAX_AHEAD_MS, ZERO, Id, Position, encode_mask, new_epoch
 from .url_rule import UrlRule, converters_of, make_map, neutral_adapter, own_converters
 
@@ -77,7 +95,10 @@ __all__ = [
     "check_event",
     "check_event_name",
     "check_html",
+    "check_item",
+    "check_list",
     "check_name",
+    "check_one",
     "check_pushed",
     "converters_of",
     "declared_name",
@@ -86,16 +107,22 @@ __all__ = [
     "encode_failure",
     "encode_fragment",
     "encode_id",
+    "encode_item",
+    "encode_list",
     "encode_loader",
     "encode_mask",
     "encode_preamble",
     "encode_refused",
     "encode_renewal",
     "event_key",
+    "find_roots",
     "has_fragments",
     "identity_of",
     "is_audience",
     "is_like_json",
+    "item_attributes",
+    "item_key",
+    "items_of",
     "make_map",
     "make_notification",
     "member_key",
@@ -106,6 +133,7 @@ __all__ = [
     "plain",
     "public_name",
     "read_notification",
+    "read_roots",
     "topic_name",
     "topic_of",
     "user_topic",

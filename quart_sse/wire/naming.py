@@ -105,6 +105,34 @@ def member_key(topic: str, member: str) -> str:
     return f"{channel}.{member}{mark}{query}"
 
 
+def item_key(key: str, item: str) -> str:
+    """Return the key of an item of a list, as messages have it.
+
+    Args:
+        key: The list's key.
+        item: The item's key, percent-encoded; "" for the list with all its items.
+
+    Example:
+        ``item_key("comments.list?discussion_id=7", "12") == "comments.list/12?discussion_id=7"``
+    """
+    name, mark, query = key.partition("?")
+    return f"{name}/{item}{mark}{query}"
+
+
+def quote_item(item: str | int) -> str:
+    """Return the key of an item as texts and attributes have it, percent-encoded."""
+    return quote(plain(str(item)), safe="")
+
+
+def items_of(fragment: str) -> str:
+    """Return the name by which a token says that its page takes single items of a list.
+
+    A page that the list's channel declared without items has no such name in its token, and is sent
+    the whole list.
+    """
+    return f"{fragment}/"
+
+
 def topic_of(key: str) -> str:
     """Return the topic of a key that :func:`member_key` has made of a topic of a channel."""
     channel, _, member = key.partition(".")

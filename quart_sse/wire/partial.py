@@ -10,7 +10,7 @@ from html import escape, unescape
 from ..errors import FragmentError
 from .event import check_unicode, encode_body
 from .html_text import encode_tags
-from .naming import selector
+from .naming import item_key, selector
 
 _CONNECT_ELEMENT = re.compile(r"""\s(?:hx-sse:|sse-)connect\s*=\s*["'][^"']*[?&;]t=""")
 #: Triggers of a request that has failed, by the names of htmx 2 and of htmx 4.
@@ -39,6 +39,49 @@ def encode_fragment(key: str, html: str, behind: Mapping[str, str] | None = None
         "".join(_partial(key, "innerMorph", check_html(key, html)) for key, html in parts.items()),
         key=key,
     )
+
+
+def encode_item(
+    key: str, item: str, html: str, place: str, behind: Mapping[str, str] | None = None
+) -> bytes:
+    """Encode the message that puts one item into every element of a list, without its id.
+
+    Args:
+        key: The list's key.
+        item: The item's key, percent-encoded.
+        html: The item's HTML; "" if the item has gone.
+        place: Where items without an order go, "start" or "end"; then how many the list keeps, if
+            it is cut.
+        behind: Key -> HTML of other fragments, as for :func:`encode_fragment`.
+
+    Raises:
+        FragmentError, EventError: As for :func:`encode_fragment`.
+    """
+    others = (
+        _partial(key, "innerMorph", check_html(key, html)) for key, html in (behind or {}).items()
+    )
+    return encode_body(_item(key, item, html, place) + "".join(others), key=item_key(key, item))
+
+
+def encode_list(
+    key: str, html: str, behind: Mapping[str, str], items: Mapping[str, str], place: str
+) -> bytes:
+    """Encode the message that puts a whole list into place, and then the items that are newer.
+
+    Args:
+        key: The list's key.
+        html: The list's HTML.
+        behind: Key -> HTML of other fragments, as for :func:`encode_fragment`.
+        items: Key of an item -> its HTML.
+        place: As for :func:`encode_item`.
+
+    Raises:
+        FragmentError, EventError: As for :func:`encode_fragment`.
+    """
+    parts = {key: html, **behind}
+    whole = (_partial(key, "innerMorph", check_html(key, html)) for key, html in parts.items())
+    newer = (_item(key, item, html, place) for item, html in items.items())
+    return encode_body("".join((*whole, *newer)), key=item_key(key, ""))
 
 
 def encode_loader(key: str, url: str, delay_ms: int) -> bytes:
@@ -91,6 +134,12 @@ def _partial(key: str, swap: str, html: str) -> str:
     # A key has no quotes and the selector's are single, so that only "&" needs escaping.
     target = selector(key).replace("&", "&amp;")
     return f'<hx-partial hx-target="{target}" hx-swap="{swap}">{html}</hx-partial>'
+
+
+def _item(key: str, item: str, html: str, place: str) -> str:
+    # Only our script is sent items, so this is as short as what it reads.
+    name = key.replace("&", "&amp;")
+    return f"<hx-partial '{name}' {item} {place}>{check_html(key, html)}</hx-partial>"
 
 
 def check_pushed(key: str, html: str, is_personal: Callable[[str, str], bool]) -> str:

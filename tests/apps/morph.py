@@ -28,6 +28,7 @@ paid = defaultdict[str, int](int)
 may_answer = defaultdict[str, asyncio.Event](asyncio.Event)
 asked = defaultdict[str, int](int)  #: name of a topic -> requests for its personal fragment
 statuses = defaultdict[str, list[int]](list)  #: the same -> what the next of these are answered
+copies: dict[str, str] = {}  #: name of a copy -> its HTML
 PACKAGES = Path(__file__).parents[2] / "node_modules"
 
 PAGE = """<!doctype html>
@@ -133,3 +134,17 @@ async def answer(name: str) -> Response:
 async def echo(html: str) -> str:
     """Answer with HTML that the URL has."""
     return html
+
+
+@app.post("/copy/<name>")
+async def take_copy(name: str) -> Response:
+    """Take the document of a page, as a browser saves it."""
+    copies[name] = str(await request.get_data(as_text=True))
+    return Response(status=204)
+
+
+@app.get("/copy/<name>")
+async def show_copy(name: str) -> Response:
+    """Show it where no script runs, since a browser does not find them on the disk."""
+    policy = {"Content-Security-Policy": "script-src 'none'"}
+    return Response(copies[name], mimetype="text/html", headers=policy)

@@ -17,6 +17,7 @@ from quart_sse.broker import (
     CONTROL_HISTORY,
     Broker,
     Budget,
+    Changed,
     Claim,
     Keep,
     Kind,
@@ -29,6 +30,7 @@ from quart_sse.broker import (
     Who,
     read_who,
 )
+from quart_sse.broker.changed import MOST_ITEMS
 from quart_sse.broker.memory import GRACE, MemoryBroker
 from quart_sse.broker.redis import RedisBroker
 from quart_sse.broker.texts import LARGEST, OVERHEAD
@@ -726,3 +728,41 @@ async def test_calls_say_whether_any_page_shows_presence(rig: Rig) -> None:
     assert (await enter({TOPIC: {"2": showing}, OTHER: {"1": "+ada"}})).showing == {TOPIC}
     assert (await exit({TOPIC: ["1"], OTHER: ["1"]})).showing == {TOPIC}
     assert (await enter({TOPIC: {"2": "-x"}})).showing == set()
+
+
+async def test_changed_items_of_a_list_are_told(rig: Rig) -> None:
+    """Each with its last change; a change of the whole list ends that, and is the next base."""
+
+    async def change(item: str) -> Id:
+        message = Message(Kind.REFRESH, ZERO, TOPIC, "list", item=item)
+        return await rig.broker.publish(message, KEEP)
+
+    await rig.broker.subscribe([TOPIC])
+    start = await rig.position()
+    whole = await rig.change("list")
+    first, again, other = [await change(item) for item in ("a", "a", "b%2F")]
+    replay = await rig.resume(start, KEEP, "list")
+    heard = await rig.ear.hears(4)
+
+    assert replay.changes == {(TOPIC, "list"): other}
+    assert replay.items == {(TOPIC, "list"): Changed(whole, {"a": again, "b%2F": other})}
+    assert [(each.item, each.id) for each in heard[1:]] == [
+        ("a", first),
+        ("a", again),
+        ("b%2F", other),
+    ]
+    await rig.change("list")
+    assert (await rig.resume(start, KEEP, "list")).items == {}
+
+
+async def test_oldest_changed_items_are_forgotten(rig: Rig) -> None:
+    """The newest of them says who must be sent the whole list."""
+    ids = [
+        await rig.broker.publish(Message(Kind.REFRESH, ZERO, TOPIC, "list", item=str(n)), KEEP)
+        for n in range(MOST_ITEMS + 2)
+    ]
+    replay = await rig.resume(await rig.position(), KEEP, "list")
+    (changed,) = replay.items.values()
+
+    assert changed.base == ids[1]
+    assert list(changed.items.values()) == ids[2:]

@@ -96,7 +96,8 @@ def test_change_is_published_as_the_script_takes_it(kind: Kind) -> None:
     call = commands.publish(NAMES, REQUEST, a_message(kind), KEEP)
 
     assert call.keys == [*PRELUDE_KEYS, f"{TAG}:fragments:{TOPIC}", f"{TAG}:tip:{TOPIC}"]
-    assert call.arguments == [*PRELUDE, NEWS, kind.value, "name|250|a%7Cpage|data", 1500, "name"]
+    payload = "name|250|a%7Cpage|data"
+    assert call.arguments == [*PRELUDE, NEWS, kind.value, payload, 1500, "name", ""]
     assert call.script.source == source("prelude") + source("changing") + source("change")
 
 
@@ -107,7 +108,7 @@ def test_event_and_the_refreshes_behind_it_are_one_call() -> None:
     calls = commands.publish_all(NAMES, REQUEST, [(each, KEEP) for each in kinds])
 
     assert [len(call.keys) for _, call in calls] == [5, 9, 5, 5, 5, 5]
-    (_, both), change = calls[1], [NEWS, "refresh", "name|250|a%7Cpage|data", 1500, "name"]
+    (_, both), change = calls[1], [NEWS, "refresh", "name|250|a%7Cpage|data", 1500, "name", ""]
     assert both.keys[5:7] == [f"{TAG}:fragments:{TOPIC}", f"{TAG}:tip:{TOPIC}"]
     assert both.arguments[9:] == [*change, *change]
     many = [(event, KEEP), *[(refresh, KEEP)] * (MOST_REFRESHES + 2)]

@@ -62,7 +62,7 @@ async def test_options_of_the_url_that_would_break_reading_do_not(
 @pytest.mark.parametrize(
     ("url", "says"),
     [
-        ("redis://localhost?tiemout=3", "a URL without the option 'tiemout'"),
+        ("redis://localhost?timeouts=3", "a URL without the option 'timeouts'"),
         ("unix:///run/redis.sock?ssl_ca_certs=x", "a URL without the option 'ssl_ca_certs'"),
         ("redis://localhost?db=one", "a redis://, rediss:// or unix:// URL"),
         ("rediss://localhost?ssl_cert_reqs=perhaps", "a redis://, rediss:// or unix:// URL"),

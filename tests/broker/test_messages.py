@@ -23,7 +23,18 @@ def test_message_that_was_published_cannot_be_changed() -> None:
 
 def test_id_is_assigned_and_all_else_stays() -> None:
     """Also a field that is added later."""
-    values = ["board", "said", "hello", 5, "page", True, Filter({"role": "x"}), "one", "trace"]
+    values = [
+        "board",
+        "said",
+        "hello",
+        5,
+        "page",
+        True,
+        Filter({"role": "x"}),
+        "one",
+        "trace",
+        "12",
+    ]
     message = Message(Kind.EVENT, ZERO, *values)  # type: ignore[arg-type]
 
     assert len(fields(Message)) == 2 + len(values)

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from tests.support.browsers import EXPECTED_NOISE
-from tests.support.engines import ENGINES, Engine, Profile, Tab
+from tests.support.engines import Engine, Profile, Tab, in_all, running
 from tests.support.servers import Server, serve_pages, until_so
 
 # One loop for all of them, since the browsers and the servers are started once.
@@ -88,14 +88,6 @@ async def until_number(tab: Tab, number: int) -> None:
     await tab.until(f"document.getElementById('number').textContent === '{number}'")
 
 
-@asynccontextmanager
-async def running(*, cookies: bool = True) -> AsyncIterator[list[Engine]]:
-    """Run the three browsers."""
-    async with AsyncExitStack() as stack:
-        starts = [stack.enter_async_context(start(cookies=cookies)) for start in ENGINES.values()]
-        yield [await start for start in starts]
-
-
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def engines() -> AsyncIterator[list[Engine]]:
     """Return the three browsers."""
@@ -112,18 +104,7 @@ async def servers() -> AsyncIterator[dict[int, Server]]:
 
 async def in_each(engines: list[Engine], server: Server, check: Check) -> None:
     """Run a check in all browsers at the same time; what fails names the engine."""
-
-    async def run(engine: Engine) -> None:
-        async with AsyncExitStack() as stack:
-            try:
-                await check(Place(engine, server, stack))
-            except Exception as error:
-                error.add_note(f"in {engine.name}")
-                raise
-
-    async with asyncio.TaskGroup() as tasks:
-        for engine in engines:
-            tasks.create_task(run(engine))
+    await in_all(engines, lambda engine, stack: check(Place(engine, server, stack)))
 
 
 @HTMX

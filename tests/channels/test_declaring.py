@@ -4,9 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from quart import Quart, abort
+from quart import Quart, abort, render_template_string
 
-from quart_sse import SSE, DeclarationError
+from quart_sse import SSE, DeclarationError, FragmentError
+from quart_sse.testing import live
+from quart_sse.wire.items import item_attributes as sse_item
 from tests.support.streams import open_stream
 
 
@@ -95,3 +97,95 @@ async def test_fragment_of_a_refused_topic_is_not_shown(app: Quart, sse: SSE) ->
 
     assert (await client.get("/sse/~/last/prices/A")).status_code == 200
     assert (await client.get("/sse/~/last/prices/B")).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("nothing", {}, "Declare the whole list first"),
+        ("mine", {}, r"Use topic\.refresh\('mine'\)"),
+        ("list", {"place": "top"}, "'start' or 'end'"),
+        ("list", {"keep": 0}, "number of items"),
+        ("list", {"keep": True}, "number of items"),
+        ("done", {}, "has items of 'done' already"),
+    ],
+)
+def test_items_that_cannot_be_are_refused(
+    sse: SSE, name: str, options: dict[str, Any], message: str
+) -> None:
+    """The error says what to write instead."""
+    channel = sse.channel("x", "/x")
+    channel.fragment("list")(lambda: "")
+    channel.fragment("mine", personal=True)(lambda: "")
+    channel.fragment("done")(lambda: "")
+    channel.item("done")(lambda key: key)
+
+    with pytest.raises(DeclarationError, match=message):
+        channel.item(name, **options)(lambda key: key)
+
+
+def test_rule_of_a_channel_with_items_has_no_key(sse: SSE) -> None:
+    """The renderer takes the item's key by this name."""
+    channel = sse.channel("x", "/x/<key>")
+    channel.fragment("list")(lambda key: key)
+
+    with pytest.raises(DeclarationError, match="Rename the parameter"):
+        channel.item("list")(lambda key: key)
+
+
+@pytest.mark.parametrize(
+    ("fragments", "item", "message"),
+    [
+        ((), 1, "0 names"),
+        (("list", "count"), 1, "2 names"),
+        (("count",), 1, "has no items"),
+        (("mine",), 1, r"refresh\('mine'\)"),
+        (("list",), 1.5, "a str or an int"),
+        (("list",), "", "0 characters"),
+    ],
+)
+async def test_item_that_is_of_no_list_is_refused(
+    app: Quart, sse: SSE, fragments: tuple[str, ...], item: Any, message: str
+) -> None:
+    """Before anything is published."""
+    channel = sse.channel("x", "/x")
+    for name in ("list", "count"):
+        channel.fragment(name)(lambda: "")
+    channel.fragment("mine", personal=True)(lambda: "")
+    channel.item("list")(lambda key: key)
+
+    async with app.app_context():
+        with pytest.raises(FragmentError, match=message):
+            await channel.topic().refresh(*fragments, item=item)
+
+
+async def test_page_that_asks_leaves_the_html_out(app: Quart, sse: SSE) -> None:
+    """Of an item, and of any other fragment; others take it."""
+    channel = sse.channel("x", "/x", public=True)
+    rows = {"1": "one"}
+    channel.fragment("list")(lambda: f"<li {sse_item(1)}>{rows['1']}</li>")
+    channel.item("list")(lambda key: f"<li {sse_item(key)}>{rows[key]}</li>")
+
+    async def page() -> str:
+        return await render_template_string(
+            '{% from "quart_sse/macros.html" import sse_live %}{{ sse_live("x.list") }}'
+        )
+
+    async def change(text: str) -> str:
+        rows["1"] = text
+        await channel.topic().refresh("list", item=1, to_others=True)
+        return ""
+
+    app.add_url_rule("/page", view_func=page)
+    app.add_url_rule("/change/<text>", view_func=change, methods=["POST"])
+    async with app.test_app():
+        client = app.test_client()
+        async with live(client, "/page") as mine, live(client, "/page") as other:
+            await client.post("/change/two", headers=mine.headers)
+            assert "two" in str(await other.item("x.list", 1))
+            await mine.settle()
+            assert "one" in mine.current("x.list")
+            rows["1"] = "three"
+            async with app.app_context():
+                await channel.topic().refresh("list", item=1)
+            assert "three" in str(await mine.item("x.list", 1))

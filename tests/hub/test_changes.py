@@ -193,7 +193,7 @@ async def test_end_comes_behind_a_batch_that_is_being_fed(
     batcher = house.hub._batcher
 
     await house.say("1")
-    await until(lambda: batcher._at == 2)
+    await until(lambda: len(batcher._feeds) == 1)
     await house.say("2")
     for viewer in viewers:
         house.hub.changes.end(viewer.connection, Ending.PAUSED, 1000)

@@ -8,6 +8,7 @@ import pytest
 from quart_sse.error_log import ErrorLog
 from quart_sse.hub.fragment import SharedFragment
 from quart_sse.hub.fragments import Fragments, Whole
+from quart_sse.hub.lists import Item, SharedList
 from quart_sse.hub.rendered import FragmentSpec, Inside, Rendered
 from quart_sse.hub.slots import Slots
 from quart_sse.wire.naming import member_key
@@ -27,6 +28,21 @@ class Shelf:
     async def render(self, topic: str, fragment: str, root: str) -> Rendered:
         """Return what the next render of a fragment returns."""
         return self.next[(topic, fragment)]
+
+    async def render_item(self, topic: str, fragment: str, root: str, item: str) -> Rendered:
+        """Render no item."""
+        raise NotImplementedError
+
+    def deliver_item(self, fragments: Fragments, shared: SharedList, item: Item) -> bool:
+        """Take an item's HTML, for no page."""
+        return True
+
+    def replace_item(self, fragments: Fragments, shared: SharedList, item: Item) -> None:
+        """Let no connection wait."""
+
+    def viewers(self, topic: str, fragment: str, root: str) -> tuple[bool, bool]:
+        """Let pages take items."""
+        return True, False
 
     def deliver(self, fragments: Fragments, shared: SharedFragment, is_wanted: bool) -> bool:
         """Take a fragment's HTML, for no page."""

@@ -61,8 +61,9 @@ async def test_aimed_message_counts_for_those_that_it_is_for() -> None:
     group.add(html(1))
     group.aim(event(2), {one})
     group.add(html(3))
-    for connection, batch in group.take_feeds(traffic):
-        connection.feed(batch)
+    for batch, members in group.take_feeds(traffic):
+        for connection in members:
+            connection.feed(batch)
 
     assert counts(traffic) == (3, 2, 0)
     size = await written(one) + await written(other)

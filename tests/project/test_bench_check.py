@@ -130,8 +130,8 @@ def test_report_names_the_figure_that_failed_and_by_how_much(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """A figure that holds is in the table only; the one that fails is named below it."""
-    base = Figures(paced_us=10.0, burst_us=1.0, kib_per_stream=25.0)
-    found = [(Figures(10.0 + n / 50, 1.2 + n / 50, 25.0), base) for n in range(10)]
+    base = Figures(paced_us=10.0, burst_us=1.0, kib_per_stream=25.0, connect_us=900.0)
+    found = [(Figures(10.0 + n / 50, 1.2 + n / 50, 25.0, 900.0), base) for n in range(10)]
 
     assert not report(judge(found), LIMIT)
 

@@ -70,6 +70,7 @@ PARTS = {
     "Declaration",  # a channel, as other wings work with it
     "FragmentSpec",  # parts of a fragment
     "Inside",
+    "ItemSpec",
     "LivePages",  # live pages, of one test
     "MemoryBroker",
     "Process",

@@ -47,8 +47,9 @@ ORDER = [
 #: The floors inside the hub, lowest first: a module imports from lower floors only.
 HUB_FLOORS = [
     {"addresses", "batch", "durations", "lasting", "metadata", "page", "rendered", "slots"},
-    {"fragment", "traffic"},
-    {"connection", "fragments", "progress"},
+    {"fragment", "outlet", "traffic"},
+    {"connection", "lists", "progress"},
+    {"fragments"},
     {"audiences", "chains", "outgoing", "own", "roots", "sieve"},
     {"group", "replays"},
     {"subscribers", "batcher"},

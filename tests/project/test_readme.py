@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 from playwright.async_api import Browser, expect
-from quart import render_template_string
+from quart import render_template, render_template_string
 
 from quart_sse import SSE, Channel, Topic
 from quart_sse.config import PREFIX, Config
+from quart_sse.testing import live
 from tests.support.browsers import visit
 from tests.support.documents import (
     GUIDE,
@@ -116,6 +117,26 @@ async def test_test_of_the_readme_passes(folder: Path) -> None:
     namespace = await run_document(README)
 
     await namespace["test_a_comment_reaches_open_pages"]()
+
+
+async def test_page_on_lists_shows_a_whole_app(folder: Path) -> None:
+    """What is said in it reaches the page as one item."""
+    namespace = await run_document(ROOT / "docs" / "lists.md")
+    app = namespace["app"]
+
+    async def page() -> str:
+        return await render_template("chat.html")
+
+    app.add_url_rule("/", view_func=page)
+
+    async with app.test_app():
+        client = app.test_client()
+        async with live(client, "/") as shown:
+            await client.post("/chat/3", form={"text": "Hello <you>"})
+            item = await shown.item("chat.messages", 1)
+
+    assert item is not None
+    assert "Hello &lt;you&gt;</li>" in item
 
 
 async def test_test_of_the_page_on_notifications_passes(folder: Path) -> None:

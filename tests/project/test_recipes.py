@@ -15,6 +15,7 @@ from playwright.async_api import Browser, expect
 from quart import Quart
 from quart.testing import QuartClient
 
+from quart_sse.testing import live
 from tests.support.browsers import OPEN, visit
 from tests.support.documents import RECIPES, ROOT, blocks, run_whole
 from tests.support.redis_server import running_redis
@@ -54,7 +55,8 @@ async def signed_in(app: Quart, name: str) -> QuartClient:
 def test_every_recipe_is_tried_here() -> None:
     """A recipe without a test may be wrong."""
     assert [
-        *("Chat", "Who is here", "A list that grows", "Dashboard", "Admin page", "Login gate"),
+        *("Chat", "Who is here", "A list that grows", "A log and a table of orders", "Dashboard"),
+        *("Admin page", "Login gate"),
         "Kicked page to login",
         *("Sync views and threads", "Flask beside Quart", "Rate limits"),
         "Notifications with a badge",
@@ -95,6 +97,24 @@ async def test_room_shows_who_is_here() -> None:
             assert "<li>Ada</li>" in received
             event = await stream.next("room.left")
             assert json.loads(event.data) == {"name": "Bob <b>"}
+
+
+async def test_log_and_orders_are_sent_item_by_item() -> None:
+    """A new order, its line in the log, its new state, and its end."""
+    async with served("A log and a table of orders") as names:
+        client = names["app"].test_client()
+        async with live(client, "/") as page:
+            await client.post("/orders", form={"what": "<Tea>"})
+            row = await page.item("shop.orders", 1)
+            assert row is not None
+            assert "&lt;Tea&gt;" in row
+            line = await page.item("shop.log", 0)
+            assert line is not None
+            assert "was ordered" in line
+            await client.post("/orders/1", form={"state": "sent"})
+            assert "<td>sent</td>" in str(await page.item("shop.orders", 1))
+            await client.post("/orders/1", form={"state": "gone"})
+            assert await page.item("shop.orders", 1) is None
 
 
 async def test_list_that_grows_marks_what_it_shows() -> None:

@@ -11,7 +11,7 @@ from tests.support.servers import ROOT
 PACKAGE, TESTS = ROOT / "quart_sse", ROOT / "tests"
 MODULES = sorted(
     path
-    for folder in ("tests", "faults", "attacks", "benchmarks")
+    for folder in ("tests", "faults", "attacks", "proxies", "benchmarks")
     for path in (ROOT / folder).rglob("*.py")
 )
 NAMES_OF_TESTS = {path.stem for path in TESTS.rglob("test_*.py")}

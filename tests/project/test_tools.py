@@ -9,7 +9,17 @@ import pytest
 
 SCRIPT = Path(__file__).parents[2] / "scripts/tools.sh"
 PROGRAMS = (
-    *("redis-server", "nginx", "prometheus", "chromium", "firefox-esr", "WebKitWebDriver", "Xvfb"),
+    *(
+        "redis-server",
+        "nginx",
+        "haproxy",
+        "caddy",
+        "prometheus",
+        "chromium",
+        "firefox-esr",
+        "WebKitWebDriver",
+        "Xvfb",
+    ),
 )
 
 #: Stands in for the package manager, whose real one would change the machine: notes its orders.

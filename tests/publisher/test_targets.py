@@ -3,8 +3,16 @@
 import json
 
 import pytest
+from markupsafe import Markup
 
-from quart_sse import AsyncPublisher, ChannelRecord, EventError, ParameterError, SetupError
+from quart_sse import (
+    AsyncPublisher,
+    ChannelRecord,
+    EventError,
+    FragmentError,
+    ParameterError,
+    SetupError,
+)
 from quart_sse.broker import Kind
 from quart_sse.broker.memory import MemoryBroker
 from tests.support.processes import Inbox
@@ -14,6 +22,7 @@ ROOM = ChannelRecord(
     "/room/<int:id>",
     fragments=("list", "count", "mine"),
     personal=["mine"],
+    items=("list",),
     on={"said": ["list", "count"], "left": ["count"]},
 )
 HALL = ChannelRecord("hall", "/hall", on={"said": ["list"]}, refresh_on=["room.left", "user.saved"])
@@ -41,15 +50,15 @@ async def test_fragments_are_refreshed_and_pushed(publisher: AsyncPublisher, inb
     topic = publisher.topic("room", id=3)
     await topic.refresh()
     await topic.refresh("list")
-    await topic.push("list", "<b>")
-    await topic.push("list", "x", root="/app")
+    await topic.push("count", "<b>")
+    await topic.push("count", "x", root="/app")
     sent = [(m.kind, m.topic, m.name, m.data, m.origin) for m in inbox.messages]
 
     assert sent == [
         *((Kind.REFRESH, "room?id=3", name, None, "") for name in ("list", "count", "mine")),
         (Kind.REFRESH, "room?id=3", "list", None, ""),
-        (Kind.PUSH, "room?id=3", "list", "&lt;b&gt;", ""),
-        (Kind.PUSH, "room?id=3", "list", "x", "/app"),
+        (Kind.PUSH, "room?id=3", "count", "&lt;b&gt;", ""),
+        (Kind.PUSH, "room?id=3", "count", "x", "/app"),
     ]
 
 
@@ -160,3 +169,20 @@ async def test_events_that_need_a_function_of_the_app_are_refused(
     await publisher.topic("room", id=3).publish("left", refresh_on=False)
     await publisher.everyone.publish("saved")
     assert [each.name for each in inbox.messages] == ["left", "saved"]
+
+
+async def test_items_are_refreshed_and_pushed(publisher: AsyncPublisher, inbox: Inbox) -> None:
+    """Of lists alone, and with what sse_item writes."""
+    topic = publisher.topic("room", id=3)
+    await topic.refresh("list", item="a b")
+    await topic.push("list", Markup('<li data-sse-item="7">x</li>'), item=7)
+    sent = [(m.kind, m.name, m.data, m.item) for m in inbox.messages]
+
+    assert sent == [
+        (Kind.REFRESH, "list", None, "a%20b"),
+        (Kind.PUSH, "list", '<li data-sse-item="7">x</li>', "7"),
+    ]
+    with pytest.raises(FragmentError, match="has no items"):
+        await topic.refresh("count", item=7)
+    with pytest.raises(FragmentError, match="must be one element"):
+        await topic.push("list", Markup("<li>x</li>"), item=7)

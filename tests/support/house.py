@@ -72,6 +72,10 @@ class Process:
         """Render a fragment."""
         raise NotImplementedError
 
+    async def render_item(self, topic: str, fragment: str, root: str, item: str) -> Rendered:
+        """Render an item of a list."""
+        raise NotImplementedError
+
     def connect(self, shown: Mapping[str, frozenset[str]], *, bare: bool = False) -> Connection:
         """Return a connection of a page that shows fragments of some topics."""
         return Connection(shown, self.config, loader=load, bare=bare)

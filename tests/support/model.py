@@ -212,6 +212,7 @@ class NearBroker(MemoryBroker):
         if record is not None and record.changes:
             self._evicted[topic] = max(self._evicted.get(topic, ZERO), *record.changes.values())
             record.changes.clear()
+            record.items.clear()
 
     def _past(self, topic: str, start: Start, most: int) -> Past:
         past = super()._past(topic, start, most)
@@ -809,6 +810,9 @@ class Browser:
 class World:
     """The broker, the processes, and everybody who has to do with them."""
 
+    application: type[Application] = Application
+    process: type[Process] = Process
+
     def __init__(
         self, specs: Mapping[Name, FragmentSpec], broker: type[NearBroker], is_pair: bool = False
     ) -> None:
@@ -816,10 +820,10 @@ class World:
         self.loop.set_exception_handler(lambda _, context: self.errors.append(context))
         self.errors: list[dict[str, Any]] = []
         self.broker = broker(self.loop)
-        self.app = Application(specs, self.loop)
-        self.processes = [Process(self.app, self.broker)]
+        self.app = self.application(specs, self.loop)
+        self.processes = [self.process(self.app, self.broker)]
         if is_pair:
-            self.processes.append(Process(self.app, self.broker.peer()))
+            self.processes.append(self.process(self.app, self.broker.peer()))
         self.names = {name.key: name for name in specs}
         self.browsers: list[Browser] = []
         self.log: dict[str, list[Moment]] = {topic: [] for topic in ALL_KEEPS}
@@ -1054,10 +1058,12 @@ class Model(RuleBasedStateMachine):
     is_pair = False
     is_repeatable = True
     are_users = False  #: whether browsers have users, who are sent events of their own
+    make_world: type[World] = World
+    make_browser: type[Browser] = Browser
 
     def __init__(self) -> None:
         super().__init__()
-        self.world = World(self.specs, self.broker, self.is_pair)
+        self.world = self.make_world(self.specs, self.broker, self.is_pair)
         self.gone: list[Stream] = []  #: streams whose clients went away unnoticed
 
     def teardown(self) -> None:
@@ -1114,7 +1120,7 @@ class Model(RuleBasedStateMachine):
             for topic in sorted(topics | {name.topic for name in names})
         }
         who = USERS[len(self.world.browsers) % 2] if self.are_users else None
-        browser = Browser(self.world, shown, who)
+        browser = self.make_browser(self.world, shown, who)
         self.world.browsers.append(browser)
         self.world.spawn(browser.load(pick(self.world.processes, where)))
         self.world.settle()

@@ -42,7 +42,7 @@ async def test_what_is_refused_and_renewed_is_noted(listener: Listener) -> None:
     """A new token is for the next stream; what is refused is named to the test."""
     refused = '{"tokens": [], "topics": ["rooms"], "fragments": ["clock.mine"]}'
     listener._take({"event": "sse-refused", "data": refused})
-    listener._take({"token": "a new e.1-0", "data": "<hx-partial>"})
+    listener._take({"token": "a new e.1-0 0", "data": "<hx-partial>"})
 
     assert listener.refused == {"rooms", "clock.mine"}
     assert "t=new" in listener.shares.url

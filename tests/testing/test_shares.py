@@ -83,8 +83,8 @@ def test_new_token_and_masks_are_for_the_next_stream() -> None:
     shares.takes({"id": "e.9-0"})
     assert [value for name, value in query(shares) if name == "since"] == ["e.9-0", "e.9-0@5"]
 
-    shares.renew("a new e.8-0@1")
+    shares.renew("other new e.8-0@1 0")
 
     assert query(shares)[:2] == [("t", "new"), ("since", "e.8-0@1")]
-    shares.renew("unknown new e.8-0@1")
+    shares.renew("a newest e.8-0@1 7")
     assert query(shares)[0] == ("t", "new")

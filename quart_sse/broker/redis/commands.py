@@ -123,7 +123,7 @@ def _with_change(
     topic = message.topic
     keys += [names.key("fragments", topic), names.key("tip", topic)]
     arguments += [names.channel(topic), message.kind.value, payload.write(message)]
-    arguments += [int(keep.ttl * 1000), message.name]
+    arguments += [int(keep.ttl * 1000), message.name, message.item]
     return keys, arguments
 
 

@@ -9,10 +9,12 @@ and logged once; docs/redis.md has the rules by which a newer release may add to
     in a history      b <the id before>  m <epoch>|<payload>
     payload           <name>|<retry>;<field>=<value>;...|<origin>|<data>
     a last change     <epoch>|<id>
+    of items          <epoch>|<base>|<item>:<id>,...    see changing.lua; the field ends with "/"
 
 The fields are ``where`` (a filter, as JSON) and ``exclude`` (a connection's id), percent-encoded. A
 release that reads no fields cannot read such a message, so it delivers it to no client. What every
-release may deliver stands behind the origin instead: ``;trace=<traceparent>`` and ``;text``.
+release may deliver stands behind the origin instead: ``;trace=<traceparent>``, ``;text``, and the
+``;item=<key>`` of a list that has changed, without which all of the list has.
 """
 
 import logging
@@ -24,6 +26,7 @@ from ...error_log import OnceLog
 from ...logs import LogLine
 from ...tracing import is_trace
 from ...wire import LAST, ZERO, Id
+from ..changed import Changed
 from ..filter import Filter
 from ..messages import Kind, Message
 from ..replay import Past
@@ -53,6 +56,8 @@ TEXT = ";text"
 #: What comes before the trace, behind the origin. A page then is not the one that the origin names,
 #: and a root path not its own, for an older release: its pages take the event, or render.
 TRACE = ";trace="
+#: What comes before the item of a list, behind the origin. An older release refreshes the list.
+ITEM = ";item="
 
 
 def write(message: Message) -> str:
@@ -62,7 +67,8 @@ def write(message: Message) -> str:
         notes += f";where={quote(message.where.text, safe='')}"
     if message.exclude:
         notes += f";exclude={quote(message.exclude, safe='')}"
-    origin = f"{message.origin}{TRACE}{message.trace}" if message.trace else message.origin
+    origin = f"{message.origin}{ITEM}{message.item}" if message.item else message.origin
+    origin = f"{origin}{TRACE}{message.trace}" if message.trace else origin
     origin = f"{origin}{TEXT}" if message.is_text else origin
     return f"{message.name or ''}|{notes}|{_escape(origin)}|{message.data or ''}"
 
@@ -135,12 +141,17 @@ class Reader:
             except ValueError as error:
                 unread = error
         known: dict[str, Id] = {}
+        items: dict[str, Changed] = {}
         if len(changes) % 2:
             unread = ValueError("A fragment has no last change.")
         for name, value in zip(changes[::2], changes[1::2], strict=False):
             try:
-                change_epoch, change, *_ = [*value.decode().split("|"), ""]
-                if change_epoch == epoch:
+                change_epoch, change, *more = [*value.decode().split("|"), ""]
+                if change_epoch != epoch:
+                    continue
+                if name.endswith(b"/"):
+                    items[name[:-1].decode()] = _changed(Id.parse(change), more[0])
+                else:
                     known[name.decode()] = Id.parse(change)
             except ValueError as error:
                 unread = error
@@ -153,7 +164,13 @@ class Reader:
         if newest is not None and newest > max(known.values(), default=ZERO):
             unrecorded = newest
         if unread is None:
-            return Past(events, before, tip, known, unrecorded, state == CUT), None
+            # An older release changes the whole list, and leaves the record of its items.
+            items = {
+                name: each
+                for name, each in items.items()
+                if name in known and known[name] in each.items.values()
+            }
+            return Past(events, before, tip, known, unrecorded, state == CUT, items), None
         # LAST is after every position: any missed entry may be the one that cannot be read.
         return Past((), None, LAST, known, LAST), unread
 
@@ -175,9 +192,12 @@ class Reader:
         retry_ms = int(retry) if retry else None
         is_text = kind is Kind.EVENT and origin.endswith(TEXT)
         origin, trace = _split_trace(origin.removesuffix(TEXT) if is_text else origin)
-        origin = _unescape(origin)
+        item = ""
+        if ITEM in origin and kind in (Kind.REFRESH, Kind.PUSH):
+            origin, _, item = origin.rpartition(ITEM)
+        origin, item = _unescape(origin), _unescape(item)
         return Message(
-            kind, id, topic, name, data, retry_ms, origin, is_text, where, exclude, trace
+            kind, id, topic, name, data, retry_ms, origin, is_text, where, exclude, trace, item
         )
 
     def _audience(self, fields: Sequence[str]) -> tuple[Filter | None, str]:
@@ -210,6 +230,12 @@ def _split_trace(origin: str) -> tuple[str, str]:
     """Return an origin without the trace behind it, and the trace."""
     before, mark, trace = origin.rpartition(TRACE)
     return (before, trace) if mark and is_trace(trace) else (origin, "")
+
+
+def _changed(base: Id, text: str) -> Changed:
+    """Read which items of a list have changed."""
+    pairs = (entry.rpartition(":") for entry in text.split(",") if entry)
+    return Changed(base, {item: Id.parse(id) for item, _, id in pairs})
 
 
 def _id(text: Any) -> Id:

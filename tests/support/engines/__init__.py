@@ -4,18 +4,7 @@ Chromium is driven by its own protocol, stock Firefox by WebDriver BiDi, and Web
 classic WebDriver. All are Debian's. A check that is written for a `Tab` runs in each of them.
 """
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
-
-from .chromium import start_chromium
 from .face import Engine, Profile, Tab, TabError
-from .firefox import start_firefox
-from .webkit import start_webkit
+from .running import in_all, running
 
-ENGINES: Mapping[str, Callable[..., AbstractAsyncContextManager[Engine]]] = {
-    "chromium": start_chromium,
-    "firefox": start_firefox,
-    "webkit": start_webkit,
-}
-
-__all__ = ["ENGINES", "Engine", "Profile", "Tab", "TabError"]
+__all__ = ["Engine", "Profile", "Tab", "TabError", "in_all", "running"]

@@ -28,8 +28,8 @@ if keep > 0 then
 end
 redis.call("PUBLISH", ARGV[5], "1|" .. epoch .. "|" .. ARGV[6] .. "|" .. id .. "|" .. ARGV[7])
 local answer = {epoch, id}
-for n = 0, (#ARGV - 9) / 5 - 1 do
-  local _, of = change(KEYS[6 + 2 * n], KEYS[7 + 2 * n], unpack(ARGV, 10 + 5 * n, 14 + 5 * n))
+for n = 0, (#ARGV - 9) / 6 - 1 do
+  local _, of = change(KEYS[6 + 2 * n], KEYS[7 + 2 * n], unpack(ARGV, 10 + 6 * n, 15 + 6 * n))
   answer[#answer + 1] = of
 end
 return answer

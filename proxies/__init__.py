@@ -1,0 +1,1 @@
+"""Streams behind real proxies, measured: ``python -m proxies``."""
