@@ -40,7 +40,7 @@ _TOPICS = 8
 @json_option
 @click.pass_obj
 def top(door: Door, every: float, count: int | None, as_json: bool) -> None:
-    """Show the figures of all processes, as they change.
+    """Show the figures of all processes.
 
     This needs Redis. On a terminal they stay in their place; elsewhere each look is one line. Rates
     are those since the look before.

@@ -49,6 +49,8 @@ def draw(
         (WIDTH - step * (len(values) - 1 - place), HEIGHT - scale * max(value, 0.0))
         for place, value in enumerate(values)
     ]
+    if not peak and points:  # a line needs no more than its ends, and most topics are quiet
+        points = [points[0], points[-1]][: len(points)]
     line = " ".join(f"{'ML'[place > 0]}{x:.1f} {y:.1f}" for place, (x, y) in enumerate(points))
     area = f"{line} L{WIDTH:.1f} {HEIGHT} L{points[0][0]:.1f} {HEIGHT} Z" if points else ""
     return Chart(title, unit, values[-1] if values else 0.0, peak, line, area, span)

@@ -27,12 +27,12 @@ def test_curve_ends_at_the_right_and_fits() -> None:
     ).replace("10 per second", "10")
 
 
-@pytest.mark.parametrize("values", [[], [0.0], [0.0, 0.0], [-1.0, 3.0]])
+@pytest.mark.parametrize("values", [[], [0.0], [0.0, 0.0, 0.0], [-1.0, 3.0]])
 def test_curve_of_little_is_drawn_all_the_same(values: list[float]) -> None:
     """Nothing is divided by nothing, and no point is outside."""
     chart = draw("Lag", "ms", values, 3)
 
-    assert len(points(chart.line)) == len(values)
+    assert len(points(chart.line)) == min(len(values), 2)
     assert all(0 <= x <= WIDTH and 0 <= y <= HEIGHT for x, y in points(chart.line))
 
 
