@@ -117,15 +117,15 @@ async def _people(channel: Channel, view: str, asked: str) -> str:
 # -- pages and actions -----------------------------------------------------------------------------
 
 
-async def _page(view: str = NAVIGATION[0]) -> Response:
-    _, guard = _parts()
+async def _page(view: str = NAVIGATION[0], **_: Any) -> Response:
+    guard = _parts()[1]
     await guard.admit()
     if view not in ASKS:
         abort(404)
     return await _shown(view, dict(request.args.items()))
 
 
-async def _act() -> Response:
+async def _act(**_: Any) -> Response:
     look, guard = _parts()
     await guard.admit()
     form = (await request.form).to_dict()

@@ -202,6 +202,23 @@ async def test_preprocessor_sees_the_host_of_a_tenant() -> None:
     assert tenants == ["mira"]
 
 
+async def test_every_url_takes_the_variables_of_a_host() -> None:
+    """What an app's rule says of its host is an argument of each view at that host."""
+    app, sse, _ = make(SERVER_NAME="example.com")
+    app.add_url_rule("/", "page", page, subdomain="<tenant>")
+    sse.stats_endpoint(authorize=lambda: True)
+    sse.inspector(authorize=lambda: True)
+
+    async with app.test_app():
+        client = QuartClient(app)
+        for path in ("/sse/~stats", "/sse/~static/quart-sse.min.js", "/sse/~inspector", "/sse"):
+            answer = await client.get(path, headers={"Host": "mira.example.com"})
+            assert answer.status_code == (400 if path == "/sse" else 200), path
+        for path in ("/sse/~publish", "/sse/~inspector/~act"):
+            answer = await client.post(path, headers={"Host": "mira.example.com"})
+            assert answer.status_code in (403, 404), path  # refused by the view, and no error
+
+
 async def test_blueprint_whose_preprocessor_needs_a_value_says_what_is_missing() -> None:
     """A fragment of a blueprint has no prefix of the blueprint's, and the error says where."""
     app, sse, _ = make()

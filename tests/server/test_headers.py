@@ -135,7 +135,16 @@ async def test_app_without_friends_allows_only_where_a_channel_does(url: str) ->
     assert cors_of(answer) == ([], [], [])
 
 
-@pytest.mark.parametrize("url", ["/own", "/nothing", "/sse/~static/vendor.json", "/ssenews"])
+@pytest.mark.parametrize("origin", [FRIEND, EVIL, "null"])
+async def test_static_file_is_for_pages_of_any_origin(app: Quart, origin: str) -> None:
+    """Also for a sandboxed frame, whose scripts have an integrity; a file says nothing of users."""
+    url, headers = "/sse/~static/vendor.json", {**FROM_ELSEWHERE, "Origin": origin}
+    answer = await QuartClient(app).get(url, headers=headers)  # whole, so that the file is closed
+
+    assert cors_of(answer) == (["*"], [], [])
+
+
+@pytest.mark.parametrize("url", ["/own", "/nothing", "/sse/~publish", "/ssenews"])
 async def test_urls_that_are_not_for_streams_stay_as_they_are(app: Quart, url: str) -> None:
     """What the app answers at its own URLs is its own business."""
     answer = await ask(app, url, FRIEND)
