@@ -22,7 +22,7 @@ def test_channel_shows_only_what_applications_call() -> None:
     shown = {name for name, _ in inspect.getmembers(Channel) if not name.startswith("_")}
 
     assert shown == {
-        *("authorize", "event", "fragment", "initial", "refresh_on", "validate"),
+        *("authorize", "event", "fragment", "initial", "item", "refresh_on", "validate"),
         *("on_connect", "on_disconnect", "on_join", "on_leave"),
         *("name", "public", "rule"),
         *("topic", "topics", "everyone", "close", "record"),

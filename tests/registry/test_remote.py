@@ -56,7 +56,7 @@ async def test_notification_has_its_id(site: Site, remote: Remote) -> None:
         ({"channel": "rooms", "evnt": "x", "event": "y"}, "data, event, exclude, params"),
         ({"user": "mira", "event": "y", "params": {}}, "data, event, exclude, retry_ms, user"),
         ({"channel": "rooms", "close": True, "data": 1}, "channel, close, params"),
-        ({"channel": "rooms", "refresh": [], "html": ""}, "channel, params, refresh"),
+        ({"channel": "rooms", "refresh": [], "html": ""}, "channel, item, params, refresh"),
     ],
 )
 async def test_key_that_does_not_belong_is_named_with_those_that_do(
