@@ -79,21 +79,21 @@ async def test_those_who_wait_give_up_when_no_call_is_answered(has_answered: boo
     assert not any(getattr(each, "maybe_published", False) for each in outcomes)
 
 
-async def test_thousands_of_publishes_at_once_all_arrive(tmp_path: Path) -> None:
-    """The timeout of each counts from its turn, and most wait for theirs longer than it."""
-    timeout, way = 1.0, 0.05
+async def test_publishes_that_wait_long_for_their_turn_all_arrive(tmp_path: Path) -> None:
+    """The timeout of each counts from its turn."""
+    timeout, way = 2.0, 0.1
     async with running_redis(tmp_path) as redis, Wire(redis.socket) as wire:
         wire.delay = way
         broker = RedisBroker(wire.url, timeout=timeout)
         began = asyncio.get_running_loop().time()
         ids = await asyncio.gather(
-            *(broker.publish(event(str(number)), KEEP) for number in range(2000))
+            *(broker.publish(event(str(number)), KEEP) for number in range(1000))
         )
         seconds = asyncio.get_running_loop().time() - began
         await broker.stop()
 
-    assert len(set(ids)) == 2000
-    assert seconds > 2 * timeout
+    assert len(set(ids)) == 1000
+    assert seconds > 1.5 * timeout
 
 
 async def test_frozen_server_lets_all_fail_together(tmp_path: Path) -> None:
