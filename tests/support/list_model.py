@@ -51,6 +51,7 @@ SPECS = {
     TOPS: FragmentSpec("tops", item=ItemSpec("start", 3)),
 }
 LISTS = [name for name, spec in SPECS.items() if spec.item is not None]
+LIST_SPECS = {name: SPECS[name] for name in LISTS}
 KEYS = [f"k{number}" for number in range(8)]
 
 
@@ -374,7 +375,7 @@ class ListCrowdModel(ListRules):
     With fewer things that can happen, what needs many of them in one order happens more often.
     """
 
-    specs = {name: SPECS[name] for name in LISTS}
+    specs = LIST_SPECS
     tell = render = tick = open_page = close_page = advance = None  # type: ignore[assignment]
 
     @initialize(is_slow=st.booleans())
