@@ -295,8 +295,9 @@ class Hub:
         is_push = not is_refresh and message.origin == fragments.root and not has_fragments(html)
         origin = message.origin if is_refresh else ""
         if isinstance(shared, SharedList) and message.item:
-            # First, as an item that is pushed is sent at once, with the position behind it.
             if is_push:
+                shared.expect_whole(message.id, before, message.trace)
+                self._progress.wait_for(shared)  # first, as the item is sent at once
                 rendered = Rendered(
                     html,
                     number=next_number(),

@@ -188,6 +188,22 @@ class SharedList(SharedFragment):
                 self._start()
             self._start_item(item)
 
+    def expect_whole(self, id: Id, seen: Id, trace: str) -> None:
+        """Render the whole list for pages that take no items, before an item is pushed to others.
+
+        Positions must wait for it already when the item is sent, or they would go back.
+
+        Args:
+            id: Id of the change.
+            seen: The hub's position before the change.
+            trace: Span of its publish; "" if it is not recorded.
+        """
+        self.requested = max(self.requested, id)
+        if self.is_viewed() and self._list_home.viewers(self)[1] and id > self.version:
+            self._need_whole(seen)
+            self._note_cause(trace, "")
+            self._start()
+
     def push_item(self, id: Id, seen: Id, key: str, rendered: Rendered) -> None:
         """Take an item's HTML that a publisher rendered, without fragments inside.
 
@@ -201,11 +217,7 @@ class SharedList(SharedFragment):
         self.requested, item.requested = max(self.requested, id), max(item.requested, id)
         if not self.is_viewed():
             return
-        takes, takes_none = self._list_home.viewers(self)
-        if takes_none and id > self.version:
-            self._need_whole(seen)
-            self._note_cause(rendered.trace, "")
-            self._start()
+        takes, _ = self._list_home.viewers(self)
         if takes and id > self._sent and id > item.sent:
             item.needed, item.floor = id, seen if item.floor is None else item.floor
             self._take_item(item, id, rendered)

@@ -9,7 +9,7 @@ from quart_sse.broker import Kind, Message
 from quart_sse.config import Config
 from quart_sse.hub.rendered import FragmentSpec, ItemSpec, Rendered
 from quart_sse.wire.items import item_attributes
-from quart_sse.wire.position import ZERO, Id
+from quart_sse.wire.position import ZERO, Id, Position
 from tests.support.house import CONFIG, KEEPS, TOPIC, Broker, House, Pages, Viewer
 from tests.support.streams import until
 
@@ -244,6 +244,22 @@ async def test_pushed_item_is_sent_as_it_is(house: ListHouse) -> None:
     await until(lambda: items_of(viewer) == [("a", html)])
 
     assert house.pages.rendered == []
+
+
+async def test_position_of_a_pushed_item_waits_for_pages_that_take_none(house: ListHouse) -> None:
+    """They are owed the whole list, and the position would go back with the next message."""
+    viewer = await house.viewing("rows", "rows/")
+    await house.viewing("rows")
+    await house.fill({"a": "one"})
+    html = f"<li {item_attributes('a', 'a')}>pushed</li>"
+    message = Message(Kind.PUSH, ZERO, TOPIC, "rows", html, item="a")
+
+    pushed = await house.broker.publish(message, KEEPS[TOPIC])
+    await until(lambda: items_of(viewer) == [("a", html)])
+
+    position = Position.parse(viewer.events[-1].id)
+    assert position is not None
+    assert position.fragments < pushed == position.events
 
 
 async def test_page_that_caused_a_change_is_named_in_the_message(house: ListHouse) -> None:

@@ -8,7 +8,13 @@ import pytest
 
 from quart_sse.broker import changed
 from quart_sse.hub import lists
-from tests.support.list_model import ListModel, ListPairModel, ListRules
+from tests.support.list_model import (
+    ListCrowdModel,
+    ListCrowdPairModel,
+    ListModel,
+    ListPairModel,
+    ListRules,
+)
 from tests.support.model import EXAMPLES, Model, run_machine
 from tests.support.real_redis import RealBroker, RedisPairModel
 from tests.support.redis_server import RedisServer
@@ -17,7 +23,12 @@ from tests.support.redis_server import RedisServer
 @pytest.mark.timeout(0 if EXAMPLES else 60)
 @pytest.mark.parametrize(
     ("machine", "examples"),
-    [pytest.param(ListModel, 80, id="near"), pytest.param(ListPairModel, 150, id="pair")],
+    [
+        pytest.param(ListModel, 50, id="near"),
+        pytest.param(ListPairModel, 80, id="pair"),
+        pytest.param(ListCrowdModel, 80, id="crowd"),
+        pytest.param(ListCrowdPairModel, 60, id="crowd pair"),
+    ],
 )
 def test_lists_equal_the_data_whatever_happens(
     machine: type[Model],
@@ -49,6 +60,6 @@ def test_lists_equal_the_data_whatever_happens_to_redis(
     RealBroker.server = server = RedisServer(tmp_path)
     asyncio.run(server.start())
     try:
-        run_machine(ListRedisModel, 40)
+        run_machine(ListRedisModel, 30)
     finally:
         asyncio.run(server.kill())

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from hypothesis import strategies as st
-from hypothesis.stateful import rule
+from hypothesis.stateful import initialize, rule
 
 from quart_sse.broker import Kind, Message
 from quart_sse.hub.rendered import FragmentSpec, ItemSpec, Rendered
@@ -19,8 +19,10 @@ from quart_sse.wire.naming import items_of
 from quart_sse.wire.position import ZERO, Position
 from tests.support.model import (
     DEEP,
+    KEEPS,
     LOUD,
     SHALLOW,
+    WHICH,
     Application,
     Block,
     Browser,
@@ -33,6 +35,8 @@ from tests.support.model import (
     Process,
     VirtualLoop,
     World,
+    pick,
+    rule_if,
 )
 
 if TYPE_CHECKING:
@@ -47,6 +51,7 @@ SPECS = {
     TOPS: FragmentSpec("tops", item=ItemSpec("start", 3)),
 }
 LISTS = [name for name, spec in SPECS.items() if spec.item is not None]
+LIST_SPECS = {name: SPECS[name] for name in LISTS}
 KEYS = [f"k{number}" for number in range(8)]
 
 
@@ -108,6 +113,11 @@ class Table(Application):
 def item_name(name: Name, key: str) -> Name:
     """Return the name of an item, as if it were a fragment."""
     return Name(name.topic, f"{name.fragment}/{key}")
+
+
+def list_of(item: Name) -> Name:
+    """Return the list of an item, or a fragment that is none."""
+    return Name(item.topic, item.fragment.partition("/")[0])
 
 
 def item_html(name: Name, key: str, row: Row) -> str:
@@ -265,9 +275,15 @@ class ListBrowser(Browser):
         if position.fragments == ZERO:
             return
         fragments = self.world.moment(position.epoch, position.fragments)
-        for of, (changed, number) in self.world.changes.items():
-            name = Name(of.topic, of.fragment.partition("/")[0])
-            if name in self.lists and name != of and changed <= fragments:
+        changes = self.world.changes
+        newest: dict[Name, Moment] = {}
+        for of, (changed, _) in changes.items():
+            newest[list_of(of)] = max(changed, newest.get(list_of(of), changed))
+        for of, (changed, number) in changes.items():
+            name = list_of(of)
+            # Without items a page that comes back is sent the whole list, whatever has changed.
+            is_owed_all = not self.takes_items and newest[name] > fragments
+            if name in self.lists and name != of and changed <= fragments and not is_owed_all:
                 shown = self.numbers.get(of, 0)
                 assert shown >= number, f"{block} says {of} is {number}, but it shows {shown}"
 
@@ -353,8 +369,82 @@ class ListModel(ListRules):
     broker: type[NearBroker] = NearBroker
 
 
+class ListCrowdModel(ListRules):
+    """Nothing else than lists, slow renders, and browsers that stall, go and come back.
+
+    With fewer things that can happen, what needs many of them in one order happens more often.
+    """
+
+    specs = LIST_SPECS
+    tell = render = tick = open_page = close_page = advance = None  # type: ignore[assignment]
+
+    @initialize(is_slow=st.booleans())
+    def begin_crowded(self, is_slow: bool) -> None:
+        """Two more browsers show everything, one of which takes no items."""
+        for where in (0, 1):
+            self._open(set(KEEPS), set(self.names), where)
+            self.connect(0, "last", where)
+        self.world.app.is_slow = is_slow
+
+    @rule(topic=st.sampled_from([DEEP, DEEP, SHALLOW]))
+    def say(self, topic: str) -> None:
+        """The application publishes an event, behind which state must not be promised."""
+        self.world.say(topic, 1)
+
+    @rule(seconds=st.sampled_from([0.1, 0.1, 1.0]))
+    def wait(self, seconds: float) -> None:
+        """A little time passes: less than records are kept."""
+        self._notice()
+        self.world.advance(seconds)
+
+    @rule_if(lambda self: self.connected, which=WHICH, size=st.none() | st.integers(0, 400))
+    def resume(self, which: int, size: int | None) -> None:
+        """A connection breaks after some bytes, and its browser comes back at once."""
+        browser = pick(self.connected, which)
+        stream = browser.stream
+        assert stream is not None
+        browser.read(size)
+        if browser.state == "loaded" and browser.stream is not None:
+            self._lose(browser)
+            browser.connect("last", pick(self.world.processes, which))
+            self.world.settle()
+
+    @rule(
+        name=st.sampled_from(LISTS),
+        keys=st.lists(st.integers(0, 2), min_size=2, max_size=4),
+        what=st.sampled_from(["change", "change", "move", "remove"]),
+    )
+    def change_in_turn(self, name: Name, keys: list[int], what: str) -> None:
+        """Some items change one after another, and each is rendered before the next does."""
+        for key in keys:
+            kind = "change" if name == LOG and what == "move" else what
+            self.world.announce(self.world.app.edit(name, kind, key), Kind.REFRESH)
+            for render in self.world.app.renders:
+                render.set_result("late")
+            self.world.settle()
+            self.world.advance(0.1)
+
+
 class ListPairModel(ListRules, PairRules, DistantModel):
     """Lists in two processes, which hear of what was published at different times."""
 
 
-__all__ = ["ListModel", "ListPairModel", "ListRules", "Moment"]
+class ListCrowdPairModel(PairRules, ListCrowdModel, DistantModel):
+    """The same with two processes."""
+
+    deliver = break_subscription = answer = None  # type: ignore[assignment]
+
+    @initialize(is_lagging=st.booleans())
+    def begin_lagging(self, is_lagging: bool) -> None:
+        """The second process may hear later than the first."""
+        self.distant(1).is_lagging = is_lagging
+
+
+__all__ = [
+    "ListCrowdModel",
+    "ListCrowdPairModel",
+    "ListModel",
+    "ListPairModel",
+    "ListRules",
+    "Moment",
+]
