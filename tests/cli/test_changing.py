@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from quart_sse.testing import capture
 from tests.support.redis_server import RedisServer
 from tests.support.shell import Shell, run
 from tests.support.shops import Shop
@@ -85,6 +86,22 @@ async def test_app_at_hand_gives_the_same(site: Site, shell: Shell, redis: Redis
             told = await shell.beside(beside.app, command, "rooms?room=3", "--json")
             assert told == (0, "{}\n", "")
         assert (await stream.next("sse-stop")).data
+
+
+async def test_item_of_a_list_is_refreshed(redis: RedisServer, shell: Shell) -> None:
+    """One item of one list; what has no items is named."""
+    beside = Site(redis.url)
+    beside.rooms.fragment("list")(lambda room: "")
+    beside.rooms.fragment("mine", personal=True)(lambda room: "")
+    beside.rooms.item("list", place="end")(lambda room, key: None)
+    with capture(beside.sse) as captured:
+        told = await shell.beside(beside.app, "refresh", "rooms?room=3", "list", "--item", "a b")
+        wrong = await shell.beside(beside.app, "refresh", "rooms?room=3", "mine", "--item", "1")
+
+    assert told == (0, "", "")
+    assert [(each.name, each.item) for each in captured.fragments] == [("list", "a b")]
+    assert (wrong.code, wrong.out) == (1, "")
+    assert "mine" in wrong.err
 
 
 @pytest.mark.parametrize("is_beside", [False, True])

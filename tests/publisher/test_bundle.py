@@ -59,6 +59,17 @@ async def test_messages_come_together_when_the_block_ends(
     ]
 
 
+async def test_of_equal_refreshes_of_an_item_the_last_counts(
+    publisher: MessagePublisher, inbox: Inbox
+) -> None:
+    """Other items of the list, and the list, are other changes."""
+    async with publisher.batch():
+        for item in ("1", "2", "", "1"):
+            await publisher.refresh(TOPIC, ["list"], KEEP, item=item)
+
+    assert [message.item for message in inbox.messages] == ["2", "", "1"]
+
+
 @pytest.mark.parametrize("error", [KeyError, asyncio.CancelledError])
 async def test_block_that_raises_publishes_nothing(
     publisher: MessagePublisher, inbox: Inbox, error: type[BaseException]

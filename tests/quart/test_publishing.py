@@ -87,6 +87,27 @@ async def test_topic_is_refreshed_pushed_to_and_closed(site: Site) -> None:
         assert (await stream.next("sse-stop")).data
 
 
+async def test_item_of_a_list_is_refreshed_and_pushed(site: Site) -> None:
+    """Its key is a text or a number, and the list has items."""
+    site.rooms.item("list", place="end")(lambda room, key: None)
+    room = {"channel": "rooms", "params": {"room": 3}}
+    with capture(site.sse) as captured:
+        changes: list[dict[str, object]] = [
+            {"refresh": ["list"], "item": 7},
+            {"push": "list", "item": "a b", "html": '<li data-sse-item="a%20b">x</li>'},
+        ]
+        for what in changes:
+            assert (await post(site.app, {**room, **what}))[:2] == (200, {})
+        status, answer, _ = await post(site.app, {**room, "refresh": ["mine"], "item": 7})
+
+    assert [(each.name, each.item, bool(each.html)) for each in captured.fragments] == [
+        ("list", "7", False),
+        ("list", "a b", True),
+    ]
+    assert status in (404, 422)
+    assert "mine" in str(answer)
+
+
 async def test_there_is_no_url_before_the_app_allows_it(app: Quart, sse: SSE) -> None:
     """Whatever the method; afterwards one function decides."""
     assert (await app.test_client().post(URL)).status_code == 404

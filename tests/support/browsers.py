@@ -25,8 +25,8 @@ def firefox_path() -> str:
     return path
 
 
-#: What Chromium says when a stream's server goes away; htmx logs it too, and that a newer request for
-#: a personal fragment has aborted an older one.
+#: What Chromium says when a stream's server goes away; htmx logs it too, and that a newer request
+#: for a personal fragment has aborted an older one.
 EXPECTED_NOISE = re.compile(
     r"net::ERR_|network error|Failed to fetch|\[object Event\]|Failed to load resource"
     r"|^htmx:(sendAbort|afterRequest), "
