@@ -206,10 +206,9 @@ async def test_end_is_followed_only_from_there(context: BrowserContext, pages: L
     await expect(end).not_to_have_attribute("data-sse-below", "")
 
 
+@pytest.mark.parametrize("pages", ["htmx2", "htmx4"], indirect=True)
 async def test_plain_mode_gets_whole_lists(context: BrowserContext, pages: ListPages) -> None:
     """htmx's own extension knows no items."""
-    if pages.kind == "plain":
-        pytest.skip("there is no htmx")
     shown = await pages.show(context, "rows", {"a": (1, "one")}, unshared="1")
     live = await pages.show(context, "rows", {"a": (1, "one")})
     await shown.say({"b": (2, "two"), "a": None})
