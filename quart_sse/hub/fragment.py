@@ -236,7 +236,8 @@ class SharedFragment:
         self.requested = max(self.requested, needed)
         if self._task is None:
             self._cause = cause
-        self.rerender()
+        self._owe()
+        self._start()
 
     def rerender(self) -> None:
         """Render for the viewers without a known change."""
@@ -406,6 +407,10 @@ class SharedFragment:
             self._untook()
 
     # What is otherwise for a list, whose viewers may need items of it alone.
+
+    def _owe(self) -> None:
+        """Note that a viewer lacks a change."""
+        self._again = True
 
     def _take_wanted(self, version: Id) -> bool:
         """Return whether viewers need the render that begins."""

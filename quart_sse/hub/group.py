@@ -65,9 +65,12 @@ class Group:
         names = self.subscription.get(topic, frozenset())
         return fragment is not None and items_of(fragment) in names
 
+    def _has_items(self, outgoing: Outgoing) -> bool:
+        """Whether a message is of a list of which the pages take single items."""
+        return bool(outgoing.within) and self.takes_items(outgoing.topic, outgoing.fragment)
+
     def _part(self, outgoing: Outgoing) -> Part:
-        has_items = bool(outgoing.within) and self.takes_items(outgoing.topic, outgoing.fragment)
-        return outgoing.part(self.bare, self.granted, has_items)
+        return outgoing.part(self.bare, self.granted, self._has_items(outgoing))
 
     def add(self, outgoing: Outgoing) -> bool:
         """Put a message into the next batch.
@@ -259,7 +262,7 @@ class Joining(Group):
         if outgoing.version > ZERO and not self._is_wanted(outgoing):
             return False
         self.missing.pop(outgoing.key or "", None)
-        has_items = bool(outgoing.within) and self.takes_items(outgoing.topic, outgoing.fragment)
+        has_items = self._has_items(outgoing)
         if has_items and outgoing.key == outgoing.within:
             self._note_whole(outgoing)
         if not self.missing:
@@ -288,7 +291,7 @@ class Joining(Group):
         if missing is not None:
             return outgoing.version >= missing.version and outgoing.begun >= missing.since
         is_targeted = outgoing.is_targeted or outgoing.within in self.missing
-        if is_targeted and outgoing.within and self.takes_items(outgoing.topic, outgoing.fragment):
+        if is_targeted and self._has_items(outgoing):
             # What only others lack may be older than what this page has been sent.
             return False
         known = max(

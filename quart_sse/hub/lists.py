@@ -225,19 +225,6 @@ class SharedList(SharedFragment):
     def _need_whole(self, seen: Id) -> None:
         self._floor_next = seen if self._floor_next is None else min(self._floor_next, seen)
 
-    def require(self, needed: Id, cause: str = "") -> None:
-        """Render the whole list for a viewer that lacks the change ``needed``.
-
-        Args:
-            needed: Id of the change.
-            cause: Id of the viewer's connection.
-        """
-        self.requested = max(self.requested, needed)
-        if self._task is None:
-            self._cause = cause
-        self._is_owed = True
-        self._start()
-
     def ready_item(self, key: str, needed: Id) -> Item | None:
         """Return an item if its HTML shows the change ``needed`` and every later one known here."""
         item = self._items.get(key)
@@ -297,6 +284,9 @@ class SharedList(SharedFragment):
         if self._again or self._check_inside or self._is_due or self._is_owed or self._is_storm:
             return True
         return self.requested > self.version and self._list_home.viewers(self)[1]
+
+    def _owe(self) -> None:
+        self._is_owed = True
 
     def _take_wanted(self, version: Id) -> bool:
         wanted = self._again or self._is_due or self._is_storm
