@@ -2,7 +2,7 @@
 
 import os
 from collections import defaultdict
-from typing import Any
+from typing import Any, Literal
 
 from markupsafe import Markup
 from quart import Quart, Response, render_template_string, request
@@ -44,70 +44,34 @@ async def _item(name: str, key: str, tag: str) -> str:
     return str(await render_template_string(ITEM, **values))
 
 
-async def _whole(name: str, tag: str, *, keep: int | None = None, is_up: bool = False) -> str:
-    rendered.append("*")
-    keys = [key for key, _, _ in _sorted(name, is_up)]
-    keys = keys if keep is None else keys[:keep] if is_up else keys[-keep:]
-    return "".join([await _item(name, key, tag) for key in keys])
+def _declare(
+    list: str, tag: str, *, place: Literal["start", "end"] = "end", keep: int | None = None
+) -> None:
+    is_up = place == "start"
+
+    @board.fragment(list, debounce=0.0)
+    async def whole(name: str) -> str:
+        rendered.append("*")
+        keys = [key for key, _, _ in _sorted(name, is_up)]
+        keys = keys if keep is None else keys[:keep] if is_up else keys[-keep:]
+        return "".join([await _item(name, key, tag) for key in keys])
+
+    @board.item(list, place=place, keep=keep)
+    async def one(name: str, key: str) -> str | None:
+        rendered.append(key)
+        return await _item(name, key, tag) if key in said[name] else None
 
 
-async def _one(name: str, key: str, tag: str) -> str | None:
-    rendered.append(key)
-    return await _item(name, key, tag) if key in said[name] else None
+_declare("rows", "li")
+_declare("tops", "article", place="start", keep=3)  # the newest three first
+_declare("cells", "tr")
+_declare("options", "option")
 
 
 @board.fragment("count")
 async def count(name: str) -> str:
     """Show how many there are."""
     return str(len(said[name]))
-
-
-@board.fragment("rows", debounce=0.0)
-async def rows(name: str) -> str:
-    """Show the list."""
-    return await _whole(name, "li")
-
-
-@board.item("rows")
-async def row(name: str, key: str) -> str | None:
-    """Show one item."""
-    return await _one(name, key, "li")
-
-
-@board.fragment("tops", debounce=0.0)
-async def tops(name: str) -> str:
-    """Show the newest three first."""
-    return await _whole(name, "article", keep=3, is_up=True)
-
-
-@board.item("tops", place="start", keep=3)
-async def top(name: str, key: str) -> str | None:
-    """Show one of them."""
-    return await _one(name, key, "article")
-
-
-@board.fragment("cells", debounce=0.0)
-async def cells(name: str) -> str:
-    """Show a table's rows."""
-    return await _whole(name, "tr")
-
-
-@board.item("cells")
-async def cell(name: str, key: str) -> str | None:
-    """Show one of them."""
-    return await _one(name, key, "tr")
-
-
-@board.fragment("options", debounce=0.0)
-async def options(name: str) -> str:
-    """Show a select's options."""
-    return await _whole(name, "option")
-
-
-@board.item("options")
-async def option(name: str, key: str) -> str | None:
-    """Show one of them."""
-    return await _one(name, key, "option")
 
 
 @app.post("/say/<list>/<name>")
