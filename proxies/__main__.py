@@ -14,6 +14,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.support.command_line import choose, conclude
+
 from . import table
 from .catalogue import PROXIES
 from .measure import measure
@@ -23,21 +25,12 @@ from .tabs import until_current
 async def main() -> int:
     """Measure what the command line names, and return the exit code."""
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("names", nargs="*", metavar="name", help="proxies; all without any")
-    options.add_argument("--brief", action="store_true", help="as short as in the tests")
-    options.add_argument("--list", action="store_true", help="say what there is")
     options.add_argument("--heartbeat", type=float, default=15.0, help="until it is noticed")
-    given = options.parse_args()
-    unknown = set(given.names) - PROXIES.keys()
-    if unknown:
-        options.error(f"no proxy is called {', '.join(unknown)}; see --list")
-    if given.list:
-        for name, proxy in PROXIES.items():
-            print(f"{name:{table.WIDTH}}  {proxy.package}")
-        return 0
+    known = {name: proxy.package for name, proxy in PROXIES.items()}
+    given = choose(options, "proxy", "proxies", known, table.WIDTH)
     print(table.heading(), flush=True)
     broken = []
-    for name in given.names or PROXIES:
+    for name in given.names:
         with tempfile.TemporaryDirectory() as folder:
             outcome = await measure(
                 PROXIES[name],
@@ -47,9 +40,7 @@ async def main() -> int:
             )
         print(table.row(outcome), flush=True)
         broken += [f"{name}: {what}" for what in outcome.broken]
-    for line in broken:
-        print(f"DOES NOT HOLD: {line}")
-    return 1 if broken else 0
+    return conclude(broken, "DOES NOT HOLD")
 
 
 if __name__ == "__main__":
