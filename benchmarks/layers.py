@@ -2,7 +2,7 @@
 
 The server samples itself by a timer of its own CPU time (``ITIMER_PROF``): each sample counts for
 the layer of the function that runs. A call into C counts for the line that makes it, so the write
-to a transport, which is the kernel and uvloop, is told from what leads there by its line.
+to a transport, which is the kernel and uvloop, is distinguished from what leads there by its line.
 """
 
 import inspect

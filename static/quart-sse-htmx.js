@@ -119,7 +119,7 @@ QuartSSE.htmx = (morph) => {
    */
   morph.judge = (live, next, sent) => {
     const earlier = morph.instead.get(sent);
-    // Somebody is writing in what htmx has put in place of it.
+    // The user is writing in what htmx has put in place of it.
     if (earlier?.isEqualNode(next) && live.querySelector("input:not([type=hidden]),textarea,select"))
       return 0;
     if (!isHeld(live)) return 2;

@@ -29,7 +29,7 @@
   /** @type {Set<any>} */
   let gone; // sent nodes that the server has no more, unless they are somewhere else
   /** @type {?Map<any, any>} */
-  let selects; // select -> the values that the user has chosen; null until somebody has to know
+  let selects; // select -> the values that the user has chosen; null until they are needed
   /** @type {boolean} */
   let hasTemplates; // whether isEqualNode says too little
   /**

@@ -41,7 +41,7 @@ class Inspector:
     """The inspector of all apps of one extension.
 
     A page is a frame that stands still, with the forms, around one fragment that the server renders
-    every two seconds while somebody looks. What the page asks for is a parameter of the fragment's
+    every two seconds while it is open. What the page asks for is a parameter of the fragment's
     topic, so that two who look at the same share the renders, and nothing runs for others.
 
     Args:

@@ -1,4 +1,4 @@
-"""Views: what each page of the inspector shows, found anew with each render."""
+"""Views: what each page of the inspector shows, found again with each render."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""Watching: the newest messages of this process, which are kept while somebody looks at them."""
+"""Watching: the newest messages of this process, which are kept while an inspector shows them."""
 
 import time
 from collections import Counter, deque
