@@ -6,8 +6,8 @@ import time
 
 from playwright.async_api import ProxySettings, async_playwright
 
-from tests.support.chromium import CHROMIUM_ARGS, chromium_path
 from tests.support.servers import Server
+from tests.support.shared_browser import CHROMIUM_ARGS, chromium_path
 
 from .running import Running, serve_app
 

@@ -14,7 +14,10 @@ QuartSSE.provide(
     /** @type {unknown} */ _received,
     /** @type {(ms: number) => Promise<void>} */ sleep,
     /** @type {(url: string, signal: AbortSignal, take: (messages: any[]) => void) => Promise<void>} */ readStream,
-    /** @type {(how: string, text: string) => any} */ trust
+    /** @type {(how: string, text: string) => any} */ trust,
+    /** @type {unknown} */ _fail,
+    /** @type {unknown} */ _need,
+    /** @type {unknown} */ parsed
   ) => {
     const MAX_DELAY = 30000; // ms; the first retry delay doubles up to it, and each varies by half
     const SILENCE = 45000; // ms, three heartbeats of the server
@@ -143,6 +146,7 @@ QuartSSE.provide(
         pause();
         show(data.sseState || "connecting");
         const own = (run = new AbortController());
+        await parsed; // or what triggers htmx would come before it listens
         const listen = () => {
           clearTimeout(watch);
           watch = setTimeout(start, SILENCE); // it may be dead without an error, as after a sleep

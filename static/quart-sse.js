@@ -364,6 +364,10 @@
   const seenIds = []; // of the last events
   /** @type {string[]} */
   const seenNames = []; // of those without an id, which many with one must not drive out
+  /** What events await, since htmx and many a script listen only once the page has been parsed. */
+  const parsed =
+    document.readyState === "loading" &&
+    new Promise((resolve) => addEventListener("DOMContentLoaded", resolve));
   const random = () => `${Math.random()}`.slice(2);
   const page = random();
   /** @type {string[]} */
@@ -448,7 +452,7 @@
      * @param {(...inner: any[]) => any} make
      */
     provide(name, make) {
-      provided[name] = make(put, outside, received, sleep, readStream, trust, fail, need);
+      provided[name] = make(put, outside, received, sleep, readStream, trust, fail, need, parsed);
       waiting.splice(0).forEach((call) => call());
     },
   });
@@ -625,7 +629,7 @@
    * @param {Own} subscription
    * @param {Message} message
    */
-  const receive = (
+  const receive = async (
     element,
     subscription,
     { state, key, event, data, id, once, origin, type, load, token, stream, refused }
@@ -660,6 +664,7 @@
         use(/\//.test(key) ? "list" : "swap", data);
       }
     } else if (!ownOrigins.includes(origin)) {
+      await parsed;
       const message = { event, data, id, timestamp: Date.now() };
       try {
         if (!type) message.data = JSON.parse(data);

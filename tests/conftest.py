@@ -11,11 +11,11 @@ from quart import Quart, request
 
 from quart_sse import SSE
 from quart_sse.channels.channel import Channel
-from tests.support.browsers import launch_firefox, serve_forum, without_errors
-from tests.support.chromium import SharedChromium
+from tests.support.browsers import serve_forum, without_errors
 from tests.support.pages import add_page
 from tests.support.redis_server import RedisServer, running_redis
 from tests.support.servers import Server
+from tests.support.shared_browser import SharedBrowser
 from tests.support.sites import Site, serving
 
 
@@ -48,22 +48,18 @@ async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
 
 
 @pytest.fixture(scope="session")
-def shared_chromium() -> Iterator[SharedChromium]:
-    """Debian's Chromium, started by the first test that asks for it."""
-    with SharedChromium() as chromium:
-        yield chromium
+def shared_browser() -> Iterator[SharedBrowser]:
+    """Debian's Chromium, or with ``BROWSER=firefox`` its Firefox, started when first asked for."""
+    with SharedBrowser(os.environ.get("BROWSER", "chromium")) as browser:
+        yield browser
 
 
 @pytest.fixture
-async def browser(request: pytest.FixtureRequest) -> AsyncIterator[Browser]:
-    """That Chromium, or with ``BROWSER=firefox`` a Firefox; contexts are closed after the test."""
+async def browser(shared_browser: SharedBrowser) -> AsyncIterator[Browser]:
+    """That browser; contexts are closed after the test."""
     async with async_playwright() as playwright:
-        if os.environ.get("BROWSER") == "firefox":
-            async with launch_firefox(playwright) as browser:
-                yield browser
-        else:
-            shared: SharedChromium = request.getfixturevalue("shared_chromium")
-            yield await playwright.chromium.connect(shared.address())
+        launcher = getattr(playwright, shared_browser.browser)
+        yield await launcher.connect(shared_browser.address())
 
 
 @pytest.fixture

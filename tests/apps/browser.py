@@ -378,6 +378,29 @@ async def own() -> str:
     )
 
 
+@app.get("/parsing/<name>")
+async def parsing(name: str) -> str:
+    """Show a number, and what htmx brings after an event; a script comes late."""
+    return await render_template_string(
+        MACROS + '{{ sse_fragment("board.number", name=name) }}<p id="brought" hx-get="/brought"'
+        """ hx-trigger="{{ sse_event('board.raised', name=name) }} from:document"></p>"""
+        '{{ sse_connect() }}<script src="/late.js" defer></script>',
+        name=name,
+    )
+
+
+@app.get("/brought")
+async def brought() -> str:
+    """Answer htmx."""
+    return "brought"
+
+
+@app.get("/late.js")
+async def late_script() -> Response:
+    """Answer with a script that does nothing."""
+    return Response("", mimetype="text/javascript")
+
+
 @app.post("/raise/<name>")
 async def raise_number(name: str) -> Response:
     """Change a number and whatever shows it."""

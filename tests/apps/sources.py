@@ -178,6 +178,7 @@ PAGE = """<!doctype html>
 </main>
 <p id="done"></p>
 <a id="away" href="{{ url_for("own.empty") }}" {% if htmx %}hx-boost="true"{% endif %}>away</a>
+<script src="{{ url_for("own.late") }}" defer></script>
 </body>"""
 
 SCRIPT = """
@@ -203,6 +204,12 @@ async def page(path: str) -> Response:
 async def script() -> Response:
     """Note what the page is sent."""
     return Response(SCRIPT, mimetype="text/javascript")
+
+
+@blueprint.get("/late.js")
+async def late() -> Response:
+    """Answer with the last script of a page, which does nothing."""
+    return Response("", mimetype="text/javascript")
 
 
 @blueprint.get("/empty")

@@ -1,10 +1,11 @@
 """What our script gives a page: its state in words, an API, all of it under a strict policy."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, Page, expect
+from playwright.async_api import Browser, BrowserContext, Page, Route, expect
 
 from tests.support.browsers import OPEN, count, failing, open_tab, serving, until_count
 from tests.support.servers import Server, serve_pages
@@ -419,3 +420,26 @@ async def test_personal_fragment_does_not_undo_what_is_inside(
         await expect(page.locator("u")).to_have_text(str(fetched))
 
         await expect(page.locator("#a")).to_have_text(f"a is {number}")
+
+
+async def test_events_wait_until_the_page_listens(browser: Browser, pages: Server) -> None:
+    """What comes while the page is parsed triggers htmx; fragments do not wait."""
+    may_come = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await may_come.wait()
+        await route.continue_()
+
+    page = await browser.new_page()
+    await page.route("**/late.js", hold)
+    await page.goto(f"http://127.0.0.1:{pages.port}/parsing/a", wait_until="commit")
+    await page.wait_for_function(OPEN)
+    for number in (1, 2):
+        await pages.post("/raise/a")
+        await expect(page.locator("#a")).to_have_text(f"a is {number}")
+    assert await page.evaluate("document.readyState") == "interactive"
+    may_come.set()
+
+    await expect(page.locator("#brought")).to_have_text("brought")
+    assert await page.evaluate("QuartSSE.messages.map(({ data }) => data)") == [1, 2]
+    await page.close()

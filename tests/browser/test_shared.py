@@ -5,7 +5,17 @@ import re
 import pytest
 from playwright.async_api import BrowserContext, Route, expect
 
-from tests.support.browsers import OPEN, TABS, count, failing, open_tab, serving, state, until_count
+from tests.support.browsers import (
+    OPEN,
+    TABS,
+    count,
+    failing,
+    go_back,
+    open_tab,
+    serving,
+    state,
+    until_count,
+)
 from tests.support.servers import Server
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
@@ -40,7 +50,7 @@ async def test_walk_through_many_pages_never_stalls(context: BrowserContext, pag
         await page.goto(f"http://127.0.0.1:{pages.port}/number/{'ab'[number % 2]}")
         await page.wait_for_function(OPEN)
     await until_count(pages, lambda number: number == 1)
-    await page.go_back()
+    await go_back(page, f"http://127.0.0.1:{pages.port}/number/{'ab'[NAVIGATIONS % 2]}")
     await pages.post("/raise/a")
 
     await expect(page.locator("#a")).to_have_text("a is 1")

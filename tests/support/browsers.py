@@ -1,16 +1,13 @@
 """A real Chromium: how it is started, visited and watched."""
 
 import asyncio
-import os
 import re
-import shutil
-import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.async_api import Browser, BrowserContext, Page, Playwright, expect
+from playwright.async_api import Browser, BrowserContext, Page, expect
 
 from tests.support.servers import Server, serve, serve_pages
 
@@ -18,18 +15,11 @@ from tests.support.servers import Server, serve, serve_pages
 expect.set_options(timeout=15_000)
 
 
-def firefox_path() -> str:
-    """Return where Debian's Firefox is."""
-    path = shutil.which("firefox-esr")
-    assert path, "Firefox is missing; 'make test' installs it, or: apt-get install firefox-esr"
-    return path
-
-
 #: What Chromium says when a stream's server goes away; htmx logs it too, and that a newer request
-#: for a personal fragment has aborted an older one.
+#: for a personal fragment has aborted an older one. And what Firefox says of a strict policy.
 EXPECTED_NOISE = re.compile(
     r"net::ERR_|network error|Failed to fetch|\[object Event\]|Failed to load resource"
-    r"|^htmx:(sendAbort|afterRequest), "
+    r"|^htmx:(sendAbort|afterRequest), |/favicon.ico because it violates"
 )
 #: Whether a page's stream is open: our script says it, htmx's extensions do not (what is
 #: published before it is open comes anyway).
@@ -37,17 +27,6 @@ OPEN = "() => !window.QuartSSE || document.documentElement.dataset.sseState === 
 RETRY = "() => document.documentElement.dataset.sseState === 'retry'"
 #: Tabs that are open at once.
 TABS = 20
-
-
-@asynccontextmanager
-async def launch_firefox(playwright: Playwright) -> AsyncIterator[Browser]:
-    """Run Debian's Firefox, as Playwright can since 1.57: by WebDriver BiDi."""
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
-        browser = await playwright.firefox.launch(
-            channel="moz-firefox", executable_path=firefox_path(), env={**os.environ, "HOME": home}
-        )
-        yield browser
-        await browser.close()
 
 
 @asynccontextmanager
@@ -77,13 +56,24 @@ async def visit(
     await open_page(page, server, path, until)
     yield page
     await context.close()
-    assert [error for error in errors if not EXPECTED_NOISE.search(error)] == []
+    unexpected = [error for error in errors if not EXPECTED_NOISE.search(error)]
+    assert unexpected == [], unexpected
 
 
 async def open_page(page: Page, server: Server, path: str, until: str | None = None) -> None:
     """Go to a page and wait until its stream is open, or something else is so."""
     await page.goto(f"http://127.0.0.1:{server.port}{path}")
     await page.wait_for_function(until or OPEN)
+
+
+async def go_back(page: Page, url: str) -> None:
+    """Go back to the page before, which had that URL.
+
+    Playwright would wait for a load, and a page that Firefox has kept is not loaded.
+    """
+    await page.evaluate("void setTimeout(() => history.back())")
+    is_there = "(url) => location.href === url && document.readyState === 'complete'"
+    await page.wait_for_function(is_there, arg=url)
 
 
 async def sign_in(page: Page, server: Server, nickname: str, then: str = "/") -> None:
@@ -110,7 +100,8 @@ async def without_errors(browser: Browser, **options: Any) -> AsyncIterator[Brow
     context.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
     yield context
     await context.close()
-    assert [error for error in errors if not EXPECTED_NOISE.search(error)] == []
+    unexpected = [error for error in errors if not EXPECTED_NOISE.search(error)]
+    assert unexpected == [], unexpected
 
 
 async def open_tab(context: BrowserContext, server: Server, path: str) -> Page:

@@ -21,8 +21,8 @@ from typing import Any
 from playwright.async_api import Browser, CDPSession, async_playwright
 
 from tests.support.browsers import EXPECTED_NOISE
-from tests.support.chromium import CHROMIUM_ARGS, chromium_path
 from tests.support.servers import until_so
+from tests.support.shared_browser import CHROMIUM_ARGS, chromium_path
 
 from .face import Engine, Profile, Tab, TabError
 

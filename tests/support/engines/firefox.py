@@ -14,7 +14,7 @@ from typing import Any
 
 import websockets
 
-from tests.support.browsers import firefox_path
+from tests.support.shared_browser import firefox_path
 
 from .face import Engine, Profile, Tab, TabError
 

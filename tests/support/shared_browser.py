@@ -1,4 +1,4 @@
-"""One Chromium for all tests: starting one takes longer than most of what they do in it."""
+"""One browser for all tests: starting one takes longer than most of what they do in it."""
 
 import contextlib
 import json
@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 CHROMIUM_ARGS = [
     *("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync", "--disable-quic"),
@@ -24,14 +24,30 @@ def chromium_path() -> str:
     return path
 
 
-class SharedChromium:
-    """A Chromium to which Playwright connects.
+def firefox_path() -> str:
+    """Return where Debian's Firefox is."""
+    path = shutil.which("firefox-esr")
+    assert path, "Firefox is missing; 'make test' installs it, or: apt-get install firefox-esr"
+    return path
+
+
+def _options(browser: str) -> dict[str, Any]:
+    """Return how Playwright launches it; Debian's Firefox by WebDriver BiDi."""
+    if browser == "firefox":
+        return {"executablePath": firefox_path(), "channel": "moz-firefox"}
+    return {"executablePath": chromium_path(), "args": CHROMIUM_ARGS}
+
+
+class SharedBrowser:
+    """A Chromium, or a Firefox, to which Playwright connects.
 
     It is a process of its own, so tests of different event loops can share it. Each test opens
     contexts, which share nothing, and Playwright closes them when the test disconnects.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, browser: str) -> None:
+        self.browser = browser  #: "chromium" or "firefox"
+        self._home = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         self._process: subprocess.Popen[str] | None = None
         self._address = ""
 
@@ -43,15 +59,15 @@ class SharedChromium:
         return self._address
 
     def _start(self) -> None:
-        options = {"executablePath": chromium_path(), "args": CHROMIUM_ARGS, "headless": True}
         with tempfile.NamedTemporaryFile("w", suffix=".json") as config:
-            json.dump(options, config)
+            json.dump(_options(self.browser), config)
             config.flush()
             command = [sys.executable, "-m", "playwright", "launch-server"]
             self._process = subprocess.Popen(
-                [*command, "--browser", "chromium", "--config", config.name],
+                [*command, "--browser", self.browser, "--config", config.name],
                 stdout=subprocess.PIPE,
                 text=True,
+                env={**os.environ, "HOME": self._home.name},
                 start_new_session=True,
             )
             assert self._process.stdout
@@ -78,3 +94,4 @@ class SharedChromium:
         traceback: TracebackType | None,
     ) -> None:
         self._stop()
+        self._home.cleanup()
