@@ -61,14 +61,18 @@
    * @param {any} live the list's element
    * @param {string} html "" if the item has gone
    * @param {string} more its key, where items without an order go, and how many the list keeps
-   * @param {any} tools of quart-sse-morph.js
+   * @param {any[]} tools functions of quart-sse-morph.js
    */
-  QuartSSE.item = (live, html, more, tools) => {
-    const { find, inside, isEqual, isLike, make, merge, put, run, drop } = tools;
+  QuartSSE.item = (live, html, more, ...tools) => {
+    const [run, find, inside, isEqual, isLike, make, merge, put] = tools;
     const { liveOf, sentOf, parse } = QuartSSE.sent;
     const [, key, place, keep] = more.split(" ");
     const isAtEnd = place === "end";
-    run(live, () => {
+    run(live, (/** @type {Set<any>} */ gone) => {
+      const drop = (/** @type {any} */ sent) => {
+        gone.add(sent);
+        sent.remove();
+      };
       const list = sentOf.get(live);
       const node = parse(live, html).querySelector(ITEM);
       let items = itemsOf(list);

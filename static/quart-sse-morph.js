@@ -81,7 +81,9 @@
    */
   const match = (olds, news) => {
     const pairs = new Map();
-    let [from, oldEnd, newEnd] = [0, olds.length, news.length];
+    let from = 0;
+    let oldEnd = olds.length;
+    let newEnd = news.length;
     while (from < oldEnd && from < newEnd && isEqual(olds[from], news[from]))
       pairs.set(news[from], olds[from++]);
     while (oldEnd > from && newEnd > from && isEqual(olds[oldEnd - 1], news[newEnd - 1]))
@@ -108,10 +110,9 @@
       }
       if (!known.size) continue;
       for (const node of rest) {
-        const old =
-          !pairs.has(node) &&
-          known.get(nameOf(node))?.find((/** @type {any} */ each) => free.has(each) && isLike(each, node));
-        if (old) pair(node, old);
+        if (pairs.has(node)) continue;
+        const isFree = (/** @type {any} */ each) => free.has(each) && isLike(each, node);
+        pair(node, known.get(nameOf(node))?.find(isFree));
       }
     }
     // What is left is what comes after the same thing.
@@ -135,7 +136,8 @@
     /** @type {number[]} */
     const ends = [];
     const previous = numbers.map((number, i) => {
-      let [low, high] = [0, ends.length];
+      let low = 0;
+      let high = ends.length;
       while (low < high) {
         const middle = (low + high) >> 1;
         if (numbers[ends[middle]] < number) low = middle + 1;
@@ -235,12 +237,15 @@
    */
   const mergeAttributes = (sent, next, live) => {
     for (const name of new Set([...sent.getAttributeNames(), ...next.getAttributeNames()])) {
-      const [before, after] = [get(sent, name), get(next, name)];
+      const before = get(sent, name);
+      const after = get(next, name);
       if (before === after) continue;
       if (/^(data-)?hx-/.test(name)) made.set(live, false);
       if (name === "class") {
-        live.classList.remove(...[...sent.classList].filter((each) => !next.classList.contains(each)));
-        live.classList.add(...[...next.classList].filter((each) => !sent.classList.contains(each)));
+        for (const each of [...sent.classList, ...next.classList]) {
+          const isThere = next.classList.contains(each);
+          if (isThere !== sent.classList.contains(each)) live.classList.toggle(each, isThere);
+        }
         if (after === null && !live.classList.length) live.removeAttribute(name);
       } else if (name === "style" && get(live, name) !== before) {
         for (const each of new Set([...sent.style, ...next.style])) {
@@ -392,12 +397,12 @@
   /**
    * Change a fragment, and let scripts and htmx know.
    * @param {any} live the fragment's element
-   * @param {() => void} change
+   * @param {(gone: Set<any>) => void} change takes the set of the sent nodes that go
    */
   const run = (live, change) => {
-    hooks.see(observer.takeRecords());
+    hooks.flush();
     [root, made, keyed, gone, selects] = [live, new Map(), null, new Set(), null];
-    change();
+    change(gone);
     for (const live of [...gone].map(find)) if (live) hooks.remove(live);
     /** @type {any} */ (selects)?.forEach((/** @type {any} */ values, /** @type {any} */ select) => {
       for (const option of select.options) {
@@ -430,26 +435,6 @@
     });
   };
 
-  /** What quart-sse-list.js needs. */
-  const tools = {
-    find,
-    inside,
-    isEqual,
-    isLike,
-    make,
-    merge,
-    put,
-    run,
-    /**
-     * Take a sent node away, and in the end its live one.
-     * @param {any} sent
-     */
-    drop: (sent) => {
-      gone.add(sent);
-      sent.remove();
-    },
-  };
-
   /** What quart-sse-htmx.js and quart-sse-shadow.js need and change. */
   const hooks = {
     hasShadows: false, // in what is to be put in now, so nothing says that two nodes are equal
@@ -480,7 +465,10 @@
     watch: (root) => observer.observe(root, { childList: true, subtree: true }),
     mergeChildren,
     /** @type {(live: any, html: any) => void} an item of a list comes with its key and place */
-    put: (live, html) => (Array.isArray(html) ? QuartSSE.item?.(live, ...html, tools) : update(live, html)),
+    put: (live, html) =>
+      Array.isArray(html)
+        ? QuartSSE.item?.(live, ...html, run, find, inside, isEqual, isLike, make, merge, put)
+        : update(live, html),
   };
 
   const start = () => {
