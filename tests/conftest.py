@@ -3,10 +3,11 @@
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
+from functools import partialmethod
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 from quart import Quart, request
 
 from quart_sse import SSE
@@ -55,8 +56,13 @@ def shared_browser() -> Iterator[SharedBrowser]:
 
 
 @pytest.fixture
-async def browser(shared_browser: SharedBrowser) -> AsyncIterator[Browser]:
+async def browser(
+    shared_browser: SharedBrowser, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Browser]:
     """That browser; contexts are closed after the test."""
+    # By default it looks at each frame, and Firefox draws none of tabs that are behind others.
+    by_the_clock = partialmethod(Page.wait_for_function, polling=50)
+    monkeypatch.setattr(Page, "wait_for_function", by_the_clock)
     async with async_playwright() as playwright:
         launcher = getattr(playwright, shared_browser.browser)
         yield await launcher.connect(shared_browser.address())

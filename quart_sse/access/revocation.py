@@ -37,6 +37,10 @@ REVOCATIONS_LOST = LogLine(
 
 #: Period over which streams end after a revocation may have been lost, in seconds.
 SPREAD = 30.0
+#: Times after a logout at which it ends the streams that have opened since, in seconds. A request
+#: for a stream that the browser sent before it received the answer still has the session's cookie,
+#: and arrives as late as the network lets it.
+ON_THEIR_WAY = (1.0, 5.0)
 #: Number of recent revocations that a process checks opening streams against.
 REMEMBERED = 256
 
@@ -143,7 +147,13 @@ class Revocations:
 
     def _take_logout(self, told: Mapping[str, Any]) -> None:
         identity, browser = _text(told.get("identity")), _text(told.get("browser"))
-        self._take(Revocation(time.monotonic(), Ending.DISCONNECT, identity, None, browser))
+
+        def end_streams() -> None:
+            self._take(Revocation(time.monotonic(), Ending.DISCONNECT, identity, None, browser))
+
+        end_streams()
+        for delay in ON_THEIR_WAY:
+            asyncio.get_running_loop().call_later(delay, end_streams)
 
     def _take_recheck(self, told: Mapping[str, Any]) -> None:
         topic = _text(told["topic"])

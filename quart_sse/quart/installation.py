@@ -16,6 +16,7 @@ from .host import QuartHost
 from .hosts import HostRules
 from .monitoring import StatsEndpoint
 from .publishing import PublishEndpoint
+from .sessions import leave_session
 
 
 def reloader() -> CodeType | None:
@@ -78,6 +79,7 @@ class Installation:
         self._rules.install()
         services.lifecycle.at_start.append(self._rules.repeat)
         app.after_request(self._endpoints.finish)
+        app.after_request(leave_session(self._endpoints.is_ours))
         app.before_serving(self._watch_templates)
         app.before_serving(services.lifecycle.start)
         app.after_serving(services.lifecycle.stop)

@@ -328,6 +328,29 @@ async def test_stream_that_comes_back_before_the_answer_ends_too(door: Door) -> 
         assert await _told(back[0]) == ["sse-holdoff"]
 
 
+async def test_request_that_was_on_its_way_at_the_logout_is_given_no_stream_to_keep(
+    door: Door,
+) -> None:
+    """It has the session's cookie, and may arrive after the answer that deletes it was sent."""
+    add_logout(door.app, door.sse, is_late=False)
+    here, elsewhere = await browser_of(door, "ada"), await browser_of(door, "ada")
+    tardy = await browser_of(door, "ada")
+    for cookie in here.cookie_jar:
+        tardy.set_cookie("localhost", cookie.name, str(cookie.value))
+    assert (await here.post("/logout")).status_code == 200
+
+    async with (
+        open_stream(tardy, "/sse/rooms/1") as one,
+        open_stream(elsewhere, "/sse/rooms/1") as two,
+        asyncio.timeout(max(revocation.ON_THEIR_WAY) + 5),
+    ):
+        for stream in (one, two):
+            await stream.next("sse-open")
+        assert await _told(one) == ["sse-holdoff"]
+        await door.rooms.topic(room=1).publish("last")
+        assert await _told(two) == ["last"]
+
+
 async def test_visitors_stay_connected_when_another_signs_out(door: Door) -> None:
     """Streams of visitors in the same browser stay open."""
     add_logout(door.app, door.sse, is_late=True)

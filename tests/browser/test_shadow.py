@@ -54,6 +54,11 @@ async def test_fragment_in_a_declared_shadow_root_is_live(
     await expect(page.locator("#typed")).to_be_focused()
     await expect(page.locator("u")).to_have_text("None sees told")
 
+    await page.locator("p").evaluate("(p) => p.replaceWith(document.createElement('q'))")
+    await shown.say(html.format(n=3))
+    await expect(page.locator("p")).to_have_text("3")
+    await expect(page.locator("q")).to_have_count(0)
+
 
 async def test_fragment_in_a_shadow_root_of_a_script_is_live(
     context: BrowserContext, pages: Pages
@@ -77,6 +82,8 @@ async def test_mark_holds_in_shadow_roots(context: BrowserContext, pages: Pages)
     """HTML of users shows no fragment there either."""
     shown = await pages.show(context, "<p>0</p>")
     page = shown.page
+    await page.evaluate(ATTACH)
+    await shown.say("<p>0</p>")  # now the page looks into shadow roots
     key = f"board.part?name={shown.name}"
     await page.evaluate(
         """(key) => {
