@@ -186,7 +186,7 @@ _LI = re.compile(r'<li data-sse-item="([^"]*)"(?: data-sse-order="([^"]*)")?>(\d
 
 
 class ListBrowser(Browser):
-    """A page with lists, as our script keeps them; every third one takes no items."""
+    """A page with lists, as our script keeps them; a plain one takes no items."""
 
     world: "ListWorld"
 
@@ -194,7 +194,7 @@ class ListBrowser(Browser):
         self, world: "World", shown: dict[str, frozenset[str]], who: str | None = None
     ) -> None:
         super().__init__(world, shown, who)
-        self.takes_items = len(world.browsers) % 3 != 2
+        self.takes_items = not self.world.has_plain or len(world.browsers) % 3 != 2
         #: list -> keys on the screen, in their order
         self.lists: dict[Name, list[str]] = {}
         self.orders: dict[Name, float | None] = {}
@@ -308,6 +308,8 @@ class ListWorld(World):
     application = Table
     process = ListProcess
     app: Table
+    #: whether every third page is plain; where one is, the whole list is rendered for each change
+    has_plain = True
 
     def announce(self, name: Name, kind: Kind, age: int = 0) -> None:
         fragment, _, key = name.fragment.partition("/")
@@ -378,9 +380,10 @@ class ListCrowdModel(ListRules):
     specs = LIST_SPECS
     tell = render = tick = open_page = close_page = advance = None  # type: ignore[assignment]
 
-    @initialize(is_slow=st.booleans())
-    def begin_crowded(self, is_slow: bool) -> None:
-        """Two more browsers show everything, one of which takes no items."""
+    @initialize(is_slow=st.booleans(), has_plain=st.booleans())
+    def begin_crowded(self, is_slow: bool, has_plain: bool) -> None:
+        """Two more browsers show everything, one of which may take no items."""
+        self.world.has_plain = has_plain
         for where in (0, 1):
             self._open(set(KEEPS), set(self.names), where)
             self.connect(0, "last", where)
@@ -423,6 +426,24 @@ class ListCrowdModel(ListRules):
                 render.set_result("late")
             self.world.settle()
             self.world.advance(0.1)
+
+    @rule(name=st.sampled_from(LISTS), which=st.integers(0, 2), is_first=st.booleans())
+    def overtake(self, name: Name, which: int, is_first: bool) -> None:
+        """An item changes and is rendered while a slow render of all of its list goes on."""
+        app = self.world.app
+        app.is_slow = True
+        self.world.announce_whole(name)
+        self.world.advance(0.2)
+        others = [*app.renders]
+        self.world.announce(app.edit(name, "change", which), Kind.REFRESH)
+        self.world.advance(0.2)
+        for render in app.renders:
+            if render not in others:
+                render.set_result("early")
+        self.world.settle()
+        if is_first and others and others[-1] in app.renders:
+            others[-1].set_result("early")
+            self.world.settle()
 
 
 class ListPairModel(ListRules, PairRules, DistantModel):
