@@ -281,7 +281,8 @@ class ListBrowser(Browser):
             newest[list_of(of)] = max(changed, newest.get(list_of(of), changed))
         for of, (changed, number) in changes.items():
             name = list_of(of)
-            # Without items a page that comes back is sent the whole list, whatever has changed.
+            # To a plain page a list is one fragment: its newest HTML is buffered last, behind
+            # events that pass an older change, and a page that is cut before it is sent it again.
             is_owed_all = not self.takes_items and newest[name] > fragments
             if name in self.lists and name != of and changed <= fragments and not is_owed_all:
                 shown = self.numbers.get(of, 0)
