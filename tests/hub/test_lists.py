@@ -280,22 +280,3 @@ async def test_page_that_caused_a_change_is_named_in_the_message(house: ListHous
     await until(lambda: any("4" in html for _, html in items_of(viewer)))
 
     assert b"origin" not in b"".join(viewer.writes).rpartition(b"id: ")[2]
-
-
-async def test_failed_item_is_rendered_again(
-    house: ListHouse, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Positions stay below its change until pages have it."""
-    monkeypatch.setattr("quart_sse.hub.lists.FIRST_RETRY", 0.01)
-    monkeypatch.setattr("quart_sse.hub.lists.LONGEST_WAIT", 0.0)
-    viewer = await house.viewing("rows", "rows/")
-    await house.fill({"a": "one"})
-    house.pages.error = RuntimeError("the database is away")
-    id = await house.edit("a", "ONE")
-    await until(lambda: "a" in house.pages.rendered)
-    assert house.hub.position.fragments < id
-    house.pages.error = None
-    await until(lambda: bool(items_of(viewer)))
-
-    assert house.hub.position.fragments == house.hub.position.events
-    assert "database" in caplog.text

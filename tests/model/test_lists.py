@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from quart_sse.broker import changed
-from quart_sse.hub import lists
+from quart_sse.hub import items
 from tests.support.list_model import (
     ROWS,
     ListCrowdModel,
@@ -26,7 +26,7 @@ def bound_lists(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let so few items be recorded and sent one by one that schedules exceed it."""
     monkeypatch.setattr(changed, "MOST_ITEMS", 5)
     monkeypatch.setattr(changed, "MOST_RESUMED", 3)
-    monkeypatch.setattr(lists, "MOST_RESUMED", 3)
+    monkeypatch.setattr(items, "MOST_RESUMED", 3)
 
 
 @pytest.mark.timeout(0 if EXAMPLES else 60)

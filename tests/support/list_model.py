@@ -141,13 +141,8 @@ class ListProcess(Process):
         return await self._render_alone(Name(topic, fragment), item)
 
     async def _render_alone(self, name: Name, item: str | None) -> Rendered:
-        running = name if item is None else item_name(name, item)
-        assert running not in self._running, f"{running.key} is rendered twice at once"
-        self._running.add(running)
-        try:
+        with self.alone(name if item is None else item_name(name, item)):
             return await self._render_list(name, item)
-        finally:
-            self._running.remove(running)
 
     async def _render_list(self, name: Name, item: str | None) -> Rendered:
         app, is_late = self.app, False
