@@ -7,6 +7,7 @@ import pytest
 
 from quart_sse.broker import Kind, Message
 from quart_sse.config import Config
+from quart_sse.hub.lists import SharedList
 from quart_sse.hub.rendered import FragmentSpec, ItemSpec, Rendered
 from quart_sse.wire.items import item_attributes
 from quart_sse.wire.position import ZERO, Id, Position
@@ -64,6 +65,13 @@ class ListHouse(House):
         self.pages.rows.update(rows)
         await self.hub.render_now(TOPIC, self.pages.specs["rows"])
         self.pages.rendered.clear()
+
+    @property
+    def list(self) -> SharedList:
+        """The list, which this process knows."""
+        shared = self.hub._roots.at("").known(TOPIC, "rows")
+        assert isinstance(shared, SharedList)
+        return shared
 
     async def edit(self, key: str, html: str | None, origin: str = "") -> Id:
         """Change an item, and say so."""
@@ -280,3 +288,54 @@ async def test_page_that_caused_a_change_is_named_in_the_message(house: ListHous
     await until(lambda: any("4" in html for _, html in items_of(viewer)))
 
     assert b"origin" not in b"".join(viewer.writes).rpartition(b"id: ")[2]
+
+
+async def test_page_older_than_the_record_gets_the_whole_list(house: ListHouse) -> None:
+    """Whatever is on record, items that are not may have changed, too."""
+    other = await house.viewing("rows", "rows/")
+    await house.fill({"a": "one", "b": "two"})
+    position = house.broker.known
+    await house.edit("a", "ONE")
+    await until(lambda: bool(items_of(other)))
+
+    older = position._replace(fragments=Id(position.fragments.ms - 10**9, 0))
+    viewer = house.view("rows", "rows/", since=older)
+    await until(lambda: len(wholes_of(viewer)) == 1)
+
+    assert items_of(viewer) == []
+
+
+async def test_html_of_an_item_is_kept_until_a_newer_change_is_known(house: ListHouse) -> None:
+    """No page that joins is sent less than this process knows of."""
+    viewer = await house.viewing("rows", "rows/")
+    await house.fill({"a": "one"})
+    shared = house.list
+    first = await house.edit("a", "ONE")
+    await until(lambda: bool(items_of(viewer)))
+    assert shared.ready_item("a", first) is not None
+    house.pages.gate.clear()
+
+    second = await house.edit("a", "1")
+
+    assert shared.ready_item("a", first) is None
+    house.pages.gate.set()
+    await until(lambda: shared.ready_item("a", second) is not None)
+
+
+async def test_change_that_viewers_were_sent_already_is_not_rendered_again(
+    house: ListHouse,
+) -> None:
+    """A process may hear of it later, as when it catches up."""
+    viewer = await house.viewing("rows", "rows/")
+    await house.fill({"a": "one"})
+    item = await house.edit("a", "ONE")
+    await until(lambda: bool(items_of(viewer)))
+    whole = await house.refresh("rows")
+    await until(lambda: bool(wholes_of(viewer)))
+    house.pages.rendered.clear()
+
+    for id, key in ((item, "a"), (item, "b"), (whole, "")):
+        house.list.refresh(id, ZERO, item=key)
+    await house.quiet()
+
+    assert (house.pages.rendered, house.list.floor) == ([], None)
