@@ -297,6 +297,7 @@ async def test_page_older_than_the_record_gets_the_whole_list(house: ListHouse) 
     position = house.broker.known
     await house.edit("a", "ONE")
     await until(lambda: bool(items_of(other)))
+    await house.hub.render_now(TOPIC, house.pages.specs["rows"])
 
     older = position._replace(fragments=Id(position.fragments.ms - 10**9, 0))
     viewer = house.view("rows", "rows/", since=older)
@@ -339,3 +340,42 @@ async def test_change_that_viewers_were_sent_already_is_not_rendered_again(
     await house.quiet()
 
     assert (house.pages.rendered, house.list.floor) == ([], None)
+
+
+@pytest.mark.parametrize("fragments", [("rows",), ("rows", "rows/")])
+async def test_page_is_sent_no_less_than_what_is_on_record(
+    house: ListHouse, fragments: tuple[str, ...]
+) -> None:
+    """Although this process has yet to hear of it, and has HTML that is current otherwise."""
+    await house.viewing("list")
+    await house.fill({"a": "one"})
+    position = house.broker.known
+    house.broker.late = []
+    await house.edit("a", "ONE")
+
+    viewer = house.view(*fragments, since=position)
+    await until(lambda: "hx-partial" in text_of(viewer))
+
+    assert "ONE" in text_of(viewer)
+    house.broker.arrive()
+
+
+async def test_whole_list_for_one_page_leaves_it_to_be_sent_to_the_others(
+    house: ListHouse,
+) -> None:
+    """A process keeps apart what it has rendered and what all were sent."""
+    viewer = await house.viewing("rows", "rows/")
+    await house.fill({"a": "one"})
+    position = house.broker.known
+    house.broker.late = []
+    house.pages.rows["a"] = "ONE"
+    await house.refresh("rows")
+    joined = house.view("rows", "rows/", since=position)
+    await until(lambda: bool(wholes_of(joined)))
+    await house.quiet()
+    assert text_of(viewer) == ""
+
+    house.broker.arrive()
+    await until(lambda: bool(wholes_of(viewer)))
+
+    assert "ONE" in wholes_of(viewer)[0]
