@@ -379,3 +379,25 @@ async def test_whole_list_for_one_page_leaves_it_to_be_sent_to_the_others(
     await until(lambda: bool(wholes_of(viewer)))
 
     assert "ONE" in wholes_of(viewer)[0]
+
+
+async def test_item_that_has_gone_from_a_list_that_is_cut_is_answered_by_the_whole_list(
+    house: ListHouse,
+) -> None:
+    """What takes its place is none of the page's; positions wait for it."""
+    house.pages.specs["rows"] = FragmentSpec("rows", item=ItemSpec("end", 2))
+    viewer = await house.viewing("rows", "rows/")
+    await house.fill({"a": "one", "b": "two"})
+    house.pages.gate.clear()
+
+    gone = await house.edit("a", None)
+    await until(lambda: house.pages.rendered == ["a"])
+    gate, house.pages.gate = house.pages.gate, type(house.pages.gate)()
+    gate.set()
+    await until(lambda: house.pages.rendered == ["a", "*"])
+    assert house.hub.position.fragments < gone
+    house.pages.gate.set()
+    await until(lambda: bool(wholes_of(viewer)))
+
+    assert items_of(viewer) == []
+    assert house.hub.position.fragments == house.hub.position.events

@@ -1,4 +1,9 @@
-"""Lists on every screen equal the data, whatever publishers, browsers and processes do."""
+"""Lists on every screen equal the data, whatever publishers, browsers and processes do.
+
+These try whether the rules 40 to 46 of ``docs/protocol.md`` go together. Some rules only save
+renders, and others fail here by few schedules: each has a test of its own in ``tests/hub``, and that
+of the record (40) in ``tests/broker``.
+"""
 
 import asyncio
 import logging
