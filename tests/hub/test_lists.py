@@ -401,3 +401,18 @@ async def test_item_that_has_gone_from_a_list_that_is_cut_is_answered_by_the_who
 
     assert items_of(viewer) == []
     assert house.hub.position.fragments == house.hub.position.events
+
+
+async def test_page_that_missed_such_an_item_waits_for_the_whole_list(house: ListHouse) -> None:
+    """In place of the item, which it can no longer be sent."""
+    house.pages.specs["rows"] = FragmentSpec("rows", item=ItemSpec("end", 2))
+    await house.viewing("list")
+    await house.fill({"a": "one", "b": "two"})
+    position = house.broker.known
+    gone = await house.edit("a", None)
+
+    viewer = house.view("rows", "rows/", since=position)
+    await until(lambda: bool(wholes_of(viewer)))
+
+    assert house.pages.rendered == ["a", "*"]
+    assert viewer.position.fragments >= gone

@@ -1,8 +1,8 @@
 """Lists on every screen equal the data, whatever publishers, browsers and processes do.
 
-These try whether the rules 40 to 46 of ``docs/protocol.md`` go together. Some rules only save
-renders, and others fail here by few schedules: each has a test of its own in ``tests/hub``, and that
-of the record (40) in ``tests/broker``.
+These try whether the rules 40 to 46 of ``docs/protocol.md`` go together. A rule that only saves
+renders can be broken here unseen, as can one that few schedules need; the tests of ``tests/hub``
+and ``tests/broker`` try them one by one, and those of ``tests/browser`` what pages do (46).
 """
 
 import asyncio
