@@ -414,5 +414,5 @@ async def test_page_that_missed_such_an_item_waits_for_the_whole_list(house: Lis
     viewer = house.view("rows", "rows/", since=position)
     await until(lambda: bool(wholes_of(viewer)))
 
-    assert house.pages.rendered == ["a", "*"]
+    assert house.pages.rendered[-2:] == ["a", "*"]
     assert viewer.position.fragments >= gone
