@@ -72,9 +72,10 @@ def copied(folder: Path, more: str) -> Path:
 
 #: Appended to a copy of the extension: it is as before there were lists.
 WITHOUT_LISTS = """
-from .channels import Channel
+from .channels import Channel as _Channel
 
-del Channel.item
+_owner = next(each for each in _Channel.__mro__ if "item" in vars(each))
+del _owner.item
 """
 
 
