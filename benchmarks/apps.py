@@ -7,11 +7,12 @@ older ones.
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 
-from quart import Quart, Response, make_response, request
+from quart import Quart, Response, make_response, render_template_string, request
 
 import quart_sse
-from quart_sse import SSE
+from quart_sse import SSE, Channel
 
 PAYLOAD = "x" * 88  # makes an event of about 120 bytes
 
@@ -83,6 +84,80 @@ def serve_news(app: Quart, sse: SSE) -> Quart:
 
     add_controls(app, publish)
     return app
+
+
+#: A page that shows one fragment of the board.
+PAGE = """{% from "quart_sse/macros.html" import sse_fragment, sse_connect %}
+{{ sse_fragment(what) }}{{ sse_connect() }}"""
+
+
+def html() -> Quart:
+    """Serve pages with a fragment, and others with a list if this quart_sse has lists.
+
+    ``POST /change/<what>?count=&rate=`` changes it so often, and then publishes an event.
+    """
+    app = Quart(__name__)
+    app.secret_key = "for benchmarks only"
+    app.config["QUART_SSE_DEBOUNCE"] = 0.0
+    sse = SSE(app)
+    boards = {"list": sse.channel("board", "/board", public=True)}
+    text = ""
+    add_fragment(boards["list"], lambda: f"<p>{text}</p>")
+    has_lists = hasattr(boards["list"], "item")
+    if has_lists:
+        boards["rows"] = sse.channel("lists", "/lists", public=True)
+        add_list(boards["rows"], lambda: text)
+
+    @app.get("/imported")
+    async def imported() -> dict[str, str | bool]:
+        return {"quart_sse": quart_sse.__file__, "has_lists": has_lists}
+
+    @app.get("/page/<what>")
+    async def page(what: str) -> str:
+        return await render_template_string(PAGE, what=f"{boards[what].name}.{what}")
+
+    @app.post("/change/<what>")
+    async def change(what: str) -> str:
+        nonlocal text
+        topic, begun = boards[what].topic(), time.monotonic()
+        # By name, for older versions have no such argument.
+        refresh: Callable[..., Awaitable[None]] = topic.refresh
+        if what == "rows":
+            refresh = partial(refresh, item=1)
+        for number in range(int(request.args["count"])):
+            wanted = begun + number / float(request.args["rate"])
+            await asyncio.sleep(max(0.0, wanted - time.monotonic()))
+            text = f"@@{number}".ljust(90, "x")
+            await refresh(what)
+        await asyncio.sleep(0.05)  # the render, behind which the event comes
+        await topic.publish("end", 1)
+        return ""
+
+    return app
+
+
+def add_fragment(board: Channel, show: Callable[[], str]) -> None:
+    """Declare a fragment."""
+
+    @board.fragment("list")
+    async def render() -> str:
+        return show()
+
+
+def add_list(board: Channel, show: Callable[[], str]) -> None:
+    """Declare a list of 500 items, of which one changes."""
+
+    def row(key: int) -> str:
+        text = show() if key == 1 else f"row {key}"
+        return f'<li data-sse-item="{key}" data-sse-order="{key}">{text}</li>'
+
+    @board.fragment("rows")
+    async def render() -> str:
+        return "".join(map(row, range(500)))
+
+    @board.item("rows")
+    async def render_row(key: str) -> str:
+        return row(int(key))
 
 
 def docs() -> Quart:

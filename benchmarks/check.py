@@ -1,7 +1,9 @@
 """Compare this tree with another commit: ``python -m benchmarks.check COMMIT``.
 
-Then compare streams of as many users, each with metadata of its own, with those of none: who a
-stream belongs to must cost a delivery on a shared topic nothing.
+Then compare HTML: refreshes of a fragment on a topic without a list, and of an item of a list, of
+which a base that has no lists has nothing to be compared with. Then compare streams of as many
+users, each with metadata of its own, with those of none: who a stream belongs to must cost a
+delivery on a shared topic nothing. ``--only`` picks some of these.
 
 The two servers of a pair are there at the same time and are measured in turns, so that other work
 on the machine meets both; processes differ, so there are ten pairs. A figure fails when all of its
@@ -10,15 +12,17 @@ interval of 95 % lies above the limit.
 
 import argparse
 import asyncio
+import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 
 from .compare import FEWEST, MOST, Ratio, ratio
+from .fragments import HtmlFigures, measure_html_pairs
 from .load import FIGURES, Figures, Load, LoadError, Served, measure
 from .servers import COMMANDS, ROOT
 
@@ -26,6 +30,9 @@ from .servers import COMMANDS, ROOT
 LIMIT = 1.03
 LOAD = [field.name for field in fields(Load)]
 TITLES = dict(zip(FIGURES, ("paced, us", "burst, us", "memory, KiB", "connect, us"), strict=True))
+TITLES |= {"fragment_us": "fragment, us", "item_us": "item, us"}
+#: What is compared.
+PARTS = ("events", "html", "users")
 
 
 def git(*arguments: str) -> str:
@@ -102,6 +109,22 @@ def judge(found: list[tuple[Figures, Figures]]) -> Mapping[str, Ratio]:
     }
 
 
+def judge_html(found: list[tuple[HtmlFigures, HtmlFigures]]) -> Mapping[str, Ratio]:
+    """Return how each figure of HTML of the one is to that of the other, if both have it."""
+    fragments = ratio([(this.fragment_us, base.fragment_us) for this, base in found])
+    items = [
+        (this.item_us, base.item_us)
+        for this, base in found
+        if this.item_us is not None and base.item_us is not None
+    ]
+    if items:
+        return {"fragment_us": fragments, "item_us": ratio(items)}
+    costs = [this.item_us for this, _ in found if this.item_us is not None]
+    if costs:
+        print(f"{TITLES['item_us']:12}     new: {statistics.fmean(costs):.2f} us a delivery")
+    return {"fragment_us": fragments}
+
+
 def report(ratios: Mapping[str, Ratio], limit: float) -> bool:
     """Print the ratios, and which exceed the limit; return whether none does."""
     print(f"\n{'':12}{'ratio':>8}{'95 % interval':>18}{'noticed from':>14}")
@@ -129,6 +152,7 @@ def options() -> argparse.Namespace:
         "--pairs", type=int, default=10, choices=range(FEWEST, MOST + 1), metavar="N"
     )
     parser.add_argument("--server", choices=sorted(COMMANDS), default="uvicorn")
+    parser.add_argument("--only", action="append", choices=PARTS, help="compare these parts alone")
     parser.add_argument("--limit", type=float, default=LIMIT)
     for name in LOAD:
         default = getattr(Load, name)
@@ -139,25 +163,41 @@ def options() -> argparse.Namespace:
     return given
 
 
+def compare(
+    both: tuple[Served, Served],
+    load: Load,
+    given: argparse.Namespace,
+    figures: Sequence[str] = FIGURES,
+) -> bool:
+    """Compare deliveries of events; return whether no figure of these exceeds the limit."""
+    print("       ", *(f"{TITLES[name]:>14}" for name in FIGURES))
+    found = judge(asyncio.run(measure_pairs(*both, load, given.pairs, given.server)))
+    return report({name: found[name] for name in figures}, given.limit)
+
+
 def main() -> int:
     """Compare, and return the exit status: 0 if this tree passes, 1 if not, 2 for an error."""
     given = options()
     load = Load(**{name: getattr(given, name) for name in LOAD})
+    parts = given.only or PARTS
     try:
+        are_passed = []
         with checked_out(given.base) as base:
             print(f"this  {ROOT}/quart_sse\nbase  {base}/quart_sse, {given.base}")
-            print(f"{given.server}, {load.streams} streams; this/base of CPU and memory:")
-            print("       ", *(f"{title:>14}" for title in TITLES.values()))
             both = Served(tree=ROOT), Served(tree=base)
-            found = judge(asyncio.run(measure_pairs(*both, load, given.pairs, given.server)))
-        is_passed = report(found, given.limit)
-        print(f"\n{load.streams} users with metadata/no users, of this tree:")
-        both = Served("users"), Served("ours")
-        found = judge(asyncio.run(measure_pairs(*both, load, given.pairs, given.server)))
-        # Of a connect and of the memory an identity and metadata take some.
-        deliveries = ("paced_us", "burst_us")
-        found = {name: each for name, each in found.items() if name in deliveries}
-        return 0 if report(found, given.limit) and is_passed else 1
+            if "events" in parts:
+                print(f"{given.server}, {load.streams} streams; this/base of CPU and memory:")
+                are_passed.append(compare(both, load, given))
+            if "html" in parts:
+                print(f"\n{load.streams} pages that show HTML; this/base of CPU per delivery:")
+                found = measure_html_pairs(*both, load, given.pairs, given.server)
+                are_passed.append(report(judge_html(asyncio.run(found)), given.limit))
+        if "users" in parts:
+            print(f"\n{load.streams} users with metadata/no users, of this tree:")
+            # Of a connect and of the memory an identity and metadata take some.
+            figures = ["paced_us", "burst_us"]
+            are_passed.append(compare((Served("users"), Served("ours")), load, given, figures))
+        return 0 if all(are_passed) else 1
     except LoadError as error:
         print(f"Nothing was compared: {error}", file=sys.stderr)
         return 2

@@ -10,7 +10,8 @@ from .connection import Connection
 from .fragment import SharedFragment
 from .fragments import Fragments
 from .group import Group, Joining, Missing
-from .lists import Item, SharedList
+from .item import Item
+from .lists import SharedList
 from .outgoing import Outgoing
 from .progress import Progress
 from .rendered import Rendered

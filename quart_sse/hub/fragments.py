@@ -13,7 +13,8 @@ from ..tracing import Tracing
 from ..wire import ZERO, Id, member_key
 from .durations import Renders
 from .fragment import SharedFragment
-from .lists import Item, SharedList
+from .item import Item
+from .lists import SharedList
 from .rendered import FragmentSpec, Rendered
 from .slots import Slots, Turn
 

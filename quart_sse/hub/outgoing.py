@@ -23,7 +23,7 @@ from ..wire import (
 from .batch import HEARTBEAT, Part, Personal
 from .fragment import SharedFragment
 from .fragments import Whole
-from .lists import Item
+from .item import Item
 
 _NOWHERE = Position("", ZERO, ZERO)
 

@@ -1,12 +1,12 @@
 """Replays: concurrent, identical requests share one broker call."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ..broker import Broker, Budget, Changed, Kind, Message, Replay, Start, bound
+from ..broker import Broker, Budget, Kind, Message, Replay, Start, bound
 from ..errors import BrokerUnavailable
-from ..wire import Id, identity_of
+from ..wire import identity_of
 
 Key = frozenset[tuple[str, Start]]
 
@@ -144,26 +144,30 @@ def missed(replay: Replay) -> list[Message]:
         for (topic, name), change in replay.changes.items()
         if change <= replay.position.events and (topic, name) not in replay.items
     ]
-    for (topic, name), changed in replay.items.items():
-        changes += _missed_items(topic, name, changed, replay.position.events)
+    changes += [
+        Message(Kind.REFRESH, id, topic, name, item=item)
+        for (topic, name), changed in replay.items.items()
+        for item, id in changed.items.items()
+        if id <= replay.position.events
+    ]
     return sorted([*replay.events, *changes], key=lambda message: message.id)
-
-
-def _missed_items(topic: str, name: str, changed: Changed, snapshot: Id) -> Iterator[Message]:
-    # Items that are no longer on record may have changed before the snapshot, too.
-    yield Message(Kind.REFRESH, min(changed.base, snapshot), topic, name)
-    for item, id in changed.items.items():
-        if id <= snapshot:
-            yield Message(Kind.REFRESH, id, topic, name, item=item)
 
 
 def unrecorded(replay: Replay, starts: Mapping[str, Start]) -> list[Message]:
     """Return refreshes for changes that are no longer on record and may have been missed.
 
     They get the id of the replay's snapshot, because a render from now on shows them in any case.
+    Of a list the newest id of those items is known that are on record no more, or of all of it.
     """
-    return [
-        Message(Kind.REFRESH, replay.position.events, topic, name)
+    known = {topic: start.position for topic, start in starts.items() if start.position is not None}
+    snapshot = replay.position.events
+    lists = [
+        Message(Kind.REFRESH, min(changed.base, snapshot), topic, name)
+        for (topic, name), changed in replay.items.items()
+        if topic in known and changed.base > known[topic].fragments
+    ]
+    return lists + [
+        Message(Kind.REFRESH, snapshot, topic, name)
         for topic, start in starts.items()
         if topic in replay.stale
         for name in sorted(start.fragments)

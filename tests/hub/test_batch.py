@@ -1,11 +1,15 @@
 """A batch: the messages that connections of one group are given together."""
 
+import re
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quart_sse.hub.batch import Batch, Part, Personal
+from quart_sse.hub.batch import Batch, Part, Personal, in_place_of
+from quart_sse.wire.position import Id
 
+LIST = "notes.rows"
 PERSONAL = Personal(b"id: e.1-0\n", "notes", "mine", viewers=2)
 
 
@@ -56,3 +60,55 @@ def test_batch_with_a_personal_part_is_not_shared() -> None:
 
     assert batch.data is None
     assert [part.data for part in batch.parts] == [b"1", PERSONAL]
+
+
+def listed(at: int, version: int, item: str = "") -> Part:
+    """Return a whole list, or an item of it, that was published at an id."""
+    key = f"{LIST}/{item}" if item else LIST
+    data = b"id: e.%d-0\ndata: %s%d\n\n" % (at, item.encode() or b"*", version)
+    return Part(key, data, Id(version, 0), LIST)
+
+
+def event(at: int) -> Part:
+    """Return an event."""
+    return Part(None, b"id: e.%d-0\ndata: said\n\n" % at)
+
+
+def test_message_in_place_of_another_has_its_id_line() -> None:
+    """What comes earlier than it was published promises no more than the one that it replaces."""
+    old = b"id: e.1-0~0-0\norigin: x.page\ndata: old\n\n"
+    new = b"id: e.9-0\ndata: new\ndata: id: e.9-0\n\n"
+
+    assert in_place_of(old, new) == b"id: e.1-0~0-0\ndata: new\ndata: id: e.9-0\n\n"
+    assert in_place_of(new, old) == b"id: e.9-0\norigin: x.page\ndata: old\n\n"
+
+
+@pytest.mark.parametrize(
+    ("parts", "kept"),
+    [
+        ([listed(1, 1, "a"), event(2), listed(3, 3, "a")], ["1 a3", "2 said"]),
+        ([listed(1, 3, "a"), event(2), listed(3, 1, "a")], ["1 a3", "2 said"]),
+        ([listed(1, 1, "a"), event(2), listed(3, 3, "b")], ["1 a1", "2 said", "3 b3"]),
+        ([event(1), listed(2, 2, "a"), listed(3, 3, "b"), listed(4, 4)], ["1 said", "2 *4"]),
+        ([listed(1, 1), event(2), listed(3, 3)], ["1 *3", "2 said"]),
+        ([listed(1, 3), event(2), listed(3, 1)], ["1 *3", "2 said"]),
+        ([listed(1, 1), event(2), listed(3, 3, "a")], ["1 *1", "2 said", "3 a3"]),
+        ([listed(1, 1), listed(2, 2, "a"), event(3), listed(4, 4)], ["1 *4", "3 said"]),
+    ],
+    ids=[
+        "newer item",
+        "older item",
+        "other item",
+        "whole behind items",
+        "newer whole",
+        "older whole",
+        "item behind a whole",
+        "whole behind both",
+    ],
+)
+def test_state_of_a_list_comes_earlier_and_never_later(parts: list[Part], kept: list[str]) -> None:
+    """The newest takes the place, and the id line, of the first that it replaces."""
+    batch = Batch.of(parts)
+
+    lines = (part.data.decode() for part in batch.parts if isinstance(part.data, bytes))
+    assert [re.sub(r"id: e\.(\d+)-0\ndata: (.*)\n\n", r"\1 \2", line) for line in lines] == kept

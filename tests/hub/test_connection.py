@@ -1,6 +1,7 @@
 """One open stream: what it is sent, in which order, how much it may hold, and how it ends."""
 
 import asyncio
+import re
 from collections.abc import Callable
 
 import pytest
@@ -13,6 +14,7 @@ from quart_sse.hub.connection import Connection
 from quart_sse.hub.metadata import metadata_of
 from quart_sse.wire.ending import Ending
 from quart_sse.wire.event import encode_preamble
+from quart_sse.wire.position import Id
 from tests.support.streams import until
 
 PREAMBLE = encode_preamble(3000)
@@ -42,6 +44,16 @@ def events(*bodies: bytes) -> Batch:
 def fragment(key: str, html: bytes) -> Batch:
     """Return a batch of one version of a fragment."""
     return Batch.of([Part(key, html)])
+
+
+def of_list(at: int, what: str) -> Batch:
+    """Return an event (``said``), a list (``* 2``: version 2) or an item (``a 2``) at an id."""
+    name, _, version = what.partition(" ")
+    data = f"id: e.{at}-0\ndata: {name}{version}\n\n".encode()
+    if not version:
+        return events(data)
+    key = "notes.rows" if name == "*" else f"notes.rows/{name}"
+    return Batch.of([Part(key, data, Id(int(version), 0), "notes.rows")])
 
 
 async def take(connection: Connection) -> bytes:
@@ -144,6 +156,41 @@ async def test_newer_version_takes_its_place_at_the_end() -> None:
     connection.feed(events(b"2"))
 
     assert await take(connection) == b"b1new2"
+
+
+@pytest.mark.parametrize(
+    ("fed", "taken"),
+    [
+        (["1 a 1", "2 said", "3 a 3"], "1 a3 2 said"),
+        (["1 a 3", "2 said", "3 a 1"], "1 a3 2 said"),
+        (["1 a 1", "2 said", "3 b 3"], "1 a1 2 said 3 b3"),
+        (["1 said", "2 a 2", "3 said", "4 b 4", "5 * 5"], "1 said 2 *5 3 said"),
+        (["1 * 1", "2 said", "3 a 3"], "1 *1 2 said 3 a3"),
+        (["1 a 1", "2 * 2", "3 said", "4 * 4"], "1 *4 3 said"),
+        (["1 * 1", "2 a 2", "3 said", "4 * 4"], "1 *4 3 said"),
+        (["1 * 4", "2 said", "3 * 2"], "1 *4 2 said"),
+    ],
+    ids=[
+        "newer item",
+        "older item",
+        "other item",
+        "whole behind items",
+        "item behind a whole",
+        "whole behind both",
+        "whole behind a whole and an item",
+        "older whole",
+    ],
+)
+async def test_state_of_a_list_comes_earlier_and_never_later(fed: list[str], taken: str) -> None:
+    """The newest takes the place, and the id line, of the first that it replaces."""
+    connection = await begin(connect())
+
+    for each in fed:
+        at, _, what = each.partition(" ")
+        connection.feed(of_list(int(at), what))
+
+    text = (await take(connection)).decode()
+    assert re.sub(r"id: e\.(\d+)-0\ndata: (.*)\n\n", r"\1 \2 ", text).strip() == taken
 
 
 async def test_what_was_taken_is_not_sent_again() -> None:
@@ -253,6 +300,37 @@ async def test_fragments_do_not_count_against_the_bounds() -> None:
     assert not connection.is_ended
     newest = b"".join(b"%02d" % number * 1000 for number in range(45, 50))
     assert await take(connection) == b"1" + newest
+
+
+async def test_items_count_against_the_bounds_as_events_do() -> None:
+    """A newer version counts in place of the one before; the whole list counts nothing."""
+    connection = await begin(connect(pending_events=2))
+    for number in range(1, 9):
+        connection.feed(of_list(number, f"a {number}"))
+    connection.feed(of_list(9, "b 9"))
+    connection.feed(of_list(10, "* 10"))
+    connection.feed(of_list(11, "a 11"))
+    connection.feed(events(b"1"))
+    assert not connection.is_ended
+
+    connection.feed(of_list(12, "b 12"))
+
+    assert connection.is_ended
+    (farewell,) = await take_all(connection)
+    assert [event.data for event in read(farewell)] == ["overflow"]
+
+
+async def test_bytes_of_items_count_as_those_of_events_do() -> None:
+    """Those of the versions that are held."""
+    connection = await begin(connect())
+    long = "x" * 600
+    for number in range(1, 9):
+        connection.feed(of_list(number, f"{long} {number}"))
+    assert not connection.is_ended
+
+    connection.feed(of_list(9, f"{long}y 9"))
+
+    assert connection.is_ended
 
 
 async def test_chunks_ahead_do_not_count_against_the_bounds() -> None:

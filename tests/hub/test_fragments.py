@@ -8,7 +8,8 @@ import pytest
 from quart_sse.error_log import ErrorLog
 from quart_sse.hub.fragment import SharedFragment
 from quart_sse.hub.fragments import Fragments, Whole
-from quart_sse.hub.lists import Item, SharedList
+from quart_sse.hub.item import Item
+from quart_sse.hub.lists import SharedList
 from quart_sse.hub.rendered import FragmentSpec, Inside, Rendered
 from quart_sse.hub.slots import Slots
 from quart_sse.wire.naming import member_key

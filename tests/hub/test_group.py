@@ -14,6 +14,7 @@ from quart_sse.hub.group import MAX_HELD, MAX_HELD_BYTES, Group, Joining, Missin
 from quart_sse.hub.outgoing import Outgoing
 from quart_sse.hub.rendered import FragmentSpec
 from quart_sse.hub.traffic import Traffic
+from quart_sse.wire.naming import item_key
 from quart_sse.wire.position import ZERO, Position
 from tests.support.house import House
 from tests.support.outgoing import LIST, at, event, heartbeat, html, position
@@ -183,6 +184,78 @@ async def test_older_version_does_not_make_up_for_a_missing_one() -> None:
 
     assert joining.missing == {}
     assert bodies_of(taken(joining)) == ["v5"]
+
+
+def taker(**missing: int) -> Joining:
+    """Return a newcomer that lacks versions of items, or of all of the list (``whole``)."""
+    shown = {"notes?room=7": frozenset({"list", "list/"})}
+    joining = Joining(Connection(shown, Config(), loader=lambda _: b""), None)
+    joining.lag(at(3))
+    for name, version in missing.items():
+        key = LIST if name == "whole" else item_key(LIST, name)
+        joining.missing[key] = Missing(at(version))
+    joining.release(at(7))
+    return joining
+
+
+def of_list(events: int, version: int, item: str = "", **newer: int) -> Outgoing:
+    """Return a version of an item, or of all of the list with some items that are newer."""
+    found = html(events, 3, version=version)
+    found.within = LIST
+    if item:
+        found.key, found.body = item_key(LIST, item), b"data: %s%d\n\n" % (item.encode(), version)
+    else:
+        found.newer = {key: at(each) for key, each in newer.items()}
+    return found
+
+
+@pytest.mark.parametrize("item", ["", "a"])
+async def test_state_of_a_list_that_only_others_lack_is_not_sent(item: str) -> None:
+    """It may be older than what the page has been sent."""
+    joining = taker(b=5)
+    outgoing = of_list(8, 9, item)
+    outgoing.is_targeted = True
+
+    assert not joining.add(outgoing)
+
+
+async def test_page_that_lacks_the_whole_list_is_sent_no_item_before_it() -> None:
+    """There is nothing yet into which the item goes."""
+    joining = taker(whole=5)
+
+    assert not joining.add(of_list(8, 9, "a"))
+    assert joining.add(of_list(9, 9))
+    assert bodies_of(taken(joining)) == ["v9"]
+
+
+async def test_page_is_sent_no_item_older_than_the_whole_list_that_it_was_sent() -> None:
+    """By the versions of both, as positions say nothing while others lack something."""
+    joining = taker(whole=5)
+    joining.add(of_list(8, 9))
+
+    assert not joining.add(of_list(10, 9, "a"))
+    assert joining.add(of_list(11, 10, "a"))
+    assert bodies_of(taken(joining)) == ["v9", "a10"]
+
+
+async def test_whole_list_makes_up_for_the_missing_items_that_it_has() -> None:
+    """By its own version, or by that of the item behind it; for other lists it does not."""
+    joining = taker(a=9, b=9, c=10, d=10)
+    joining.missing["notes.others/a?room=7"] = Missing(at(5))
+
+    joining.add(of_list(8, 9, d=10))
+
+    assert set(joining.missing) == {item_key(LIST, "c"), "notes.others/a?room=7"}
+
+
+async def test_page_has_what_the_whole_list_shows_that_it_was_sent() -> None:
+    """Before positions have come so far, it shares no bytes with others."""
+    joining = taker(whole=5)
+    joining.add(of_list(8, 9))
+    taken(joining)
+
+    assert joining.is_caught_up
+    assert joining.page_current == at(9)
 
 
 async def test_page_that_is_ahead_of_others_keeps_its_position() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from quart_sse.broker import Kind, Message
 from quart_sse.config import Config
+from quart_sse.hub.lists import SharedList
 from quart_sse.hub.rendered import FragmentSpec, ItemSpec, Rendered
 from quart_sse.wire.items import item_attributes
 from quart_sse.wire.position import ZERO, Id, Position
@@ -64,6 +65,13 @@ class ListHouse(House):
         self.pages.rows.update(rows)
         await self.hub.render_now(TOPIC, self.pages.specs["rows"])
         self.pages.rendered.clear()
+
+    @property
+    def list(self) -> SharedList:
+        """The list, which this process knows."""
+        shared = self.hub._roots.at("").known(TOPIC, "rows")
+        assert isinstance(shared, SharedList)
+        return shared
 
     async def edit(self, key: str, html: str | None, origin: str = "") -> Id:
         """Change an item, and say so."""
@@ -282,20 +290,129 @@ async def test_page_that_caused_a_change_is_named_in_the_message(house: ListHous
     assert b"origin" not in b"".join(viewer.writes).rpartition(b"id: ")[2]
 
 
-async def test_failed_item_is_rendered_again(
-    house: ListHouse, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Positions stay below its change until pages have it."""
-    monkeypatch.setattr("quart_sse.hub.lists.FIRST_RETRY", 0.01)
-    monkeypatch.setattr("quart_sse.hub.lists.LONGEST_WAIT", 0.0)
+async def test_page_older_than_the_record_gets_the_whole_list(house: ListHouse) -> None:
+    """Whatever is on record, items that are not may have changed, too."""
+    other = await house.viewing("rows", "rows/")
+    await house.fill({"a": "one", "b": "two"})
+    position = house.broker.known
+    await house.edit("a", "ONE")
+    await until(lambda: bool(items_of(other)))
+    await house.hub.render_now(TOPIC, house.pages.specs["rows"])
+
+    older = position._replace(fragments=Id(position.fragments.ms - 10**9, 0))
+    viewer = house.view("rows", "rows/", since=older)
+    await until(lambda: len(wholes_of(viewer)) == 1)
+
+    assert items_of(viewer) == []
+
+
+async def test_html_of_an_item_is_kept_until_a_newer_change_is_known(house: ListHouse) -> None:
+    """No page that joins is sent less than this process knows of."""
     viewer = await house.viewing("rows", "rows/")
     await house.fill({"a": "one"})
-    house.pages.error = RuntimeError("the database is away")
-    id = await house.edit("a", "ONE")
-    await until(lambda: "a" in house.pages.rendered)
-    assert house.hub.position.fragments < id
-    house.pages.error = None
+    shared = house.list
+    first = await house.edit("a", "ONE")
     await until(lambda: bool(items_of(viewer)))
+    assert shared.ready_item("a", first) is not None
+    house.pages.gate.clear()
 
+    second = await house.edit("a", "1")
+
+    assert shared.ready_item("a", first) is None
+    house.pages.gate.set()
+    await until(lambda: shared.ready_item("a", second) is not None)
+
+
+async def test_change_that_viewers_were_sent_already_is_not_rendered_again(
+    house: ListHouse,
+) -> None:
+    """A process may hear of it later, as when it catches up."""
+    viewer = await house.viewing("rows", "rows/")
+    await house.fill({"a": "one"})
+    item = await house.edit("a", "ONE")
+    await until(lambda: bool(items_of(viewer)))
+    whole = await house.refresh("rows")
+    await until(lambda: bool(wholes_of(viewer)))
+    house.pages.rendered.clear()
+
+    for id, key in ((item, "a"), (item, "b"), (whole, "")):
+        house.list.refresh(id, ZERO, item=key)
+    await house.quiet()
+
+    assert (house.pages.rendered, house.list.floor) == ([], None)
+
+
+@pytest.mark.parametrize("fragments", [("rows",), ("rows", "rows/")])
+async def test_page_is_sent_no_less_than_what_is_on_record(
+    house: ListHouse, fragments: tuple[str, ...]
+) -> None:
+    """Although this process has yet to hear of it, and has HTML that is current otherwise."""
+    await house.viewing("list")
+    await house.fill({"a": "one"})
+    position = house.broker.known
+    house.broker.late = []
+    await house.edit("a", "ONE")
+
+    viewer = house.view(*fragments, since=position)
+    await until(lambda: "hx-partial" in text_of(viewer))
+
+    assert "ONE" in text_of(viewer)
+    house.broker.arrive()
+
+
+async def test_whole_list_for_one_page_leaves_it_to_be_sent_to_the_others(
+    house: ListHouse,
+) -> None:
+    """A process keeps apart what it has rendered and what all were sent."""
+    viewer = await house.viewing("rows", "rows/")
+    await house.fill({"a": "one"})
+    position = house.broker.known
+    house.broker.late = []
+    house.pages.rows["a"] = "ONE"
+    await house.refresh("rows")
+    joined = house.view("rows", "rows/", since=position)
+    await until(lambda: bool(wholes_of(joined)))
+    await house.quiet()
+    assert text_of(viewer) == ""
+
+    house.broker.arrive()
+    await until(lambda: bool(wholes_of(viewer)))
+
+    assert "ONE" in wholes_of(viewer)[0]
+
+
+async def test_item_that_has_gone_from_a_list_that_is_cut_is_answered_by_the_whole_list(
+    house: ListHouse,
+) -> None:
+    """What takes its place is none of the page's; positions wait for it."""
+    house.pages.specs["rows"] = FragmentSpec("rows", item=ItemSpec("end", 2))
+    viewer = await house.viewing("rows", "rows/")
+    await house.fill({"a": "one", "b": "two"})
+    house.pages.gate.clear()
+
+    gone = await house.edit("a", None)
+    await until(lambda: house.pages.rendered == ["a"])
+    gate, house.pages.gate = house.pages.gate, type(house.pages.gate)()
+    gate.set()
+    await until(lambda: house.pages.rendered == ["a", "*"])
+    assert house.hub.position.fragments < gone
+    house.pages.gate.set()
+    await until(lambda: bool(wholes_of(viewer)))
+
+    assert items_of(viewer) == []
     assert house.hub.position.fragments == house.hub.position.events
-    assert "database" in caplog.text
+
+
+async def test_page_that_missed_such_an_item_waits_for_the_whole_list(house: ListHouse) -> None:
+    """In place of the item, which it can no longer be sent."""
+    house.pages.specs["rows"] = FragmentSpec("rows", item=ItemSpec("end", 2))
+    await house.viewing("list")
+    await house.fill({"a": "one", "b": "two"})
+    position = house.broker.known
+    gone = await house.edit("a", None)
+
+    viewer = house.view("rows", "rows/", since=position)
+    await until(lambda: bool(wholes_of(viewer)))
+
+    assert house.pages.rendered[-2:] == ["a", "*"]
+    assert viewer.position.fragments >= gone

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 
-from quart_sse.broker import Budget, Kind, Message, Replay, Start
+from quart_sse.broker import Budget, Changed, Kind, Message, Replay, Start
 from quart_sse.broker.memory import MemoryBroker
 from quart_sse.broker.replay import BUDGET
 from quart_sse.errors import BrokerUnavailable
@@ -81,3 +81,18 @@ def test_changes_that_are_on_record_no_more_count_as_of_now() -> None:
     assert unrecorded(replay, starts) == [Message(Kind.REFRESH, AFTER, TOPIC, "list")]
     replay.changes[TOPIC, "list"] = BEFORE
     assert unrecorded(replay, starts) == []
+
+
+def test_items_that_are_on_record_no_more_count_as_the_whole_list() -> None:
+    """It is rendered before any position passes, because of them only the newest id is known."""
+    replay = Replay(Position("e", AFTER, AFTER))
+    replay.changes = {(TOPIC, "rows"): AFTER}
+    replay.items = {(TOPIC, "rows"): Changed(BETWEEN, {"a": AFTER, "b": Id(3_000_000, 0)})}
+
+    whole = Message(Kind.REFRESH, BETWEEN, TOPIC, "rows")
+    for since, lacking in ((BEFORE, [whole]), (BETWEEN, [])):
+        start = Start(Position("e", since, since), frozenset({"rows"}), KEEPS[TOPIC])
+        assert unrecorded(replay, {TOPIC: start}) == lacking
+
+    # What came after the snapshot comes live.
+    assert missed(replay) == [Message(Kind.REFRESH, AFTER, TOPIC, "rows", item="a")]

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.check import LIMIT, checked_out, judge, measure_pairs, report
+from benchmarks.check import LIMIT, checked_out, judge, judge_html, measure_pairs, report
 from benchmarks.compare import MOST, T_95, ratio
+from benchmarks.fragments import measure_html, measure_html_pairs
 from benchmarks.load import Figures, Load, LoadError, Served, measure
 from tests.support.servers import ROOT
 
@@ -28,7 +29,8 @@ def init_app(self, app, **options):
 
     async def outer(scope, receive, send):
         async def meddled(message):
-            carries = b"event: news" in message.get("body", b"")
+            body = message.get("body", b"")
+            carries = b"event: news" in body or b"@@" in body
             {meddling}
         await inner(scope, receive, meddled)
 
@@ -55,12 +57,26 @@ NEVER = """
 
 def meddled(folder: Path, meddling: str) -> Path:
     """Return a copy of this tree that does something to each delivery."""
+    return copied(folder, MEDDLE.format(meddling=meddling.strip()))
+
+
+def copied(folder: Path, more: str) -> Path:
+    """Return a copy of this tree with more at the end of the extension."""
     shutil.copytree(ROOT / "quart_sse", folder / "quart_sse")
     for name in ("templates", "static"):
         (folder / name).symlink_to(ROOT / name)
     with (folder / "quart_sse/extension.py").open("a") as source:
-        source.write(MEDDLE.format(meddling=meddling.strip()))
+        source.write(more)
     return folder
+
+
+#: Appended to a copy of the extension: it is as before there were lists.
+WITHOUT_LISTS = """
+from .channels import Channel as _Channel
+
+_owner = next(each for each in _Channel.__mro__ if "item" in vars(each))
+del _owner.item
+"""
 
 
 def pairs_around(middle: float, spread: float, number: int = 10) -> list[tuple[float, float]]:
@@ -163,10 +179,10 @@ def test_commit_passes_against_itself_and_leaves_nothing(tmp_path: Path) -> None
     assert done.returncode == 0, done.stderr
     assert f"this  {ROOT}/quart_sse\n" in done.stdout
     assert f"base  {tmp_path}/quart-sse-base-" in done.stdout
-    # Once against the commit, and once with users against none.
-    assert done.stdout.count("\npair ") == 2 * 3
+    # Twice against the commit, events and HTML, and once with users against none.
+    assert done.stdout.count("\npair ") == 3 * 3
     passed = "Passed: no figure is certain to exceed 3 times the base's."
-    assert done.stdout.count(passed) == 2
+    assert done.stdout.count(passed) == 3
     assert worktrees() == before
     assert list(tmp_path.iterdir()) == []
 
@@ -188,6 +204,44 @@ async def test_tree_that_is_slower_fails(
 
     assert not report(judge(found), LIMIT)
     assert "FAILED: paced, us: " in capsys.readouterr().out
+
+
+@pytest.mark.servers
+async def test_tree_that_is_slower_with_html_fails(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Deliveries of a fragment, and of an item, are measured each by itself."""
+    slow = meddled(tmp_path, SLOW)
+
+    found = await measure_html_pairs(Served(tree=slow), Served(), SMALL, pairs=3)
+
+    assert not report(judge_html(found), LIMIT)
+    printed = capsys.readouterr().out
+    assert "FAILED: fragment, us: " in printed
+    assert "FAILED: item, us: " in printed
+
+
+@pytest.mark.servers
+async def test_items_are_new_if_the_base_has_no_lists(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """There is nothing to be compared with; the fragment is compared all the same."""
+    before = copied(tmp_path, WITHOUT_LISTS)
+
+    found = await measure_html_pairs(Served(), Served(tree=before), SMALL, pairs=2)
+
+    assert set(judge_html(found)) == {"fragment_us"}
+    assert "item, us         new: " in capsys.readouterr().out
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("meddling", [TWICE, NEVER], ids=["twice", "never"])
+async def test_wrong_number_of_versions_is_an_error(tmp_path: Path, meddling: str) -> None:
+    """As it is for events, but that the server may leave versions out."""
+    load = Load(streams=5, rounds=1, paced=10, rate=100, patience=1)
+
+    with pytest.raises(LoadError, match="versions of list came to 5 streams, of 10 that were"):
+        await measure_html([Served(tree=meddled(tmp_path, meddling))], load)
 
 
 @pytest.mark.servers

@@ -47,8 +47,10 @@ ORDER = [
 #: The floors inside the hub, lowest first: a module imports from lower floors only.
 HUB_FLOORS = [
     {"addresses", "batch", "durations", "lasting", "metadata", "page", "rendered", "slots"},
-    {"fragment", "outlet", "traffic"},
-    {"connection", "lists", "progress"},
+    {"fragment", "item", "outlet", "traffic"},
+    {"connection", "items", "progress"},
+    {"item_renders"},
+    {"lists"},
     {"fragments"},
     {"audiences", "chains", "outgoing", "own", "roots", "sieve"},
     {"group", "replays"},
@@ -60,7 +62,7 @@ HUB_FLOORS = [
 ]
 #: What faces offer to apps, their tests and authors of brokers, although no other wing uses it.
 OFFERED = {
-    "broker": {"Answers", "Past", "Process", "Receiver", "State", "judge"},
+    "broker": {"Answers", "Changed", "Past", "Process", "Receiver", "State", "judge"},
     "cli": {"sse"},
     "testing": {
         *(

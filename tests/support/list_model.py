@@ -141,13 +141,8 @@ class ListProcess(Process):
         return await self._render_alone(Name(topic, fragment), item)
 
     async def _render_alone(self, name: Name, item: str | None) -> Rendered:
-        running = name if item is None else item_name(name, item)
-        assert running not in self._running, f"{running.key} is rendered twice at once"
-        self._running.add(running)
-        try:
+        with self.alone(name if item is None else item_name(name, item)):
             return await self._render_list(name, item)
-        finally:
-            self._running.remove(running)
 
     async def _render_list(self, name: Name, item: str | None) -> Rendered:
         app, is_late = self.app, False
@@ -186,7 +181,7 @@ _LI = re.compile(r'<li data-sse-item="([^"]*)"(?: data-sse-order="([^"]*)")?>(\d
 
 
 class ListBrowser(Browser):
-    """A page with lists, as our script keeps them; every third one takes no items."""
+    """A page with lists, as our script keeps them; a plain one takes no items."""
 
     world: "ListWorld"
 
@@ -194,7 +189,7 @@ class ListBrowser(Browser):
         self, world: "World", shown: dict[str, frozenset[str]], who: str | None = None
     ) -> None:
         super().__init__(world, shown, who)
-        self.takes_items = len(world.browsers) % 3 != 2
+        self.takes_items = not self.world.has_plain or len(world.browsers) % 3 != 2
         #: list -> keys on the screen, in their order
         self.lists: dict[Name, list[str]] = {}
         self.orders: dict[Name, float | None] = {}
@@ -281,7 +276,8 @@ class ListBrowser(Browser):
             newest[list_of(of)] = max(changed, newest.get(list_of(of), changed))
         for of, (changed, number) in changes.items():
             name = list_of(of)
-            # Without items a page that comes back is sent the whole list, whatever has changed.
+            # To a plain page a list is one fragment: its newest HTML is buffered last, behind
+            # events that pass an older change, and a page that is cut before it is sent it again.
             is_owed_all = not self.takes_items and newest[name] > fragments
             if name in self.lists and name != of and changed <= fragments and not is_owed_all:
                 shown = self.numbers.get(of, 0)
@@ -308,6 +304,8 @@ class ListWorld(World):
     application = Table
     process = ListProcess
     app: Table
+    #: whether every third page is plain; where one is, the whole list is rendered for each change
+    has_plain = True
 
     def announce(self, name: Name, kind: Kind, age: int = 0) -> None:
         fragment, _, key = name.fragment.partition("/")
@@ -378,9 +376,10 @@ class ListCrowdModel(ListRules):
     specs = LIST_SPECS
     tell = render = tick = open_page = close_page = advance = None  # type: ignore[assignment]
 
-    @initialize(is_slow=st.booleans())
-    def begin_crowded(self, is_slow: bool) -> None:
-        """Two more browsers show everything, one of which takes no items."""
+    @initialize(is_slow=st.booleans(), has_plain=st.booleans())
+    def begin_crowded(self, is_slow: bool, has_plain: bool) -> None:
+        """Two more browsers show everything, one of which may take no items."""
+        self.world.has_plain = has_plain
         for where in (0, 1):
             self._open(set(KEEPS), set(self.names), where)
             self.connect(0, "last", where)
@@ -423,6 +422,24 @@ class ListCrowdModel(ListRules):
                 render.set_result("late")
             self.world.settle()
             self.world.advance(0.1)
+
+    @rule(name=st.sampled_from(LISTS), which=st.integers(0, 2), is_first=st.booleans())
+    def overtake(self, name: Name, which: int, is_first: bool) -> None:
+        """An item changes and is rendered while a slow render of all of its list goes on."""
+        app = self.world.app
+        app.is_slow = True
+        self.world.announce_whole(name)
+        self.world.advance(0.2)
+        others = [*app.renders]
+        self.world.announce(app.edit(name, "change", which), Kind.REFRESH)
+        self.world.advance(0.2)
+        for render in app.renders:
+            if render not in others:
+                render.set_result("early")
+        self.world.settle()
+        if is_first and others and others[-1] in app.renders:
+            others[-1].set_result("early")
+            self.world.settle()
 
 
 class ListPairModel(ListRules, PairRules, DistantModel):

@@ -21,7 +21,7 @@ import selectors
 import sys
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial, wraps
 from typing import Any, NamedTuple, TypeVar, cast
@@ -467,12 +467,21 @@ class Process(house.Process):
 
     async def render(self, topic: str, fragment: str, root: str = "") -> Rendered:
         name = Name(topic, fragment)
-        assert name not in self._running, f"{name.key} is rendered twice at once"
+        with self.alone(name):
+            return await self._render(name)
+
+    @contextmanager
+    def alone(self, name: Name) -> Iterator[None]:
+        """Note that a render runs beside which there must be no other one of the same thing."""
+        if name in self._running:
+            # Raised here, it would count as an error of the renderer, which the hub tries again.
+            message = f"{name.key} is rendered twice at once"
+            self.app.loop.call_exception_handler({"message": message})
         self._running.add(name)
         try:
-            return await self._render(name)
+            yield
         finally:
-            self._running.remove(name)
+            self._running.discard(name)
 
     async def _render(self, name: Name) -> Rendered:
         app = self.app
