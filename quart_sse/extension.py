@@ -1055,7 +1055,8 @@ class SSE:
 
         # Again after the response that clears the session was sent: a stream that reconnected
         # before still had the old session's cookie.
-        services.host.exchange().after.append(end_later_ones)
+        exchange = services.host.exchange()
+        exchange.after = (*exchange.after, end_later_ones)
 
     async def recheck(self, topic: Topic) -> None:
         """End all streams of a topic, in every process, so that the gate judges the clients again.

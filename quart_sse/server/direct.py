@@ -3,13 +3,12 @@
 Uvicorn frames each message by itself and writes it to the transport of the socket. For a batch the
 frame is the same on every stream, so it is made once (RFC 9112, 7.1), and each stream costs one
 write. That holds only where Uvicorn would write just these bytes, so its own ``send`` is asked for
-each stream: a copy of the request writes a sample to a transport that only notes it. If it writes
+each stream: in place of the request it gets one whose transport only notes a sample. If it writes
 at once, but other bytes (another release, an extension of chunks), each batch is given to its
 ``send``. Whatever else is there (HTTP/1.0, a ``send`` that waits) leaves both to the stream's task,
 as on any other server.
 """
 
-import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -122,16 +121,14 @@ def _written(cycle: Any) -> bytes:
             and cycle.response_complete is False
             and callable(cycle.transport.write)
         )
-        sample = copy.copy(cycle)
-        sample.transport = noted = _Noted()
-        sample.flow = _Flow()
+        sample = _Sample(cycle)
         send = type(cycle).send(
             sample, {"type": "http.response.body", "body": _SAMPLE, "more_body": True}
         )
         try:
             send.send(None)
         except StopIteration:
-            return noted.data if is_ready else b""
+            return sample.transport.data if is_ready else b""
         send.close()
     except Exception:
         return b""
@@ -142,3 +139,19 @@ class _Flow:
     """The flow control of a transport that takes everything."""
 
     write_paused = False
+
+
+class _Sample:
+    """What ``send`` takes for the request: the same but for its transport.
+
+    What is set of it is not set of the request. A copy would leave the request larger than it was.
+    """
+
+    flow = _Flow()
+
+    def __init__(self, cycle: Any) -> None:
+        self._cycle = cycle
+        self.transport = _Noted()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cycle, name)

@@ -351,9 +351,14 @@ async def test_url_map_is_asked_once_for_each_topic_of_a_request(
 ) -> None:
     """Also if ``validate`` and ``authorize`` are called with the parameters."""
     room = sse.channel("room", "/room/<int:number>")
-    asked: list[object] = []
-    room.validate(lambda number: asked.append(number) or True)
-    room.authorize(lambda number: asked.append(number) or True)
+    asked: list[int] = []
+
+    def agree(number: int) -> bool:
+        asked.append(number)
+        return True
+
+    room.validate(agree)
+    room.authorize(agree)
     trips: list[object] = []
     usual = UrlRule.round_trip
 

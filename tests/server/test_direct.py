@@ -1,6 +1,7 @@
 """Direct writes: what clients get is the same with and without them, on a real Uvicorn."""
 
 import asyncio
+import gc
 import logging
 import re
 import socket
@@ -180,6 +181,29 @@ def note_sends(monkeypatch: pytest.MonkeyPatch, http: str) -> list[bytes]:
 
     monkeypatch.setattr(module.RequestResponseCycle, "send", send)
     return sent
+
+
+@pytest.mark.parametrize("http", HTTP)
+async def test_opening_is_one_write_and_nothing_keeps_it(
+    app: Quart, news: Callable[..., Channel], monkeypatch: pytest.MonkeyPatch, http: str
+) -> None:
+    """Quart's coroutine would keep what it was given until the next time."""
+    news(direct=False)
+    sent = note_sends(monkeypatch, http)
+    async with serving(app, http) as port:
+        client = await Client.open(port)
+        await waits(connection_of(app))
+        opening = [each for each in sent if b"sse-open" in each]
+
+        assert client.body == opening[0]
+        assert len(opening) == 1
+        assert opening[0].startswith(b"retry: ")
+        assert not [
+            each
+            for each in gc.get_referrers(opening[0])
+            if each is not sent and each is not opening
+        ]
+        client.writer.close()
 
 
 def inner_middleware(app: Quart) -> None:
