@@ -186,7 +186,7 @@ class Connection:
         self._max_bytes = config.pending_bytes
         # Fragment key, or a number for an event -> its bytes, in the order of sending.
         self._pending: dict[str | int, bytes] = {}
-        self._versions: dict[str, Id] = {}  #: fragment key -> its pending version
+        self._versions: dict[str, Id] | None = None  #: fragment key -> its pending version
         # List -> its pending entries in their order, with their versions; None without any.
         self._lists: dict[str, dict[str, Id]] | None = None
         self._events = 0  #: number of pending events
@@ -237,6 +237,8 @@ class Connection:
             self._pending[self._number] = data
         else:
             # Fragments do not count against the bound: the buffer has one version of each.
+            if self._versions is None:
+                self._versions = {}
             if key in self._pending:
                 if key != HEARTBEAT:
                     self.traffic.replace()
@@ -313,8 +315,7 @@ class Connection:
 
     def _clear(self) -> None:
         self._pending.clear()
-        self._versions.clear()
-        self._lists = None
+        self._versions = self._lists = None
         self._events = self._bytes = 0
 
     def _waiting(self) -> "asyncio.Future[bytes | None] | None":

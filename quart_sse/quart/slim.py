@@ -30,7 +30,7 @@ class LazyHeaders(Headers):
 
     def __init__(self, scope: Mapping[str, Any]) -> None:
         # Not those of the base class: without its attributes any use comes to __getattr__.
-        self.__dict__["_quart_sse_scope"] = scope
+        self._quart_sse_scope = scope
 
     def __getattr__(self, name: str) -> Any:
         """Make the headers, and return one of their attributes."""

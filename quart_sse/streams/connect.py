@@ -381,7 +381,7 @@ class StreamEndpoints:
         is_long = any(len(token.topics) > config.max_topics for token in tokens)
         if is_long or len(listed) > max_shared(config):
             raise Refusal(Ending.TOO_LONG)
-        return Listed(len(listed), unsigned if self._gate.can_sign else 0)
+        return Listed.of(len(listed), unsigned if self._gate.can_sign else 0)
 
     def _refuse_foreign(self, request: Request, allowed: tuple[str, ...]) -> None:
         """Refuse pages of other origins by a status: the middleware replaces no such answer.
