@@ -24,7 +24,7 @@ PROGRAM = "redis-server"
 #: Events of a turn whose latency is measured, and how many come in a second.
 EVENTS, PACE = 200, 100
 #: Publishes per second of both processes, for so many seconds, by so many requests at once in each.
-RATE, SECONDS, AT_ONCE = 5000, 5, 5
+RATE, SECONDS, AT_ONCE = 5000, 5, 20
 
 
 @contextlib.contextmanager
