@@ -70,8 +70,8 @@ soak: .venv/.stamp-dev ## Let a thousand streams come and go for two minutes
 bench: .venv-bench/.stamp-dev ## Compare with other libraries and nchan; ARGS="--short" in a minute
 	.venv-bench/bin/python -m benchmarks suite $(ARGS)
 
-bench-check: .venv/.stamp-dev ## Compare deliveries and memory with another commit: BASE=main
-	@$(RUN) benchmarks.check $(ARGS) $(BASE)
+bench-check: .venv-bench/.stamp-dev ## Compare deliveries and memory with another commit: BASE=main
+	@.venv-bench/bin/python -m benchmarks.check $(ARGS) $(BASE)
 
 faults: .venv/.stamp-dev ## Kill, freeze and cut what there is, and count what is lost
 	@$(RUN) faults $(ARGS)

@@ -1,12 +1,13 @@
 """Measure: ``python -m benchmarks [--streams 500] [--server uvicorn]``, or with one more
-word of ``sizing``, ``suite`` and ``layers``.
+word of ``sizing``, ``suite``, ``redis`` and ``layers``.
 
 The first prints the CPU of the whole server process per delivery, paced and in a burst, for
 quart_sse and for the way of the Quart docs, taken in turns so that a change of the machine's speed
 meets both. CPU time, not wall time: other work on the machine then matters little.
 
 The second prints what several processes cost their Redis; see ``sizing.py``. The third compares
-with other libraries and with nchan; see ``suite.py``.
+with other libraries and with nchan; see ``suite.py``. The fourth measures two processes at one
+Redis, which the suite does, too; see ``redis_pair.py``.
 """
 
 import argparse
@@ -14,7 +15,7 @@ import asyncio
 import statistics
 import sys
 
-from . import layers, sizing, suite
+from . import layers, redis_pair, sizing, suite
 from .load import Figures, Load, Served, measure
 from .servers import COMMANDS
 
@@ -59,5 +60,7 @@ if __name__ == "__main__":
         suite.main(sys.argv[2:])
     elif sys.argv[1:2] == ["layers"]:
         layers.main()
+    elif sys.argv[1:2] == ["redis"]:
+        redis_pair.main()
     else:
         asyncio.run(measure_docs())

@@ -37,12 +37,17 @@ class Streams:
         self.latencies_ms: list[float] = []
         self.bytes = 0
 
-    def open(self, patience: float = 120.0) -> float:
-        """Open all, some at once; return the seconds that it took."""
+    def open(self, patience: float = 120.0, port: int | None = None) -> float:
+        """Open all, some at once; return the seconds that it took.
+
+        Args:
+            patience: Seconds that it may take.
+            port: Of another server, at which as many more are opened; None for the usual one.
+        """
         begun = time.monotonic()
         waiting: set[int] = set()
         for number, path in enumerate(self._paths):
-            client = socket.create_connection(("127.0.0.1", self._port))
+            client = socket.create_connection(("127.0.0.1", port or self._port))
             head = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n"
             client.sendall(head.encode())
             client.setblocking(False)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from . import redis_pair
 from .charts import bars
 from .epoll import Streams, quantile
 from .load import LoadError, allow_sockets
@@ -229,6 +230,9 @@ def more_workloads() -> str:
             told = ", ".join(f"{what} {value:,.2f}" for what, value in found.items())
             lines.append(f"| {title} | {PEERS[name].title} | {told} |")
             print(lines[-1], flush=True)
+    for row in redis_pair.rows():
+        lines.append(row)
+        print(row, flush=True)
     return "\n".join(lines)
 
 

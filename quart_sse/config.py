@@ -172,7 +172,7 @@ class Config:
     presence_linger: float = _key(3.0, "a number of seconds, 0 or more", _seconds(0))
 
     #: Whether messages go straight to the transport of Uvicorn where that is known to be the same.
-    #: Turn it off to let each stream's own task send them, as on other servers.
+    #: Turn it off to hand each of them to Uvicorn's own ``send`` instead.
     direct: bool = _key(True, "1 or 0", _switch)
     #: Size limit of the messages that wait for one slow client, in events. Over it the stream ends,
     #: and the client resumes from history.

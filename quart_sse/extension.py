@@ -42,7 +42,7 @@ from .inspector import CHANNEL, MAX_AGE, RULE, Inspector
 from .logs import LogLine
 from .metrics import Metrics, metrics_of
 from .publisher import Data, EventType
-from .quart import Installation, respond
+from .quart import Installation, itself, respond
 from .registry import ProcessList, Registry, Stats, StreamHooks
 from .streams import ResumableSource, Source, StreamSource, last_event_id, source_of
 from .wire import STARTED, Event, Refusal
@@ -985,11 +985,11 @@ class SSE:
             if source is None:
                 bare = None if names is None else names == "bare"
                 answer = await services.streams.view(
-                    request, topics, initial, who, what, connection_id, hooks, bare
+                    itself(), topics, initial, who, what, connection_id, hooks, bare
                 )
             else:
                 answer = services.streams.own(
-                    request, source, initial, who, what, connection_id, hooks
+                    itself(), source, initial, who, what, connection_id, hooks
                 )
         except Refusal as refusal:
             abort(refusal.ending.status)
@@ -1055,7 +1055,8 @@ class SSE:
 
         # Again after the response that clears the session was sent: a stream that reconnected
         # before still had the old session's cookie.
-        services.host.exchange().after.append(end_later_ones)
+        exchange = services.host.exchange()
+        exchange.after = (*exchange.after, end_later_ones)
 
     async def recheck(self, topic: Topic) -> None:
         """End all streams of a topic, in every process, so that the gate judges the clients again.

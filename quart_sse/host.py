@@ -44,7 +44,7 @@ class Exchange:
     #: The path as the framework sees it, inside all middleware; None if the framework saw none.
     path: str | None = None
     #: Functions called in order after the response was sent.
-    after: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    after: tuple[Callable[[], Awaitable[None]], ...] = ()
     page: object | None = None  #: the request's page; only ``pages/`` reads it
 
 

@@ -97,7 +97,8 @@ class Services:
             self.headers,
             prefix,
             self.connections,
-            sender if self.config.direct else None,
+            sender,
+            is_direct=self.config.direct,
         )
 
 

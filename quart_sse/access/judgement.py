@@ -1,12 +1,12 @@
 """What one request may listen to, judged by its tokens, ``authorize`` and nested fragments."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from ..channels import AppChannels, Declaration
+from ..channels import AppChannels, Declaration, Topic
 from ..hub import NO_NAMES, FragmentSpec
 from ..logs import LogLine
 from ..serving_loop import Pauses
@@ -157,14 +157,19 @@ class Judgement:
     Args:
         gate: The app's gate.
         tokens: The tokens of the URL in their order; None for each that did not verify.
+        topic: The topic that the request's own URL has led to; None for none.
     """
 
-    def __init__(self, gate: Gate, tokens: list[Token | None]) -> None:
+    def __init__(self, gate: Gate, tokens: list[Token | None], topic: Topic | None = None) -> None:
         self._gate = gate
         self._channels = gate.channels
         self._tokens = tokens
         self._asked: dict[str, bool] = {}
         self._validated: dict[str, bool] = {}
+        # Topic -> its parameters; None if it cannot exist. The URL map is asked once for each.
+        self._values: dict[str, Mapping[str, Any] | None] = {}
+        if topic is not None:
+            self._values[topic.name] = topic.params
         # Built once: a URL may name thousands of fragments, and each of them is looked up here.
         self._signed = frozenset(
             member_key(topic, name)
@@ -272,7 +277,7 @@ class Judgement:
         channel = self._channels.of(topic)
         if channel is None:
             return Grant.NO
-        if self._channels.values(topic) is None:
+        if self._values_of(topic) is None:
             return Grant.NO
         if channel.validator is not None and not await self._ask(
             channel, topic, channel.validator, "validate"
@@ -316,7 +321,7 @@ class Judgement:
         asked = self._asked if what == "authorize" else self._validated
         if topic not in asked:
             name = f"{what} of channel {channel.name!r}"
-            values = self._channels.values(topic)
+            values = self._values_of(topic)
             try:
                 asked[topic] = values is not None and await decide(
                     self._gate.host, function, values, name
@@ -325,6 +330,12 @@ class Judgement:
                 self._gate.errors.log(name, error, AUTHORIZE_FAILED, function=name, topic=topic)
                 raise Refusal(Ending.ERROR) from error
         return asked[topic]
+
+    def _values_of(self, topic: str) -> Mapping[str, Any] | None:
+        """Return a topic's parameters, or None if no such topic can exist."""
+        if topic not in self._values:
+            self._values[topic] = self._channels.values(topic)
+        return self._values[topic]
 
     def _signed_beside(self, topic: str, spec: FragmentSpec) -> frozenset[tuple[str, str]]:
         """Return the fragments of ``includes=`` that a token names beside the outer fragment.

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: Of the stream of a view, which no page of ours has opened.
 NO_PAGES: tuple[Page, ...] = ()
+#: Messages ahead are joined up to about so many bytes where they need no task.
+JOINED = 65_536
 #: Topic -> the fragments of the topic that the page shows.
 Subscription = Mapping[str, frozenset[str]]
 
@@ -184,7 +186,7 @@ class Connection:
         self._max_bytes = config.pending_bytes
         # Fragment key, or a number for an event -> its bytes, in the order of sending.
         self._pending: dict[str | int, bytes] = {}
-        self._versions: dict[str, Id] = {}  #: fragment key -> its pending version
+        self._versions: dict[str, Id] | None = None  #: fragment key -> its pending version
         # List -> its pending entries in their order, with their versions; None without any.
         self._lists: dict[str, dict[str, Id]] | None = None
         self._events = 0  #: number of pending events
@@ -235,6 +237,8 @@ class Connection:
             self._pending[self._number] = data
         else:
             # Fragments do not count against the bound: the buffer has one version of each.
+            if self._versions is None:
+                self._versions = {}
             if key in self._pending:
                 if key != HEARTBEAT:
                     self.traffic.replace()
@@ -295,8 +299,14 @@ class Connection:
         return data
 
     def _take_ahead(self) -> bytes:
-        data = self._ahead.pop(0)
-        self.traffic.written += len(data)
+        number = size = 0
+        for chunk in self._ahead:
+            if number and (self.outlet is None or size >= JOINED):
+                break
+            number, size = number + 1, size + len(chunk)
+        data = b"".join(self._ahead[:number])
+        del self._ahead[:number]
+        self.traffic.written += size
         return data
 
     def _drop(self) -> None:
@@ -305,8 +315,7 @@ class Connection:
 
     def _clear(self) -> None:
         self._pending.clear()
-        self._versions.clear()
-        self._lists = None
+        self._versions = self._lists = None
         self._events = self._bytes = 0
 
     def _waiting(self) -> "asyncio.Future[bytes | None] | None":
@@ -459,12 +468,14 @@ class Connection:
         Raises:
             StopAsyncIteration: After the bytes of the ending.
         """
-        if self._ahead:
+        while self._ahead or self._pending:
             self.busy_since = self._loop.time()
-            return self._take_ahead()
-        if self._pending:
-            self.busy_since = self._loop.time()
-            return self._take()
+            batch = Batch((), self._take_ahead() if self._ahead else self._take())
+            # What the framework is given it keeps until the next time, which may be the end.
+            if self.outlet is None or not self.outlet.write(batch):
+                assert batch.data is not None
+                return batch.data
+            del batch  # this coroutine lasts, too
         if not self.is_ended:
             self.busy_since = None
             waiter = self._waiter = self._loop.create_future()

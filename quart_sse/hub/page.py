@@ -1,6 +1,7 @@
 """Pages: what each page of a connection is sent, by its token, and how much they list."""
 
 from collections.abc import Collection, Container, Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
 from ..wire import CONNECTION, EVERYONE, USER
@@ -16,6 +17,12 @@ class Listed(NamedTuple):
 
     all: int = 0
     unsigned: int = 0
+
+    @staticmethod
+    @lru_cache(256)
+    def of(all: int, unsigned: int) -> "Listed":
+        """Return one object for equal numbers: most streams have the same."""
+        return Listed(all, unsigned)
 
     def plus(self, other: "Listed", sign: int = 1) -> "Listed":
         """Return the numbers with those of another stream added, or with ``-1`` taken off."""

@@ -182,7 +182,7 @@ class Pages:
         page = exchange.page
         if not isinstance(page, PageRequest):
             page = self.start(exchange)
-            exchange.after.append(partial(self._warn_unconnected, page))
+            exchange.after = (*exchange.after, partial(self._warn_unconnected, page))
         return page
 
     def start(self, exchange: Exchange, rendering: Pair | None = None) -> PageRequest:

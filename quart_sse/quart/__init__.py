@@ -3,7 +3,7 @@
 This package is private: it may change in any release.
 """
 
-from .endpoints import respond
+from .endpoints import itself, respond
 from .installation import Installation
 
-__all__ = ["Installation", "respond"]
+__all__ = ["Installation", "itself", "respond"]

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Mapping
 from functools import partial
 from typing import Any
 
-from quart import Blueprint, Quart, Response, abort, current_app, request
+from quart import Blueprint, Quart, Request, Response, abort, current_app, request
 from quart.helpers import send_from_directory
 from quart.wrappers.response import DataBody, ResponseBody
 from werkzeug.exceptions import HTTPException
@@ -66,12 +66,18 @@ def _endless() -> SetupError:
     )
 
 
+def itself() -> Request:
+    """Return the current request: the proxy looks for it again at each use, dozens of times."""
+    current: Request = request._get_current_object()  # type: ignore[attr-defined]
+    return current
+
+
 def respond(answer: StreamAnswer) -> Response:
     """Return the Quart response for the answer to a stream request."""
     if answer.status == 204:
         return Response(status=204, headers=answer.headers)
     if not isinstance(answer.body, bytes):
-        answer.body.at_open = partial(slim, request._get_current_object())  # type: ignore[attr-defined]
+        answer.body.at_open = partial(slim, itself())
     return EventStream(answer)
 
 
@@ -122,7 +128,7 @@ class Endpoints:
 
         # A function, which an app may mark, as rate limiters do; a method takes no attributes.
         async def connect(**_: Any) -> Response:
-            return await _stream(self._streams.connect(request))
+            return await _stream(self._streams.connect(itself()))
 
         blueprint.add_url_rule("", "connect", connect, methods=["GET"])
         blueprint.add_url_rule("/~static/<path:filename>", "static", _static, methods=["GET"])
@@ -133,12 +139,12 @@ class Endpoints:
         prefix, rule = self._config.url_prefix, channel.rule
 
         async def stream(**_: Any) -> Response:
-            topic = self._topic(channel).name
-            declared = self._channels.known(topic)
+            topic = self._topic(channel)
+            declared = self._channels.known(topic.name)
             shown = request.args.get("fragments")
             names = declared.fragments if shown is None else shown.split(",")
             fragments = frozenset(names) & declared.known.keys()
-            return await _stream(self._streams.channel(request, topic, fragments))
+            return await _stream(self._streams.channel(itself(), topic, fragments))
 
         async def fragment(**_: Any) -> Response:
             name = str(_said()["fragment"])
@@ -161,7 +167,8 @@ class Endpoints:
 
     def _topic(self, channel: Channel) -> Topic:
         """Return the topic of the request's URL; 404 for values that no topic can have."""
-        said, names = _said(), channel._declaration.url_rule.parameters
+        names = channel._declaration.url_rule.parameters
+        said = _said() if names else {}
         try:
             return channel.topic(**{name: said[name] for name in names})
         except ParameterError:  # such as inf
@@ -201,7 +208,7 @@ class Endpoints:
         gate, spec = self._gate, self._channels.known(topic.name).find(name).spec
         text = request.args.get("t")
         token = await gate.verify(text, await gate.identify()) if text else None
-        judgement = Judgement(gate, [token])
+        judgement = Judgement(gate, [token], topic)
         signed = frozenset() if token is None else token.topics.get(topic.name, frozenset())
         grant = await judgement.judge(topic.name, token if name in signed else None)
         if grant is Grant.NO:

@@ -13,6 +13,8 @@ from werkzeug.datastructures import Headers
 from werkzeug.sansio.request import Request as SansIORequest
 from werkzeug.utils import cached_property
 
+from ..host import KEY
+
 #: What Werkzeug computes of a request when it is first asked for, and then keeps.
 _CACHED = [
     name for name, value in vars(SansIORequest).items() if isinstance(value, cached_property)
@@ -28,14 +30,14 @@ class LazyHeaders(Headers):
 
     def __init__(self, scope: Mapping[str, Any]) -> None:
         # Not those of the base class: without its attributes any use comes to __getattr__.
-        self.__dict__["_quart_sse_scope"] = scope
+        self._quart_sse_scope = scope
 
     def __getattr__(self, name: str) -> Any:
         """Make the headers, and return one of their attributes."""
         scope = self.__dict__.pop("_quart_sse_scope", None)
         if scope is None:
             raise AttributeError(name)
-        self.__dict__.update(vars(_headers_of(scope)))
+        self.__dict__.update(vars(Headers(_pairs_of(scope))))
         return getattr(self, name)
 
     def copy(self) -> Any:
@@ -70,22 +72,27 @@ def slim(request: Request) -> None:
         if getattr(type(request), name, None) is getattr(SansIORequest, name):
             request.__dict__.pop(name, None)
     headers, scope = request.headers, request.scope
+    exchange: Any = scope.get(KEY)
+    if exchange is not None:
+        exchange.kick = exchange.find_outlet = None  # the connection has what it needs of them
     is_http_1 = request.http_version in ("1.0", "1.1")
     has_body = "Content-Length" in headers or "Transfer-Encoding" in headers
     if is_http_1 and not has_body and type(request.body) is Body:
         request.body = _no_body()
     # Others stay: the app has changed them, or Quart has made them otherwise.
-    if type(headers) is Headers and list(headers) == list(_headers_of(scope)):
+    if type(headers) is Headers and list(headers) == _pairs_of(scope):
         request.headers = LazyHeaders(scope)
 
 
-def _headers_of(scope: Mapping[str, Any]) -> Headers:
+def _pairs_of(scope: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the headers of a request as Quart makes them of its scope."""
-    headers = Headers()
-    headers["Remote-Addr"] = (scope.get("client") or ["<local>"])[0]
-    for name, value in scope["headers"]:
-        headers.add(name.decode("latin1").title(), value.decode("latin1"))
-    return headers
+    return [
+        ("Remote-Addr", (scope.get("client") or ["<local>"])[0]),
+        *(
+            (name.decode("latin1").title(), value.decode("latin1"))
+            for name, value in scope["headers"]
+        ),
+    ]
 
 
 _shared: NoBody | None = None

@@ -1,14 +1,14 @@
-"""Direct writes: batches go to Uvicorn's transport without a turn of each stream's task.
+"""Direct writes: batches go to Uvicorn without a turn of each stream's task.
 
 Uvicorn frames each message by itself and writes it to the transport of the socket. For a batch the
 frame is the same on every stream, so it is made once (RFC 9112, 7.1), and each stream costs one
 write. That holds only where Uvicorn would write just these bytes, so its own ``send`` is asked for
-each stream: a copy of the request writes a sample to a transport that only notes it. Whatever is
-otherwise there (a length, HTTP/1.0, another release that writes otherwise) gives other bytes or an
-error, and the stream's task sends, as on any other server.
+each stream: in place of the request it gets one whose transport only notes a sample. If it writes
+at once, but other bytes (another release, an extension of chunks), each batch is given to its
+``send``. Whatever else is there (HTTP/1.0, a ``send`` that waits) leaves both to the stream's task,
+as on any other server.
 """
 
-import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -47,12 +47,46 @@ class UvicornOutlet:
         return True
 
 
-def find_outlet(scope: Mapping[str, Any], send: Any) -> Outlet | None:
+class SendOutlet:
+    """The ``send`` of one stream that Uvicorn serves, called by another task than the stream's.
+
+    Args:
+        cycle: Uvicorn's request.
+    """
+
+    __slots__ = ("_cycle",)
+
+    def __init__(self, cycle: Any) -> None:
+        self._cycle = cycle
+
+    def write(self, batch: Batch) -> bool:
+        """Send a batch, unless the client is behind or has gone; return whether it is sent.
+
+        Uvicorn waits in it only while the transport is full, so it is done in one step.
+
+        Raises:
+            RuntimeError: If Uvicorn waits although the transport takes bytes; the stream must end,
+                because a part of the batch may be written.
+        """
+        cycle = self._cycle
+        if cycle.flow.write_paused or cycle.disconnected or not batch.data:
+            return False
+        sending = cycle.send({"type": "http.response.body", "body": batch.data, "more_body": True})
+        try:
+            sending.send(None)
+        except StopIteration:
+            return True
+        sending.close()
+        raise RuntimeError("Uvicorn's send waits although the transport takes bytes.")
+
+
+def find_outlet(scope: Mapping[str, Any], send: Any, is_direct: bool = True) -> Outlet | None:
     """Return the outlet of a stream whose answer has begun; None if only its task may send.
 
     Args:
         scope: The request's scope.
         send: The ``send`` that the middleware was called with.
+        is_direct: Whether batches may go past ``send``.
     """
     cycle = getattr(send, "__self__", None)
     if type(cycle).__module__ not in _KNOWN:
@@ -62,7 +96,10 @@ def find_outlet(scope: Mapping[str, Any], send: Any) -> Outlet | None:
         return None
     if scope.get("http_version") != "1.1" or scope.get("method") not in ("GET", "POST"):
         return None
-    return UvicornOutlet(cycle) if _writes_chunks(cycle) else None
+    written = _written(cycle)
+    if not written:
+        return None
+    return UvicornOutlet(cycle) if is_direct and written == chunk_of(_SAMPLE) else SendOutlet(cycle)
 
 
 class _Noted:
@@ -75,8 +112,8 @@ class _Noted:
         self.data += data
 
 
-def _writes_chunks(cycle: Any) -> bool:
-    """Whether a request writes a message of the body as one chunk, at once, and nothing else."""
+def _written(cycle: Any) -> bytes:
+    """Return what a request writes at once for a sample; nothing if it does not, or not only."""
     try:
         is_ready = (
             cycle.flow.write_paused in (False, True)
@@ -84,23 +121,37 @@ def _writes_chunks(cycle: Any) -> bool:
             and cycle.response_complete is False
             and callable(cycle.transport.write)
         )
-        sample = copy.copy(cycle)
-        sample.transport = noted = _Noted()
-        sample.flow = _Flow()
+        sample = _Sample(cycle)
         send = type(cycle).send(
             sample, {"type": "http.response.body", "body": _SAMPLE, "more_body": True}
         )
         try:
             send.send(None)
         except StopIteration:
-            return is_ready and noted.data == chunk_of(_SAMPLE)
+            return sample.transport.data if is_ready else b""
         send.close()
     except Exception:
-        return False
-    return False
+        return b""
+    return b""
 
 
 class _Flow:
     """The flow control of a transport that takes everything."""
 
     write_paused = False
+
+
+class _Sample:
+    """What ``send`` takes for the request: the same but for its transport.
+
+    What is set of it is not set of the request. A copy would leave the request larger than it was.
+    """
+
+    flow = _Flow()
+
+    def __init__(self, cycle: Any) -> None:
+        self._cycle = cycle
+        self.transport = _Noted()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cycle, name)

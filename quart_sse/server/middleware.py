@@ -53,6 +53,7 @@ class Middleware:
         url_prefix: First segment of every URL of the extension, such as ``"/sse"``.
         connections: Count the refused streams.
         sender: Code of the coroutine by which the framework sends an answer; None if it is unknown.
+        is_direct: Whether messages of streams may go past the server's ``send``.
 
     Example:
         ``app.asgi_app = Middleware(app.asgi_app, lifecycle, shutdown, ...)``
@@ -68,8 +69,11 @@ class Middleware:
         url_prefix: str,
         connections: Connections,
         sender: CodeType | None = None,
+        *,
+        is_direct: bool = True,
     ) -> None:
         self._sender = sender
+        self._is_direct = is_direct
         self._connections = connections
         self._inner = inner
         self._lifecycle = lifecycle
@@ -95,7 +99,7 @@ class Middleware:
         # Whatever the client accepts: a view may answer any request with a stream.
         relay = Relay(scope, receive, send, asyncio.current_task(), self._sender)
         exchange.kick = relay.kick
-        exchange.find_outlet = relay.find_outlet
+        exchange.find_outlet = partial(relay.find_outlet, is_direct=self._is_direct)
         if self._headers.are_used:
             relay.onward = self._headers.completing(send, scope, exchange)
         wants_stream = "text/event-stream" in header(scope["headers"], b"accept")

@@ -110,7 +110,7 @@ class Relay:
         if not self._is_replaced:
             await self.onward(message)
 
-    def find_outlet(self, frame: FrameType) -> Outlet | None:
+    def find_outlet(self, frame: FrameType, is_direct: bool = True) -> Outlet | None:
         """Return where batches may go without the stream's task; None if only the task may send.
 
         The coroutine that iterates over the stream must be the framework's own, and it must have
@@ -119,10 +119,11 @@ class Relay:
 
         Args:
             frame: The frame that has entered the stream's body.
+            is_direct: Whether batches may go past the server's ``send``.
         """
         if not self._begun_by or id(frame) != self._begun_by or self._is_replaced:
             return None
-        return find_outlet(self._scope, self._send)
+        return find_outlet(self._scope, self._send, is_direct)
 
 
 def _has_length(message: Message) -> bool:

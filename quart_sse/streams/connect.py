@@ -123,7 +123,7 @@ class StreamEndpoints:
         return await self._answer(request, texts, bare=False, too_much=too_much)
 
     async def channel(
-        self, request: Request, topic: str, fragments: frozenset[str]
+        self, request: Request, topic: Topic, fragments: frozenset[str]
     ) -> StreamAnswer:
         """Answer a request for a stream of one topic, at the URL of its channel.
 
@@ -132,7 +132,7 @@ class StreamEndpoints:
 
         Args:
             request: A GET or HEAD with at most one ``t=``.
-            topic: Name of the topic, made from the URL.
+            topic: The topic, made from the URL.
             fragments: Names of the fragments that the client asks for.
 
         Raises:
@@ -280,12 +280,12 @@ class StreamEndpoints:
         *,
         bare: bool,
         too_much: bool,
-        topic: str | None = None,
+        topic: Topic | None = None,
         fragments: frozenset[str] = frozenset(),
     ) -> StreamAnswer:
         if was_stopped(request):
             return no_stream()
-        known = None if topic is None else self._channels.known(topic)
+        known = None if topic is None else self._channels.known(topic.name)
         self._refuse_foreign(
             request, self._config.origins if known is None else known.origins(self._config)
         )
@@ -329,7 +329,7 @@ class StreamEndpoints:
         return StreamAnswer(ending.encode())
 
     async def _admitted(
-        self, tokens: list[Token | None], topic: str | None, fragments: frozenset[str]
+        self, tokens: list[Token | None], topic: Topic | None, fragments: frozenset[str]
     ) -> Admission:
         """Judge the tokens of a URL; the granted topics are not empty.
 
@@ -337,10 +337,10 @@ class StreamEndpoints:
             Refusal: ``EXPIRED`` if no topic is granted and a signature has expired, ``REFUSED`` if
                 no topic is granted for other reasons, ``ERROR`` if an ``authorize`` failed.
         """
-        judgement = Judgement(self._gate, tokens)
+        judgement = Judgement(self._gate, tokens, topic)
         admission = await judgement.admit()
         if topic is not None:
-            admission.narrow(topic, fragments)
+            admission.narrow(topic.name, fragments)
         await judgement.refuse_outer(admission)
         if admission.is_empty:
             raise Refusal(Ending.EXPIRED if admission.expired_tokens else Ending.REFUSED)
@@ -381,7 +381,7 @@ class StreamEndpoints:
         is_long = any(len(token.topics) > config.max_topics for token in tokens)
         if is_long or len(listed) > max_shared(config):
             raise Refusal(Ending.TOO_LONG)
-        return Listed(len(listed), unsigned if self._gate.can_sign else 0)
+        return Listed.of(len(listed), unsigned if self._gate.can_sign else 0)
 
     def _refuse_foreign(self, request: Request, allowed: tuple[str, ...]) -> None:
         """Refuse pages of other origins by a status: the middleware replaces no such answer.
@@ -399,7 +399,11 @@ class StreamEndpoints:
             raise Refusal(Ending.REFUSED)
 
     async def _tokens(
-        self, texts: list[str], identity: str | None, topic: str | None, fragments: frozenset[str]
+        self,
+        texts: list[str],
+        identity: str | None,
+        topic: Topic | None,
+        fragments: frozenset[str],
     ) -> list[Token | None]:
         """Return the verified tokens of a URL, reduced to the topic whose own URL it is.
 
@@ -415,7 +419,7 @@ class StreamEndpoints:
             raise Refusal(Ending.BROKER_AWAY) from None
         if topic is None:
             return tokens
-        return [_narrow(tokens[0] if tokens else None, topic, fragments)]
+        return [_narrow(tokens[0] if tokens else None, topic.name, fragments)]
 
     async def _stream(
         self,

@@ -89,6 +89,10 @@ HEADERS = {
 }
 
 
+#: Of a stream that is open.
+NO_STARTS: Mapping[str, Start] = {}
+
+
 @lru_cache(1000)
 def _shared(topics: tuple[str, ...]) -> tuple[str, ...]:
     """Return one object for equal topics: most connections have the same audiences."""
@@ -442,7 +446,7 @@ class StreamBody:
             if self.at_open is not None:
                 self.at_open()
             # They would be kept as long as the stream is open.
-            self.starts, self.first = {}, ()
+            self.starts, self.first = NO_STARTS, ()
             self.find_outlet = self.at_open = None
         except BaseException:
             self.streams.leave(self.connection)

@@ -15,6 +15,7 @@ from werkzeug.routing import RequestRedirect
 from quart_sse import SSE
 from quart_sse.channels.channel import Channel
 from quart_sse.wire.ending import Ending
+from quart_sse.wire.url_rule import UrlRule
 from tests.support.streams import SSE_ACCEPT, client_of, open_stream
 from tests.support.verdicts import connect, signed, verdict
 
@@ -342,3 +343,31 @@ async def test_foreign_page_is_refused_before_anything_is_asked(app: Quart, sse:
     assert answer.status_code == 403
     assert not asked
     assert "Set-Cookie" not in answer.headers
+
+
+@pytest.mark.parametrize("url", ["/sse/room/7", "/sse?t=~room?number=7"])
+async def test_url_map_is_asked_once_for_each_topic_of_a_request(
+    app: Quart, sse: SSE, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    """Also if ``validate`` and ``authorize`` are called with the parameters."""
+    room = sse.channel("room", "/room/<int:number>")
+    asked: list[int] = []
+
+    def agree(number: int) -> bool:
+        asked.append(number)
+        return True
+
+    room.validate(agree)
+    room.authorize(agree)
+    trips: list[object] = []
+    usual = UrlRule.round_trip
+
+    def round_trip(self: UrlRule, url_map: Any, params: Any) -> Any:
+        trips.append(params)
+        return usual(self, url_map, params)
+
+    monkeypatch.setattr(UrlRule, "round_trip", round_trip)
+
+    assert await verdict(client_of(app), url) == "open"
+    assert asked == [7, 7]
+    assert len(trips) == 1

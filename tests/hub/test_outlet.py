@@ -9,8 +9,12 @@ from quart_sse.config import Config
 from quart_sse.error_log import ErrorLog
 from quart_sse.hub import Batch, Connection, Outgoing, Part
 from quart_sse.hub.batcher import Batcher
+from quart_sse.hub.connection import JOINED
 from quart_sse.hub.group import Group
-from quart_sse.wire import Ending
+from quart_sse.wire import Ending, encode_preamble
+from tests.support.streams import until
+
+PREAMBLE = encode_preamble(3000)
 
 
 class Taking:
@@ -48,6 +52,11 @@ class Viewer:
         async for data in self.connection:
             self.read.append(data)
 
+    @property
+    def texts(self) -> list[bytes | None]:
+        """What the outlet has taken."""
+        return [batch.data for batch in self.outlet.taken]
+
     async def say(self, text: str) -> None:
         """Send a message to the group, and wait until it was fed."""
         self.group.add(Outgoing.direct("n", text, is_text=True, once=""))
@@ -57,10 +66,12 @@ class Viewer:
 
 @pytest.fixture
 async def viewer() -> Any:
-    """Return a stream that has read how it begins."""
+    """Return a stream whose outlet has taken how it begins."""
     viewer = Viewer()
     for _ in range(3):
         await asyncio.sleep(0)
+    assert viewer.texts == [PREAMBLE]
+    viewer.outlet.taken.clear()
     yield viewer
     viewer.connection.end()
     await viewer.task
@@ -74,7 +85,45 @@ async def test_outlet_takes_batches_while_the_task_waits(viewer: Viewer) -> None
     assert batch.data is not None
     assert batch.make_chunk() == b"%x\r\n%b\r\n" % (len(batch.data), batch.data)
     assert batch.make_chunk() == batch.chunk
-    assert len(viewer.read) == 1
+    assert viewer.read == []
+
+
+async def test_outlet_takes_what_is_there_when_the_task_comes_for_more() -> None:
+    """Messages ahead in few writes, then what is pending; the task is given nothing."""
+    viewer = Viewer()
+    viewer.connection.ahead([b"a", b"c" * JOINED, b"d", b"e"])
+    viewer.connection.feed(Batch.of([Part(None, b"1"), Part(None, b"2")]))
+    await until(lambda: viewer.connection.direct is not None)
+
+    assert viewer.texts == [PREAMBLE + b"a" + b"c" * JOINED, b"de", b"12"]
+    viewer.connection.end()
+    await viewer.task
+    assert viewer.read == []
+
+
+async def test_task_gets_what_a_full_outlet_does_not_take() -> None:
+    """Nothing of it is lost, and the order stays."""
+    viewer = Viewer()
+    viewer.outlet.is_full = True
+    viewer.connection.ahead([b"a", b"b"])
+    viewer.connection.feed(Batch.of([Part(None, b"1")]))
+    await until(lambda: viewer.connection.direct is not None)
+
+    assert viewer.read == [PREAMBLE + b"ab", b"1"]
+    assert viewer.texts == []
+    viewer.connection.end()
+    await viewer.task
+
+
+async def test_stream_that_has_ended_sends_its_ending_by_the_task() -> None:
+    """The outlet takes what was before it."""
+    viewer = Viewer()
+    viewer.connection.ahead([b"a"])
+    viewer.connection.end(Ending.REFUSED)
+    await viewer.task
+
+    assert viewer.texts == [PREAMBLE + b"a"]
+    assert viewer.read == [Ending.REFUSED.encode()]
 
 
 async def test_full_outlet_leaves_the_batch_to_the_task(viewer: Viewer) -> None:

@@ -148,4 +148,6 @@ async def test_request_of_a_stream_is_slim_once_it_is_open(app: Quart, sse: SSE)
         current, kind = found
         assert kind is Body
         assert isinstance(current.body, NoBody)
+        assert current.scope["quart_sse"].kick is None
+        assert current.scope["quart_sse"].find_outlet is None
         assert current.headers["Accept"] == "text/event-stream"

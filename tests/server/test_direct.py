@@ -1,6 +1,7 @@
 """Direct writes: what clients get is the same with and without them, on a real Uvicorn."""
 
 import asyncio
+import gc
 import logging
 import re
 import socket
@@ -19,7 +20,7 @@ from uvicorn.protocols.http import h11_impl, httptools_impl
 from quart_sse import SSE
 from quart_sse.channels import Channel
 from quart_sse.hub import Batch, Connection, Part
-from quart_sse.server.direct import find_outlet
+from quart_sse.server.direct import SendOutlet, UvicornOutlet, find_outlet
 from tests.support.streams import until
 from tests.support.wrapping import with_own_send
 
@@ -143,22 +144,65 @@ async def waits(connection: Connection) -> Any:
 @pytest.mark.parametrize("direct", [True, False])
 @pytest.mark.parametrize("http", HTTP)
 async def test_events_come_in_order_and_wake_no_task(
-    app: Quart, news: Callable[..., Channel], http: str, direct: bool
+    app: Quart,
+    news: Callable[..., Channel],
+    monkeypatch: pytest.MonkeyPatch,
+    http: str,
+    direct: bool,
 ) -> None:
-    """The bytes are the same; only with direct writes the stream's task sleeps on."""
+    """The bytes are the same; without direct writes each message goes through Uvicorn's send."""
     channel = news(direct=direct)
+    sent = note_sends(monkeypatch, http)
     async with serving(app, http) as port:
         client = await Client.open(port)
         connection = connection_of(app)
         before = await waits(connection)
         written = connection.traffic.written
         length = len(client.body)
+        sent.clear()
         await publish(channel, range(20))
         await client.until(b"19~")
 
         assert client.numbers == list(range(20))
-        assert ((await waits(connection)) is before) == direct
+        assert (await waits(connection)) is before
+        assert b"".join(sent) == (b"" if direct else client.body[length:])
         assert connection.traffic.written - written == len(client.body) - length
+        client.writer.close()
+
+
+def note_sends(monkeypatch: pytest.MonkeyPatch, http: str) -> list[bytes]:
+    """Return a list that gets the body of each message that Uvicorn is asked to send."""
+    module = httptools_impl if http == "httptools" else h11_impl
+    usual, sent = module.RequestResponseCycle.send, list[bytes]()
+
+    async def send(self: Any, message: Any) -> None:
+        sent.append(message.get("body", b""))
+        await usual(self, message)
+
+    monkeypatch.setattr(module.RequestResponseCycle, "send", send)
+    return sent
+
+
+@pytest.mark.parametrize("http", HTTP)
+async def test_opening_is_one_write_and_nothing_keeps_it(
+    app: Quart, news: Callable[..., Channel], monkeypatch: pytest.MonkeyPatch, http: str
+) -> None:
+    """Quart's coroutine would keep what it was given until the next time."""
+    news(direct=False)
+    sent = note_sends(monkeypatch, http)
+    async with serving(app, http) as port:
+        client = await Client.open(port)
+        await waits(connection_of(app))
+        opening = [each for each in sent if b"sse-open" in each]
+
+        assert client.body == opening[0]
+        assert len(opening) == 1
+        assert opening[0].startswith(b"retry: ")
+        assert not [
+            each
+            for each in gc.get_referrers(opening[0])
+            if each is not sent and each is not opening
+        ]
         client.writer.close()
 
 
@@ -301,14 +345,15 @@ async def later(self: Any, message: Any) -> None:
 USUAL = httptools_impl.RequestResponseCycle.send
 
 
-@pytest.mark.parametrize("release", [another_framing, later])
+@pytest.mark.parametrize(("release", "kind"), [(another_framing, SendOutlet), (later, None)])
 async def test_another_release_of_the_server_falls_back_by_itself(
     app: Quart,
     news: Callable[..., Channel],
     monkeypatch: pytest.MonkeyPatch,
     release: Callable[[Any, Any], Awaitable[None]],
+    kind: type | None,
 ) -> None:
-    """What a request would write is tried for each stream, and is not what is expected."""
+    """What a request would write is tried for each stream: its own send writes, or the task."""
     monkeypatch.setattr(httptools_impl.RequestResponseCycle, "send", release)
     channel = news()
     async with serving(app) as port:
@@ -316,7 +361,7 @@ async def test_another_release_of_the_server_falls_back_by_itself(
         writer.write(b"GET /sse/news HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n")
         await reader.readuntil(b"sse-open")
         await waits(connection_of(app))
-        assert connection_of(app).outlet is None
+        assert isinstance(connection_of(app).outlet, kind or type(None))
         await publish(channel, range(3))
         async with asyncio.timeout(10):
             assert b";ext=1" in await reader.readuntil(b"2~") or release is later
@@ -339,11 +384,38 @@ def test_request_without_what_is_needed_has_no_outlet(gone: str) -> None:
             scope=scope,
             conn=type("Conn", (), {"send": lambda _, event: b"%x\r\n%b\r\n" % (14, event.data)})(),
         )
-        assert find_outlet(scope, cycle.send) is not None
+        assert isinstance(find_outlet(scope, cycle.send), UvicornOutlet)
+        assert isinstance(find_outlet(scope, cycle.send, is_direct=False), SendOutlet)
         assert find_outlet({**scope, "http_version": "2"}, cycle.send) is None
         assert find_outlet({**scope, "method": "HEAD"}, cycle.send) is None
         del cycle.__dict__[gone]
         assert find_outlet(scope, cycle.send) is None
+
+
+@pytest.mark.parametrize("http", HTTP)
+async def test_stream_ends_if_the_servers_send_waits_against_all_expectation(
+    app: Quart, news: Callable[..., Channel], monkeypatch: pytest.MonkeyPatch, http: str
+) -> None:
+    """Who knows what is written then? The client resumes."""
+    channel = news(direct=False)
+    module = httptools_impl if http == "httptools" else h11_impl
+    usual = module.RequestResponseCycle.send
+
+    async def send(self: Any, message: Any) -> None:
+        if b"1~" in message.get("body", b""):
+            await asyncio.Event().wait()
+        await usual(self, message)
+
+    monkeypatch.setattr(module.RequestResponseCycle, "send", send)
+    async with serving(app, http) as port:
+        client = await Client.open(port)
+        await waits(connection_of(app))
+        await publish(channel, range(3))
+        await client.to_end()
+
+        assert client.numbers == [0]
+        assert b"event: sse-holdoff" in client.body
+        client.writer.close()
 
 
 def test_server_that_is_not_known_has_no_outlet() -> None:
@@ -382,7 +454,7 @@ async def test_slow_client_holds_the_stream_back_and_misses_nothing(
         await client.until(b"%d~" % (count + 9))
 
         assert client.numbers == list(range(count + 10))
-        assert (connection.direct is not None) == direct
+        assert connection.direct is not None
         client.writer.close()
 
 
@@ -493,7 +565,7 @@ async def test_over_tls_the_bytes_are_the_same(
         before = await waits(connection)
         await publish(channel, range(5))
         await client.until(b"4~")
-        assert ((await waits(connection)) is before) == direct
+        assert (await waits(connection)) is before
         count = 5
         async with asyncio.timeout(10):
             while not connection.queued:

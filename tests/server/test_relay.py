@@ -85,7 +85,7 @@ async def test_answer_with_a_length_has_no_outlet(
     """Nor has one that another coroutine has begun than the one that asks."""
     asked: list[Any] = []
 
-    def find(scope: Any, send: Any) -> Any:
+    def find(scope: Any, send: Any, is_direct: bool) -> Any:
         asked.append(send)
         return "it"
 

@@ -199,8 +199,8 @@ class PlainApp:
             if endpoint == "sse.connect":
                 return await self.services.streams.connect(request)
             channel = self.channels[endpoint.split(".")[1]]
-            topic = channel.topic(**values).name
-            fragments = frozenset(self.services.channels.known(topic).fragments)
+            topic = channel.topic(**values)
+            fragments = frozenset(self.services.channels.known(topic.name).fragments)
             return await self.services.streams.channel(request, topic, fragments)
         except Refusal as refusal:
             return StreamAnswer(status=refusal.ending.status, headers={})
