@@ -26,7 +26,7 @@ def leave_session(is_ours: Callable[[str], bool]) -> Callable[[Response], Respon
             if key != name or session.modified:
                 set_cookie(key, *args, **options)  # type: ignore[arg-type]
 
-        response.set_cookie = set_unless_unchanged  # type: ignore[method-assign, assignment]
+        response.set_cookie = set_unless_unchanged  # type: ignore[method-assign]
         return response
 
     return leave

@@ -335,6 +335,7 @@ async def test_request_that_was_on_its_way_at_the_logout_is_given_no_stream_to_k
     add_logout(door.app, door.sse, is_late=False)
     here, elsewhere = await browser_of(door, "ada"), await browser_of(door, "ada")
     tardy = await browser_of(door, "ada")
+    assert here.cookie_jar is not None
     for cookie in here.cookie_jar:
         tardy.set_cookie("localhost", cookie.name, str(cookie.value))
     assert (await here.post("/logout")).status_code == 200

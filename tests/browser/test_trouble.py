@@ -111,6 +111,9 @@ async def test_page_that_asks_for_trusted_types_is_live(
     await expect(page.locator("u")).to_have_text("None sees secret")
     assert await page.evaluate("[ran, clicked]") == [[0, 1, 2], [2]]
     assert await page.evaluate("document.querySelector('template').innerHTML") == "<i>2</i>"
+    await shown.say("<h2><template shadowrootmode=open><b>3</b></template></h2>")
+    await expect(page.locator("h2 b")).to_have_text("3")
+    assert await page.locator("script[src*='quart-sse-shadow']").count() == 1
     assert await page.evaluate("document.documentElement.dataset.sseState") == "open"
 
 
