@@ -58,6 +58,7 @@ async def test_operator_finds_a_user_and_sends_a_note_by_keyboard(
         await expect(rows.last).to_have_text("No connection is so.")
 
         await sign_in(mira, forum, "mira", "/discussion/1")
+        await hazel.bring_to_front()
         link = hazel.get_by_role("link", name=re.compile("^mira"))
         await expect(link).to_be_visible(timeout=15_000)
         await link.focus()

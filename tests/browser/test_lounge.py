@@ -154,6 +154,7 @@ async def test_newest_line_is_in_sight(browser: Browser, forum: Server) -> None:
     async with visit(browser, forum) as tobi, visit(browser, forum) as mira:
         await sign_in(mira, forum, "mira", "/lounge")
         await sign_in(tobi, forum, "tobi", "/lounge")
+        await tobi.bring_to_front()
         for number in range(8):
             await say(tobi, f"Number {number}")
             await expect(tobi.get_by_text(f"Number {number}")).to_be_in_viewport()

@@ -347,7 +347,13 @@ async def test_escape_dismisses_the_newest(user: BrowserContext, pages: Server) 
     await expect(shown(page)).to_have_text([re.compile("two")])
 
 
-@pytest.mark.parametrize(("motion", "name"), [("reduce", "none"), ("no-preference", "sse-no")])
+@pytest.mark.parametrize(
+    ("motion", "name"),
+    [
+        pytest.param("reduce", "none", marks=pytest.mark.chromium),
+        ("no-preference", "sse-no"),
+    ],
+)
 async def test_motion_is_as_the_user_wants(
     browser: Browser, pages: Server, motion: str, name: str
 ) -> None:
