@@ -21,6 +21,7 @@ from ..pages import ASSETS, COMPRESSED, STATIC
 from ..streams import OwnBody, StreamAnswer, StreamBody
 from ..wire import Ending, Refusal, declared_name
 from ..wiring import Services
+from .sessions import is_left
 from .slim import slim
 
 #: Lifetime in caches of a file whose URL has a hash of its content, in seconds (one year).
@@ -45,6 +46,11 @@ class EventStream(Response):
         super().__init__(answer.body, answer.status, answer.headers)  # type: ignore[arg-type]
         # Quart cancels a response after RESPONSE_TIMEOUT; Quart 0.23 leaves it open and silent.
         self.timeout: Any = None
+
+    def set_cookie(self, key: str, *args: Any, **options: Any) -> None:
+        """Set a cookie, but for that of a session that nothing has changed."""
+        if not is_left(key):
+            super().set_cookie(key, *args, **options)
 
     async def get_data(self, as_text: bool = True) -> Any:
         """Refuse: the data have no end, so a caller would wait for ever.
