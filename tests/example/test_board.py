@@ -285,6 +285,7 @@ async def test_title_is_escaped(client: QuartClient) -> None:
 # -- in a browser --------------------------------------------------------------------------------
 
 
+@pytest.mark.chromium  # the driver of Firefox drags nothing
 @pytest.mark.browser
 @pytest.mark.timeout(120)
 async def test_card_is_dragged_while_somebody_else_writes(browser: Browser, forum: Server) -> None:

@@ -363,6 +363,7 @@ WATCH_BAR = """() => {
 }"""
 
 
+@pytest.mark.chromium  # the driver of Firefox drags nothing
 @pytest.mark.browser
 @pytest.mark.servers
 @pytest.mark.timeout(120)
