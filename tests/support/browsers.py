@@ -15,11 +15,12 @@ from tests.support.servers import Server, serve, serve_pages
 expect.set_options(timeout=15_000)
 
 
-#: What Chromium and Firefox say when a stream's server goes away; htmx logs it too, and that a newer
-#: request for a personal fragment has aborted an older one. And what Firefox says of a strict policy.
+#: What Chromium and Firefox say when a stream's server goes away; htmx logs it too, and that a
+#: newer request for a personal fragment has aborted an older one. And what Firefox says of a strict
+#: policy.
 EXPECTED_NOISE = re.compile(
     r"net::ERR_|network error|Failed to fetch|\[object Event\]|Failed to load resource"
-    r"|can’t establish a connection|NetworkError|Error in input stream"
+    r"|t establish a connection|NetworkError|Error in input stream"
     r"|^htmx:(sendAbort|afterRequest), |/favicon.ico because it violates"
 )
 #: Whether a page's stream is open: our script says it, htmx's extensions do not (what is
