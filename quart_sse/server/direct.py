@@ -19,8 +19,8 @@ _KNOWN = ("uvicorn.protocols.http.httptools_impl", "uvicorn.protocols.http.h11_i
 _SAMPLE = b"data: sample\n\n"
 
 
-class UvicornOutlet:
-    """The transport of one stream that Uvicorn serves.
+class _CycleOutlet:
+    """An outlet of one stream that Uvicorn serves.
 
     Args:
         cycle: Uvicorn's request.
@@ -30,6 +30,12 @@ class UvicornOutlet:
 
     def __init__(self, cycle: Any) -> None:
         self._cycle = cycle
+
+
+class UvicornOutlet(_CycleOutlet):
+    """The transport of one stream that Uvicorn serves."""
+
+    __slots__ = ()
 
     def write(self, batch: Batch) -> bool:
         """Write a batch, unless the client is behind or has gone; return whether it is written.
@@ -47,17 +53,10 @@ class UvicornOutlet:
         return True
 
 
-class SendOutlet:
-    """The ``send`` of one stream that Uvicorn serves, called by another task than the stream's.
+class SendOutlet(_CycleOutlet):
+    """The ``send`` of one stream that Uvicorn serves, called by another task than the stream's."""
 
-    Args:
-        cycle: Uvicorn's request.
-    """
-
-    __slots__ = ("_cycle",)
-
-    def __init__(self, cycle: Any) -> None:
-        self._cycle = cycle
+    __slots__ = ()
 
     def write(self, batch: Batch) -> bool:
         """Send a batch, unless the client is behind or has gone; return whether it is sent.
