@@ -33,6 +33,12 @@ LAST_RETRY = 30.0
 LONGEST_WAIT = 1.0
 
 
+def retry_delay(failures: int) -> float:
+    """Return after how many seconds a render is tried again that has failed so often before."""
+    # The exponent is bounded, because large powers of 2 overflow a float.
+    return min(FIRST_RETRY * 2.0 ** min(failures, 16), LAST_RETRY)
+
+
 class Home(Protocol):
     """The collection of a fragment, which renders and delivers it; see ``Fragments``."""
 
@@ -449,8 +455,7 @@ class SharedFragment:
         self.rendered, self.version, self.begun, self.is_extra = state
 
     def _fail(self, error: BaseException) -> None:
-        # The exponent is bounded, because large powers of 2 overflow a float.
-        delay = min(FIRST_RETRY * 2 ** min(self._failures, 16), LAST_RETRY)
+        delay = retry_delay(self._failures)
         self._failures += 1
         self._not_before = asyncio.get_running_loop().time() + delay
         if isinstance(error, asyncio.CancelledError):

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from ..errors import RenderError
 from ..wire import Id
-from .fragment import FIRST_RETRY, LAST_RETRY, LONGEST_WAIT
+from .fragment import LONGEST_WAIT, retry_delay
 from .item import Causes, Item
 from .items import Items
 from .rendered import Rendered, next_number
@@ -125,8 +125,7 @@ class ItemRenders:
             self._fail(item, error)
 
     def _fail(self, item: Item, error: BaseException) -> None:
-        # The exponent is bounded, because large powers of 2 overflow a float.
-        delay = min(FIRST_RETRY * 2 ** min(item.failures, 16), LAST_RETRY)
+        delay = retry_delay(item.failures)
         item.failures += 1
         item.not_before = asyncio.get_running_loop().time() + max(delay, LONGEST_WAIT)
         if isinstance(error, asyncio.CancelledError):

@@ -86,7 +86,7 @@ async def table() -> AsyncIterator[Table]:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a failed render be tried again soon."""
-    monkeypatch.setattr("quart_sse.hub.item_renders.FIRST_RETRY", 0.01)
+    monkeypatch.setattr("quart_sse.hub.fragment.FIRST_RETRY", 0.01)
     monkeypatch.setattr("quart_sse.hub.item_renders.LONGEST_WAIT", 0.0)
 
 
