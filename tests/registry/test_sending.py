@@ -76,7 +76,7 @@ async def test_process_that_does_not_answer_is_an_error_and_not_false(
         control = there.app.extensions["quart_sse"].control
         monkeypatch.setattr(control, "take", lambda name, text: None)
 
-        with pytest.raises(BrokerUnavailable, match=r"No answer within 1 s.*pid") as raised:
+        with pytest.raises(BrokerUnavailable, match=r"No answer within 3 s.*pid") as raised:
             await here.sse.send(handle.id, "note", "x")
 
         assert raised.value.maybe_published
@@ -152,7 +152,7 @@ async def test_connection_of_a_process_that_has_gone_is_not_there_soon(
     sent = await asyncio.gather(*(sites[0].sse.send(id, "note", n) for n in range(200)))
 
     assert sent == [False] * 200
-    assert loop.time() - begun_at < 0.9  # QUART_SSE_BROKER_TIMEOUT is 1 s
+    assert loop.time() - begun_at < 2.7  # QUART_SSE_BROKER_TIMEOUT is 3 s
 
 
 async def test_what_cannot_be_sent_is_an_error_before_anything_is(site: Site) -> None:

@@ -33,7 +33,7 @@ class Site:
     def __init__(self, url: str, **config: Any) -> None:
         self.app = app = Quart(__name__)
         app.secret_key = "for tests only"
-        keys = {"broker_url": url, "broker_timeout": 1.0, "heartbeat": 30, "probe": 0.5, **config}
+        keys = {"broker_url": url, "broker_timeout": 3.0, "heartbeat": 30, "probe": 0.5, **config}
         app.config.update({f"QUART_SSE_{key.upper()}": value for key, value in keys.items()})
         self.sse = sse = SSE(app)
         self.rooms = sse.channel("rooms", "/rooms/<int:room>", public=True)
