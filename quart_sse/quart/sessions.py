@@ -5,7 +5,7 @@ Quart sends the cookie of a permanent session with each answer, so that it expir
 and comes after, would sign the user in again. What changes the session is sent as ever.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from quart import Response, current_app, request, session
 
@@ -16,7 +16,7 @@ def is_left(cookie: str) -> bool:
     return cookie == name and not session.modified
 
 
-def leave_session(is_ours: Callable[[str], bool]) -> Callable[[Response], Response]:
+def leave_session(is_ours: Callable[[str], bool]) -> Callable[[Response], Awaitable[Response]]:
     """Return an ``after_request`` function by which our endpoints refresh no session.
 
     Streams do not by themselves, also those of the app's own views; see ``EventStream``.
@@ -25,7 +25,8 @@ def leave_session(is_ours: Callable[[str], bool]) -> Callable[[Response], Respon
         is_ours: Returns whether an endpoint is one of the extension's.
     """
 
-    def leave(response: Response) -> Response:
+    # A coroutine function: Quart would run another one in a thread, for each answer of the app.
+    async def leave(response: Response) -> Response:
         if response.mimetype == "text/event-stream" or not is_ours(request.endpoint or ""):
             return response
         set_cookie = response.set_cookie

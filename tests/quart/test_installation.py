@@ -1,5 +1,9 @@
 """The extension in a Quart app: its endpoints, hooks, macros and middleware."""
 
+import asyncio
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
 import pytest
 from quart import Quart, utils
 
@@ -11,6 +15,8 @@ from quart_sse.host import Host
 from quart_sse.quart.installation import Installation, reloader
 from quart_sse.server import Middleware
 from quart_sse.wire import Id
+from tests.support.pages import get_text, viewing
+from tests.support.streams import client_of
 
 
 async def identify(host: Host) -> str | None:
@@ -75,6 +81,44 @@ async def test_services_live_as_long_as_the_app_serves(
     states.append(installation.services.broker.state.value)
 
     assert states == ["starting", "ready", "stopped"]
+
+
+class Threads(ThreadPoolExecutor):
+    """Threads that note what they are given."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.given: list[Any] = []
+
+    def submit(self, function: Any, /, *args: Any, **options: Any) -> Future[Any]:
+        """Note it, and run it."""
+        self.given.append((function, args))
+        return super().submit(function, *args, **options)
+
+
+@pytest.mark.usefixtures("rooms")
+async def test_hooks_of_the_extension_need_no_thread(app: Quart) -> None:
+    """Quart runs sync functions in threads, for each answer of the app."""
+
+    @app.get("/plain")
+    async def plain() -> str:
+        return "plain"
+
+    threads = Threads()
+    asyncio.get_running_loop().set_default_executor(threads)
+    client = client_of(app, "ada")
+    async with app.test_app():
+        assert await get_text(client, "/plain") == "plain"
+        async with viewing(client) as stream:
+            await stream.next("sse-open")
+            assert threads.given == []
+
+    @app.get("/sync")
+    def sync() -> str:
+        return "sync"
+
+    assert await get_text(client, "/sync") == "sync"
+    assert len(threads.given) == 1
 
 
 def test_reloader_of_quart_is_known_by_its_code(monkeypatch: pytest.MonkeyPatch) -> None:
