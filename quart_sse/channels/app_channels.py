@@ -15,7 +15,7 @@ from ..publisher import Declared, write
 from ..wire import channel_of, is_audience, neutral_adapter
 from .channel import Channel
 from .declaration import Declaration
-from .options import StreamSettings, settings_of
+from .options import ChannelOptions, StreamSettings, settings_of, shortest
 
 
 class AppChannels:
@@ -35,6 +35,8 @@ class AppChannels:
         self.declared = channels
         self._config = config
         self._host = host
+        self._app_settings = settings_of(ChannelOptions(), config)  # of a stream without topics
+        self._settings: dict[str, StreamSettings] = {}  #: of each channel
 
     @property
     def url_map(self) -> Map:
@@ -146,8 +148,16 @@ class AppChannels:
 
     def settings(self, topics: Iterable[str]) -> StreamSettings:
         """Return the settings of a stream of these topics, all of declared channels."""
-        channels = {channel.name: channel.options for channel in map(self.known, topics)}
-        return settings_of(channels.values(), self._config)
+        found = [self._settings_of(name) for name in {topic.partition("?")[0] for topic in topics}]
+        return found[0] if len(found) == 1 else shortest(found or [self._app_settings])
+
+    def _settings_of(self, channel: str) -> StreamSettings:
+        # Kept, for each stream asks three times.
+        settings = self._settings.get(channel)
+        if settings is None:
+            settings = settings_of(self.known(channel).options, self._config)
+            self._settings[channel] = settings
+        return settings
 
     @property
     def heartbeats(self) -> set[float]:

@@ -77,28 +77,28 @@ class StreamSettings(NamedTuple):
     retry: float
 
 
-def settings_of(channels: Iterable[ChannelOptions], config: Config) -> StreamSettings:
-    """Return the settings of a stream: of each the shortest that one of its channels has.
-
-    A channel without its own has the app's. There is none for ``max_idle``, so that channels
-    without their own do not count.
+def settings_of(options: ChannelOptions, config: Config) -> StreamSettings:
+    """Return the settings of streams of one channel: its own, or the app's.
 
     Args:
-        channels: The settings of the stream's channels; none for a page without topics.
+        options: The channel's settings.
         config: The app's settings.
     """
-    found = list(channels)
-
-    def shortest(name: str, default: float) -> float:
-        own = [getattr(options, name) for options in found]
-        return min((default if value is None else float(value) for value in own), default=default)
-
     return StreamSettings(
-        shortest("max_age", config.max_age),
-        shortest("max_idle", float("inf")),
-        shortest("heartbeat", config.heartbeat),
-        shortest("retry", config.retry),
+        config.max_age if options.max_age is None else options.max_age,
+        float("inf") if options.max_idle is None else options.max_idle,
+        config.heartbeat if options.heartbeat is None else options.heartbeat,
+        config.retry if options.retry is None else options.retry,
     )
+
+
+def shortest(channels: Iterable[StreamSettings]) -> StreamSettings:
+    """Return the settings of a stream of several channels: of each setting the shortest.
+
+    Args:
+        channels: The settings of streams of each channel, at least one.
+    """
+    return StreamSettings(*map(min, zip(*channels, strict=True)))
 
 
 def _read(option: str, value: object, key: str) -> float:

@@ -125,6 +125,7 @@ class Endpoints:
         self._hub = services.hub
         self._renderer = services.renderer
         self._pages = services.pages
+        self._binding = services.binding
         self._names: set[str] = set()  #: endpoints of channels
         self._once = OnceLog()
 
@@ -173,8 +174,11 @@ class Endpoints:
 
     def _topic(self, channel: Channel) -> Topic:
         """Return the topic of the request's URL; 404 for values that no topic can have."""
-        names = channel._declaration.url_rule.parameters
-        said = _said() if names else {}
+        declaration = channel._declaration
+        names = declaration.url_rule.parameters
+        if not names:
+            return Topic(channel, declaration, self._binding, channel.name, {})
+        said = _said()
         try:
             return channel.topic(**{name: said[name] for name in names})
         except ParameterError:  # such as inf

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Collection, Iterable, Mapping
+from functools import lru_cache
 
 from werkzeug.sansio.request import Request
 
@@ -54,6 +55,9 @@ PARTLY_REFUSED = LogLine(
     topics=int,
     fragments=int,
 )
+
+#: Most topics of pages that are one object for all streams with equal ones; it stays when they end.
+SHARED_TOPICS = 16
 
 
 class StreamEndpoints:
@@ -467,9 +471,7 @@ class StreamEndpoints:
             connection.comes_again = any(map(self._channels.announces, admission.subscription))
         connection.may_see = admission.may_see
         connection.inside = NO_NAMES if admission.may_see is None else admission.may_see.allowed
-        connection.pages = tuple(
-            _page(token, admission, number, viewer.identity) for number, token in enumerate(tokens)
-        )
+        connection.pages = _pages(tokens, admission, viewer.identity)
         connection.refused_file = self._refused_file
         connection.expired = tuple(sorted(set(admission.expired_tokens)))
         connection.ends_at = self._renewal.end_of_signatures(admission, tokens)
@@ -524,6 +526,20 @@ def _narrow(token: Token | None, topic: str, fragments: frozenset[str]) -> Token
     if token is not None and topic in token.topics:
         return token._replace(topics={topic: token.topics[topic]})
     return Token({topic: fragments}, "", 0.0, is_signed=False, is_expired=False)
+
+
+@lru_cache(256)
+def _shared(pages: tuple[Page, ...]) -> tuple[Page, ...]:
+    """Return one object for equal pages: most streams at the URL of a channel have the same."""
+    return pages
+
+
+def _pages(
+    tokens: list[Token | None], admission: Admission, identity: str | None
+) -> tuple[Page, ...]:
+    """Return what the page of each token is sent."""
+    pages = tuple(_page(each, admission, number, identity) for number, each in enumerate(tokens))
+    return _shared(pages) if sum(len(page.listed) for page in pages) <= SHARED_TOPICS else pages
 
 
 def _page(token: Token | None, admission: Admission, number: int, identity: str | None) -> Page:

@@ -13,6 +13,8 @@ from ..wire import encode_loader, member_key
 SPREAD_MS = 5
 #: Longest such delay, in milliseconds.
 LAST_SPREAD_MS = 2000
+#: Of a stream without personal fragments.
+_NO_QUERIES: Mapping[tuple[str, str], str] = {}
 
 
 class Loader:
@@ -24,12 +26,14 @@ class Loader:
         queries: (topic, fragment) -> query with the token that grants it, such as ``"?t=..."``.
     """
 
+    __slots__ = ("_channels", "_queries", "_root")  # each stream has one
+
     def __init__(
         self, channels: AppChannels, root: str, queries: Mapping[tuple[str, str], str]
     ) -> None:
         self._channels = channels
         self._root = root
-        self._queries = queries
+        self._queries = queries or _NO_QUERIES  # most streams have none
 
     def __call__(self, personal: Personal) -> bytes:
         """Return the message for one fragment, with a random delay before the fetch.

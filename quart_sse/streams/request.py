@@ -40,8 +40,9 @@ def last_event_id(request: Request) -> str | None:
     Clients that cannot set headers send it in the query (``lastEventId``, of the widely used
     polyfills of ``EventSource``).
     """
-    header = request.headers.get("Last-Event-ID")
-    return request.args.get("lastEventId") if header is None else header
+    # Lists, for each stream asks three times: Werkzeug makes an exception for a key that it lacks.
+    found = request.headers.getlist("Last-Event-ID") or request.args.getlist("lastEventId")
+    return found[0] if found else None
 
 
 #: Longest ``User-Agent`` that is kept, in characters.

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from quart_sse import SSE, DeclarationError
-from quart_sse.channels.options import RESERVED, ChannelOptions, settings_of
+from quart_sse.channels.options import RESERVED, ChannelOptions, settings_of, shortest
 from quart_sse.config import Config
 from quart_sse.streams import HEADERS
 
@@ -117,7 +117,7 @@ def test_shortest_of_several_channels_counts(
     channels: list[dict[str, Any]], settings: tuple[float, ...]
 ) -> None:
     """No channel of a stream gets a longer time than it has declared, or than the app has."""
-    options = [ChannelOptions(**each) for each in channels]
+    found = [settings_of(ChannelOptions(**each), CONFIG) for each in channels]
 
-    assert settings_of(options, CONFIG) == settings
-    assert settings_of(options[::-1], CONFIG) == settings
+    assert shortest(found) == settings
+    assert shortest(found[::-1]) == settings
