@@ -56,12 +56,14 @@ async def test_killed_process_is_forgotten(
     redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without word of it Redis forgets a process, and only that one."""
-    monkeypatch.setattr(commands, "PRESENT_MS", 100)
     async with serving(RedisBroker(redis.url)) as one:
         dead = Control(RedisBroker(redis.url), ErrorLog())
         dead.begin()
         await dead.processes.announce()
         assert len(await one.control.processes.live()) == 2
+        with monkeypatch.context() as patched:
+            patched.setattr(commands, "PRESENT_MS", 100)
+            await dead.processes.announce()
         async with asyncio.timeout(5):
             while len(listed := await one.control.processes.live()) == 2:
                 await one.control.processes.announce()
