@@ -427,16 +427,18 @@ class SSE:
     @property
     def _current(self) -> Services:
         """The services of the current app, of the only one, or of the one that is served here."""
-        if len(self._installations) > 1 and has_app_context():
-            return current_services()
         apps = [each.services for each in self._installations]
+        if len(apps) == 1:
+            return apps[0]
         if not apps:
             raise SetupError(
                 "This SSE object serves no app yet. Call sse.init_app(app) before you use its "
                 "topics."
             )
+        if has_app_context():
+            return current_services()
         served = [services for services in apps if services.lifecycle.is_serving]
-        if len(apps) > 1 and len(served) != 1:
+        if len(served) != 1:
             gc.collect()  # apps of tests that have ended
             apps = [each.services for each in self._installations]
         return apps[0] if len(apps) == 1 else served[0] if len(served) == 1 else current_services()

@@ -125,7 +125,6 @@ class Endpoints:
         self._hub = services.hub
         self._renderer = services.renderer
         self._pages = services.pages
-        self._binding = services.binding
         self._names: set[str] = set()  #: endpoints of channels
         self._once = OnceLog()
 
@@ -174,11 +173,8 @@ class Endpoints:
 
     def _topic(self, channel: Channel) -> Topic:
         """Return the topic of the request's URL; 404 for values that no topic can have."""
-        declaration = channel._declaration
-        names = declaration.url_rule.parameters
-        if not names:
-            return Topic(channel, declaration, self._binding, channel.name, {})
-        said = _said()
+        names = channel._declaration.url_rule.parameters
+        said = _said() if names else {}
         try:
             return channel.topic(**{name: said[name] for name in names})
         except ParameterError:  # such as inf

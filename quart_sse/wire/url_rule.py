@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
+from weakref import WeakSet
 
 from ..errors import ParameterError
 from .naming import parse_topic, plain, topic_name
@@ -41,6 +42,9 @@ class UrlRule:
             else f"{blueprint}.sse-{channel}-fragment"
         )
         self.parameters: frozenset[str] = check_rule(channel, rule)
+        #: maps in which the URL without parameters is known to lead here: an app may publish to
+        #: the same topic thousands of times a second, and adds no routes while it serves
+        self._led: WeakSet[Map] = WeakSet()
 
     def select(self, url_map: "Map", params: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         """Return the name of the topic that parameters select, and what its URL says of them.
@@ -50,6 +54,8 @@ class UrlRule:
                 value.
         """
         self._check_names(params)
+        if not params and url_map in self._led:
+            return self._channel, {}
         params = {
             name: plain(value) if isinstance(value, str) else value
             for name, value in params.items()
@@ -67,6 +73,8 @@ class UrlRule:
                 f"The URL of channel {self._channel!r} does not lead to it: a route of the app, or "
                 f"of another channel, hides its rule {self.rule!r}. Change one of the two rules."
             )
+        if not params:
+            self._led.add(url_map)
         return self.topic_of(url_map, back), back
 
     def select_texts(self, url_map: "Map", texts: Mapping[str, str]) -> tuple[str, dict[str, Any]]:

@@ -454,7 +454,7 @@ async def test_page_shows_when_the_viewers_of_a_dead_process_expire(
     here, there = sites
     async with open_stream(here.app, "/sse/shows/1") as stays:
         await until(lambda: here.people)
-        monkeypatch.setattr(commands, "PRESENT_MS", 400)
+        monkeypatch.setattr(commands, "PRESENT_MS", 1_500)
         renew_often(here, monkeypatch)
         async with open_stream(there.app, "/sse/shows/1"):
             await until_count(stays, "2")
@@ -605,7 +605,7 @@ async def test_people_of_a_dead_process_leave_when_they_expire(
 ) -> None:
     """A process with viewers of the topic finds it out, and calls its hooks."""
     here, there = sites
-    monkeypatch.setattr(commands, "PRESENT_MS", 400)
+    monkeypatch.setattr(commands, "PRESENT_MS", 1_500)
     async with open_stream(here.client("bob"), "/sse/clubs/chess"):
         renew_often(here, monkeypatch)
         async with open_stream(there.client("ada"), "/sse/clubs/chess"):

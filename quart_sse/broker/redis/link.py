@@ -216,7 +216,9 @@ class Link:
             retry=Retry(NoBackoff(), 0),
             retry_on_error=[],
         )
-        pool.connection_kwargs.update(connection_options(self._timeout))
+        # Each call has one time limit as a whole. For a limit of each write redis-py would make a
+        # task, which costs as much as the write.
+        pool.connection_kwargs.update(connection_options(self._timeout), socket_timeout=None)
         return pool
 
     def _lane(self) -> _Lane:
@@ -347,8 +349,7 @@ class Link:
     def subscription(self) -> Subscription:
         """Return a new subscription, which is not connected yet."""
         pool = self._lane().pool
-        options = {**pool.connection_kwargs, "socket_timeout": None}
-        return Subscription(pool.connection_class(**options), self._timeout)
+        return Subscription(pool.connection_class(**pool.connection_kwargs), self._timeout)
 
     @asynccontextmanager
     async def hear(self, channel: str, seconds: float) -> AsyncIterator[Hearing]:

@@ -19,8 +19,8 @@ BATCH = 500
 def calling_redis() -> Iterator[None]:
     """Raise what redis-py should have raised; whatever writes by it belongs in such a block.
 
-    redis-py writes within ``asyncio.wait_for``, also when it connects. On Python 3.11 that loses a
-    cancellation that comes just when the bytes are written, and the task would go on.
+    redis-py connects within ``asyncio.wait_for``. On Python 3.11 that loses a cancellation that
+    comes just when it is done, and the task would go on.
 
     On a connection that is closed asyncio raises an ``OSError``, and uvloop a ``RuntimeError``
     whose text has "closed". Here it is the same error on every loop.
