@@ -22,7 +22,7 @@ async def test_calls_run_in_the_order_in_which_they_came() -> None:
 
     async def call(number: int) -> None:
         nonlocal most, running
-        async with turns.turn():
+        async with turns:
             running += 1
             most = max(most, running)
             order.append(number)
@@ -40,10 +40,10 @@ async def test_turn_of_a_cancelled_call_goes_to_the_next() -> None:
     turns, ran = Turns(1, 1.0), list[int]()
 
     async def call(number: int) -> None:
-        async with turns.turn():
+        async with turns:
             ran.append(number)
 
-    async with turns.turn():
+    async with turns:
         tasks = [asyncio.create_task(call(number)) for number in range(3)]
         await asyncio.sleep(0)
         tasks[0].cancel()
@@ -51,7 +51,7 @@ async def test_turn_of_a_cancelled_call_goes_to_the_next() -> None:
     tasks[1].cancel()  # it has the turn, and has not run yet
     async with asyncio.timeout(5):
         await asyncio.wait(tasks)
-        async with turns.turn():
+        async with turns:
             ran.append(3)
 
     assert ran == [2, 3]
@@ -63,7 +63,7 @@ async def test_those_who_wait_give_up_when_no_call_is_answered(has_answered: boo
     turns, may_end = Turns(1, 0.05), asyncio.Event()
 
     async def call() -> None:
-        async with turns.turn():
+        async with turns:
             await may_end.wait()
 
     tasks = [asyncio.create_task(call()) for _ in range(3)]

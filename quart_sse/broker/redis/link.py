@@ -300,7 +300,7 @@ class Link:
 
     async def _once(self, *commands: tuple[Any, ...], load: tuple[str, ...] = ()) -> list[Any]:
         lane = self._lane()
-        async with lane.turns.turn():
+        async with lane.turns:
             return await self._take_turn(lane, commands, load)
 
     async def _take_turn(
@@ -413,14 +413,13 @@ async def _exchange(connection: AbstractConnection, *commands: tuple[Any, ...]) 
     Raises:
         RedisError: The first refusal among the answers, of which all have been read then.
     """
+    answers: list[Any] = []
+    refused: RedisError | None = None
     with calling_redis():
         if len(commands) == 1:
             await connection.send_command(*commands[0])
         else:
             await connection.send_packed_command(connection.pack_commands(commands))
-    answers: list[Any] = []
-    refused: RedisError | None = None
-    with calling_redis():
         for _ in commands:
             try:
                 answers.append(await connection.read_response())

@@ -2,8 +2,6 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 from ...errors import BrokerUnavailable
 
@@ -17,6 +15,9 @@ class Turns:
     Args:
         most: Number of calls that run at the same time.
         timeout: Timeout of a call, in seconds.
+
+    Example:
+        ``async with turns: ...``, for each call
     """
 
     def __init__(self, most: int, timeout: float) -> None:
@@ -25,9 +26,8 @@ class Turns:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._answered_at = float("-inf")  # loop time
 
-    @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Wait for a turn, and keep it until the end of the block.
+    async def __aenter__(self) -> None:
+        """Wait for a turn, which lasts until the end of the block.
 
         Raises:
             BrokerUnavailable: If no call is answered any more; nothing was sent.
@@ -36,10 +36,10 @@ class Turns:
             self._free -= 1
         else:
             await self._wait()
-        try:
-            yield
-        finally:
-            self._pass_on()
+
+    async def __aexit__(self, *_: object) -> None:
+        """End the turn, however the block ended."""
+        self._pass_on()
 
     async def _wait(self) -> None:
         mine = asyncio.get_running_loop().create_future()
