@@ -72,16 +72,23 @@ class Sleeper:
         return received
 
 
-async def until_state(server: Server, **wanted: int) -> dict[str, int]:
-    """Ask the app until it holds what is wanted; returns all that it holds then."""
+async def until_state(
+    server: Server, sockets: float = float("inf"), **wanted: int
+) -> dict[str, int]:
+    """Ask the app until it holds what is wanted; returns all that it holds then.
+
+    Of sockets at most so many: when they were counted, that of an earlier question may have been
+    about to close.
+    """
     state: dict[str, int] = {}
     try:
         async with asyncio.timeout(20):
-            while not wanted.items() <= state.items():
+            while not wanted.items() <= state.items() or state["sockets"] > sockets:
                 await asyncio.sleep(PAUSE)
                 state = await server.state()
     except TimeoutError:
-        raise AssertionError(f"{wanted} never came; at last it was {state}") from None
+        told = f"{wanted} and {sockets} sockets never came; at last it was {state}"
+        raise AssertionError(told) from None
     return state
 
 
