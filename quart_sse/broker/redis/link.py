@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 from redis.asyncio.connection import (
     AbstractConnection,
-    BlockingConnectionPool,
     Connection,
+    ConnectionPool,
     parse_url,
 )
 from redis.asyncio.retry import Retry
@@ -179,7 +179,7 @@ class _Lane:
     A connection belongs to its loop, and a task queue may run each task in a loop of its own.
     """
 
-    def __init__(self, pool: BlockingConnectionPool, timeout: float) -> None:
+    def __init__(self, pool: ConnectionPool, timeout: float) -> None:
         self.pool = pool
         self.turns = Turns(MAX_CALLS, timeout)
         self.is_closed = False
@@ -208,11 +208,10 @@ class Link:
         #: number of the database, which has its own keys but shares all pub/sub channels
         self.database: int = int(self._new_pool().connection_kwargs.get("db") or 0)
 
-    def _new_pool(self) -> BlockingConnectionPool:
-        pool = BlockingConnectionPool.from_url(
+    def _new_pool(self) -> ConnectionPool:
+        pool = ConnectionPool.from_url(
             self._url,
-            max_connections=MAX_CALLS,
-            timeout=None,
+            max_connections=MAX_CALLS,  # the turns let no more calls run, so none waits here
             retry=Retry(NoBackoff(), 0),
             retry_on_error=[],
         )
