@@ -75,9 +75,10 @@ def serve_news(app: Quart, sse: SSE) -> Quart:
         return f"<p>{board_shows['text']}</p>"
 
     async def publish(text: str) -> None:
-        for number in range(request.args.get("topics", 0, type=int)):
+        # Lists: Werkzeug makes an exception for a key that is missing, for each event.
+        for number in range(sum(map(int, request.args.getlist("topics")))):
             await topics.topic(number=number).publish("news", text)
-        for number in range(refreshes := request.args.get("storm", 0, type=int)):
+        for number in range(refreshes := sum(map(int, request.args.getlist("storm")))):
             board_shows["text"] = text if number == refreshes - 1 else "goes on"
             await board.topic().refresh("list")
         await news.topic().publish("news", text)
