@@ -11,8 +11,7 @@ from .changed import Changed
 from .messages import Keep, Message
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(NamedTuple):
     """Where one topic of a connection starts."""
 
     position: Position | None  #: None: the client sent no usable position

@@ -37,6 +37,7 @@ class AppChannels:
         self._host = host
         self._app_settings = settings_of(ChannelOptions(), config)  # of a stream without topics
         self._settings: dict[str, StreamSettings] = {}  #: of each channel
+        self._have_headers = 0, False  #: the number of channels, and whether any has headers
 
     @property
     def url_map(self) -> Map:
@@ -98,8 +99,11 @@ class AppChannels:
     @property
     def have_headers(self) -> bool:
         """Whether any channel has response headers or origins of its own."""
-        options = (self.known(name).options for name in self.declared)
-        return any(each.headers or each.origins for each in options)
+        number = len(self.declared)  # each request asks, and channels are only added
+        if self._have_headers[0] != number:
+            options = (self.known(name).options for name in self.declared)
+            self._have_headers = number, any(each.headers or each.origins for each in options)
+        return self._have_headers[1]
 
     def spec(self, topic: str, fragment: str) -> FragmentSpec | None:
         """Return a fragment's declared options, or None if it is not declared."""

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from typing import Protocol
 
 from ..broker import CONTROL_HISTORY, Broker, Filter, Kind, Message, Replay, Start
@@ -413,8 +412,8 @@ class Hub:
             )
         # A page does not list fragments that have come inside its own since its render.
         starts = {
-            topic: replace(start, fragments=self.subscribers[topic].with_nested(start.fragments))
-            if topic in self.subscribers
+            topic: start._replace(fragments=self.subscribers[topic].with_nested(start.fragments))
+            if start.fragments and topic in self.subscribers
             else start
             for topic, start in starts.items()
         }

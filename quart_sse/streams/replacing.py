@@ -5,7 +5,6 @@ Our script opens another stream when tabs come and go, and names the one before 
 
 import hmac
 from collections.abc import Mapping
-from dataclasses import replace
 
 from werkzeug.sansio.request import Request
 
@@ -109,5 +108,5 @@ def _start(own: Start | None, pages: Start, added: list[Position], keep: Keep) -
     if given is not None and first is not None and given.epoch == first.epoch:
         given = max(given, first, key=lambda position: position.events)
     if own is None:
-        return replace(pages, position=given, keep=keep)
-    return replace(own, position=oldest((own.position, given)), now=own.now and pages.now)
+        return pages._replace(position=given, keep=keep)
+    return own._replace(position=oldest((own.position, given)), now=own.now and pages.now)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from types import FrameType
 
+from werkzeug.datastructures import Headers, MultiDict
 from werkzeug.http import dump_cookie
 from werkzeug.sansio.request import Request
 
@@ -25,6 +26,15 @@ def wants_stream(request: Request) -> bool:
     return "text/event-stream" in request.headers.get("Accept", "")
 
 
+def first_of(values: Headers | MultiDict[str, str], key: str) -> str | None:
+    """Return the first value of a key; None if there is none.
+
+    Each stream looks for what most requests lack. For that, ``values.get`` makes an exception.
+    """
+    found = values.getlist(key)
+    return found[0] if found else None
+
+
 def was_stopped(request: Request) -> bool:
     """Whether a client reconnects after ``sse-stop``, by its ``Last-Event-ID``.
 
@@ -40,9 +50,8 @@ def last_event_id(request: Request) -> str | None:
     Clients that cannot set headers send it in the query (``lastEventId``, of the widely used
     polyfills of ``EventSource``).
     """
-    # Lists, for each stream asks three times: Werkzeug makes an exception for a key that it lacks.
-    found = request.headers.getlist("Last-Event-ID") or request.args.getlist("lastEventId")
-    return found[0] if found else None
+    header = first_of(request.headers, "Last-Event-ID")
+    return first_of(request.args, "lastEventId") if header is None else header
 
 
 #: Longest ``User-Agent`` that is kept, in characters.
@@ -121,7 +130,7 @@ class Viewers:
 
     def browser_of(self, request: Request) -> str | None:
         """Return the browser's id from the cookie of a request; None without a valid cookie."""
-        return self._signer.read_browser(request.cookies.get(self._config.browser_cookie))
+        return self._signer.read_browser(first_of(request.cookies, self._config.browser_cookie))
 
     def of(self, request: Request, identity: str | None) -> Viewer:
         """Return the viewer of the current request.

@@ -95,6 +95,7 @@ async def use_everything(server: RedisServer, url: str) -> None:
         reference = await broker.keep_text("long", 10, Claim(Shelf.OPEN, "ada"))
         await broker.kept_text(reference or "")
         await broker.unsubscribe(["u"])
+        await broker.subscribe(["v"])  # the same connection, so a refusal comes before this is done
         catches = inbox.catches
         last = event("last")
         await broker.publish(last, KEEP)

@@ -2,7 +2,6 @@
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -96,4 +95,4 @@ class Resuming:
             return
         last, position = Id.parse(events[-1][0].decode()), start.position
         if position is not None and last < collector.snapshot.events:
-            self._left.appendleft((topic, replace(start, position=position._replace(events=last))))
+            self._left.appendleft((topic, start._replace(position=position._replace(events=last))))
