@@ -5,6 +5,7 @@ older ones.
 """
 
 import asyncio
+import gc
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
@@ -45,6 +46,12 @@ def ours() -> Quart:
     """Serve one public channel."""
     app = Quart(__name__)
     return serve_news(app, SSE(app))
+
+
+def tuned() -> Quart:
+    """Serve the same, with the setting of Python that docs/performance.md advises."""
+    gc.set_threshold(10_000)
+    return ours()
 
 
 def users() -> Quart:

@@ -73,6 +73,7 @@ def _uvicorn(app: str, *more: str) -> tuple[str, ...]:
 
 PEERS = {
     "ours": Peer("quart_sse, Uvicorn", _uvicorn("apps:ours")),
+    "tuned": Peer("quart_sse, Uvicorn, gc.set_threshold(10_000)", _uvicorn("apps:tuned")),
     "plain": Peer(
         "quart_sse, QUART_SSE_DIRECT=0", _uvicorn("apps:ours"), "", {"QUART_SSE_DIRECT": "0"}
     ),

@@ -188,7 +188,7 @@ WORKLOADS: Mapping[str, tuple[Callable[[Running], dict[str, float]], list[str]]]
     "200 events a second to 1,000 streams": (fast, ["ours", "nchan"]),
     "5,000 topics with 1 or 2 streams": (topics, ["ours"]),
     "2,000 refreshes at once, 500 streams": (storm, ["ours"]),
-    "10,000 idle streams": (idle, ["ours"]),
+    "10,000 idle streams": (idle, ["ours", "tuned"]),
 }
 
 

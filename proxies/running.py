@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
@@ -33,11 +33,13 @@ class Running:
         proxy: Which one.
         port: Its own.
         app: The port of the app behind it.
+        pid: Its process, once it runs.
     """
 
     proxy: Proxy
     port: int
     app: int
+    pid: int = 0
 
     @property
     def origin(self) -> str:
@@ -94,7 +96,7 @@ async def in_front_of(app: int, proxy: Proxy, folder: Path, idle: int) -> AsyncI
         )
     try:
         await _until_it_listens(running, process, folder)
-        yield running
+        yield replace(running, pid=process.pid)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
