@@ -12,6 +12,7 @@ import pytest
 from proxies import configurations, table
 from proxies.catalogue import PROXIES, STREAMS
 from proxies.measure import HEARTBEAT, IDLE, Outcome, judge, measure, measure_delays
+from proxies.memory import memory_per_stream
 from proxies.running import in_front_of, serve_app
 from tests.support.documents import blocks_of
 from tests.support.servers import ROOT
@@ -56,6 +57,18 @@ async def test_haproxy_without_its_option_holds_events_back(tmp_path: Path) -> N
     assert 0.15 < measured.event < 1
     judge(proxy, measured)
     assert [what for what in measured.broken if what.startswith("an event took")]
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("name", ["HAProxy", "nginx"])
+async def test_idle_stream_costs_a_proxy_what_the_page_says(name: str, tmp_path: Path) -> None:
+    """Its operators count with it."""
+    page = (ROOT / "docs/deploy.md").read_text("utf-8")
+    (said,) = re.findall(rf"{name} ([\d.]+)(?: KiB)?,", page)
+
+    found = await memory_per_stream(PROXIES[name.lower()], tmp_path)
+
+    assert found == pytest.approx(float(said), rel=0.5)
 
 
 def test_every_proxy_is_installed_by_a_target() -> None:
