@@ -475,7 +475,7 @@ async def test_client_that_reads_nothing_is_cut(
         connection = connection_of(app)
         await waits(connection)
         async with asyncio.timeout(10):
-            while not connection.queued:
+            while not connection.queued and not connection.is_ended:
                 await publish(channel, range(1), LARGE)
         await until(lambda: not len(app.extensions["quart_sse"].hub.connections))
         with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
