@@ -7,6 +7,7 @@ import asyncio
 import functools
 import multiprocessing
 import signal
+import sys
 import threading
 import weakref
 from collections.abc import Callable
@@ -74,9 +75,23 @@ def _leave_if_unused() -> None:
 
 
 def ignore_signals() -> None:
-    """Ignore further SIGTERM and SIGINT, in a process that already stops."""
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
+    """Ignore further SIGTERM and SIGINT, in a process that already stops.
+
+    One that comes at this moment is ignored, too. Python would print so, with a traceback
+    (https://github.com/python/cpython/issues/87572).
+    """
+    usual = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        if "race condition" not in str(unraisable.exc_value):
+            usual(unraisable)
+
+    sys.unraisablehook = hook
+    try:
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+    finally:
+        sys.unraisablehook = usual
 
 
 def is_granian() -> bool:

@@ -3,6 +3,8 @@
 import asyncio
 import gc
 import signal
+import subprocess
+import sys
 import weakref
 from collections.abc import Iterator
 
@@ -95,3 +97,32 @@ def test_handler_of_asyncio_is_gone_with_its_loop() -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     signal.signal(signal.SIGINT, python)
     signal.signal(signal.SIGUSR1, before)
+
+
+#: Two processes send SIGTERM all the time, while it is handled and ignored by turns.
+RACE = """
+import os, signal
+from quart_sse.server.signals import ignore_signals
+
+handle, senders, me = lambda number, frame: None, [], os.getpid()
+signal.signal(signal.SIGTERM, handle)
+for _ in range(2):
+    if (sender := os.fork()) == 0:
+        signal.alarm(30)
+        while os.getppid() == me:
+            os.kill(me, signal.SIGTERM)
+        os._exit(0)
+    senders.append(sender)
+for _ in range(100_000):
+    signal.signal(signal.SIGTERM, handle)
+    ignore_signals()
+for sender in senders:
+    os.kill(sender, signal.SIGKILL)
+"""
+
+
+def test_signal_that_comes_while_signals_become_ignored_leaves_no_traceback() -> None:
+    """A stop by two signals is a usual one."""
+    done = subprocess.run([sys.executable, "-c", RACE], capture_output=True, timeout=50, check=True)
+
+    assert done.stderr == b""
