@@ -9,8 +9,9 @@ from .play import Play
 
 #: Bytes of an event that fills the socket of somebody who reads nothing, and how many fill it.
 LARGE, ENOUGH = 100_000, 70
-#: Seconds that the history lives of a page that idles: the least there is.
-IDLE_TTL = 1
+#: Seconds that the history lives of a page that idles: little, and more than a machine that does
+#: much else holds up a process.
+IDLE_TTL = 3
 #: The first event of the newer release.
 MOVED = 1_000_000
 
@@ -89,7 +90,7 @@ async def idle(play: Play) -> None:
     async def is_expired() -> bool:
         return bool(await play.redis.ask("EXISTS", *keys) == 0)
 
-    await play.last((3 if play.pace.is_brief else 30) * IDLE_TTL)
+    await play.last((2 if play.pace.is_brief else 10) * IDLE_TTL)
     await until_so(is_expired)
     play.begin()
     reconnects = [viewer.reconnects for viewer in play.viewers]

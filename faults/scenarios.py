@@ -41,7 +41,7 @@ SCENARIOS: Mapping[str, Scenario] = {
 
 #: Scenarios that need more than the pace gives: ``QUART_SSE_*`` keys, without that prefix.
 KEYS: Mapping[str, Mapping[str, object]] = {
-    "idle": {"history_ttl": of_processes.IDLE_TTL, "probe": 0.1, "heartbeat": 0.1},
+    "idle": {"history_ttl": of_processes.IDLE_TTL, "probe": 1, "heartbeat": 0.1},
     # Until its socket is full, more is sent to somebody who reads nothing than a replay may hold.
     # What is as large is read in parts, over a wire that is slow.
     "stalled": {

@@ -62,7 +62,8 @@ BRIEF = Pace(
     rate=40.0,
     more=12,
     outage=0.6,
-    keys={"probe": 0.2, "heartbeat": 0.3, "broker_timeout": 0.4, "join_timeout": 1},
+    # A machine that does much else may hold up a process for a second, which is no outage.
+    keys={"probe": 1, "heartbeat": 0.3, "join_timeout": 1},
     is_brief=True,
 )
 
