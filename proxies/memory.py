@@ -7,6 +7,7 @@ import asyncio
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 from benchmarks.epoll import Streams
@@ -39,13 +40,12 @@ async def memory_per_stream(proxy: Proxy, folder: Path) -> float:
         serve_app(HEARTBEAT) as app,
         in_front_of(app.port, proxy, folder / "proxy", IDLE) as running,
     ):
-        groups = [Streams(running.port, [URL] * number) for number in (FIRST, MORE)]
         grown = []
-        for group in groups:
-            await asyncio.to_thread(group.open, PATIENCE)
-            grown.append(memory_kib(running.pid))
-        for group in groups:
-            group.close()
+        with ExitStack() as stack:
+            for number in (FIRST, MORE):
+                group = stack.enter_context(closing(Streams(running.port, [URL] * number)))
+                await asyncio.to_thread(group.open, PATIENCE)
+                grown.append(memory_kib(running.pid))
     return (grown[1] - grown[0]) / MORE
 
 
