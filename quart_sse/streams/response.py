@@ -323,13 +323,17 @@ class Streams:
         starts = start_with_changes(connection, starts, self._channels)
         settings, connections = self._channels.settings(connection.subscription), self._connections
         pauses = Pauses()
-        if not self._enter(connection, is_multiplexed, settings.max_age, settings.max_idle):
+        if not self._enter(connection, is_multiplexed, settings.max_age):
             return
         before = connection.subscription
         try:
             await self._hub.join(connection, starts, first)
             self._hub.changes.apply(connection)
             connection.is_open = not connection.is_ended
+            # Not before: however long it took to join, the stream is sent first what it missed.
+            if connection.is_open:
+                now = asyncio.get_running_loop().time()
+                self._hub.idle.watch(connection, settings.max_idle, now)
             if STREAM_OPENED.is_on and connection.is_open:
                 topics = len(connection.subscription)
                 STREAM_OPENED.log(connection=connection.id, topics=topics)
@@ -364,13 +368,7 @@ class Streams:
             connection.end(*lasting.end)  # the app has closed the connection meanwhile
         return not connection.is_ended
 
-    def _enter(
-        self,
-        connection: Connection,
-        is_multiplexed: bool,
-        max_age: float,
-        max_idle: float = float("inf"),
-    ) -> bool:
+    def _enter(self, connection: Connection, is_multiplexed: bool, max_age: float) -> bool:
         """Add a stream to the open ones, and return whether it may go on; if not, it is ended."""
         connections = self._connections
         # Other streams may have opened since the endpoint checked: authorize may take a while.
@@ -382,7 +380,6 @@ class Streams:
         now = asyncio.get_running_loop().time()
         connection.ends_at = min(connection.ends_at, now + max_age * random.uniform(0.8, 1.0))
         connections.enter(connection, is_multiplexed)
-        self._hub.idle.watch(connection, max_idle, now)
         self._revocations.check(connection)
         self._closing.check(connection)
         if connections.is_closing and connection.is_own:

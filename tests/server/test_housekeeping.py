@@ -213,6 +213,32 @@ async def test_idle_stream_ends_and_its_client_misses_nothing(url: str) -> None:
     assert said.data == "meanwhile"
 
 
+@pytest.mark.parametrize("url", URLS)
+async def test_stream_is_not_idle_before_it_was_sent_what_it_missed(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    """However long it took to open."""
+    app, sse = settings.make_app({"max_idle": 1})
+    room = sse.topic("rooms", room=1)
+    async with open_stream(app, url) as stream:
+        await stream.next("sse-open")
+        await room.publish("said", "first")
+        await stream.next()
+        position = stream.last_id
+    await room.publish("said", "meanwhile")
+    join = Hub.join
+
+    async def join_late(self: Hub, *arguments: Any) -> None:
+        self.idle.end(asyncio.get_running_loop().time() + 2)
+        await join(self, *arguments)
+
+    monkeypatch.setattr(Hub, "join", join_late)
+
+    async with open_stream(app, url, {"Last-Event-ID": position}) as stream:
+        await stream.next("sse-open")
+        assert (await stream.next()).data == "meanwhile"
+
+
 async def test_client_that_takes_nothing_is_cut(caplog: pytest.LogCaptureFixture) -> None:
     """A stalled client is let go of after a while; idle and busy ones are not."""
     caplog.set_level(logging.INFO, "quart_sse")
