@@ -247,4 +247,4 @@ async def test_storm_of_refreshes_renders_as_often_as_the_debounce_allows() -> N
     assert told["state"] == STORM
     assert RATE * seconds / 3 < told["renders"] <= RATE * seconds + ENDS
     assert all(viewer.states == sorted(viewer.states) for viewer in viewers)
-    assert STORM / seconds > 500, "that was no storm"
+    assert STORM / told["renders"] > 20, "that was no storm"
