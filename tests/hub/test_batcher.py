@@ -296,7 +296,7 @@ async def test_connection_that_cannot_be_fed_stops_no_other(
     await all_quiet()
     send(batches, another, event(2))
 
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(5):
         await until(lambda: len(client.writes) == 2)
     assert broken.connection.is_ended
     await until(lambda: broken.writes)

@@ -847,13 +847,13 @@ async def test_renderer_that_cancels_itself_has_failed(
     asked = stage.ask()
     stage.change()
 
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(5):
         await asyncio.wait([asked])
     assert asked.done()
 
     stage.error = None
     jump(LONG)
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(5):
         await stage.has_shown(1)
     assert stage.shown == ["<p>1</p>"]
 
@@ -865,7 +865,7 @@ async def test_html_that_cannot_be_delivered_keeps_no_page_waiting() -> None:
     asked = stage.ask()
     stage.change()
 
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(5):
         await asyncio.wait([asked])
     assert asked.done()
 
@@ -925,7 +925,7 @@ async def test_close_keeps_no_page_waiting(is_running: bool) -> None:
         asked = [stage.ask()]
         await asyncio.sleep(0)
 
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(5):
         await stage.fragment.close()
         await asyncio.wait(asked)
 
