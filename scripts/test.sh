@@ -11,7 +11,7 @@ chosen="not slow and not bench and not packages"
 
 [ $# -eq 0 ] || exec "${pytest[@]}" "$@"
 
-late="tests/browser/test_[u-z]*.py"
+late="tests/browser/test_[t-z]*.py"
 log=$(mktemp)
 "${pytest[@]}" -m "browser and $chosen" --ignore-glob="$late" >"$log" 2>&1 &
 browsers=$!
