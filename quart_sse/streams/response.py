@@ -330,13 +330,13 @@ class Streams:
             await self._hub.join(connection, starts, first)
             self._hub.changes.apply(connection)
             connection.is_open = not connection.is_ended
-            # Not before: however long it took to join, the stream is sent first what it missed.
             if connection.is_open:
+                # Not before: however long it took to join, the stream is sent first what it missed.
                 now = asyncio.get_running_loop().time()
                 self._hub.idle.watch(connection, settings.max_idle, now)
-            if STREAM_OPENED.is_on and connection.is_open:
-                topics = len(connection.subscription)
-                STREAM_OPENED.log(connection=connection.id, topics=topics)
+                if STREAM_OPENED.is_on:
+                    topics = len(connection.subscription)
+                    STREAM_OPENED.log(connection=connection.id, topics=topics)
             self._hooks.note(connection)
             for topic in before.keys() - connection.subscription.keys():
                 self._presence.withdraw(topic, [connection])
