@@ -7,12 +7,10 @@ from tests.support.network import Wire
 from tests.support.redis_server import RedisServer
 from tests.support.servers import free_port, until_so
 
-from .play import Play, are_in
+from .play import ANSWER, Play, are_in
 
 #: Bytes of an event that fills the buffer of a process that reads nothing.
 LARGE = 8000
-#: Seconds that Redis hangs at least: longer than a publisher may wait.
-HANG = 1.4
 
 
 # -- the server ------------------------------------------------------------------------------------
@@ -73,7 +71,7 @@ async def frozen(play: Play) -> None:
     play.redis.freeze()
     await are_in("away", play.processes)
     play.note("noticed")
-    await play.last(max(play.pace.outage, HANG))
+    await play.last(max(play.pace.outage, ANSWER))  # longer than a publisher may wait
     play.redis.thaw()
     await play.recover()
     play.expect_no_reset()
