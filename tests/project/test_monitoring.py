@@ -1,6 +1,7 @@
 """What is offered to Prometheus and Grafana: read by them, or by their own tools."""
 
 import asyncio
+import contextlib
 import json
 import re
 import shutil
@@ -146,7 +147,10 @@ def test_panels_lie_beside_each_other() -> None:
 
 @asynccontextmanager
 async def prometheus(folder: Path, target: int) -> AsyncIterator[httpx.AsyncClient]:
-    """Run Prometheus, which reads an app and the alerts, until the block ends."""
+    """Run Prometheus, which reads an app and the alerts, until the block ends.
+
+    It is ready when the block begins: between listening and that it answers 503.
+    """
     port = free_port()
     config = {
         "global": {"scrape_interval": "250ms", "evaluation_interval": "250ms"},
@@ -167,6 +171,13 @@ async def prometheus(folder: Path, target: int) -> AsyncIterator[httpx.AsyncClie
     )
     try:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+
+            async def is_ready() -> bool:
+                with contextlib.suppress(httpx.TransportError):
+                    return (await client.get("/-/ready")).status_code == 200
+                return False
+
+            await until_so(is_ready)
             yield client
     finally:
         process.kill()
@@ -189,10 +200,7 @@ async def test_prometheus_reads_the_example(tmp_path: Path) -> None:
             return found
 
         async def is_read() -> bool:
-            try:
-                found = await ask('quart_sse_channel_connections{channel="forum"}')
-            except httpx.TransportError:
-                return False  # it starts
+            found = await ask('quart_sse_channel_connections{channel="forum"}')
             return [each["value"][1] for each in found] == ["1"]
 
         await until_so(is_read)
