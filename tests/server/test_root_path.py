@@ -1,9 +1,7 @@
-"""Below a path, and at a unix socket: which server wants the prefix kept, and which stripped."""
+"""Below a path: which server wants the prefix kept, and which stripped."""
 
-import asyncio
 import re
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import pytest
 
@@ -28,6 +26,10 @@ SERVERS: dict[str, tuple[Callable[[int], Sequence[str]], bool]] = {
         ),
         True,
     ),
+    "daphne": (
+        lambda port: ("-m", "daphne", "--root-path", "/app", "-p", str(port), APP),
+        True,
+    ),
 }
 
 
@@ -45,18 +47,3 @@ async def test_page_below_a_path_is_live(name: str) -> None:
         await stream.close()
         if is_kept:
             assert b" 404 " in (await server.get("/page")).splitlines()[0]
-
-
-async def test_unix_socket_has_streams(tmp_path: Path) -> None:
-    """A proxy on the same machine needs no port."""
-    path = str(tmp_path / "web.sock")
-    async with serve(
-        lambda port: ("-m", "hypercorn", "-b", f"unix:{path}", "-b", f"127.0.0.1:{port}", APP)
-    ):
-        reader, writer = await asyncio.open_unix_connection(path)
-        writer.write(
-            b"GET /sse/news HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n"
-        )
-        async with asyncio.timeout(10):
-            await reader.readuntil(b"sse-open")
-        writer.close()

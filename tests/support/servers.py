@@ -122,6 +122,8 @@ async def serve(
     environ: Mapping[str, str] | None = None,
     port: int | None = None,
     folder: Path = ROOT,
+    inherits: Sequence[int] = (),
+    path: Path | None = None,
 ) -> AsyncIterator[Server]:
     """Run a server until the block ends; it has answered once when the block begins.
 
@@ -130,6 +132,8 @@ async def serve(
         environ: More than the usual environment.
         port: If not one that the system gives.
         folder: Where it runs; the modules of the repository are found from anywhere.
+        inherits: File descriptors that it gets, by the same numbers.
+        path: Of a unix socket, if it listens there and at no port.
     """
     port = free_port() if port is None else port
     always = {"PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT)}
@@ -142,11 +146,12 @@ async def serve(
             stdout=log,
             stderr=log,
             start_new_session=True,
+            pass_fds=inherits,
         )
         server = Server(process, port, Path(log.name))
         try:
             async with asyncio.timeout(20):
-                await _answers(server)
+                await _answers(server, path or port)
             yield server
         finally:
             # The whole session: a server that is killed leaves its workers behind.
@@ -176,13 +181,20 @@ async def until_so(look: Callable[[], Awaitable[bool]], seconds: float = 40.0) -
             await asyncio.sleep(PAUSE)
 
 
-async def _answers(server: Server) -> None:
+async def _connect(place: int | Path) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect to a port, or to a unix socket."""
+    if isinstance(place, Path):
+        return await asyncio.open_unix_connection(place)
+    return await asyncio.open_connection("127.0.0.1", place)
+
+
+async def _answers(server: Server, place: int | Path) -> None:
     while True:
         if server.process.returncode is not None:
             raise RuntimeError(f"the server ended at once: {server.output}")
         try:
-            _, writer = await asyncio.open_connection("127.0.0.1", server.port)
-        except ConnectionRefusedError:
+            _, writer = await _connect(place)
+        except (ConnectionRefusedError, FileNotFoundError):
             await asyncio.sleep(PAUSE)
             continue
         writer.close()
@@ -208,7 +220,7 @@ class RawStream:
     @classmethod
     async def open(
         cls,
-        port: int,
+        place: int | Path,
         path: str = "/sse/news",
         headers: Mapping[str, str] | None = None,
         until: str = "sse-open",
@@ -216,12 +228,12 @@ class RawStream:
         """Connect and read up to some text, by default the ``sse-open`` event.
 
         Args:
-            port: Of the server.
+            place: The port of the server, or its unix socket.
             path: And query.
             headers: More than the usual ones, such as ``Last-Event-ID``.
             until: Where to stop reading.
         """
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        reader, writer = await _connect(place)
         lines = {"Host": "localhost", "Accept": "text/event-stream", **(headers or {})}
         head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
         writer.write(f"GET {path} HTTP/1.1\r\n{head}\r\n".encode())
