@@ -13,6 +13,7 @@ app.secret_key = "for tests only"
 app.config["QUART_SSE_HISTORY"] = 1000
 app.config["QUART_SSE_RETRY"] = 1.0
 sse = SSE(app)
+sse.inspector(authorize=lambda: session.get("user") == "operator")
 news = sse.channel("news", "/news/<name>", public=True)
 room = sse.channel("room", "/room/<name>")
 

@@ -313,6 +313,38 @@ async def test_strict_policy_is_enough(
     await in_each(engines, servers[htmx], check)
 
 
+async def test_inspector_shows_a_user_who_comes_and_disconnects_them(
+    engines: list[Engine], servers: dict[int, Server]
+) -> None:
+    """Its pages are live under their own policy, and their forms are accepted."""
+
+    async def check(place: Place) -> None:
+        origin = f"http://127.0.0.1:{place.server.port}"
+        operator = await (await place.profile()).open_blank()
+        await operator.go(f"{origin}/sign-in/operator")
+        await operator.go(f"{origin}/sse/~inspector/connections?identity={place.name}")
+        await operator.until_state("open")
+        assert await operator.evaluate("document.querySelector('td.empty') !== null")
+
+        user = await (await place.profile()).open_blank()
+        await user.go(f"{origin}/sign-in/{place.name}")
+        await user.go(place.url())
+        await user.until_state("open")
+        await operator.until(
+            f"document.querySelector('td.main a')?.innerText.includes('{place.name}')"
+        )
+        await operator.click("td.main a")
+        await operator.until("document.querySelector('button.danger') !== null")
+        never = "document.querySelector('[name=retry]').value = ''"
+        await operator.evaluate(f"void ({never})")
+        await operator.click("button.danger")
+
+        await operator.until("document.querySelector('main p.good') !== null")
+        await user.until_state("stopped")
+
+    await in_each(engines, servers[2], check)
+
+
 async def test_server_that_was_killed_costs_no_click(engines: list[Engine]) -> None:
     """The page says that it is not live, and is again when a server is there."""
     async with serve_pages("engines", 2) as first:
