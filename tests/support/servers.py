@@ -136,7 +136,13 @@ async def serve(
         path: Of a unix socket, if it listens there and at no port.
     """
     port = free_port() if port is None else port
-    always = {"PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT)}
+    always = {
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONPATH": str(ROOT),
+        # Pages ask less and less often while a server is away: from this, they come back in good
+        # time after one that took long to start.
+        "QUART_SSE_RETRY": "0.5",
+    }
     with tempfile.NamedTemporaryFile() as log:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
