@@ -65,7 +65,7 @@
 
   /** @type {((subscription: Subscription) => boolean)[]} */
   const connections = []; // functions that take a subscription, if there is room
-  let interval = 0; // ms before the first retry, as the page says; 0 if the server does
+  let interval = 0; // ms before the first retry, as the last page says that has one; 0: the server's
 
   /** @param {number} ms */
   const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -326,7 +326,7 @@
     port.onmessage = ({ data }) => {
       clearTimeout(timeout);
       timeout = data.spec && setTimeout(ask, PATIENCE, 2);
-      interval = data.interval;
+      interval = data.interval || interval;
       hold(data.spec);
       port.postMessage({});
     };

@@ -80,6 +80,27 @@ async def test_proxy_that_cuts_every_stream_is_asked_less_and_less_often(
     assert gaps[-1] > 3 * gaps[1]
 
 
+async def test_tab_without_an_interval_leaves_that_of_the_others(
+    context: BrowserContext, proxy: Proxy
+) -> None:
+    """It is of the whole browser: a tab that opens after some attempts does not make them wait."""
+    page = await context.new_page()
+    await page.goto(f"{proxy.url}/page/a?plain=1")
+    await page.wait_for_function(OPEN)
+    await proxy.answer(lambda who: CUT, passes_pages=True)
+    await page.evaluate("QuartSSE.interval = 10; QuartSSE.connect()")
+    await proxy.until_attempts("", 6)
+
+    other = await context.new_page()
+    await other.goto(f"{proxy.url}/page/b?plain=1")
+    await other.wait_for_function(CONNECTING)
+    before = len(proxy.attempts)
+    await proxy.until_attempts("", before + 2)
+
+    # The server's half second, doubled as often, would be 30 s, and vary between 15 and 45.
+    assert proxy.attempts[before + 1].at - proxy.attempts[before - 1].at < 12
+
+
 async def test_page_that_has_not_tried_yet_goes_on(context: BrowserContext, proxy: Proxy) -> None:
     """With `reconnect = false` a page stops at its own first failure, not at another's."""
     await proxy.answer(lambda who: None, passes_pages=True)
