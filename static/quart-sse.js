@@ -328,7 +328,8 @@
       timeout = data.spec && setTimeout(ask, PATIENCE, 2);
       interval = data.interval || interval;
       hold(data.spec);
-      port.postMessage({});
+      // A page that leaves would be dropped from the back-forward cache by an answer.
+      if ("interval" in data) port.postMessage({});
     };
   };
 
@@ -404,14 +405,16 @@
   /**
    * The worker holds a subscription as long as messages with its spec come, and drops it without one.
    * @param {Own} subscription
-   * @param {?Spec} [spec]
    */
-  const send = (subscription, spec) => subscription.port.postMessage({ spec, interval: api.interval });
-  /** @param {Own} subscription */
   const subscribe = (subscription) =>
-    send(subscription, isOff || subscription.isStopped ? null : subscription.spec);
+    subscription.port.postMessage({
+      spec: isOff || subscription.isStopped ? null : subscription.spec,
+      interval: api.interval,
+    });
+  /** @param {Own} subscription */
+  const unsubscribe = (subscription) => subscription.port.postMessage({});
   const subscribeAll = () => subscriptions.forEach(subscribe);
-  const unsubscribeAll = () => subscriptions.forEach((subscription) => send(subscription));
+  const unsubscribeAll = () => subscriptions.forEach(unsubscribe);
   const resubscribeAll = () => {
     unsubscribeAll();
     subscribeAll();
@@ -510,7 +513,7 @@
     subscriptions.forEach((subscription, element) => {
       if (elements.includes(element)) return;
       subscriptions.delete(element);
-      send(subscription);
+      unsubscribe(subscription);
     });
     elements.forEach((element) => {
       const link = document.createElement("a"); // whose href is the whole URL, and never raises
@@ -594,7 +597,7 @@
   const attach = (subscription, element) => {
     /** @param {MessagePort} port */
     const listen = (port) => {
-      if (subscription.port) send(subscription);
+      if (subscription.port) unsubscribe(subscription);
       subscription.port = port;
       subscription.missed = 0;
       port.onmessage = ({ data }) => {

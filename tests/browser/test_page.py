@@ -152,6 +152,20 @@ async def until_quiet(page: Page) -> None:
     })""")
 
 
+async def test_page_that_leaves_is_answered_nothing(context: BrowserContext, pages: Server) -> None:
+    """A message of the worker would drop it from the back-forward cache of Chromium."""
+    page = await open_tab(context, pages, "/events/a")
+    answers = await page.evaluate("""() => new Promise((answer) => {
+        const { src } = document.querySelector("script[src*=quart]");
+        const [one, two] = [0, 1].map(() => new SharedWorker(src, "quart-sse").port);
+        let answers = 0;
+        one.onmessage = () => { if (++answers === 2) two.postMessage({ interval: 0 }); };
+        two.onmessage = () => answer(answers);
+        [{ interval: 0 }, {}, { interval: 0 }].forEach((said) => one.postMessage(said));
+    })""")
+    assert answers == 2
+
+
 @pytest.mark.parametrize("options", ["QuartSSE.attempts = 2", "QuartSSE.reconnect = false"])
 async def test_page_can_limit_its_attempts(context: BrowserContext, options: str) -> None:
     """After so many it stops, and says so; other tabs go on; callbacks tell of each step."""
