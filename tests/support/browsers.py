@@ -16,12 +16,12 @@ expect.set_options(timeout=15_000)
 
 
 #: What Chromium and Firefox say when a stream's server goes away; htmx logs it too, and that a
-#: newer request for a personal fragment has aborted an older one. And what Firefox says of a strict
-#: policy.
+#: newer request for a personal fragment has aborted an older one, or the end of a test any one
+#: (sendError, like net::ERR_, is of the network). And what Firefox says of a strict policy.
 EXPECTED_NOISE = re.compile(
     r"net::ERR_|network error|Failed to fetch|\[object Event\]|Failed to load resource"
     r"|t establish a connection|NetworkError|Error in input stream"
-    r"|^htmx:(sendAbort|afterRequest), |/favicon.ico because it violates"
+    r"|^htmx:(sendAbort|sendError|afterRequest), |/favicon.ico because it violates"
 )
 #: Whether a page's stream is open: our script says it, htmx's extensions do not (what is
 #: published before it is open comes anyway).
