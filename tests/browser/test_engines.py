@@ -55,6 +55,14 @@ class Place:
         self.stack.push_async_callback(profile.close)
         return profile
 
+    async def open_as(self, user: str, url: str) -> Tab:
+        """Sign a user in, in a browser of their own, and open a page there."""
+        tab = await (await self.profile()).open_blank()
+        await tab.go(f"http://127.0.0.1:{self.server.port}/sign-in/{user}")
+        await tab.go(url)
+        await tab.until_state("open")
+        return tab
+
     async def tick(self, times: int = 1) -> None:
         """Publish events, and change the fragments."""
         for _ in range(times):
@@ -158,12 +166,7 @@ async def test_viewers_see_their_own(
     async def check(place: Place) -> None:
         tabs = {}
         for user in ("mira", "tobi"):
-            profile = await place.profile()
-            tab = await profile.open_blank()
-            await tab.go(f"http://127.0.0.1:{place.server.port}/sign-in/{user}")
-            await tab.go(place.url("?personal"))
-            await tab.until_state("open")
-            tabs[user] = tab
+            tabs[user] = await place.open_as(user, place.url("?personal"))
         await place.tick()
         for user, tab in tabs.items():
             await tab.until(f"document.getElementById('mine').textContent === '{user} sees 1'")
@@ -319,24 +322,18 @@ async def test_inspector_shows_a_user_who_comes_and_disconnects_them(
     """Its pages are live under their own policy, and their forms are accepted."""
 
     async def check(place: Place) -> None:
-        origin = f"http://127.0.0.1:{place.server.port}"
-        operator = await (await place.profile()).open_blank()
-        await operator.go(f"{origin}/sign-in/operator")
-        await operator.go(f"{origin}/sse/~inspector/connections?identity={place.name}")
-        await operator.until_state("open")
+        inspector = f"http://127.0.0.1:{place.server.port}/sse/~inspector"
+        people = f"{inspector}/connections?identity={place.name}"
+        operator = await place.open_as("operator", people)
         assert await operator.evaluate("document.querySelector('td.empty') !== null")
 
-        user = await (await place.profile()).open_blank()
-        await user.go(f"{origin}/sign-in/{place.name}")
-        await user.go(place.url())
-        await user.until_state("open")
+        user = await place.open_as(place.name, place.url())
         await operator.until(
             f"document.querySelector('td.main a')?.innerText.includes('{place.name}')"
         )
         await operator.click("td.main a")
         await operator.until("document.querySelector('button.danger') !== null")
-        never = "document.querySelector('[name=retry]').value = ''"
-        await operator.evaluate(f"void ({never})")
+        await operator.evaluate("void (document.querySelector('[name=retry]').value = '')")
         await operator.click("button.danger")
 
         await operator.until("document.querySelector('main p.good') !== null")

@@ -148,7 +148,7 @@ async def until_quiet(page: Page) -> None:
         const { src } = document.querySelector("script[src*=quart]");
         const worker = new SharedWorker(src, "quart-sse");
         worker.port.onmessage = quiet;
-        worker.port.postMessage({ interval: 1000 });
+        worker.port.postMessage({ interval: 0 });
     })""")
 
 

@@ -43,6 +43,15 @@ async def proxy(pages: Pages) -> AsyncIterator[Proxy]:
         yield proxy
 
 
+async def open_and_cut(context: BrowserContext, proxy: Proxy, interval: int) -> None:
+    """Open a page with an interval of its own, whose streams are cut from then on."""
+    page = await context.new_page()
+    await page.goto(f"{proxy.url}/page/a?plain=1")
+    await page.wait_for_function(OPEN)
+    await proxy.answer(lambda who: CUT, passes_pages=True)
+    await page.evaluate(f"QuartSSE.interval = {interval}; QuartSSE.connect()")
+
+
 async def test_tab_that_opens_during_a_hold_off_waits_with_the_others(
     context: BrowserContext, proxy: Proxy
 ) -> None:
@@ -68,11 +77,7 @@ async def test_proxy_that_cuts_every_stream_is_asked_less_and_less_often(
     context: BrowserContext, proxy: Proxy
 ) -> None:
     """A stream that has begun is no success yet."""
-    page = await context.new_page()
-    await page.goto(f"{proxy.url}/page/a?plain=1")
-    await page.wait_for_function(OPEN)
-    await proxy.answer(lambda who: CUT, passes_pages=True)
-    await page.evaluate("QuartSSE.interval = 100; QuartSSE.connect()")
+    await open_and_cut(context, proxy, interval=100)
 
     await proxy.until_attempts("", 7)
 
@@ -84,11 +89,7 @@ async def test_tab_without_an_interval_leaves_that_of_the_others(
     context: BrowserContext, proxy: Proxy
 ) -> None:
     """It is of the whole browser: a tab that opens after some attempts does not make them wait."""
-    page = await context.new_page()
-    await page.goto(f"{proxy.url}/page/a?plain=1")
-    await page.wait_for_function(OPEN)
-    await proxy.answer(lambda who: CUT, passes_pages=True)
-    await page.evaluate("QuartSSE.interval = 10; QuartSSE.connect()")
+    await open_and_cut(context, proxy, interval=10)
     await proxy.until_attempts("", 6)
 
     other = await context.new_page()
